@@ -1,0 +1,97 @@
+"""What a method is: a table of networks and of who minimises what.
+
+A method (one paper, one file in `jaxvae.methods`) fills in a `Method`. `jaxvae.training` turns any `Method` into a pure
+`init` / `update` pair. Nothing in this module runs anything.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import optax
+
+Params: TypeAlias = Any
+"""A pytree of arrays, as a network's `init` returns it."""
+
+Batch: TypeAlias = Mapping[str, jax.Array]
+"""Named arrays whose first axis is the example: at least those that `Method.needs` names."""
+
+Hyperparameters: TypeAlias = Any
+"""A NamedTuple of scalars. Traced, so one compilation serves every value and `vmap` can sweep them."""
+
+
+class Network(NamedTuple):
+    """A network as two pure functions, whatever library it comes from."""
+
+    init: Callable[[jax.Array], Params]
+    """key -> params"""
+    apply: Callable[..., Any]
+    """(params, *inputs) -> outputs"""
+
+
+class Posterior(NamedTuple):
+    """A diagonal Gaussian over codes."""
+
+    mean: jax.Array
+    """[..., D]"""
+    logvar: jax.Array
+    """[..., D], natural log of the variance"""
+
+
+class Context(NamedTuple):
+    """What a loss may know besides the networks and the batch."""
+
+    key: jax.Array
+    """Randomness of this objective at this step; the same on every device."""
+    hyperparameters: Hyperparameters
+    step: jax.Array
+    """int32 scalar, updates done so far: schedules are functions of it."""
+    dataset_size: int
+    """Number of examples in the set the batches come from."""
+    axis_name: str | None = None
+    """Mesh axis the batch is split over, or None."""
+
+
+class Nets:
+    """Networks bound to parameters: `net.encoder(x)` is `networks["encoder"].apply(params["encoder"], x)`."""
+
+    def __init__(self, networks: Mapping[str, Network], params: Mapping[str, Params]):
+        self._networks, self._params = networks, params
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name not in self._networks:
+            raise AttributeError(f"no network {name!r}; this method has {sorted(self._networks)}")
+        return lambda *inputs: self._networks[name].apply(self._params[name], *inputs)
+
+
+Terms: TypeAlias = dict[str, jax.Array]
+"""Named scalars to log, in nats per example unless the name says otherwise."""
+
+
+class Objective(NamedTuple):
+    """One gradient update: the networks in `trains` minimise `loss`, every other network is constant in it."""
+
+    loss: Callable[[Nets, Batch, Context], tuple[jax.Array, Terms]]
+    """(net, batch, ctx) -> (scalar, terms). With `ctx.axis_name`, means are over the local examples."""
+    trains: tuple[str, ...]
+    optimizer: optax.GradientTransformation = optax.scale_by_adam()  # noqa: RUF009 (stateless pair of functions)
+    learning_rate: str = "learning_rate"
+    """Field of the hyperparameters that scales the optimizer's update."""
+
+
+class Method(NamedTuple):
+    """One paper: networks, hyperparameters, and the objectives that train them.
+
+    All objectives of one update see the parameters as they were before it.
+    """
+
+    name: str
+    networks: Mapping[str, Network]
+    hyperparameters: Hyperparameters
+    objectives: tuple[Objective, ...]
+    encode: Callable[[Nets, jax.Array], Posterior]
+    """(net, image [B, H, W, C]) -> posterior over codes"""
+    decode: Callable[[Nets, jax.Array], jax.Array]
+    """(net, code [B, D]) -> the expected image [B, H, W, C], on the data's scale"""
+    needs: tuple[str, ...] = ("image",)
+    """Keys of the batch that the losses read."""
