@@ -74,7 +74,7 @@ class Objective(NamedTuple):
     loss: Callable[[Nets, Batch, Context], tuple[jax.Array, Terms]]
     """(net, batch, ctx) -> (scalar, terms). With `ctx.axis_name`, means are over the local examples."""
     trains: tuple[str, ...]
-    optimizer: optax.GradientTransformation = optax.scale_by_adam()  # noqa: RUF009 (stateless pair of functions)
+    optimizer: optax.GradientTransformation = optax.scale_by_adam()
     learning_rate: str = "learning_rate"
     """Field of the hyperparameters that scales the optimizer's update."""
 

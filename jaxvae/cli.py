@@ -1,0 +1,249 @@
+"""The `jaxvae` command: parses, calls, and says what happened in a line."""
+
+import argparse
+import itertools
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Generic, NoReturn, TypeVar
+
+import jax
+import tyro
+
+import jaxvae
+from jaxvae.config import Config, build, choose
+from jaxvae.data import DATA
+from jaxvae.methods import METHODS
+from jaxvae.metrics import METRICS
+from jaxvae.networks import ARCHITECTURES
+from jaxvae.report import write_report
+from jaxvae.run import evaluate, load_run, represent
+from jaxvae.training import NonFiniteLoss, check, train
+from jaxvae.training.run_folder import open_run, read_config
+from jaxvae.training.writers import progress_writer, tensorboard_writer
+
+HP = TypeVar("HP")
+DEFAULT_METHOD = "beta-tc-vae"
+USAGE, FAILURE = 2, 1
+
+
+@dataclass(frozen=True)
+class TrainArgs(Generic[HP]):
+    """Train a model, score it, and write its report."""
+
+    config: Annotated[Config[HP], tyro.conf.arg(name="")]
+    learning_rate: float | None = None
+    """short for --hp.learning-rate"""
+    run: Path | None = None
+    """folder of the run; a new one below runs/ if not given"""
+    resume: bool = False
+    """go on with the run in --run, or start it if there is none"""
+    log_every: int = 100
+    """updates per row of metrics.jsonl"""
+    checkpoint_every: int = 1000
+    """updates per checkpoint"""
+    tensorboard: bool = False
+    """also write TensorBoard events (needs `pip install jaxvae[tensorboard]`)"""
+
+
+@dataclass(frozen=True)
+class RunArgs:
+    """Which run, and which of its checkpoints."""
+
+    run: tyro.conf.Positional[Path]
+    """folder of the run"""
+    checkpoint: str = "latest"
+    """latest, best (lowest training loss), or a step"""
+    num_samples: int = 10_000
+    """examples that the scores are computed on"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point: exits with 2 for what was asked wrongly and 1 for what went wrong, one line each."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if command in ("-h", "--help"):
+        print(_overview())
+    elif command == "--version":
+        print(f"jaxvae {jaxvae.__version__}")
+    else:
+        with _usage_errors():
+            run_command = choose("command", command, COMMANDS)
+        try:
+            run_command(rest)
+        except NonFiniteLoss as error:
+            _stop(f"{error}. The checkpoints before it are kept; a smaller learning rate may help.", FAILURE)
+        except OSError as error:
+            _stop(str(error), FAILURE)
+        except KeyboardInterrupt:
+            _stop("interrupted; `jaxvae train --run FOLDER --resume` goes on from the last checkpoint", FAILURE)
+
+
+def train_command(arguments: list[str]) -> None:
+    """Train a model, score it, write its report"""
+    with _usage_errors():
+        args = _parse_train(arguments)
+        source, method = build(args.config)
+        check(method, source, batch_size=args.config.batch_size)
+        folder = args.run or _new_folder(args.config)
+        open_run(folder, args.config.to_json(), resume=args.resume)
+    _use_compilation_cache()
+    print(f"{method.name} on {source.name}: {args.config.steps} steps of {args.config.batch_size} images, in {folder}")
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        writers = [stack.enter_context(progress_writer(args.config.steps))]
+        if args.tensorboard:
+            writers.append(stack.enter_context(tensorboard_writer(folder / "tensorboard")))
+        train(
+            method,
+            source,
+            steps=args.config.steps,
+            batch_size=args.config.batch_size,
+            seed=args.config.seed,
+            folder=folder,
+            log_every=args.log_every,
+            checkpoint_every=args.checkpoint_every,
+            writers=writers,
+        )
+    print(f"trained in {time.perf_counter() - start:.0f} s")
+    _score_and_report(RunArgs(folder))
+
+
+def evaluate_command(arguments: list[str]) -> None:
+    """Print the scores of a run and write its scores.json"""
+    args = _parse(RunArgs, "evaluate", arguments)
+    _use_compilation_cache()
+    with _usage_errors():
+        run = load_run(args.run, args.checkpoint)
+    _print_scores(evaluate(run, represent(run, args.num_samples)))
+
+
+def report_command(arguments: list[str]) -> None:
+    """Score a run and write its report/index.html"""
+    args = _parse(RunArgs, "report", arguments)
+    _use_compilation_cache()
+    _score_and_report(args)
+
+
+def list_command(arguments: list[str]) -> None:
+    """List the methods, data, networks and metrics there are, a line each"""
+    with _usage_errors():
+        if arguments:
+            raise ValueError(f"`jaxvae list` takes no arguments, got {' '.join(arguments)}")
+    for title, entries in (
+        ("methods", {name: entry.build for name, entry in METHODS.items()}),
+        ("data", DATA),
+        ("networks", ARCHITECTURES),
+        ("metrics", METRICS),
+    ):
+        print(title)
+        for name, thing in entries.items():
+            print(f"  {name:12} {_first_line(thing)}")
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "train": train_command,
+    "evaluate": evaluate_command,
+    "report": report_command,
+    "list": list_command,
+}
+
+
+def _parse_train(arguments: list[str]) -> TrainArgs[Any]:
+    """The flags over the method's defaults, or over the run's own configuration when it is resumed."""
+    named = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    config = _resumed_config(arguments)
+    if config is None or named not in (None, config.method):
+        name = named or DEFAULT_METHOD
+        config = Config(method=name, hp=choose("method", name, METHODS).hyperparameters())
+    flags = arguments[1:] if named else arguments
+    args = _parse(TrainArgs[type(config.hp)], "train [METHOD]", flags, TrainArgs(config))  # type: ignore[misc]
+    for name in ("log_every", "checkpoint_every"):
+        if getattr(args, name) < 1:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    if args.resume and args.run is None:
+        raise ValueError("--resume needs the folder of the run to go on with: add --run FOLDER")
+    if args.learning_rate is not None:
+        hp = args.config.hp._replace(learning_rate=args.learning_rate)
+        args = replace(args, config=replace(args.config, hp=hp))
+    return args
+
+
+def _resumed_config(arguments: list[str]) -> Config[Any] | None:
+    """The configuration of the run that --resume would go on with, so that flags left out keep its values."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    known, _ = parser.parse_known_args(arguments)
+    if known.resume and known.run and (known.run / "config.json").exists():
+        return Config.from_json(read_config(known.run))
+    return None
+
+
+def _parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MISSING) -> Any:
+    options = {} if default is tyro.MISSING else {"default": default}
+    config = (tyro.conf.SuppressFixed, tyro.conf.FlagCreatePairsOff)
+    return tyro.cli(kind, prog=f"jaxvae {command}", args=arguments, config=config, **options)
+
+
+def _score_and_report(args: RunArgs) -> None:
+    with _usage_errors():
+        run = load_run(args.run, args.checkpoint)
+    codes = represent(run, args.num_samples)
+    scores = evaluate(run, codes)
+    _print_scores(scores)
+    print(f"report: {write_report(run, codes, scores)}")
+
+
+def _print_scores(scores: dict[str, Any]) -> None:
+    for name, result in scores["metrics"].items():
+        print(f"{name} {result['score']:.3f}  ({result['definition']}; {scores['num_samples']} examples)")
+
+
+def _new_folder(config: Config[Any]) -> Path:
+    """runs/METHOD-DATA-SEED, with a number behind it where that exists."""
+    base = Path("runs") / f"{config.method}-{config.data}-{config.seed}"
+    candidates = itertools.chain([base], (base.with_name(f"{base.name}-{n}") for n in itertools.count(2)))
+    return next(folder for folder in candidates if not folder.exists())
+
+
+def _use_compilation_cache() -> None:
+    """Compiled programs are kept in the user's cache folder, unless JAX has been told where (or not) to keep them."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "jaxvae" / "xla"))
+
+
+@contextmanager
+def _usage_errors() -> Iterator[None]:
+    """A ValueError in here is about what was asked for, not about what we did."""
+    try:
+        yield
+    except ValueError as error:
+        _stop(str(error), USAGE)
+
+
+def _stop(message: str, code: int) -> NoReturn:
+    print(f"jaxvae: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").splitlines()[0]
+
+
+def _overview() -> str:
+    lines = [f"  jaxvae {name:9} {_first_line(command)}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Disentangled representation learning in JAX.",
+            "",
+            *lines,
+            "",
+            "`jaxvae train --help` lists the flags.",
+        ]
+    )

@@ -1,0 +1,55 @@
+"""Sampling from a full grid of independent factors."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+
+
+@dataclass(frozen=True)
+class FactorGrid:
+    """A `Source` whose images are drawn from factors: a subclass names the factors and says how to `render` them."""
+
+    resolution: int
+
+    name: ClassVar[str]
+    factor_names: ClassVar[tuple[str, ...]]
+    factor_sizes: ClassVar[tuple[int, ...]]
+    channels: ClassVar[int] = 1
+
+    def __post_init__(self) -> None:
+        if self.resolution < 16 or self.resolution % 16:
+            raise ValueError(
+                f"the image size must be a positive multiple of 16, got {self.resolution}: "
+                f"the nearest is {max(16, round(self.resolution / 16) * 16)}"
+            )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)"""
+        return (self.resolution, self.resolution, self.channels)
+
+    @property
+    def size(self) -> int:
+        """Number of points of the grid."""
+        return math.prod(self.factor_sizes)
+
+    def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
+        """Rows first .. first+n-1 of the endless list of random factors that `key` names: int32 [n, K]."""
+        sizes = jnp.array(self.factor_sizes, jnp.int32)
+
+        def row(index: jax.Array) -> jax.Array:
+            return jax.random.randint(jax.random.fold_in(key, index), sizes.shape, 0, sizes, jnp.int32)
+
+        return jax.vmap(row)(first + jnp.arange(n))
+
+    def render(self, factors: jax.Array) -> jax.Array:
+        """int32 [n, K] -> images float32 [n, H, W, C] in [0, 1]."""
+        raise NotImplementedError
+
+    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
+        """A batch: {"image": [n, H, W, C], "factors": [n, K]}; rows as in `sample_factors`."""
+        factors = self.sample_factors(key, n, first)
+        return {"image": self.render(factors), "factors": factors}

@@ -1,0 +1,96 @@
+"""Mutual information of discretised codes with discrete factors, as plug-in estimates in nats."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from numpy.typing import NDArray as Array
+
+
+def checked_codes(codes: ArrayLike) -> Array[np.float64]:
+    """Codes as float64 [N, D].
+
+    Raises:
+      ValueError: not two axes, nothing in them, or values (or their range) that are not finite.
+    """
+    array = np.asarray(codes).astype(np.float64)
+    _require_table("codes", array)
+    with np.errstate(invalid="ignore", over="ignore"):
+        ranges = array.max(axis=0) - array.min(axis=0)
+    if not np.isfinite(ranges).all():
+        raise ValueError(f"codes must be finite; columns {np.flatnonzero(~np.isfinite(ranges)).tolist()} are not")
+    return array
+
+
+def checked_factors(factors: ArrayLike) -> Array[np.int64]:
+    """Factors [N, K] of any whole numbers as int64 [N, K]: values of a column become 0..S-1 in order.
+
+    Raises:
+      ValueError: not two axes, nothing in them, or a value that is not a whole number.
+    """
+    array = np.asarray(factors)
+    _require_table("factors", array)
+    if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and not _all_whole(array)):
+        raise ValueError("factors must be whole numbers, one per value of the factor: bin continuous factors first")
+    return np.stack([np.unique(column, return_inverse=True)[1] for column in array.T], axis=1).astype(np.int64)
+
+
+def discretise(codes: ArrayLike, num_bins: int) -> Array[np.int64]:
+    """Cuts each code, between its own minimum and maximum, into bins of equal width, closed on the left.
+
+    Edges come from `linspace` and are compared with the values: `floor(num_bins * (z - min) / (max - min))`
+    puts values that lie on an edge, as noise-free codes do, into other bins.
+
+    Args:
+      codes: [N, D], finite.
+      num_bins: bins per code.
+
+    Returns:
+      Bins 0..num_bins-1, [N, D]. The maximum is in the last bin. A constant code fills one bin.
+    """
+    array = checked_codes(codes)
+    return np.stack([_bins(code, num_bins) for code in array.T], axis=1)
+
+
+def contingency(left: Array[np.int64], right: Array[np.int64]) -> Array[np.int64]:
+    """Counts of each pair of values of two columns [N] from 0 up: [max(left) + 1, max(right) + 1]."""
+    rows, columns = int(left.max()) + 1, int(right.max()) + 1
+    return np.bincount(left * columns + right, minlength=rows * columns).reshape(rows, columns)
+
+
+def plug_in_mutual_information(counts: Array[np.int64]) -> float:
+    """Mutual information in nats of the empirical distribution that a contingency table [R, C] counts.
+
+    Exactly 0 if either variable takes one value: the ratio of integer counts is then exactly 1.
+    Independent variables score about (R - 1)(C - 1) / (2 N) above 0, the bias of this estimate.
+    """
+    total = counts.sum()
+    independent = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True)
+    seen = counts > 0
+    log_ratio = np.log(counts[seen] * total / independent[seen])
+    return max(0.0, float((counts[seen] / total * log_ratio).sum()))
+
+
+def mutual_information_matrix(bins: Array[np.int64], factors: Array[np.int64]) -> Array[np.float64]:
+    """Plug-in mutual information of columns of `bins` [N, D] and of `factors` [N, K], nats [D, K].
+
+    Both hold values from 0 up.
+    """
+    return np.array([[plug_in_mutual_information(contingency(b, f)) for f in factors.T] for b in bins.T])
+
+
+def entropy(factors: Array[np.int64]) -> Array[np.float64]:
+    """Empirical entropy of each column of `factors` [N, K] (values from 0 up), nats [K]."""
+    return np.array([plug_in_mutual_information(contingency(factor, factor)) for factor in factors.T])
+
+
+def _bins(code: Array[np.float64], num_bins: int) -> Array[np.int64]:
+    edges = np.linspace(code.min(), code.max(), num_bins + 1)
+    return np.searchsorted(edges[:-1], code, side="right") - 1
+
+
+def _require_table(name: str, array: np.ndarray) -> None:
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"{name} must have two axes, examples and columns, and not be empty; got shape {array.shape}")
+
+
+def _all_whole(array: np.ndarray) -> bool:
+    return bool(np.isfinite(array).all() and (array == np.floor(array)).all())

@@ -1,0 +1,74 @@
+"""Encoder and decoder pairs by name, for any image shape."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxvae.method import Network
+from jaxvae.networks.conv import BurgessDecoder, BurgessEncoder, StudyDecoder, StudyEncoder
+from jaxvae.networks.linen import from_linen
+from jaxvae.networks.mlp import MLPDecoder, MLPEncoder
+
+Shape = tuple[int, int, int]
+
+
+def _study(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
+    """The conv nets of the large-scale study (Locatello et al., 2019)"""
+    return StudyEncoder(latent_dim, dtype), StudyDecoder(shape, dtype)
+
+
+def _burgess(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
+    """The conv nets of Burgess et al. (2018): 32 channels throughout"""
+    return BurgessEncoder(latent_dim, dtype), BurgessDecoder(shape, dtype)
+
+
+def _mlp(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
+    """The 1200-unit dense nets of Higgins et al. (2017), tanh in the decoder"""
+    return MLPEncoder(latent_dim, dtype=dtype), MLPDecoder(shape, dtype=dtype)
+
+
+def _mlp_small(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
+    """Two dense layers of 256 with ReLU each way, quick on a laptop"""
+    return (
+        MLPEncoder(latent_dim, (256, 256), dtype),
+        MLPDecoder(shape, (256, 256), nn.relu, dtype),
+    )
+
+
+ARCHITECTURES: dict[str, Callable[[Shape, int, DTypeLike], tuple[nn.Module, nn.Module]]] = {
+    "conv": _study,
+    "burgess": _burgess,
+    "mlp": _mlp,
+    "mlp-small": _mlp_small,
+}
+"""Name -> (image_shape, latent_dim, dtype) -> (encoder, decoder)."""
+
+
+def autoencoder(
+    architecture: str, image_shape: Shape, latent_dim: int = 10, dtype: DTypeLike = jnp.float32
+) -> dict[str, Network]:
+    """The networks of the VAE family: {"encoder": image -> Posterior, "decoder": code -> raw outputs}.
+
+    Args:
+      architecture: a key of `ARCHITECTURES`.
+      image_shape: (height, width, channels); "conv" and "burgess" need sides divisible by 16.
+      latent_dim: D, the size of the code.
+      dtype: of the computation; parameters and outputs are float32 whatever it is.
+
+    Raises:
+      ValueError: unknown architecture, sides not divisible by 16, or latent_dim < 1.
+    """
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"unknown network {architecture!r}; there are {', '.join(ARCHITECTURES)}")
+    if latent_dim < 1:
+        raise ValueError(f"a code needs at least 1 latent, got latent_dim={latent_dim}")
+    height, width, _ = image_shape
+    if architecture in ("conv", "burgess") and (height % 16 or width % 16):
+        raise ValueError(
+            f"network {architecture!r} needs image sides divisible by 16, got {height}x{width}: "
+            "choose another image size, or the network 'mlp'"
+        )
+    encoder, decoder = ARCHITECTURES[architecture](image_shape, latent_dim, dtype)
+    return {"encoder": from_linen(encoder, image_shape), "decoder": from_linen(decoder, (latent_dim,))}

@@ -1,0 +1,105 @@
+"""Convolutional encoders and decoders. Images are [B, H, W, C] with H and W divisible by 16."""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxvae.method import Posterior
+from jaxvae.networks.heads import GLOROT, gaussian_head
+
+
+def _conv(features: int, kernel: int, dtype: DTypeLike) -> nn.Conv:
+    return nn.Conv(features, (kernel, kernel), (2, 2), kernel_init=GLOROT, dtype=dtype)
+
+
+def _deconv(features: int, dtype: DTypeLike) -> nn.ConvTranspose:
+    return nn.ConvTranspose(features, (4, 4), (2, 2), kernel_init=GLOROT, dtype=dtype)
+
+
+class StudyEncoder(nn.Module):
+    """The encoder of the large-scale study (Locatello et al., 2019): 4 convolutions, 1 dense layer.
+
+    The kernels of the last two convolutions are 2x2, as in the study's code; Higgins et al. (2017) have 4x4.
+    """
+
+    latent_dim: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> Posterior:
+        """[B, H, W, C] -> mean and logvar [B, D]"""
+        x = image
+        for features, kernel in ((32, 4), (32, 4), (64, 2), (64, 2)):
+            x = nn.relu(_conv(features, kernel, self.dtype)(x))
+        x = x.reshape(x.shape[0], -1)
+        x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(x))
+        return gaussian_head(x, self.latent_dim, self.dtype)
+
+
+class StudyDecoder(nn.Module):
+    """The decoder of the large-scale study (Locatello et al., 2019): 2 dense layers, 4 transposed convolutions."""
+
+    image_shape: tuple[int, int, int]
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """[B, D] -> raw outputs (logits for a Bernoulli likelihood) [B, H, W, C], float32"""
+        height, width, channels = self.image_shape
+        x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(z))
+        x = nn.relu(nn.Dense((height // 16) * (width // 16) * 64, kernel_init=GLOROT, dtype=self.dtype)(x))
+        x = x.reshape(x.shape[0], height // 16, width // 16, 64)
+        for features in (64, 32, 32):
+            x = nn.relu(_deconv(features, self.dtype)(x))
+        return _deconv(channels, self.dtype)(x).astype(jnp.float32)
+
+
+def burgess_halvings(image_shape: tuple[int, ...]) -> int:
+    """Number of stride-2 layers: down to 4x4 (3 for 32x32, 4 for 64x64), as far as both sides stay even."""
+    height, width, _ = image_shape
+    halvings = int(math.log2(min(height, width) / 4))
+    while math.gcd(height, width) % 2**halvings:
+        halvings -= 1
+    return halvings
+
+
+class BurgessEncoder(nn.Module):
+    """The encoder of Burgess et al. (2018): 32-channel 4x4 convolutions down to 4x4, 2 dense layers."""
+
+    latent_dim: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> Posterior:
+        """[B, H, W, C] -> mean and logvar [B, D]"""
+        x = image
+        for _ in range(burgess_halvings(image.shape[1:])):
+            x = nn.relu(_conv(32, 4, self.dtype)(x))
+        x = x.reshape(x.shape[0], -1)
+        for _ in range(2):
+            x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(x))
+        return gaussian_head(x, self.latent_dim, self.dtype)
+
+
+class BurgessDecoder(nn.Module):
+    """The decoder of Burgess et al. (2018): the encoder mirrored."""
+
+    image_shape: tuple[int, int, int]
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """[B, D] -> raw outputs [B, H, W, C], float32"""
+        height, width, channels = self.image_shape
+        halvings = burgess_halvings(self.image_shape)
+        height, width = height // 2**halvings, width // 2**halvings
+        x = z
+        for features in (256, 256, height * width * 32):
+            x = nn.relu(nn.Dense(features, kernel_init=GLOROT, dtype=self.dtype)(x))
+        x = x.reshape(x.shape[0], height, width, 32)
+        for _ in range(halvings - 1):
+            x = nn.relu(_deconv(32, self.dtype)(x))
+        return _deconv(channels, self.dtype)(x).astype(jnp.float32)

@@ -1,0 +1,21 @@
+"""A Flax Linen module as a `Network`."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxvae.method import Network
+
+
+def from_linen(module: nn.Module, *input_shapes: tuple[int, ...]) -> Network:
+    """The module's `init` and `apply` over its "params" collection.
+
+    Args:
+      module: a Linen module without mutable state (no BatchNorm: it couples the examples of a batch).
+      *input_shapes: the shape of each float32 input, without the batch axis.
+    """
+
+    def init(key: jax.Array) -> dict:
+        return module.init(key, *(jnp.zeros((1, *shape)) for shape in input_shapes))["params"]
+
+    return Network(init, lambda params, *inputs: module.apply({"params": params}, *inputs))

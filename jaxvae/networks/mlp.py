@@ -1,0 +1,46 @@
+"""Fully connected encoders and decoders, for images of any size."""
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxvae.method import Posterior
+from jaxvae.networks.heads import GLOROT, gaussian_head
+
+
+class MLPEncoder(nn.Module):
+    """Dense layers with ReLU. Higgins et al. (2017), dSprites: (1200, 1200)."""
+
+    latent_dim: int
+    widths: tuple[int, ...] = (1200, 1200)
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> Posterior:
+        """[B, H, W, C] -> mean and logvar [B, D]"""
+        x = image.reshape(image.shape[0], -1)
+        for width in self.widths:
+            x = nn.relu(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
+        return gaussian_head(x, self.latent_dim, self.dtype)
+
+
+class MLPDecoder(nn.Module):
+    """Dense layers. Higgins et al. (2017), dSprites: (1200, 1200, 1200) with tanh."""
+
+    image_shape: tuple[int, int, int]
+    widths: tuple[int, ...] = (1200, 1200, 1200)
+    activation: Callable[[jax.Array], jax.Array] = nn.tanh
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """[B, D] -> raw outputs (logits for a Bernoulli likelihood) [B, H, W, C], float32"""
+        x = z
+        for width in self.widths:
+            x = self.activation(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
+        x = nn.Dense(math.prod(self.image_shape), kernel_init=GLOROT, dtype=self.dtype)(x)
+        return x.reshape(x.shape[0], *self.image_shape).astype(jnp.float32)

@@ -1,0 +1,109 @@
+"""From a run to the numbers and pictures of its report."""
+
+import platform
+import shlex
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.analysis import Representation, reconstruct, traverse
+from jaxvae.method import Nets
+from jaxvae.metrics import METRICS
+from jaxvae.report.data import ReportData
+from jaxvae.report.page import report_html
+from jaxvae.run import Run
+
+SHOWN_IMAGES = 12
+PRIOR_SAMPLES = 32
+TRAVERSAL_VALUES = np.linspace(-2, 2, 11, dtype=np.float32)
+ACTIVE_KL = 0.1
+"""Nats below which a latent counts as switched off."""
+
+
+def write_report(run: Run, codes: Representation, scores: dict[str, Any]) -> Path:
+    """Writes report/index.html in the run's folder and returns its path.
+
+    Args:
+      run: the run, at the checkpoint to report on.
+      codes: of random examples of its data, from `jaxvae.run.represent`.
+      scores: from `jaxvae.run.evaluate`.
+    """
+    path = run.folder / "report" / "index.html"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(report_html(collect(run, codes, scores)))
+    return path
+
+
+def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportData:
+    """Everything the page shows, as numpy arrays and plain values."""
+    method, params, source = run.method, run.state.params, run.source
+    picture_key, prior_key = jax.random.split(run.evaluation_key)
+    images = source.sample(picture_key, SHOWN_IMAGES)["image"]
+    kl = codes.kl_per_latent()
+    order = np.argsort(-kl)
+    information = METRICS["mig"](codes.mean, codes.factors)
+    share = information.mutual_information / np.maximum(information.factor_entropy, 1e-12)
+    base = method.encode(Nets(method.networks, params), images[:1]).mean[0]
+    z = jax.random.normal(prior_key, (PRIOR_SAMPLES, base.shape[0]))
+    return ReportData(
+        title=f"{method.name} on {source.name}",
+        summary=_summary(run),
+        about_data=" ".join((type(source).__doc__ or "").split()),
+        images=_pixels(images),
+        reconstructions=_pixels(reconstruct(method, params, images)),
+        traversals=_pixels(traverse(method, params, base, jnp.asarray(TRAVERSAL_VALUES)))[order],
+        traversal_values=TRAVERSAL_VALUES,
+        latent_order=order,
+        latent_factor=tuple(source.factor_names[int(share[d].argmax())] if kl[d] > ACTIVE_KL else None for d in order),
+        prior_samples=_pixels(method.decode(Nets(method.networks, params), z)),
+        kl_per_latent=kl,
+        mutual_information=information.mutual_information,
+        factor_names=source.factor_names,
+        factor_entropy=information.factor_entropy,
+        scores=scores["metrics"],
+        history=run.history,
+        config=run.config.to_json(),
+        reproduce=reproduce_command(run),
+        versions={
+            "python": platform.python_version(),
+            **{
+                name: version(name)
+                for name in ("jaxvae", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+            },
+        },
+    )
+
+
+def reproduce_command(run: Run) -> str:
+    """The command line that trains this run again, every setting spelled out."""
+    config = run.config.to_json()
+    name, hp = config.pop("method"), config.pop("hp")
+    flags = {**config, **{f"hp.{key}": value for key, value in hp.items()}}
+    words = [
+        f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in flags.items() if value is not None
+    ]
+    return " \\\n    ".join([f"jaxvae train {name}", *words])
+
+
+def _pixels(images: jax.Array) -> np.ndarray:
+    return np.clip(np.asarray(images, np.float32), 0.0, 1.0)
+
+
+def _summary(run: Run) -> dict[str, str]:
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(run.state.params))
+    seconds = sum(row["seconds"] for row in run.history)
+    speeds = [row["steps_per_second"] for row in run.history]
+    return {
+        "method": run.method.name,
+        "data": f"{run.source.name}, {run.source.size:,} images of {'x'.join(map(str, run.source.image_shape))}",
+        "steps": f"{int(run.state.step):,} of {run.config.batch_size} images",
+        "seed": str(run.config.seed),
+        "parameters": f"{parameters:,}",
+        "training time": f"{seconds:.0f} s",
+        "speed": f"{np.median(speeds):.0f} steps/s" if speeds else "",
+        "device": jax.devices()[0].device_kind,
+    }

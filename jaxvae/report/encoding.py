@@ -1,0 +1,57 @@
+"""Pictures as data URIs, so that the page is one file."""
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+LOSSLESS_BYTES = 600_000
+"""A picture whose lossless file is larger is stored as WebP, which photographs need."""
+
+
+class Embedded(NamedTuple):
+    """A picture in the page."""
+
+    uri: str
+    width: int
+    """Pixels."""
+    height: int
+
+
+def embed(image: Image.Image) -> Embedded:
+    """A still picture, as PNG if that is small."""
+    data, kind = _save(image, "PNG", optimize=True), "png"
+    if len(data) > LOSSLESS_BYTES:
+        data, kind = _save(image, "WEBP", quality=85, method=4), "webp"
+    return _embedded(data, kind, image)
+
+
+def embed_animation(frames: Sequence[Image.Image], frame_milliseconds: int) -> Embedded:
+    """An endless loop, as GIF if that is small. All frames should differ: equal neighbours may be merged."""
+    palette = _shared_palette(frames)
+    few_colours = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
+    loop = {"save_all": True, "duration": frame_milliseconds, "loop": 0}
+    data, kind = _save(few_colours[0], "GIF", append_images=few_colours[1:], disposal=1, **loop), "gif"
+    if len(data) > LOSSLESS_BYTES:
+        data, kind = _save(frames[0], "WEBP", append_images=frames[1:], quality=75, method=2, **loop), "webp"
+    return _embedded(data, kind, frames[0])
+
+
+def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
+    """256 colours for all frames together: colours fitted to each frame alone would flicker."""
+    stacked = Image.fromarray(np.concatenate([np.asarray(frame)[::2, ::2] for frame in frames]))
+    return stacked.quantize(256, method=Image.Quantize.MEDIANCUT)
+
+
+def _save(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _embedded(data: bytes, kind: str, image: Image.Image) -> Embedded:
+    uri = f"data:image/{kind};base64,{base64.b64encode(data).decode('ascii')}"
+    return Embedded(uri, image.width, image.height)

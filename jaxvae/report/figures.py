@@ -1,0 +1,156 @@
+"""Charts: KL per latent, latents against factors, training curves. Drawn once for light and once for dark pages."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import EngFormatter, MaxNLocator
+from PIL import Image
+
+DPI = 192
+"""Two pixels per CSS pixel: a figure of 1 inch is 96 CSS pixels wide."""
+LOG_RATIO = 20
+"""A positive curve that spans a larger ratio is drawn on a log axis."""
+NOT_LOSS_TERMS = ("step", "seconds", "steps_per_second")
+
+
+class Theme(NamedTuple):
+    """Colours of a chart."""
+
+    card: str
+    ink: str
+    muted: str
+    line: str
+    accent: str
+    off: str
+
+
+LIGHT = Theme("#ffffff", "#1d2127", "#687180", "#e4e6ea", "#2f62d9", "#c3c9d3")
+DARK = Theme("#191c22", "#e8eaee", "#98a1b0", "#2d323b", "#7ea6ff", "#4b5361")
+
+
+def kl_chart(kl: np.ndarray, names: Sequence[str], active: Sequence[bool], theme: Theme) -> Image.Image:
+    """Horizontal bars of KL in nats [D], one per latent with its name, top to bottom; faint where not active."""
+    figure = _figure(4.9, 0.75 + 0.27 * len(kl), theme)
+    axes = figure.add_subplot()
+    shown = np.nan_to_num(np.asarray(kl, float), nan=0.0, posinf=0.0, neginf=0.0)
+    colours = [theme.accent if on else theme.off for on in active]
+    axes.barh(range(len(kl)), shown, height=0.62, color=colours)
+    reach = max(float(shown.max(initial=0.0)), 1e-3)
+    for row, value, raw in zip(range(len(kl)), shown, kl, strict=True):
+        axes.text(value + 0.015 * reach, row, f"{raw:.2f}", va="center", fontsize=8, color=theme.muted)
+    axes.set_yticks(range(len(kl)), [_plain(name) for name in names])
+    axes.set_xlim(0, 1.15 * reach)
+    axes.set_ylim(len(kl) - 0.5, -0.5)
+    axes.set_xlabel("KL to the prior, nats", fontsize=8.5, color=theme.muted)
+    axes.xaxis.set_major_locator(MaxNLocator(5))
+    _quiet(axes, theme, grid="x")
+    axes.tick_params(axis="y", labelcolor=theme.ink)
+    axes.spines["bottom"].set_visible(False)
+    return _render(figure)
+
+
+def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], theme: Theme) -> Image.Image:
+    """Numbers in [0, 1] (or NaN) [D, K] as annotated cells; the largest of each column is framed."""
+    figure = _figure(1.2 + max(0.62 * len(columns), 2.2), 0.75 + 0.27 * len(rows), theme)
+    axes = figure.add_subplot()
+    colours = LinearSegmentedColormap.from_list("share", [theme.card, theme.accent])
+    axes.imshow(np.nan_to_num(share, nan=0.0), cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
+    for row, column in np.ndindex(*share.shape):
+        value = float(share[row, column])
+        colour = theme.card if value > 0.55 else theme.ink if value >= 0.1 else theme.muted
+        axes.text(column, row, _two_digits(value), ha="center", va="center", fontsize=8, color=colour)
+    for column in range(share.shape[1]):
+        if np.isfinite(share[:, column]).any():
+            corner = (column - 0.46, int(np.nanargmax(share[:, column])) - 0.44)
+            axes.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, edgecolor=theme.ink, linewidth=1.2))
+    long = max((len(name) for name in columns), default=0) > 11 or len(columns) > 12
+    axes.set_xticks(
+        range(len(columns)),
+        [_plain(name) for name in columns],
+        rotation=45 if long else 0,
+        ha="left" if long else "center",
+    )
+    axes.set_yticks(range(len(rows)), [_plain(name) for name in rows])
+    axes.xaxis.tick_top()
+    _quiet(axes, theme)
+    axes.tick_params(labelcolor=theme.ink)
+    axes.spines["bottom"].set_visible(False)
+    return _render(figure)
+
+
+def logged_terms(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Names of the loss terms that any row of the history holds, in order of appearance."""
+    names = dict.fromkeys(name for row in history for name in row)
+    return [name for name in names if name not in NOT_LOSS_TERMS]
+
+
+def curve(history: Sequence[Mapping[str, Any]], term: str, theme: Theme) -> Image.Image:
+    """A small panel of one logged term against the step, with its last value; a gap where it is not finite."""
+    steps = np.array([row["step"] for row in history], float)
+    values = np.array([_number(row.get(term)) for row in history])
+    finite = np.isfinite(values)
+    figure = _figure(3.1, 1.95, theme)
+    axes = figure.add_subplot()
+    axes.plot(steps, values, color=theme.accent, linewidth=1.5, marker="o" if finite.sum() < 3 else "")
+    axes.set_title(_plain(term.replace("_", " ")), loc="left", fontsize=9.5, color=theme.ink, pad=8)
+    last = f"{values[finite][-1]:.4g}" if finite.any() else "never finite"
+    axes.set_title(last, loc="right", fontsize=9.5, color=theme.muted, pad=8)
+    if wants_log_axis(values):
+        axes.set_yscale("log")
+        axes.yaxis.set_minor_formatter("")
+    else:
+        axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    _quiet(axes, theme, grid="y")
+    return _render(figure)
+
+
+def wants_log_axis(values: np.ndarray) -> bool:
+    """Whether all finite values are positive and the largest is many times the smallest."""
+    finite = values[np.isfinite(values)]
+    return bool(finite.size and finite.min() > 0 and finite.max() > LOG_RATIO * finite.min())
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else math.nan
+
+
+def _two_digits(value: float) -> str:
+    if not np.isfinite(value):
+        return "–"
+    return f"{value:.2f}".removeprefix("0") if value < 0.995 else "1.0"
+
+
+def _plain(text: str) -> str:
+    """One line in which a dollar sign does not start a formula."""
+    text = " ".join(text.split())
+    return (text if len(text) <= 24 else text[:23] + "…").replace("$", r"\$")
+
+
+def _figure(width: float, height: float, theme: Theme) -> Figure:
+    return Figure(figsize=(width, height), dpi=DPI, facecolor=theme.card, layout="constrained")
+
+
+def _quiet(axes: Axes, theme: Theme, grid: Literal["x", "y"] | None = None) -> None:
+    axes.set_facecolor(theme.card)
+    for side in ("left", "right", "top"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(theme.line)
+    axes.tick_params(which="both", length=0, labelsize=8, labelcolor=theme.muted)
+    if grid:
+        axes.grid(axis=grid, color=theme.line, linewidth=0.8)
+        axes.set_axisbelow(True)
+
+
+def _render(figure: Figure) -> Image.Image:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

@@ -1,0 +1,171 @@
+"""Pictures made of pixels: image grids, traversals and their animation, on one dark canvas that suits any page."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+CANVAS, INK, FAINT, LINE = (24, 27, 33), (236, 238, 241), (150, 158, 170), (58, 64, 75)
+TILE = 128
+"""Pixels that the longer side of an image is brought near to."""
+GAP = 6
+LABEL_WIDTH, HEADER = 250, 44
+FRAME_MILLISECONDS = 90
+
+
+class Label(NamedTuple):
+    """What stands beside a row of images."""
+
+    name: str
+    detail: str = ""
+    dim: bool = False
+
+
+def tile_size(height: int, width: int) -> tuple[int, int]:
+    """Height and width at which an image is shown: a whole multiple of its own up to about `TILE`, or shrunk to it."""
+    side = max(height, width)
+    if side > TILE:
+        return max(1, height * TILE // side), max(1, width * TILE // side)
+    scale = round(TILE / side)
+    return height * scale, width * scale
+
+
+def balanced_columns(count: int, most: int) -> int:
+    """Columns, `most` or fewer, that fill a grid of `count` entries in as few rows, evenly."""
+    return math.ceil(count / math.ceil(count / most))
+
+
+def image_rows(rows: np.ndarray, labels: Sequence[Label], headers: Sequence[str] = ()) -> Image.Image:
+    """Rows of images [R, T, H, W, C] with a label at the left of each row and an optional header above each column."""
+    height, width = tile_size(*rows.shape[2:4])
+    top = HEADER if headers else 0
+    canvas = _canvas(LABEL_WIDTH + rows.shape[1] * (width + GAP), top + rows.shape[0] * (height + GAP))
+    draw = ImageDraw.Draw(canvas)
+    for column, header in enumerate(headers):
+        _write(draw, (LABEL_WIDTH + column * (width + GAP) + width // 2, top // 2), header, 22, FAINT, "mm")
+    for row, (images, label) in enumerate(zip(rows, labels, strict=True)):
+        y = top + row * (height + GAP)
+        _write_label(draw, label, y + height // 2)
+        for column, image in enumerate(images):
+            canvas.paste(_tile(image), (LABEL_WIDTH + column * (width + GAP), y))
+    return canvas
+
+
+def comparison(images: np.ndarray, reconstructions: np.ndarray, most_columns: int = 8) -> Image.Image:
+    """Images [n, H, W, C] with their reconstructions right below them, `most_columns` pairs or fewer abreast."""
+    columns = balanced_columns(len(images), most_columns)
+    blocks = []
+    for start in range(0, len(images), columns):
+        pair = np.stack([images[start : start + columns], reconstructions[start : start + columns]])
+        blocks.append(image_rows(pair, [Label("data"), Label("reconstruction", dim=True)]))
+    canvas = _canvas(blocks[0].width, sum(block.height for block in blocks) + 3 * GAP * (len(blocks) - 1))
+    y = 0
+    for block in blocks:
+        canvas.paste(block, (0, y))
+        y += block.height + 3 * GAP
+    return canvas
+
+
+def image_grid(images: np.ndarray, most_columns: int = 8) -> Image.Image:
+    """Images [m, H, W, C] in rows of `most_columns` or fewer."""
+    height, width = tile_size(*images.shape[1:3])
+    columns = balanced_columns(len(images), most_columns)
+    rows = math.ceil(len(images) / columns)
+    canvas = _canvas(columns * (width + GAP) + GAP, rows * (height + GAP) + GAP)
+    for index, image in enumerate(images):
+        row, column = divmod(index, columns)
+        canvas.paste(_tile(image), (GAP + column * (width + GAP), GAP + row * (height + GAP)))
+    return canvas
+
+
+def traversal_frames(
+    traversals: np.ndarray, values: np.ndarray, labels: Sequence[Label], most_columns: int = 6
+) -> list[Image.Image]:
+    """One picture per value [T], each with every latent's image [D, T, H, W, C] at that value above its label.
+
+    A mark at the bottom says where the value lies; it also keeps any two frames different, as the encoders of animated
+    pictures merge equal ones.
+    """
+    return [
+        _traversal_frame(traversals[:, t], values, t, labels, balanced_columns(len(labels), most_columns))
+        for t in range(len(values))
+    ]
+
+
+def back_and_forth(frames: Sequence[Image.Image]) -> list[Image.Image]:
+    """A loop without a jump: T frames -> 2 T - 2."""
+    return [*frames, *frames[-2:0:-1]]
+
+
+def _traversal_frame(
+    images: np.ndarray, values: np.ndarray, index: int, labels: Sequence[Label], columns: int
+) -> Image.Image:
+    height, width = tile_size(*images.shape[1:3])
+    margin, caption, track = 14, 48, 44
+    rows = math.ceil(len(images) / columns)
+    canvas = _canvas(columns * (width + margin) + margin, margin + rows * (height + caption) + track)
+    draw = ImageDraw.Draw(canvas)
+    for place, (image, label) in enumerate(zip(images, labels, strict=True)):
+        row, column = divmod(place, columns)
+        x, y = margin + column * (width + margin), margin + row * (height + caption)
+        canvas.paste(_tile(image), (x, y))
+        _write(draw, (x, y + height + 5), label.name, 13, FAINT if label.dim else INK, "la", width)
+        _write(draw, (x, y + height + 23), label.detail, 11, FAINT, "la", width)
+    _draw_track(draw, values, index, canvas.width, canvas.height - track // 2, margin)
+    return canvas
+
+
+def _draw_track(draw: ImageDraw.ImageDraw, values: np.ndarray, index: int, width: int, y: int, margin: int) -> None:
+    left, right = margin + 40, width - margin - 40
+    _write(draw, (margin, y), signed(values[0]), 13, FAINT, "lm")
+    _write(draw, (width - margin, y), signed(values[-1]), 13, FAINT, "rm")
+    draw.line([(left, y), (right, y)], fill=LINE, width=3)
+    x = left + (right - left) * index / max(1, len(values) - 1)
+    draw.ellipse([x - 7, y - 7, x + 7, y + 7], fill=INK)
+
+
+def signed(value: float) -> str:
+    """A latent's value with a sign: +1.2, −2, 0."""
+    text = f"{value:+.1f}".removesuffix(".0").replace("-", "−")
+    return "0" if text in ("+0", "−0") else text
+
+
+def _tile(image: np.ndarray) -> Image.Image:
+    height, width, channels = image.shape
+    if channels not in (1, 3):
+        raise ValueError(f"images must have 1 or 3 channels, got {channels}")
+    values = np.clip(np.nan_to_num(np.asarray(image, np.float64), nan=0.0), 0.0, 1.0)
+    pixels = np.round(255 * np.broadcast_to(values, (height, width, 3))).astype(np.uint8)
+    shown_height, shown_width = tile_size(height, width)
+    filter_ = Image.Resampling.NEAREST if shown_width >= width else Image.Resampling.LANCZOS
+    return Image.fromarray(pixels).resize((shown_width, shown_height), filter_)
+
+
+def _canvas(width: int, height: int) -> Image.Image:
+    return Image.new("RGB", (width, height), CANVAS)
+
+
+def _write_label(draw: ImageDraw.ImageDraw, label: Label, y: int) -> None:
+    room = LABEL_WIDTH - 30
+    _write(draw, (10, y - (14 if label.detail else 0)), label.name, 24, FAINT if label.dim else INK, "lm", room)
+    _write(draw, (10, y + 18), label.detail, 20, FAINT, "lm", room)
+
+
+def _write(
+    draw: ImageDraw.ImageDraw,
+    position: tuple[int, int],
+    text: str,
+    size: int,
+    colour: tuple[int, int, int],
+    anchor: str,
+    room: int | None = None,
+) -> None:
+    font = ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)
+    text = " ".join(text.split())
+    while room is not None and len(text) > 1 and draw.textlength(text, font) > room:
+        text = text[:-2] + "…"
+    draw.text(position, text, fill=colour, font=font, anchor=anchor)

@@ -1,0 +1,253 @@
+"""The sections of the page, each from the data to HTML. Every text from outside goes through `escape`."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from html import escape
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from jaxvae.report.data import ReportData
+from jaxvae.report.encoding import Embedded, embed, embed_animation
+from jaxvae.report.figures import DARK, LIGHT, Theme, curve, heat_map, kl_chart, logged_terms
+from jaxvae.report.pictures import (
+    FRAME_MILLISECONDS,
+    Label,
+    back_and_forth,
+    comparison,
+    image_grid,
+    image_rows,
+    signed,
+    traversal_frames,
+)
+
+MOST_LATENTS = 16
+"""Latents shown in pictures; the charts show all."""
+
+
+class Section(NamedTuple):
+    """A part of the page; `body` is HTML, the rest is text."""
+
+    anchor: str
+    title: str
+    caption: str
+    body: str
+
+
+def sections(data: ReportData) -> list[Section]:
+    """All sections that have something to show, in reading order."""
+    builders = (_animation, _scores, _data, _traversals, _latents, _prior, _training, _configuration, _reproduce)
+    return [section for section in (build(data) for build in builders) if section.body]
+
+
+def shown_score(score: float) -> str:
+    """A score with three digits after the point, or a dash where it is undefined."""
+    return f"{score:.3f}" if math.isfinite(score) else "–"
+
+
+def shown_metric(name: str) -> str:
+    """A metric's name as in prose: abbreviations in capitals."""
+    return name.upper() if len(name) <= 4 else name.replace("_", " ").replace("-", " ")
+
+
+def _animation(data: ReportData) -> Section:
+    title, count = "What each latent does", min(len(data.traversals), MOST_LATENTS)
+    caption = (
+        f"{_latents_shown(data)}, swept back and forth while the others stay put: a disentangled latent changes one "
+        "thing about the image and nothing else, and a switched-off latent does not move."
+    )
+    if not data.traversals.size:
+        return Section("animation", title, "", "")
+    frames = traversal_frames(data.traversals[:count], data.traversal_values, _labels(data)[:count])
+    moving = embed_animation(back_and_forth(frames), FRAME_MILLISECONDS)
+    still = embed(frames[len(frames) // 2])
+    alt = f"Animation of {count} latents, each moving from {_span(data)}: {_carried(data)}"
+    picture = _picture(moving, alt, 1, {"(prefers-reduced-motion: reduce)": still})
+    return Section("animation", title, caption, f'<div class="card canvas">{picture}</div>')
+
+
+def _scores(data: ReportData) -> Section:
+    caption = "Each score with the definition it was computed by: the same name stands for several in the literature."
+    rows = "".join(
+        f'<tr><td>{escape(shown_metric(name))}</td><td class="number">{shown_score(result["score"])}</td>'
+        f"<td>{escape(result['definition'])}{_per_factor(result, data.factor_names)}{_warnings(result)}</td></tr>"
+        for name, result in data.scores.items()
+    )
+    table = (
+        f"<table><thead><tr><th>Metric</th><th>Score</th><th>Definition</th></tr></thead><tbody>{rows}</tbody></table>"
+    )
+    return Section("scores", "Scores", caption, f'<div class="card">{table}</div>' if rows else "")
+
+
+def _data(data: ReportData) -> Section:
+    caption, body = "", ""
+    if data.about_data:
+        body = f'<p class="about">{escape(data.about_data)}</p>'
+    if len(data.images):
+        caption = (
+            "Examples with the model's reconstruction below each: a good one keeps the shape, the angle and the place, "
+            "and is no more than a little soft at the edges."
+        )
+        alt = f"{len(data.images)} examples of the data, each above its reconstruction"
+        picture = _picture(embed(comparison(data.images, data.reconstructions)), alt, 2)
+        body += f'<div class="card canvas wide">{picture}</div>'
+    return Section("data", "Data and reconstructions", caption, body)
+
+
+def _traversals(data: ReportData) -> Section:
+    title, count = "Latent traversals", min(len(data.traversals), MOST_LATENTS)
+    if not data.traversals.size:
+        return Section("traversals", title, "", "")
+    caption = (
+        f"{_latents_shown(data)}, a row for each, decoded from one example with that latent set to the value above the "
+        "column: in a good row one factor changes steadily from left to right."
+    )
+    headers = [signed(value) for value in data.traversal_values]
+    picture = image_rows(data.traversals[:count], _labels(data)[:count], headers)
+    alt = f"Traversals of {count} latents from {_span(data)}: {_carried(data)}"
+    return Section(
+        "traversals", title, caption, f'<div class="card canvas wide">{_picture(embed(picture), alt, 2)}</div>'
+    )
+
+
+def _latents(data: ReportData) -> Section:
+    if not len(data.kl_per_latent):
+        return Section("latents", "What the latents carry", "", "")
+    caption = (
+        "A good model uses about as many latents as the data has factors and leaves the rest near zero; in the map, "
+        "good is one strong cell per column with nothing else beside it in its row."
+    )
+    order = np.asarray(data.latent_order, int)
+    kl = np.asarray(data.kl_per_latent)[order]
+    active = [not label.dim for label in _labels(data)]
+    names = [f"z{index}  {factor}" if factor else f"z{index}" for index, factor in _latents_and_factors(data)]
+    kl_alt = "KL to the prior in nats: " + ", ".join(f"z{i} {value:.2f}" for i, value in zip(order, kl, strict=True))
+    cards = [_card("KL of each latent", _chart(partial(kl_chart, kl, names, active), kl_alt))]
+    if data.mutual_information is not None and data.factor_names and data.factor_entropy is not None:
+        share = _information_share(data.mutual_information, data.factor_entropy)[order]
+        rows, columns = [f"z{index}" for index in order], list(data.factor_names)
+        best = (
+            f"{name} in z{order[int(np.argmax(share[:, k]))]} ({share[:, k].max():.2f})"
+            for k, name in enumerate(columns)
+            if np.isfinite(share[:, k]).all()
+        )
+        chart = _chart(
+            partial(heat_map, share, rows, columns),
+            f"Mutual information of latents and factors over the factor's entropy; largest: {', '.join(best)}",
+        )
+        cards.append(_card("Information about each factor, as a share of its entropy", chart))
+    return Section("latents", "What the latents carry", caption, f'<div class="columns">{"".join(cards)}</div>')
+
+
+def _prior(data: ReportData) -> Section:
+    title = "Samples from the prior"
+    if not len(data.prior_samples):
+        return Section("prior", title, "", "")
+    caption = (
+        "Images decoded from random codes: they should be as sharp and as varied as the data; implausible ones show "
+        "that the codes of the data leave holes in the prior."
+    )
+    alt = f"{len(data.prior_samples)} images decoded from random codes"
+    picture = _picture(embed(image_grid(data.prior_samples)), alt, 2)
+    return Section("prior", title, caption, f'<div class="card canvas">{picture}</div>')
+
+
+def _training(data: ReportData) -> Section:
+    caption = (
+        "Means over logging intervals with the last one at the top right, in nats per image unless the name says "
+        "otherwise: good curves have levelled off by the end and do not jump."
+    )
+    panels = [
+        _card("", _chart(partial(curve, data.history, term), f"{term} against the training step"))
+        for term in logged_terms(data.history)
+    ]
+    return Section("training", "Training", caption, f'<div class="panels">{"".join(panels)}</div>' if panels else "")
+
+
+def _configuration(data: ReportData) -> Section:
+    text = json.dumps(data.config, indent=2, default=str, ensure_ascii=False)
+    body = f"<details><summary>Every setting</summary><pre>{escape(text)}</pre></details>" if data.config else ""
+    return Section("configuration", "Configuration", "", f'<div class="card">{body}</div>' if body else "")
+
+
+def _reproduce(data: ReportData) -> Section:
+    versions = " · ".join(f"{escape(name)} {escape(version)}" for name, version in data.versions.items())
+    commands = f'<div class="card"><pre><code>{escape(data.reproduce)}</code></pre></div>' if data.reproduce else ""
+    used = f'<p class="versions">{versions}</p>' if versions else ""
+    return Section("reproduce", "Reproduce", "", commands + used)
+
+
+def _latents_and_factors(data: ReportData) -> list[tuple[int, str | None]]:
+    return list(zip((int(index) for index in data.latent_order), data.latent_factor, strict=True))
+
+
+def _labels(data: ReportData) -> list[Label]:
+    """Of the latents in `latent_order`: by factor where factors are known, else by index."""
+    labels = []
+    for index, factor in _latents_and_factors(data):
+        nats = f"{data.kl_per_latent[index]:.2f} nats"
+        if data.factor_names:
+            labels.append(Label(factor or "unused", f"z{index} · {nats}", dim=factor is None))
+        else:
+            labels.append(Label(f"z{index}", nats))
+    return labels
+
+
+def _latents_shown(data: ReportData) -> str:
+    total = len(data.traversals)
+    if total == 1:
+        return "The only latent"
+    return (
+        f"All {total} latents" if total <= MOST_LATENTS else f"The {MOST_LATENTS} most informative of {total} latents"
+    )
+
+
+def _span(data: ReportData) -> str:
+    return f"{signed(data.traversal_values[0])} to {signed(data.traversal_values[-1])}"
+
+
+def _carried(data: ReportData) -> str:
+    shown = _latents_and_factors(data)[:MOST_LATENTS]
+    return ", ".join(f"z{index} {factor}" if factor else f"z{index}" for index, factor in shown)
+
+
+def _information_share(information: np.ndarray, entropy: np.ndarray) -> np.ndarray:
+    """[D, K] over [K]; NaN for a factor without entropy."""
+    entropy = np.asarray(entropy, float)
+    return np.asarray(information, float) / np.where(entropy > 0, entropy, np.nan)
+
+
+def _per_factor(result: Mapping[str, Any], factor_names: Sequence[str] | None) -> str:
+    values = result.get("per_factor")
+    if values is None or factor_names is None or len(values) != len(factor_names):
+        return ""
+    items = "".join(
+        f"<li>{escape(name)} <b>{shown_score(math.nan if value is None else value)}</b></li>"
+        for name, value in zip(factor_names, values, strict=True)
+    )
+    return f"<ul>{items}</ul>"
+
+
+def _warnings(result: Mapping[str, Any]) -> str:
+    return "".join(f'<p class="warning">{escape(text)}</p>' for text in result.get("warnings", ()))
+
+
+def _card(title: str, content: str) -> str:
+    heading = f"<h3>{escape(title)}</h3>" if title else ""
+    return f'<div class="card">{heading}{content}</div>'
+
+
+def _chart(draw: Callable[[Theme], Image.Image], alt: str) -> str:
+    return _picture(embed(draw(LIGHT)), alt, 2, {"(prefers-color-scheme: dark)": embed(draw(DARK))})
+
+
+def _picture(image: Embedded, alt: str, density: int, instead: Mapping[str, Embedded] | None = None) -> str:
+    """An image with `density` pixels per CSS pixel; `instead`: other files for browsers that match a media query."""
+    sources = "".join(
+        f'<source media="{escape(query)}" srcset="{other.uri}">' for query, other in (instead or {}).items()
+    )
+    size = f'width="{round(image.width / density)}" height="{round(image.height / density)}"'
+    return f'<picture>{sources}<img src="{image.uri}" alt="{escape(alt)}" {size}></picture>'

@@ -1,0 +1,179 @@
+"""The one training loop: any `Method`, any `Source`."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxvae.data.source import Source
+from jaxvae.method import Method, Terms
+from jaxvae.training.checkpoints import Checkpoints
+from jaxvae.training.engine import BATCH_STREAM, TrainState, Update, compile_method, step_key
+from jaxvae.training.run_folder import cut_history
+from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer
+
+NEVER = 2**31 - 1
+
+
+class NonFiniteLoss(RuntimeError):
+    """Training met a loss term, or ended in a parameter, that is not a finite number."""
+
+
+class Interval(NamedTuple):
+    """What has been seen since the last row was written."""
+
+    sums: Terms
+    """Per term, over the steps of the interval."""
+    first_bad: dict[str, jax.Array]
+    """Per term, the first step (0-based) at which it was not finite, or NEVER."""
+
+
+def train(
+    method: Method,
+    source: Source,
+    *,
+    steps: int,
+    batch_size: int,
+    seed: int = 0,
+    folder: Path | None = None,
+    log_every: int = 100,
+    checkpoint_every: int = 1000,
+    writers: Sequence[Writer] = (),
+) -> TrainState:
+    """Trains until `steps` updates are done.
+
+    Args:
+      method: what to train, with its hyperparameters.
+      source: where the batches come from, drawn on the device inside the compiled step.
+      steps: total number of updates, those of an interrupted run included.
+      batch_size: examples per update.
+      seed: of everything random: parameters, batches and noise depend on (seed, step) alone.
+      folder: for metrics.jsonl and checkpoints/. Training goes on from the newest checkpoint there and ends in the
+        same bits as if it had never stopped. None keeps nothing.
+      log_every: updates per row of metrics; a row holds means over its interval.
+      checkpoint_every: updates per checkpoint; there is one more at the end.
+      writers: called with each row.
+
+    Returns:
+      The final state.
+
+    Raises:
+      NonFiniteLoss: names the step and the terms; the last good checkpoint stays.
+    """
+    init, update = compile_method(method, dataset_size=source.size)
+    new_state = partial(init, jax.random.key(seed))
+    if folder is None:
+        return _run(new_state(), update, source, steps, batch_size, log_every, writers)
+    folder.mkdir(parents=True, exist_ok=True)
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        if saved := checkpoints.steps():
+            state = checkpoints.restore(saved[-1], jax.eval_shape(new_state))
+        else:
+            state = new_state()
+        cut_history(folder, int(state.step))
+
+        def save(state: TrainState, loss: float) -> None:
+            _check_finite(state)
+            checkpoints.save(state, loss)
+
+        with jsonl_writer(folder / "metrics.jsonl") as write:
+            every = (checkpoint_every, save)
+            return _run(state, update, source, steps, batch_size, log_every, (write, *writers), every)
+
+
+def check(method: Method, source: Source, *, batch_size: int) -> None:
+    """Traces one update without running it: ValueError for a method, source and batch size that don't go together."""
+    init, update = compile_method(method, dataset_size=source.size)
+    state = jax.eval_shape(init, jax.random.key(0))
+    jax.eval_shape(lambda state: update(state, source.sample(state.key, batch_size)), state)
+
+
+def _run(
+    state: TrainState,
+    update: Update,
+    source: Source,
+    steps: int,
+    batch_size: int,
+    log_every: int,
+    writers: Sequence[Writer],
+    checkpoint: tuple[int, Callable[[TrainState, float], None]] | None = None,
+) -> TrainState:
+    advance, interval = _compile(update, source, batch_size, state)
+    step, stopwatch = int(state.step), Stopwatch()
+    while step < steps:
+        # Intervals end at multiples of absolute steps, so that a resumed run writes the same rows.
+        ends = [steps, _next_multiple(step, log_every)]
+        if checkpoint:
+            ends.append(_next_multiple(step, checkpoint[0]))
+        length, step = min(ends) - step, min(ends)
+        state, seen = advance(state, interval, length)
+        row = _row(seen, length)
+        seconds = stopwatch.lap()
+        for write in writers:
+            write(step, {**row, "seconds": seconds, "steps_per_second": length / seconds})
+        if checkpoint and (step == steps or step % checkpoint[0] == 0):
+            checkpoint[1](state, row["loss"])
+    return state
+
+
+def _compile(
+    update: Update, source: Source, batch_size: int, state: TrainState
+) -> tuple[Callable[[TrainState, Interval, int], tuple[TrainState, Interval]], Interval]:
+    """`advance(state, interval, n)`: n updates; and the empty interval to start from."""
+
+    def step(state: TrainState, seen: Interval) -> tuple[TrainState, Interval]:
+        new_state, terms = update(state, source.sample(step_key(state, BATCH_STREAM), batch_size))
+        bad = {
+            name: jnp.where(jnp.isfinite(value), seen.first_bad[name], jnp.minimum(seen.first_bad[name], state.step))
+            for name, value in terms.items()
+        }
+        return new_state, Interval({name: seen.sums[name] + value for name, value in terms.items()}, bad)
+
+    names = jax.eval_shape(lambda state: update(state, source.sample(state.key, batch_size))[1], state)
+    empty = Interval({name: jnp.float32(0) for name in names}, {name: jnp.int32(NEVER) for name in names})
+
+    if jax.default_backend() == "cpu":
+        # XLA runs convolutions inside a CPU while loop ten times slower than outside; a dispatch costs 0.2 ms.
+        one = jax.jit(step, donate_argnums=0).lower(state, empty).compile()
+
+        def advance(state: TrainState, seen: Interval, n: int) -> tuple[TrainState, Interval]:
+            for _ in range(n):
+                state, seen = one(state, seen)
+            return state, seen
+
+        return advance, empty
+
+    def loop(state: TrainState, seen: Interval, n: jax.Array) -> tuple[TrainState, Interval]:
+        # n is traced: one compilation serves every length.
+        return jax.lax.fori_loop(0, n, lambda _, carry: step(*carry), (state, seen))
+
+    compiled = jax.jit(loop, donate_argnums=0).lower(state, empty, jnp.int32(0)).compile()
+    return lambda state, seen, n: compiled(state, seen, jnp.int32(n)), empty
+
+
+def _row(seen: Interval, length: int) -> dict[str, float]:
+    sums, first_bad = jax.device_get(seen)
+    step = min(int(bad) for bad in first_bad.values())
+    if step != NEVER:
+        terms = [name for name, bad in first_bad.items() if bad == step]
+        raise NonFiniteLoss(f"not a finite number at step {step}: {', '.join(sorted(terms))}")
+    means = {name: float(total) / length for name, total in sums.items()}
+    return {"loss": means.pop("loss"), **means}
+
+
+@jax.jit
+def _all_finite(state: TrainState) -> jax.Array:
+    leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)]
+    return jnp.stack(leaves).all()
+
+
+def _check_finite(state: TrainState) -> None:
+    if not _all_finite(state):
+        raise NonFiniteLoss(f"not a finite number at step {int(state.step)}: the parameters after the update")
+
+
+def _next_multiple(step: int, every: int) -> int:
+    return (step // every + 1) * every

@@ -1,0 +1,81 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvae.networks import ARCHITECTURES, autoencoder
+from jaxvae.networks.conv import burgess_halvings
+
+
+def count(params):
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("shape", [(16, 16, 1), (32, 48, 3), (64, 64, 2)])
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_shapes_and_dtypes(architecture, shape, dtype):
+    networks = autoencoder(architecture, shape, 7, dtype)
+    params = {name: network.init(jax.random.key(0)) for name, network in networks.items()}
+    assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
+    posterior = jax.eval_shape(networks["encoder"].apply, params["encoder"], jnp.zeros((2, *shape)))
+    assert [(leaf.shape, leaf.dtype) for leaf in posterior] == [((2, 7), jnp.float32)] * 2
+    raw = jax.eval_shape(networks["decoder"].apply, params["decoder"], jnp.zeros((2, 7)))
+    assert (raw.shape, raw.dtype) == ((2, *shape), jnp.float32)
+
+
+def test_parameters_of_the_published_networks():
+    """Counted by hand from the papers' tables: (inputs + 1) x outputs of every layer."""
+    study = autoencoder("conv", (64, 64, 1), 10)
+    conv = 16 * 32 + 32 + 16 * 32 * 32 + 32 + 4 * 32 * 64 + 64 + 4 * 64 * 64 + 64
+    assert count(study["encoder"].init(jax.random.key(0))) == conv + 1025 * 256 + 2 * 257 * 10
+    deconv = 16 * 64 * 64 + 64 + 16 * 64 * 32 + 32 + 16 * 32 * 32 + 32 + 16 * 32 + 1
+    assert count(study["decoder"].init(jax.random.key(0))) == 11 * 256 + 257 * 1024 + deconv
+    mlp = autoencoder("mlp", (64, 64, 1), 10)
+    assert count(mlp["encoder"].init(jax.random.key(0))) == 4097 * 1200 + 1201 * 1200 + 2 * 1201 * 10
+    assert count(mlp["decoder"].init(jax.random.key(0))) == 11 * 1200 + 2 * 1201 * 1200 + 1201 * 4096
+    burgess = autoencoder("burgess", (64, 64, 1), 10)
+    conv = 16 * 32 + 32 + 3 * (16 * 32 * 32 + 32)
+    assert count(burgess["encoder"].init(jax.random.key(0))) == conv + 513 * 256 + 257 * 256 + 2 * 257 * 10
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_kernels_are_glorot_uniform_and_biases_zero(architecture):
+    params = autoencoder(architecture, (32, 32, 1), 10)["encoder"].init(jax.random.key(0))
+    for layer in params.values():
+        kernel = np.asarray(layer["kernel"])
+        receptive = int(np.prod(kernel.shape[:-2]))
+        limit = np.sqrt(6 / (receptive * (kernel.shape[-2] + kernel.shape[-1])))
+        assert np.abs(kernel).max() <= limit
+        assert np.abs(kernel).max() > 0.9 * limit
+        assert not np.asarray(layer["bias"]).any()
+
+
+@pytest.mark.parametrize(("side", "halvings"), [(16, 2), (32, 3), (48, 3), (64, 4), (80, 4), (128, 5)])
+def test_burgess_halves_down_to_about_4(side, halvings):
+    assert burgess_halvings((side, side, 1)) == halvings
+
+
+def test_bfloat16_stays_close_to_float32():
+    image = jax.random.uniform(jax.random.key(1), (4, 32, 32, 1))
+    params = autoencoder("conv", (32, 32, 1))["encoder"].init(jax.random.key(0))
+    exact, rough = (
+        autoencoder("conv", (32, 32, 1), dtype=d)["encoder"].apply(params, image).mean
+        for d in (jnp.float32, jnp.bfloat16)
+    )
+    np.testing.assert_allclose(rough, exact, atol=0.05 * float(jnp.abs(exact).max()))
+    assert (rough != exact).any()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("conv2", (64, 64, 1), 10), "unknown network 'conv2'; there are conv, burgess, mlp, mlp-small"),
+        (("conv", (30, 64, 1), 10), "divisible by 16, got 30x64"),
+        (("burgess", (64, 40, 1), 10), "divisible by 16, got 64x40"),
+        (("mlp", (64, 64, 1), 0), "at least 1 latent"),
+    ],
+)
+def test_impossible_networks_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        autoencoder(*arguments)

@@ -1,0 +1,160 @@
+"""The command as a user meets it: what it prints, where it leaves things, and how it says no."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from jaxvae.cli import main
+
+TINY = ["--data", "sprites", "--image-size", "16", "--batch-size", "8", "--steps", "4"]
+
+
+def call(*arguments):
+    return subprocess.run([sys.executable, "-m", "jaxvae", *map(str, arguments)], capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "run"
+    done = call("train", "beta-vae", *TINY, "--run", folder, "--hp.beta", 2, "--learning-rate", 0.01, "--log-every", 2)
+    return folder, done
+
+
+def test_train_leaves_a_complete_run_folder_and_is_quiet(trained):
+    folder, done = trained
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[0] == f"beta-vae on sprites: 4 steps of 8 images, in {folder}"
+    assert [line.split()[0] for line in lines[1:]] == ["trained", "mig", "report:"]
+    assert done.stderr == ""  # no progress bar where it is not a terminal
+    config = json.loads((folder / "config.json").read_text())
+    assert config["hp"] == {"learning_rate": 0.01, "beta": 2.0, "warmup": 0.0}
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 2
+    assert (folder / "checkpoints" / "4").is_dir()
+    scores = json.loads((folder / "scores.json").read_text())
+    assert 0 <= scores["metrics"]["mig"]["score"] <= 1
+    assert "</html>" in (folder / "report" / "index.html").read_text()
+
+
+def test_evaluate_and_report_work_on_the_run(trained, capsys):
+    folder, _ = trained
+    main(["evaluate", str(folder), "--num-samples", "500", "--checkpoint", "best"])
+    assert "500 examples" in capsys.readouterr().out
+    (folder / "report" / "index.html").unlink()
+    main(["report", str(folder), "--num-samples", "500"])
+    assert (folder / "report" / "index.html").exists()
+
+
+def test_resume_takes_what_is_not_said_from_the_run(trained, capsys):
+    folder, _ = trained
+    main(["train", "--run", str(folder), "--resume", "--steps", "6"])
+    assert "beta-vae on sprites: 6 steps of 8" in capsys.readouterr().out
+    assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 6
+
+
+def test_list_names_everything_with_a_line_each(capsys):
+    main(["list"])
+    lines = capsys.readouterr().out.splitlines()
+    assert {"methods", "data", "networks", "metrics"} <= set(lines)
+    entries = [line.split(maxsplit=1) for line in lines if line.startswith("  ")]
+    assert {"vae", "beta-vae", "beta-tc-vae", "scene", "sprites", "conv", "mig"} <= {entry[0] for entry in entries}
+    assert all(len(entry) == 2 and len(" ".join(entry)) < 130 for entry in entries)
+
+
+def test_help_and_version(capsys):
+    main([])
+    main(["--version"])
+    assert "jaxvae train" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "beta-tc-vae", "--help"])
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert "--hp.beta" in text
+    assert "--steps" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["trian"],
+            "unknown command 'trian': did you mean 'train'? There are: train, evaluate, report, list.",
+        ),
+        (
+            ["train", "beta-vea"],
+            "unknown method 'beta-vea': did you mean 'beta-vae'? There are: vae, beta-vae",
+        ),
+        (["train", "--data", "sprite"], "unknown data 'sprite': did you mean 'sprites'? There are: "),
+        (["train", "--network", "cnv"], "unknown network 'cnv': did you mean 'conv'?"),
+        (["train", "--dtype", "float16"], "unknown dtype 'float16': did you mean 'bfloat16'?"),
+        (["train", "--likelihood", "x"], "unknown likelihood 'x'. There are: bernoulli"),
+        (
+            ["train", "--likelihood", "gaussian", "--scale", "0"],
+            "scale of the gaussian likelihood must be positive",
+        ),
+        (["train", "--batch-size", "0"], "batch size must be at least 1, got 0"),
+        (["train", "beta-tc-vae", "--batch-size", "1"], "at least 2"),
+        (["train", "--steps", "-5"], "steps must be at least 1, got -5"),
+        (["train", "--seed", "-1"], "seed must be at least 0, got -1"),
+        (["train", "--log-every", "0"], "--log-every must be at least 1"),
+        (["train", "--latents", "0"], "at least 1 latent"),
+        (["train", "--image-size", "30"], "image size must be a positive multiple of 16, got 30"),
+        (["train", "--learning-rate", "0"], "learning rate must be positive"),
+        (["train", "--hp.beta", "nan"], "hyperparameter beta must be a finite number"),
+        (["train", "beta-vae", "--hp.beta", "-1"], "beta weighs the KL and must be >= 0"),
+        (["train", "--resume"], "--resume needs the folder"),
+        (["evaluate", "{tmp}/nothing"], "there is no run in"),
+        (["list", "methods"], "takes no arguments"),
+    ],
+)
+def test_what_is_asked_wrongly_gets_one_line_and_exit_code_2(arguments, message, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main([argument.replace("{tmp}", str(tmp_path)) for argument in arguments])
+    error = capsys.readouterr().err
+    assert stop.value.code == 2
+    assert error.startswith("jaxvae: ")
+    assert len(error.splitlines()) == 1
+    assert message in error
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ([], "holds a run already: add --resume"),
+        (["--resume", "--batch-size", "9"], "batch_size was 8 and is now 9"),
+        (["--resume", "--steps", "2"], "can only grow"),
+        (["--resume", "--hp.beta", "3"], "hp.beta was 2.0 and is now 3.0"),
+    ],
+)
+def test_a_run_is_never_overwritten_or_continued_as_another(trained, change, message, capsys):
+    folder, _ = trained
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "--run", str(folder), *change])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_method_that_differs_from_the_runs_is_refused(trained, capsys):
+    folder, _ = trained
+    with pytest.raises(SystemExit):
+        main(["train", "vae", *TINY, "--steps", "6", "--run", str(folder), "--resume"])
+    assert "method was 'beta-vae' and is now 'vae'" in capsys.readouterr().err
+
+
+def test_a_folder_that_can_not_be_written(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *TINY, "--run", str(tmp_path / "file" / "run")])
+    assert stop.value.code == 2
+    assert "can't write to the run folder" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_fails_in_one_line(tmp_path):
+    done = call("train", *TINY, "--steps", 60, "--learning-rate", 1e18, "--run", tmp_path / "run")
+    assert done.returncode == 1
+    assert done.stderr.startswith("jaxvae: not a finite number at step ")
+    assert len(done.stderr.splitlines()) == 1

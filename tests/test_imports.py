@@ -1,0 +1,90 @@
+"""Arrows only go one way: losses and metrics know nobody, training knows no method."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jaxvae
+
+PACKAGE = Path(jaxvae.__file__).parent
+ALLOWED = {
+    "method": set(),
+    "losses": set(),
+    "metrics": set(),
+    "networks": {"method"},
+    "methods": {"method", "losses"},
+    "data": set(),
+    "training": {"method", "data"},
+    "analysis": {"method", "data", "losses"},
+    "config": {"method", "methods", "networks", "data"},
+    "run": {"method", "config", "data", "analysis", "metrics", "training"},
+    "report": {"method", "run", "analysis", "metrics"},
+    "cli": {"", "config", "run", "data", "methods", "networks", "metrics", "report", "training"},
+    "__main__": {"cli"},
+    "__init__": set(),
+}
+"""Part of the package -> the other parts it may import."""
+
+THIRD_PARTY = {
+    "losses": {"jax", "jaxtyping"},
+    "methods": {"jax", "jaxtyping"},
+    "metrics": {"numpy", "scipy", "sklearn"},
+    "method": {"jax", "optax"},
+    "data": {"jax", "jaxtyping", "numpy"},
+    "networks": {"jax", "flax"},
+}
+"""Part of the package -> the libraries it may import; parts not named here may import what they need, but no flax."""
+
+
+def parts():
+    return {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
+
+
+def imports(part):
+    files = [PACKAGE / f"{part}.py"] if (PACKAGE / f"{part}.py").exists() else (PACKAGE / part).rglob("*.py")
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield node.module
+
+
+def test_every_part_has_a_rule():
+    assert parts() == set(ALLOWED)
+
+
+@pytest.mark.parametrize("part", sorted(ALLOWED))
+def test_arrows(part):
+    ours = {name.removeprefix("jaxvae").removeprefix(".").split(".")[0] for name in imports(part) if "jaxvae" in name}
+    assert ours - {part} <= ALLOWED[part]
+    theirs = {name.split(".")[0] for name in imports(part) if "jaxvae" not in name} - set(sys.stdlib_module_names)
+    if part in THIRD_PARTY:
+        assert theirs <= THIRD_PARTY[part]
+    else:
+        assert "flax" not in theirs
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("jaxvae.losses", {"flax", "optax", "orbax"}),
+        ("jaxvae.metrics", {"jax", "flax"}),
+        ("jaxvae", {"jax", "numpy"}),
+    ],
+)
+def test_importing_one_part_does_not_pull_in_the_rest(module, absent):
+    code = f"import sys, {module}; print(*(set(sys.modules) & {absent!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_files_stay_short():
+    root = PACKAGE.parent
+    files = [
+        path for folder in ("jaxvae", "tests", "experiments", "benchmarks") for path in (root / folder).rglob("*.py")
+    ]
+    assert {path.name: lines for path in files if (lines := len(path.read_text().splitlines())) > 400} == {}

@@ -1,0 +1,147 @@
+"""The engine on a method small enough to work out by hand."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, Mesh
+from jax.sharding import PartitionSpec as P
+
+from jaxvae.method import Method, Network, Objective
+from jaxvae.training import compile_method
+from jaxvae.training.engine import step_key
+
+
+class HP(NamedTuple):
+    learning_rate: float = 0.5
+    other_rate: float = 0.25
+
+
+def scalar_network(start):
+    return Network(init=lambda key: {"w": jnp.float32(start)}, apply=lambda params, x: params["w"] * x)
+
+
+def toy(trains=(("a",), ("b",)), rates=("learning_rate", "other_rate")):
+    """a minimises mean((a x - 1)^2), b minimises mean((b a x)^2), by plain gradient descent."""
+
+    def fit(net, batch, ctx):
+        error = net.a(batch["x"]) - 1.0
+        return (error**2).mean(), {"error": error.mean()}
+
+    def shrink(net, batch, ctx):
+        value = (net.b(net.a(batch["x"])) ** 2).mean()
+        return value, {"size": value}
+
+    objectives = tuple(
+        Objective(loss, names, optax.identity(), rate)
+        for loss, names, rate in zip((fit, shrink), trains, rates, strict=True)
+    )
+    networks = {"a": scalar_network(2.0), "b": scalar_network(3.0)}
+    return Method("toy", networks, HP(), objectives, None, None, needs=("x",))
+
+
+X = jnp.array([1.0, 2.0, 0.0, 3.0])
+BATCH = {"x": X}
+
+
+def test_each_objective_moves_only_what_it_trains_from_the_incoming_parameters():
+    init, update = compile_method(toy(), dataset_size=4)
+    state, terms = update(init(jax.random.key(0)), BATCH)
+    x = np.asarray(X, np.float64)
+    grad_a = (2 * (2 * x - 1) * x).mean()
+    grad_b = (2 * 3 * (2 * x) ** 2).mean()  # a = 2, as it was before the update
+    np.testing.assert_allclose(state.params["a"]["w"], 2 - 0.5 * grad_a, rtol=1e-6)
+    np.testing.assert_allclose(state.params["b"]["w"], 3 - 0.25 * grad_b, rtol=1e-6)
+    assert set(terms) == {"loss", "error", "b_loss", "size"}
+    np.testing.assert_allclose(terms["loss"], ((2 * x - 1) ** 2).mean(), rtol=1e-6)
+    assert int(state.step) == 1
+
+
+def test_a_network_trained_by_two_objectives_gets_both_updates():
+    init, update = compile_method(toy(trains=(("a",), ("a", "b"))), dataset_size=4)
+    state, _ = update(init(jax.random.key(0)), BATCH)
+    x = np.asarray(X, np.float64)
+    first = 0.5 * (2 * (2 * x - 1) * x).mean()
+    second = 0.25 * (2 * 9 * 2 * x**2).mean()
+    np.testing.assert_allclose(state.params["a"]["w"], 2 - first - second, rtol=1e-6)
+
+
+def test_hyperparameters_are_traced_and_swept_by_vmap():
+    init, update = compile_method(toy(), dataset_size=4)
+    rates = jnp.array([0.0, 0.1, 0.2])
+    compilations = []
+
+    def one(rate):
+        compilations.append(1)
+        return update(init(jax.random.key(0), HP(rate, 0.0)), BATCH)[0].params["a"]["w"]
+
+    swept = jax.jit(jax.vmap(one))(rates)
+    assert len(compilations) == 1
+    np.testing.assert_allclose(swept, [one(rate) for rate in rates], rtol=1e-6)
+    np.testing.assert_allclose(swept[0], 2.0)
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("backend", ["vmap", "pmap", "shard_map", "shard_map unchecked"])
+def test_sharded_update_is_the_single_device_update(devices, backend):
+    init, update = compile_method(toy(), dataset_size=4)
+    state = init(jax.random.key(0))
+    expected, expected_terms = update(state, BATCH)
+    sharded = partial(update, axis_name="data")
+    if backend in ("vmap", "pmap"):
+        batch = {"x": X.reshape(devices, -1)}
+        if backend == "vmap":
+            out = jax.vmap(sharded, in_axes=(None, 0), out_axes=None, axis_name="data")(state, batch)
+        else:
+            out = jax.pmap(sharded, axis_name="data", in_axes=(None, 0), out_axes=None)(state, batch)
+    else:
+        mesh = Mesh(np.array(jax.devices()[:devices]), ("data",), axis_types=(AxisType.Auto,))
+        mapped = jax.shard_map(
+            sharded,
+            mesh=mesh,
+            in_specs=(P(), P("data")),
+            out_specs=P(),
+            check_vma=backend == "shard_map",
+        )
+        out = jax.jit(mapped)(state, BATCH)
+    for got, want in zip(jax.tree.leaves(out[0].params), jax.tree.leaves(expected.params), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-6)
+    for name, want in expected_terms.items():
+        np.testing.assert_allclose(out[1][name], want, rtol=1e-6)
+
+
+def test_randomness_is_keyed_by_step_and_stream():
+    init, update = compile_method(toy(), dataset_size=4)
+    state = init(jax.random.key(0))
+    later, _ = update(state, BATCH)
+    keys = [step_key(state, 0), step_key(state, 1), step_key(later, 0), step_key(later, 1)]
+    assert len({tuple(np.asarray(jax.random.key_data(key))) for key in keys}) == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (toy(trains=(("a",), ("c",))), r"\['c'\], not among \['a', 'b'\]"),
+        (toy(rates=("learning_rate", "rate")), "no hyperparameter 'rate'"),
+    ],
+)
+def test_impossible_methods_are_refused(method, message):
+    with pytest.raises(ValueError, match=message):
+        compile_method(method, dataset_size=4)
+
+
+def test_a_batch_without_what_the_method_needs_is_refused():
+    init, update = compile_method(toy(), dataset_size=4)
+    with pytest.raises(ValueError, match=r"toy needs \['x'\].*gives \['image'\]"):
+        update(init(jax.random.key(0)), {"image": X})
+
+
+def test_an_unknown_network_names_those_there_are():
+    broken = toy()._replace(objectives=(Objective(lambda net, batch, ctx: net.c(0), ("a",)),))
+    init, update = compile_method(broken, dataset_size=4)
+    with pytest.raises(AttributeError, match=r"no network 'c'; this method has \['a', 'b'\]"):
+        update(init(jax.random.key(0)), BATCH)

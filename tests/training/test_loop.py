@@ -1,0 +1,136 @@
+"""Training runs: resumed bits, rows, checkpoints, and what happens when a number is not finite."""
+
+import json
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvae.data import Sprites
+from jaxvae.method import Method, Network, Objective
+from jaxvae.methods import BetaTCVAE, beta_tc_vae
+from jaxvae.networks import autoencoder
+from jaxvae.training import NonFiniteLoss, check, train
+from jaxvae.training.checkpoints import Checkpoints
+from jaxvae.training.run_folder import read_history
+from jaxvae.training.writers import MACHINE_COLUMNS
+
+SOURCE = Sprites(16)
+METHOD = beta_tc_vae(autoencoder("mlp-small", SOURCE.image_shape, 4), hyperparameters=BetaTCVAE(1e-3))
+
+
+def run(folder, steps, **settings):
+    settings = {"batch_size": 16, "log_every": 4, "checkpoint_every": 6, **settings}
+    return train(METHOD, SOURCE, steps=steps, folder=folder, **settings)
+
+
+def rows(folder):
+    return [{k: v for k, v in row.items() if k not in MACHINE_COLUMNS} for row in read_history(folder)]
+
+
+def assert_same_bits(a, b):
+    for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            x, y = jax.random.key_data(x), jax.random.key_data(y)
+        np.testing.assert_array_equal(x, y)
+
+
+@pytest.mark.parametrize("first_part", [3, 6, 10])
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path, first_part):
+    whole = run(tmp_path / "whole", 14)
+    run(tmp_path / "parts", first_part)
+    (tmp_path / "parts" / "metrics.jsonl").open("a").write('{"step": 99, "loss": 0}\n{"step": 1')  # killed here
+    resumed = run(tmp_path / "parts", 14)
+    assert_same_bits(whole, resumed)
+    assert int(resumed.step) == 14
+    done = [row for row in rows(tmp_path / "parts") if row["step"] > first_part]
+    assert done[-1] == rows(tmp_path / "whole")[-1]
+    assert [row["step"] for row in rows(tmp_path / "whole")] == [4, 6, 8, 12, 14]
+
+
+def test_logging_does_not_change_the_bits(tmp_path):
+    assert_same_bits(run(tmp_path / "a", 9, log_every=2), run(tmp_path / "b", 9, log_every=5, checkpoint_every=100))
+    assert_same_bits(run(tmp_path / "a", 9), run(None, 9))
+
+
+def test_seeds_differ_and_a_finished_run_is_left_alone(tmp_path):
+    first = run(tmp_path / "a", 4)
+    assert not np.array_equal(*(jax.tree.leaves(s.params)[0] for s in (first, run(tmp_path / "b", 4, seed=1))))
+    assert_same_bits(first, run(tmp_path / "a", 4))
+
+
+def test_rows_are_means_over_their_interval(tmp_path):
+    run(tmp_path / "each", 4, log_every=1)
+    run(tmp_path / "all", 4, log_every=4)
+    losses = [row["loss"] for row in rows(tmp_path / "each")]
+    assert len(losses) == 4
+    (row,) = rows(tmp_path / "all")
+    np.testing.assert_allclose(row["loss"], np.mean(losses), rtol=1e-6)
+    assert list(row)[:2] == ["step", "loss"]
+
+
+def test_newest_and_best_checkpoints_are_kept(tmp_path):
+    with Checkpoints(tmp_path, keep=2) as checkpoints:
+        state = run(None, 1)
+        for step, loss in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 5.0), (5, 4.0)):
+            checkpoints.save(state._replace(step=jnp.int32(step)), loss)
+    with Checkpoints(tmp_path) as checkpoints:
+        assert checkpoints.steps() == [2, 4, 5]
+        assert checkpoints.best_step() == 2
+        assert_same_bits(checkpoints.restore(5, state), state._replace(step=jnp.int32(5)))
+
+
+class HP(NamedTuple):
+    learning_rate: float = 1.0
+
+
+def exploding(when, *, in_gradient=False):
+    """A method whose term "strange" (or whose gradient) is infinite once `when` steps are done."""
+
+    def loss(net, batch, ctx):
+        value = net.a(jnp.float32(1.0))
+        bad = jnp.where(ctx.step >= when, jnp.inf, 1.0)
+        if in_gradient:
+            return jnp.sqrt(value - jax.lax.stop_gradient(value) + 1.0 / bad), {}  # finite itself
+        return value, {"strange": bad, "fine": jnp.float32(0.0)}
+
+    network = Network(lambda key: {"w": jnp.float32(1.0)}, lambda params, x: params["w"] * x)
+    return Method("exploding", {"a": network}, HP(1e-3), (Objective(loss, ("a",)),), None, None, needs=())
+
+
+def test_a_non_finite_term_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(NonFiniteLoss, match="not a finite number at step 9: strange$"):
+        train(exploding(9), SOURCE, steps=40, batch_size=2, folder=tmp_path, log_every=4, checkpoint_every=6)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.steps() == [6]
+    assert [row["step"] for row in read_history(tmp_path)] == [4, 6, 8]
+
+
+def test_non_finite_parameters_are_never_saved(tmp_path):
+    method = exploding(5, in_gradient=True)
+    with pytest.raises(NonFiniteLoss, match="at step 6: the parameters"):
+        train(method, SOURCE, steps=6, batch_size=2, folder=tmp_path, log_every=6, checkpoint_every=3)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.steps() == [3]
+
+
+def test_check_refuses_what_can_not_be_traced():
+    with pytest.raises(ValueError, match="2"):
+        check(METHOD, SOURCE, batch_size=1)
+    check(METHOD, SOURCE, batch_size=2)
+
+
+def test_writers_get_every_row():
+    seen = []
+    train(
+        METHOD,
+        SOURCE,
+        steps=5,
+        batch_size=4,
+        log_every=2,
+        writers=[lambda step, row: seen.append((step, row))],
+    )
+    assert [step for step, _ in seen] == [2, 4, 5]
+    assert json.loads(json.dumps(seen[0][1]))["steps_per_second"] > 0

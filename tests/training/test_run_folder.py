@@ -1,0 +1,64 @@
+import json
+import os
+
+import pytest
+
+from jaxvae.training.run_folder import RunFolderError, cut_history, open_run, read_config, read_history
+
+CONFIG = {"method": "vae", "steps": 10, "hp": {"beta": 4.0, "rate": 1.0}}
+
+
+def test_a_new_folder_gets_the_configuration(tmp_path):
+    open_run(tmp_path / "a" / "b", CONFIG, resume=False)
+    assert read_config(tmp_path / "a" / "b") == CONFIG
+    open_run(tmp_path / "c", CONFIG, resume=True)
+    assert read_config(tmp_path / "c") == CONFIG
+
+
+def test_resuming_may_raise_the_steps_and_nothing_else(tmp_path):
+    open_run(tmp_path / "r", CONFIG, resume=False)
+    open_run(tmp_path / "r", {**CONFIG, "steps": 20}, resume=True)
+    assert read_config(tmp_path / "r")["steps"] == 20
+    with pytest.raises(RunFolderError, match=r"hp.beta was 4.0 and is now 5.0; method was 'vae' and is now 'x'"):
+        open_run(
+            tmp_path / "r",
+            {**CONFIG, "steps": 20, "method": "x", "hp": {"beta": 5.0, "rate": 1.0}},
+            resume=True,
+        )
+    with pytest.raises(RunFolderError, match="hp.new was None and is now 1"):
+        open_run(tmp_path / "r", {**CONFIG, "steps": 20, "hp": {**CONFIG["hp"], "new": 1}}, resume=True)
+    with pytest.raises(RunFolderError, match="steps was 20 and can only grow"):
+        open_run(tmp_path / "r", CONFIG, resume=True)
+    assert read_config(tmp_path / "r") == {**CONFIG, "steps": 20}
+
+
+def test_an_existing_run_or_other_files_are_not_touched(tmp_path):
+    open_run(tmp_path / "r", CONFIG, resume=False)
+    with pytest.raises(RunFolderError, match="holds a run already: add --resume"):
+        open_run(tmp_path / "r", CONFIG, resume=False)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    for resume in (False, True):
+        with pytest.raises(RunFolderError, match="has files but no run"):
+            open_run(tmp_path / "photos", CONFIG, resume=resume)
+    assert os.listdir(tmp_path / "photos") == ["cat.jpg"]
+
+
+def test_what_can_not_be_written_or_read_says_so(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunFolderError, match="can't write to the run folder"):
+        open_run(tmp_path / "file" / "r", CONFIG, resume=False)
+    with pytest.raises(RunFolderError, match="no run in .*config.json is missing"):
+        read_config(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(RunFolderError, match="can't read"):
+        read_config(tmp_path)
+
+
+def test_history_survives_a_cut_off_line(tmp_path):
+    assert read_history(tmp_path) == []
+    lines = [json.dumps({"step": step, "loss": 1.0}) for step in (5, 10, 15)]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 2')
+    assert [row["step"] for row in read_history(tmp_path)] == [5, 10, 15]
+    cut_history(tmp_path, 10)
+    assert (tmp_path / "metrics.jsonl").read_text() == "\n".join(lines[:2]) + "\n"
