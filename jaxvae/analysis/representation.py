@@ -23,7 +23,7 @@ class Representation(NamedTuple):
 
     def kl_per_latent(self) -> np.ndarray:
         """Mean KL of each latent's posterior to N(0, 1) over the examples, nats [D]."""
-        return np.asarray(kl_standard_normal_per_latent(self.mean, self.logvar).mean(axis=0))
+        return np.asarray(kl_standard_normal_per_latent(jnp.asarray(self.mean), jnp.asarray(self.logvar)).mean(axis=0))
 
 
 def encode_samples(

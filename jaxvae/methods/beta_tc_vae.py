@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import jax
 
-from jaxvae.losses import kl_decomposition, kl_standard_normal, minibatch_log_qz, reparameterize
+from jaxvae.losses import Weighting, kl_decomposition, kl_standard_normal, minibatch_log_qz, reparameterize
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
 from jaxvae.methods.schedules import linear_warmup
@@ -44,7 +44,7 @@ def beta_tc_vae(
     networks: Mapping[str, Network],
     *,
     likelihood: Likelihood = bernoulli(),
-    weighting: str = "uniform",
+    weighting: Weighting = "uniform",
     hyperparameters: BetaTCVAE = BetaTCVAE(),
 ) -> Method:
     """beta-TCVAE: the total correlation weighted by beta (Chen et al., 2018). `weighting`: see `minibatch_log_qz`."""
@@ -52,14 +52,14 @@ def beta_tc_vae(
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters
         beta = linear_warmup(hp.beta, ctx.step, hp.warmup)
-        posterior = net.encoder(batch["image"])
-        z = reparameterize(ctx.key, *posterior, axis_name=ctx.axis_name)
+        mean, logvar = net.encoder(batch["image"])
+        z = reparameterize(ctx.key, mean, logvar, axis_name=ctx.axis_name)
         reconstruction = likelihood.nll(net.decoder(z), batch["image"]).mean()
-        kl = kl_standard_normal(*posterior).mean()
+        kl = kl_standard_normal(mean, logvar).mean()
         log_qz = minibatch_log_qz(
-            z, *posterior, dataset_size=ctx.dataset_size, weighting=weighting, axis_name=ctx.axis_name
+            z, mean, logvar, dataset_size=ctx.dataset_size, weighting=weighting, axis_name=ctx.axis_name
         )
-        mi, tc, dwkl = (term.mean() for term in kl_decomposition(z, *posterior, log_qz))
+        mi, tc, dwkl = (term.mean() for term in kl_decomposition(z, mean, logvar, log_qz))
         total = reconstruction + kl + (hp.alpha - 1.0) * mi + (beta - 1.0) * tc + (hp.gamma - 1.0) * dwkl
         return total, {
             "reconstruction": reconstruction,

@@ -39,10 +39,10 @@ def beta_vae(
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         beta = linear_warmup(ctx.hyperparameters.beta, ctx.step, ctx.hyperparameters.warmup)
-        posterior = net.encoder(batch["image"])
-        z = reparameterize(ctx.key, *posterior, axis_name=ctx.axis_name)
+        mean, logvar = net.encoder(batch["image"])
+        z = reparameterize(ctx.key, mean, logvar, axis_name=ctx.axis_name)
         reconstruction = likelihood.nll(net.decoder(z), batch["image"]).mean()
-        kl = kl_standard_normal(*posterior).mean()
+        kl = kl_standard_normal(mean, logvar).mean()
         return reconstruction + beta * kl, {"reconstruction": reconstruction, "kl": kl}
 
     return Method(

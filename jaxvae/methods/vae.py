@@ -30,10 +30,10 @@ def vae(
     """The VAE: minus the evidence lower bound (Kingma & Welling, 2014)."""
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        posterior = net.encoder(batch["image"])
-        z = reparameterize(ctx.key, *posterior, axis_name=ctx.axis_name)
+        mean, logvar = net.encoder(batch["image"])
+        z = reparameterize(ctx.key, mean, logvar, axis_name=ctx.axis_name)
         reconstruction = likelihood.nll(net.decoder(z), batch["image"]).mean()
-        kl = kl_standard_normal(*posterior).mean()
+        kl = kl_standard_normal(mean, logvar).mean()
         return reconstruction + kl, {"reconstruction": reconstruction, "kl": kl}
 
     return Method(

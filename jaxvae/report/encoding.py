@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-LOSSLESS_BYTES = 600_000
-"""A picture whose lossless file is larger is stored as WebP, which photographs need."""
+PICTURE_BYTES = 600_000
+"""A picture whose PNG or GIF is larger, as of photographs, becomes a WebP of the best quality that is not."""
+QUALITIES = (85, 60, 30, 5)
 
 
 class Embedded(NamedTuple):
@@ -24,8 +25,8 @@ class Embedded(NamedTuple):
 def embed(image: Image.Image) -> Embedded:
     """A still picture, as PNG if that is small."""
     data, kind = _save(image, "PNG", optimize=True), "png"
-    if len(data) > LOSSLESS_BYTES:
-        data, kind = _save(image, "WEBP", quality=85, method=4), "webp"
+    if len(data) > PICTURE_BYTES:
+        data, kind = _webp(image, method=4), "webp"
     return _embedded(data, kind, image)
 
 
@@ -35,9 +36,18 @@ def embed_animation(frames: Sequence[Image.Image], frame_milliseconds: int) -> E
     few_colours = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     loop = {"save_all": True, "duration": frame_milliseconds, "loop": 0}
     data, kind = _save(few_colours[0], "GIF", append_images=few_colours[1:], disposal=1, **loop), "gif"
-    if len(data) > LOSSLESS_BYTES:
-        data, kind = _save(frames[0], "WEBP", append_images=frames[1:], quality=75, method=2, **loop), "webp"
+    if len(data) > PICTURE_BYTES:
+        data, kind = _webp(frames[0], append_images=frames[1:], method=2, **loop), "webp"
     return _embedded(data, kind, frames[0])
+
+
+def _webp(image: Image.Image, **options: object) -> bytes:
+    data = b""
+    for quality in QUALITIES:
+        data = _save(image, "WEBP", quality=quality, **options)
+        if len(data) <= PICTURE_BYTES:
+            break
+    return data
 
 
 def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:

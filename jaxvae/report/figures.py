@@ -10,13 +10,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
 DPI = 192
 """Two pixels per CSS pixel: a figure of 1 inch is 96 CSS pixels wide."""
-LOG_RATIO = 20
+LOG_RATIO = 8
 """A positive curve that spans a larger ratio is drawn on a log axis."""
+ROUND = (1, 2, 5, 10)
+"""First digits of steps between ticks."""
 NOT_LOSS_TERMS = ("step", "seconds", "steps_per_second")
 
 
@@ -37,7 +39,7 @@ DARK = Theme("#191c22", "#e8eaee", "#98a1b0", "#2d323b", "#7ea6ff", "#4b5361")
 
 def kl_chart(kl: np.ndarray, names: Sequence[str], active: Sequence[bool], theme: Theme) -> Image.Image:
     """Horizontal bars of KL in nats [D], one per latent with its name, top to bottom; faint where not active."""
-    figure = _figure(4.9, 0.75 + 0.27 * len(kl), theme)
+    figure = _figure(4.45, 0.75 + 0.27 * len(kl), theme)
     axes = figure.add_subplot()
     shown = np.nan_to_num(np.asarray(kl, float), nan=0.0, posinf=0.0, neginf=0.0)
     colours = [theme.accent if on else theme.off for on in active]
@@ -49,7 +51,7 @@ def kl_chart(kl: np.ndarray, names: Sequence[str], active: Sequence[bool], theme
     axes.set_xlim(0, 1.15 * reach)
     axes.set_ylim(len(kl) - 0.5, -0.5)
     axes.set_xlabel("KL to the prior, nats", fontsize=8.5, color=theme.muted)
-    axes.xaxis.set_major_locator(MaxNLocator(5))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
     _quiet(axes, theme, grid="x")
     axes.tick_params(axis="y", labelcolor=theme.ink)
     axes.spines["bottom"].set_visible(False)
@@ -68,8 +70,8 @@ def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], the
         axes.text(column, row, _two_digits(value), ha="center", va="center", fontsize=8, color=colour)
     for column in range(share.shape[1]):
         if np.isfinite(share[:, column]).any():
-            corner = (column - 0.46, int(np.nanargmax(share[:, column])) - 0.44)
-            axes.add_patch(Rectangle(corner, 0.92, 0.88, fill=False, edgecolor=theme.ink, linewidth=1.2))
+            corner = (column - 0.5, int(np.nanargmax(share[:, column])) - 0.5)
+            axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=theme.ink, linewidth=1.2, clip_on=False))
     long = max((len(name) for name in columns), default=0) > 11 or len(columns) > 12
     axes.set_xticks(
         range(len(columns)),
@@ -91,23 +93,28 @@ def logged_terms(history: Sequence[Mapping[str, Any]]) -> list[str]:
     return [name for name in names if name not in NOT_LOSS_TERMS]
 
 
+def term_values(history: Sequence[Mapping[str, Any]], term: str) -> np.ndarray:
+    """The term in every row, NaN where it is missing."""
+    return np.array([_number(row.get(term)) for row in history])
+
+
 def curve(history: Sequence[Mapping[str, Any]], term: str, theme: Theme) -> Image.Image:
-    """A small panel of one logged term against the step, with its last value; a gap where it is not finite."""
+    """A small panel of one logged term against the step; a gap where it is missing or not finite."""
     steps = np.array([row["step"] for row in history], float)
-    values = np.array([_number(row.get(term)) for row in history])
+    values = term_values(history, term)
     finite = np.isfinite(values)
-    figure = _figure(3.1, 1.95, theme)
+    figure = _figure(2.9, 1.6, theme)
     axes = figure.add_subplot()
     axes.plot(steps, values, color=theme.accent, linewidth=1.5, marker="o" if finite.sum() < 3 else "")
-    axes.set_title(_plain(term.replace("_", " ")), loc="left", fontsize=9.5, color=theme.ink, pad=8)
-    last = f"{values[finite][-1]:.4g}" if finite.any() else "never finite"
-    axes.set_title(last, loc="right", fontsize=9.5, color=theme.muted, pad=8)
     if wants_log_axis(values):
         axes.set_yscale("log")
-        axes.yaxis.set_minor_formatter("")
+        decades = math.log10(np.nanmax(values[finite]) / np.nanmin(values[finite]))
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,), numticks=6))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
     else:
-        axes.yaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
+    axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND, integer=True))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     _quiet(axes, theme, grid="y")
     return _render(figure)

@@ -105,7 +105,7 @@ def _traversal_frame(
     images: np.ndarray, values: np.ndarray, index: int, labels: Sequence[Label], columns: int
 ) -> Image.Image:
     height, width = tile_size(*images.shape[1:3])
-    margin, caption, track = 14, 48, 44
+    margin, caption, track = 14, 52, 44
     rows = math.ceil(len(images) / columns)
     canvas = _canvas(columns * (width + margin) + margin, margin + rows * (height + caption) + track)
     draw = ImageDraw.Draw(canvas)
@@ -113,8 +113,8 @@ def _traversal_frame(
         row, column = divmod(place, columns)
         x, y = margin + column * (width + margin), margin + row * (height + caption)
         canvas.paste(_tile(image), (x, y))
-        _write(draw, (x, y + height + 5), label.name, 13, FAINT if label.dim else INK, "la", width)
-        _write(draw, (x, y + height + 23), label.detail, 11, FAINT, "la", width)
+        _write(draw, (x, y + height + 5), label.name, 15, FAINT if label.dim else INK, "la", width)
+        _write(draw, (x, y + height + 25), label.detail, 12, FAINT, "la", width)
     _draw_track(draw, values, index, canvas.width, canvas.height - track // 2, margin)
     return canvas
 

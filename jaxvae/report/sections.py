@@ -12,7 +12,7 @@ from PIL import Image
 
 from jaxvae.report.data import ReportData
 from jaxvae.report.encoding import Embedded, embed, embed_animation
-from jaxvae.report.figures import DARK, LIGHT, Theme, curve, heat_map, kl_chart, logged_terms
+from jaxvae.report.figures import DARK, LIGHT, Theme, curve, heat_map, kl_chart, logged_terms, term_values
 from jaxvae.report.pictures import (
     FRAME_MILLISECONDS,
     Label,
@@ -26,6 +26,8 @@ from jaxvae.report.pictures import (
 
 MOST_LATENTS = 16
 """Latents shown in pictures; the charts show all."""
+MOST_FACTORS_BESIDE = 8
+"""Factors in the heat map that leave room for the KL chart beside it."""
 
 
 class Section(NamedTuple):
@@ -56,8 +58,8 @@ def shown_metric(name: str) -> str:
 def _animation(data: ReportData) -> Section:
     title, count = "What each latent does", min(len(data.traversals), MOST_LATENTS)
     caption = (
-        f"{_latents_shown(data)}, swept back and forth while the others stay put: a disentangled latent changes one "
-        "thing about the image and nothing else, and a switched-off latent does not move."
+        f"{_latents_shown(data)} swept back and forth, one at a time: a disentangled latent changes one thing about "
+        "the image and nothing else, and a switched-off latent does not move."
     )
     if not data.traversals.size:
         return Section("animation", title, "", "")
@@ -66,7 +68,7 @@ def _animation(data: ReportData) -> Section:
     still = embed(frames[len(frames) // 2])
     alt = f"Animation of {count} latents, each moving from {_span(data)}: {_carried(data)}"
     picture = _picture(moving, alt, 1, {"(prefers-reduced-motion: reduce)": still})
-    return Section("animation", title, caption, f'<div class="card canvas">{picture}</div>')
+    return Section("animation", title, caption, f'<div class="card canvas wide">{picture}</div>')
 
 
 def _scores(data: ReportData) -> Section:
@@ -83,18 +85,16 @@ def _scores(data: ReportData) -> Section:
 
 
 def _data(data: ReportData) -> Section:
-    caption, body = "", ""
-    if data.about_data:
-        body = f'<p class="about">{escape(data.about_data)}</p>'
+    body = f'<p class="about">{escape(data.about_data)}</p>' if data.about_data else ""
     if len(data.images):
         caption = (
             "Examples with the model's reconstruction below each: a good one keeps the shape, the angle and the place, "
             "and is no more than a little soft at the edges."
         )
         alt = f"{len(data.images)} examples of the data, each above its reconstruction"
-        picture = _picture(embed(comparison(data.images, data.reconstructions)), alt, 2)
-        body += f'<div class="card canvas wide">{picture}</div>'
-    return Section("data", "Data and reconstructions", caption, body)
+        picture = _picture(embed(comparison(data.images, data.reconstructions)), alt, 1.5)
+        body += f'<p class="caption">{caption}</p><div class="card canvas wide">{picture}</div>'
+    return Section("data", "Data and reconstructions", "", body)
 
 
 def _traversals(data: ReportData) -> Section:
@@ -102,8 +102,8 @@ def _traversals(data: ReportData) -> Section:
     if not data.traversals.size:
         return Section("traversals", title, "", "")
     caption = (
-        f"{_latents_shown(data)}, a row for each, decoded from one example with that latent set to the value above the "
-        "column: in a good row one factor changes steadily from left to right."
+        f"{_latents_shown(data)}: one example decoded with the latent of the row set to the value above the column; in "
+        "a good row one factor changes steadily from left to right."
     )
     headers = [signed(value) for value in data.traversal_values]
     picture = image_rows(data.traversals[:count], _labels(data)[:count], headers)
@@ -116,14 +116,11 @@ def _traversals(data: ReportData) -> Section:
 def _latents(data: ReportData) -> Section:
     if not len(data.kl_per_latent):
         return Section("latents", "What the latents carry", "", "")
-    caption = (
-        "A good model uses about as many latents as the data has factors and leaves the rest near zero; in the map, "
-        "good is one strong cell per column with nothing else beside it in its row."
-    )
+    caption = "A good model uses about as many latents as the data has factors and leaves the rest near zero"
     order = np.asarray(data.latent_order, int)
     kl = np.asarray(data.kl_per_latent)[order]
     active = [not label.dim for label in _labels(data)]
-    names = [f"z{index}  {factor}" if factor else f"z{index}" for index, factor in _latents_and_factors(data)]
+    names = [f"z{index} · {factor}" if factor else f"z{index}" for index, factor in _latents_and_factors(data)]
     kl_alt = "KL to the prior in nats: " + ", ".join(f"z{i} {value:.2f}" for i, value in zip(order, kl, strict=True))
     cards = [_card("KL of each latent", _chart(partial(kl_chart, kl, names, active), kl_alt))]
     if data.mutual_information is not None and data.factor_names and data.factor_entropy is not None:
@@ -138,8 +135,10 @@ def _latents(data: ReportData) -> Section:
             partial(heat_map, share, rows, columns),
             f"Mutual information of latents and factors over the factor's entropy; largest: {', '.join(best)}",
         )
-        cards.append(_card("Information about each factor, as a share of its entropy", chart))
-    return Section("latents", "What the latents carry", caption, f'<div class="columns">{"".join(cards)}</div>')
+        caption += "; in the map, good is one strong cell per column with nothing beside it in its row"
+        cards.append(_card("Mutual information / factor entropy", chart))
+    layout = "columns" if len(data.factor_names or ()) <= MOST_FACTORS_BESIDE else "stack"
+    return Section("latents", "What the latents carry", f"{caption}.", f'<div class="{layout}">{"".join(cards)}</div>')
 
 
 def _prior(data: ReportData) -> Section:
@@ -151,17 +150,20 @@ def _prior(data: ReportData) -> Section:
         "that the codes of the data leave holes in the prior."
     )
     alt = f"{len(data.prior_samples)} images decoded from random codes"
-    picture = _picture(embed(image_grid(data.prior_samples)), alt, 2)
+    picture = _picture(embed(image_grid(data.prior_samples)), alt, 1.5)
     return Section("prior", title, caption, f'<div class="card canvas">{picture}</div>')
 
 
 def _training(data: ReportData) -> Section:
     caption = (
-        "Means over logging intervals with the last one at the top right, in nats per image unless the name says "
+        "Means over logging intervals with the last one at the right, in nats per image unless the name says "
         "otherwise: good curves have levelled off by the end and do not jump."
     )
     panels = [
-        _card("", _chart(partial(curve, data.history, term), f"{term} against the training step"))
+        _card(
+            f"{escape(term.replace('_', ' '))} <small>{_last_value(data, term)}</small>",
+            _chart(partial(curve, data.history, term), f"{term} against the training step"),
+        )
         for term in logged_terms(data.history)
     ]
     return Section("training", "Training", caption, f'<div class="panels">{"".join(panels)}</div>' if panels else "")
@@ -178,6 +180,12 @@ def _reproduce(data: ReportData) -> Section:
     commands = f'<div class="card"><pre><code>{escape(data.reproduce)}</code></pre></div>' if data.reproduce else ""
     used = f'<p class="versions">{versions}</p>' if versions else ""
     return Section("reproduce", "Reproduce", "", commands + used)
+
+
+def _last_value(data: ReportData, term: str) -> str:
+    values = term_values(data.history, term)
+    finite = values[np.isfinite(values)]
+    return f"{finite[-1]:.4g}" if finite.size else "never finite"
 
 
 def _latents_and_factors(data: ReportData) -> list[tuple[int, str | None]]:
@@ -236,18 +244,18 @@ def _warnings(result: Mapping[str, Any]) -> str:
 
 
 def _card(title: str, content: str) -> str:
-    heading = f"<h3>{escape(title)}</h3>" if title else ""
-    return f'<div class="card">{heading}{content}</div>'
+    return f'<div class="card"><h3>{title}</h3>{content}</div>'
 
 
 def _chart(draw: Callable[[Theme], Image.Image], alt: str) -> str:
     return _picture(embed(draw(LIGHT)), alt, 2, {"(prefers-color-scheme: dark)": embed(draw(DARK))})
 
 
-def _picture(image: Embedded, alt: str, density: int, instead: Mapping[str, Embedded] | None = None) -> str:
+def _picture(image: Embedded, alt: str, density: float, instead: Mapping[str, Embedded] | None = None) -> str:
     """An image with `density` pixels per CSS pixel; `instead`: other files for browsers that match a media query."""
     sources = "".join(
         f'<source media="{escape(query)}" srcset="{other.uri}">' for query, other in (instead or {}).items()
     )
-    size = f'width="{round(image.width / density)}" height="{round(image.height / density)}"'
+    width, height = round(image.width / density), round(image.height / density)
+    size = f'width="{width}" height="{height}" style="--natural: {width}px"'
     return f'<picture>{sources}<img src="{image.uri}" alt="{escape(alt)}" {size}></picture>'

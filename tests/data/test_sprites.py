@@ -1,4 +1,3 @@
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -53,17 +52,3 @@ def test_symmetries_of_dsprites():
     differ = lambda pair: np.abs(pair[0] - pair[1]).sum() / pair[0].sum()  # noqa: E731
     assert [differ(pair) < 0.1 for pair in quarter] == [True, False, False]
     assert [differ(pair) < 0.1 for pair in half] == [True, True, False]
-
-
-@pytest.mark.parametrize("resolution", [0, -16, 30, 65])
-def test_other_sizes_are_refused(resolution):
-    with pytest.raises(ValueError, match=f"multiple of 16, got {resolution}"):
-        Sprites(resolution)
-
-
-def test_any_device_count_draws_the_same_batch():
-    key = jax.random.key(3)
-    whole = Sprites(16).sample(key, 8)
-    parts = [Sprites(16).sample(key, 4, first) for first in (0, 4)]
-    for name in whole:
-        np.testing.assert_array_equal(whole[name], np.concatenate([part[name] for part in parts]))

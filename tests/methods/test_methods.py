@@ -38,9 +38,8 @@ def batch():
 
 @pytest.fixture(scope="module")
 def params():
-    with jax.numpy_dtype_promotion("standard"):
-        init, _ = compile_method(make("vae"), dataset_size=SOURCE.size)
-        params = init(jax.random.key(0)).params
+    init, _ = compile_method(make("vae"), dataset_size=SOURCE.size)
+    params = init(jax.random.key(0)).params
     # Away from the start, where posteriors are near the prior and many terms near 0.
     noise = lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape)  # noqa: E731
     return jax.tree.map(noise, params)
@@ -53,12 +52,11 @@ def test_loss_is_finite_and_falls_on_real_batches(name, dtype):
     init, update = compile_method(method, dataset_size=SOURCE.size)
     step = jax.jit(update)
     losses = []
-    with jax.numpy_dtype_promotion("standard"):
-        state = init(jax.random.key(0))
-        for i in range(60):
-            state, terms = step(state, SOURCE.sample(jax.random.key(i), 32))
-            assert all(np.isfinite(value) for value in terms.values())
-            losses.append(float(terms["loss"]))
+    state = init(jax.random.key(0))
+    for i in range(60):
+        state, terms = step(state, SOURCE.sample(jax.random.key(i), 32))
+        assert all(np.isfinite(value) for value in terms.values())
+        losses.append(float(terms["loss"]))
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
@@ -67,9 +65,8 @@ def test_each_objective_changes_exactly_what_it_trains(name, batch):
     method = make(name)
     for objective in method.objectives:
         init, update = compile_method(method._replace(objectives=(objective,)), dataset_size=SOURCE.size)
-        with jax.numpy_dtype_promotion("standard"):
-            before = init(jax.random.key(0))
-            after, _ = update(before, batch)
+        before = init(jax.random.key(0))
+        after, _ = update(before, batch)
         for network in method.networks:
             pairs = zip(*(jax.tree.leaves(s.params[network]) for s in (before, after)), strict=True)
             changed = [not np.array_equal(a, b) for a, b in pairs]
@@ -89,9 +86,8 @@ def test_sharded_is_single(name, checked, batch):
         out_specs=P(),
         check_vma=checked,
     )
-    with jax.numpy_dtype_promotion("standard"):
-        state = init(jax.random.key(0))
-        (one, terms), (many, many_terms) = jax.jit(update)(state, batch), jax.jit(sharded)(state, batch)
+    state = init(jax.random.key(0))
+    (one, terms), (many, many_terms) = jax.jit(update)(state, batch), jax.jit(sharded)(state, batch)
     for name in terms:
         np.testing.assert_allclose(many_terms[name], terms[name], rtol=1e-5, atol=1e-5)
     # Adam's first step is lr * sign(gradient) where the gradient is not tiny: compare its moments, which are linear.
@@ -103,21 +99,19 @@ def test_sharded_is_single(name, checked, batch):
 def test_vmapped_over_seeds_is_the_loop(name, batch):
     init, update = compile_method(make(name), dataset_size=SOURCE.size)
     keys = jax.random.split(jax.random.key(0), 3)
-    with jax.numpy_dtype_promotion("standard"):
-        together, terms = jax.jit(jax.vmap(lambda key: update(init(key), batch)))(keys)
-        for i, key in enumerate(keys):
-            alone, alone_terms = jax.jit(lambda key: update(init(key), batch))(key)
-            for name in terms:
-                np.testing.assert_allclose(terms[name][i], alone_terms[name], rtol=1e-5, atol=1e-5)
-            for a, b in zip(jax.tree.leaves(alone.opt_state), jax.tree.leaves(together.opt_state), strict=True):
-                np.testing.assert_allclose(b[i], a, rtol=1e-3, atol=1e-5 * max(1.0, float(jnp.abs(a).max())))
+    together, terms = jax.jit(jax.vmap(lambda key: update(init(key), batch)))(keys)
+    for i, key in enumerate(keys):
+        alone, alone_terms = jax.jit(lambda key: update(init(key), batch))(key)
+        for name in terms:
+            np.testing.assert_allclose(terms[name][i], alone_terms[name], rtol=1e-5, atol=1e-5)
+        for a, b in zip(jax.tree.leaves(alone.opt_state), jax.tree.leaves(together.opt_state), strict=True):
+            np.testing.assert_allclose(b[i], a, rtol=1e-3, atol=1e-5 * max(1.0, float(jnp.abs(a).max())))
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_checkpoint_round_trip(name, batch, tmp_path):
     init, update = compile_method(make(name), dataset_size=SOURCE.size)
-    with jax.numpy_dtype_promotion("standard"):
-        state, terms = update(init(jax.random.key(0)), batch)
+    state, terms = update(init(jax.random.key(0)), batch)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state, float(terms["loss"]))
     with Checkpoints(tmp_path) as checkpoints:

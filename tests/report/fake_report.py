@@ -16,7 +16,7 @@ def blobs(codes: np.ndarray, size: int = 64, channels: int = 1) -> np.ndarray:
     u = (np.cos(angle) * dx + np.sin(angle) * dy) / (0.26 * np.exp(0.25 * scale))
     v = (np.cos(angle) * dy - np.sin(angle) * dx) / (0.15 * np.exp(0.25 * scale))
     power = 2 + 2 / (1 + np.exp(-2 * square))
-    shape = 1 / (1 + np.exp(8 * (np.abs(u) ** power + np.abs(v) ** power - 1)))
+    shape = 1 / (1 + np.exp(np.minimum(8 * (np.abs(u) ** power + np.abs(v) ** power - 1), 50)))
     tint = np.array([1.0, 0.75, 0.35])[:channels] if channels == 3 else np.ones(channels)
     return shape[..., None] * tint
 

@@ -1,0 +1,86 @@
+"""Negative log-likelihoods of images: nats per example, summed over every axis but the first."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxvae.losses.checks import check_same_shape, working_floats
+
+
+def bernoulli_nll(logits: Float[Array, "B ..."], x: Float[Array, "B ..."]) -> Float[Array, " B"]:
+    """Binary cross-entropy from logits: -sum_p [ x log s(l) + (1 - x) log(1 - s(l)) ], s the logistic function.
+
+    Computed as max(l, 0) - l x + log(1 + exp(-|l|)): finite, with a gradient that does not vanish for a wrong pixel,
+    at any logit. For x strictly between 0 and 1 it is a cross-entropy but not minus a log-density, and its least value
+    is the entropy of x, not 0.
+
+    Args:
+      logits: raw decoder output.
+      x: target in [0, 1] (not checked), of the same shape.
+
+    Returns:
+      Nats per example, at least float32.
+
+    Raises:
+      ValueError: shapes differ, or an input is not floating.
+    """
+    check_same_shape(logits=logits, x=x)
+    logits, x = working_floats(logits=logits, x=x)
+    return _sum_events(jnp.maximum(logits, 0) - logits * x + jnp.log1p(jnp.exp(-jnp.abs(logits))))
+
+
+def gaussian_nll(
+    mean: Float[Array, "B ..."], x: Float[Array, "B ..."], scale: float | Float[Array, ""] = 1.0
+) -> Float[Array, " B"]:
+    """Normal likelihood with one standard deviation: sum_p [ (x - mean)^2 / (2 scale^2) + log scale + log(2 pi) / 2 ].
+
+    Args:
+      mean: expected image.
+      x: target, of the same shape.
+      scale: standard deviation, positive; a number or a scalar array (which may be learned).
+
+    Returns:
+      Nats per example, constants included, at least float32.
+
+    Raises:
+      ValueError: shapes differ, an input is not floating, or a scale that is a number is not positive.
+    """
+    check_same_shape(mean=mean, x=x)
+    _check_scale(scale)
+    mean, x = working_floats(mean=mean, x=x)
+    scale = jnp.asarray(scale, mean.dtype)
+    return _sum_events(0.5 * ((x - mean) / scale) ** 2 + jnp.log(scale) + 0.5 * math.log(2 * math.pi))
+
+
+def laplace_nll(
+    loc: Float[Array, "B ..."], x: Float[Array, "B ..."], scale: float | Float[Array, ""] = 1.0
+) -> Float[Array, " B"]:
+    """Laplace likelihood with one scale: sum_p [ |x - loc| / scale + log(2 scale) ].
+
+    Args:
+      loc: median image.
+      x: target, of the same shape.
+      scale: mean absolute deviation, positive; a number or a scalar array.
+
+    Returns:
+      Nats per example, constants included, at least float32.
+
+    Raises:
+      ValueError: shapes differ, an input is not floating, or a scale that is a number is not positive.
+    """
+    check_same_shape(loc=loc, x=x)
+    _check_scale(scale)
+    loc, x = working_floats(loc=loc, x=x)
+    scale = jnp.asarray(scale, loc.dtype)
+    return _sum_events(jnp.abs(x - loc) / scale + jnp.log(2 * scale))
+
+
+def _sum_events(per_element: jax.Array) -> jax.Array:
+    return per_element.sum(axis=range(1, per_element.ndim))
+
+
+def _check_scale(scale: float | jax.Array) -> None:
+    if isinstance(scale, int | float) and scale <= 0:
+        raise ValueError(f"scale must be positive, got {scale}")

@@ -1,0 +1,30 @@
+"""What every test runs under: 8 virtual devices, no rank promotion, and, for our own code, no dtype promotion."""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Shared with the subprocesses of the tests, so that they compile once; never the user's own cache.
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxvae-tests-"))
+
+import jax
+import pytest
+from hypothesis import settings
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+settings.register_profile("jaxvae", deadline=None, derandomize=True, max_examples=25)
+settings.load_profile("jaxvae")
+
+with install_import_hook("jaxvae.losses", "beartype.beartype"):
+    import jaxvae.losses  # noqa: F401
+
+
+@pytest.fixture(autouse=True)
+def _strict_dtypes(request):
+    """Not where Optax runs: it multiplies its int32 step count with floats."""
+    ours = request.path.relative_to(Path(__file__).parent).parts[0] in ("losses", "networks", "data")
+    with jax.numpy_dtype_promotion("strict" if ours else "standard"):
+        yield

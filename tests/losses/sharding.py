@@ -1,0 +1,38 @@
+"""One value and gradient, on one device and split over eight in every way JAX has."""
+
+from functools import partial
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+from jax.sharding import PartitionSpec as P
+
+BACKENDS = ("vmap", "pmap", "shard_map", "shard_map unchecked")
+DEVICES = 8
+
+
+def run_sharded(global_mean, backend, *arrays):
+    """Value and gradients in `arrays` [B, ...] of `global_mean(*arrays, axis_name=...)`, a pmean over the axis."""
+    local = partial(global_mean, axis_name="data")
+
+    def value_and_gradients(*parts):
+        return jax.value_and_grad(lambda parts: local(*parts))(parts)
+
+    if backend in ("vmap", "pmap"):
+        parts = [array.reshape(DEVICES, -1, *array.shape[1:]) for array in arrays]
+        transform = jax.vmap if backend == "vmap" else jax.pmap
+        values, gradients = transform(value_and_gradients, axis_name="data")(*parts)
+        np.testing.assert_allclose(values, values[0], rtol=1e-6)
+        value, gradients = values[0], [g.reshape(a.shape) for g, a in zip(gradients, arrays, strict=True)]
+    else:
+        mesh = Mesh(np.array(jax.devices()[:DEVICES]), ("data",), axis_types=(AxisType.Auto,))
+        mapped = jax.shard_map(
+            value_and_gradients,
+            mesh=mesh,
+            in_specs=P("data"),
+            out_specs=(P(), P("data")),
+            check_vma=backend == "shard_map",
+        )
+        value, gradients = jax.jit(mapped)(*arrays)
+    # Without replication checks the transpose of pmean hands every device the gradient of its own copy of the loss.
+    return value, gradients

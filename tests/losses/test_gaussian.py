@@ -1,0 +1,177 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sharding import BACKENDS, run_sharded
+
+from jaxvae.losses import (
+    gaussian_log_density,
+    kl_standard_normal,
+    kl_standard_normal_per_latent,
+    reparameterize,
+)
+
+MEAN = 2 * jax.random.normal(jax.random.key(0), (6, 3))
+LOGVAR = jax.random.normal(jax.random.key(1), (6, 3))
+Z = jax.random.normal(jax.random.key(2), (6, 3))
+
+
+def test_kl_against_the_oracle():
+    np.testing.assert_allclose(kl_standard_normal(MEAN, LOGVAR), oracles.kl_standard_normal(MEAN, LOGVAR), rtol=1e-5)
+    got = jax.grad(lambda m, v: kl_standard_normal(m, v).sum(), (0, 1))(MEAN, LOGVAR)
+    want = oracles.gradient(lambda m, v: oracles.kl_standard_normal(m, v).sum(), MEAN, LOGVAR)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("mean", "logvar", "nats"),
+    [(0, 0, 0), (1, 0, 0.5), (0, np.log(4), 0.8068528), (3, -2, 4.5 + 0.5 * (np.exp(-2) + 1))],
+)
+def test_kl_in_closed_form(mean, logvar, nats):
+    value = kl_standard_normal(jnp.full((1, 1), mean, jnp.float32), jnp.full((1, 1), logvar, jnp.float32))
+    np.testing.assert_allclose(value, nats, rtol=1e-6)
+
+
+def test_kl_keeps_its_digits_near_the_prior():
+    tiny = jnp.full((1, 1), 1e-4)
+    np.testing.assert_allclose(kl_standard_normal(jnp.zeros((1, 1)), tiny), 0.25e-8, rtol=0.02)
+    slope = jax.grad(lambda v: kl_standard_normal(jnp.zeros((1, 1)), v).sum())(tiny)
+    np.testing.assert_allclose(slope, 0.5e-4, rtol=1e-3)
+
+
+def test_kl_is_the_expected_log_ratio():
+    mean, logvar = jnp.array([[0.7, -1.2]]), jnp.array([[0.3, -0.9]])
+    z = jnp.concatenate([reparameterize(key, mean, logvar) for key in jax.random.split(jax.random.key(0), 2000)])
+    z = jnp.concatenate([z, 2 * mean - z])
+    zero = jnp.zeros_like(z)
+    ratio = gaussian_log_density(z, mean, logvar) - gaussian_log_density(z, zero, zero)
+    ratio = np.asarray(ratio.sum(-1))
+    error = ratio.std() / np.sqrt(len(ratio) / 2)
+    np.testing.assert_allclose(ratio.mean(), kl_standard_normal(mean, logvar)[0], atol=4 * error)
+
+
+def test_beta_kl_is_a_narrower_prior_and_an_entropy_bonus():
+    """Mathieu et al. (2019), theorem 1: beta KL(q||p) = KL(q||f) - (beta - 1) H(q) - log F, f = Normal(0, I / beta)."""
+    beta, (batch, d) = 4.0, MEAN.shape
+    mean, logvar = np.asarray(MEAN, np.float64), np.asarray(LOGVAR, np.float64)
+    to_f = 0.5 * (beta * (mean**2 + np.exp(logvar)) - 1 - logvar - np.log(beta)).sum(-1)
+    entropy = 0.5 * (np.log(2 * np.pi * np.e) + logvar).sum(-1)
+    log_f = d * (1 - beta) / 2 * np.log(2 * np.pi) - d / 2 * np.log(beta)
+    assert batch == len(to_f)
+    np.testing.assert_allclose(beta * kl_standard_normal(MEAN, LOGVAR), to_f - (beta - 1) * entropy - log_f, rtol=1e-5)
+
+
+def test_kl_per_latent_adds_up_and_is_not_negative():
+    per_latent = kl_standard_normal_per_latent(MEAN, LOGVAR)
+    assert per_latent.shape == MEAN.shape
+    assert (per_latent >= 0).all()
+    np.testing.assert_allclose(per_latent.sum(-1), kl_standard_normal(MEAN, LOGVAR), rtol=1e-6)
+
+
+@given(st.floats(-10, 10, width=32), st.floats(-10, 10, width=32))
+def test_kl_is_zero_only_at_the_prior(mean, logvar):
+    value = kl_standard_normal(jnp.full((1, 1), mean), jnp.full((1, 1), logvar))
+    assert value >= 0
+    assert (value > 0) or max(abs(mean), abs(logvar)) < 1e-3
+
+
+def test_log_density_against_the_oracle():
+    np.testing.assert_allclose(gaussian_log_density(Z, MEAN, LOGVAR), oracles.log_normal(Z, MEAN, LOGVAR), rtol=1e-5)
+    got = jax.grad(lambda *a: gaussian_log_density(*a).sum(), (0, 1, 2))(Z, MEAN, LOGVAR)
+    want = oracles.gradient(lambda *a: oracles.log_normal(*a).sum(), Z, MEAN, LOGVAR)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_log_density_broadcasts_axes_of_size_1():
+    pairs = gaussian_log_density(Z[:, None], MEAN[None], LOGVAR[None])
+    assert pairs.shape == (6, 6, 3)
+    np.testing.assert_allclose(pairs[2, 4], oracles.log_normal(Z[2], MEAN[4], LOGVAR[4]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("logvar", [-80.0, 80.0])
+@pytest.mark.parametrize("mean", [-1e4, 1e4])
+def test_extremes_are_finite_in_value_and_gradient(mean, logvar):
+    mean, logvar = jnp.full((2, 2), mean), jnp.full((2, 2), logvar)
+
+    def everything(mean, logvar):
+        z = reparameterize(jax.random.key(0), mean, logvar)
+        far = gaussian_log_density(-mean, mean, logvar)
+        return kl_standard_normal(mean, logvar).sum() + gaussian_log_density(z, mean, logvar).sum() + far.sum()
+
+    value, slopes = jax.value_and_grad(everything, (0, 1))(mean, logvar)
+    assert np.isfinite(value)
+    assert all(np.isfinite(slope).all() for slope in slopes)
+
+
+def test_samples_have_the_mean_and_variance_they_should():
+    mean, logvar = jnp.full((20_000, 2), 3.0), jnp.broadcast_to(jnp.array([[-2.0, 1.0]]), (20_000, 2))
+    z = np.asarray(reparameterize(jax.random.key(0), mean, logvar))
+    np.testing.assert_allclose(z.mean(0), 3, atol=0.05)
+    np.testing.assert_allclose(z.var(0), np.exp([-2.0, 1.0]), rtol=0.05)
+    assert abs(np.corrcoef(z.T)[0, 1]) < 0.03
+    assert abs(np.corrcoef(z[:-1, 0], z[1:, 0])[0, 1]) < 0.03
+
+
+def test_sample_moves_with_mean_and_deviation():
+    key = jax.random.key(0)
+    noise = reparameterize(key, jnp.zeros((6, 3)), jnp.zeros((6, 3)))
+    np.testing.assert_allclose(reparameterize(key, MEAN, LOGVAR), MEAN + jnp.exp(LOGVAR / 2) * noise, rtol=1e-5)
+    slopes = jax.grad(lambda m, v: reparameterize(key, m, v).sum(), (0, 1))(MEAN, LOGVAR)
+    np.testing.assert_allclose(slopes[0], 1)
+    np.testing.assert_allclose(slopes[1], 0.5 * jnp.exp(LOGVAR / 2) * noise, rtol=1e-5)
+
+
+def test_noise_belongs_to_the_example():
+    key = jax.random.key(5)
+    np.testing.assert_array_equal(reparameterize(key, MEAN, LOGVAR)[:2], reparameterize(key, MEAN[:2], LOGVAR[:2]))
+    np.testing.assert_array_equal(reparameterize(key, MEAN, LOGVAR)[0], reparameterize(key, MEAN[0], LOGVAR[0]))
+    assert (reparameterize(jax.random.key(6), MEAN, LOGVAR) != reparameterize(key, MEAN, LOGVAR)).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_noise_is_the_same_on_any_number_of_devices(backend):
+    mean, logvar = jnp.zeros((16, 3)), jnp.zeros((16, 3))
+
+    def spread(mean, logvar, axis_name=None):
+        z = reparameterize(jax.random.key(0), mean, logvar, axis_name=axis_name)
+        weight = jnp.arange(3.0)
+        mean_square = (z**2 * weight[None]).mean()
+        return mean_square if axis_name is None else jax.lax.pmean(mean_square, axis_name)
+
+    value, slopes = run_sharded(spread, backend, mean, logvar)
+    want, want_slopes = jax.value_and_grad(spread, (0, 1))(mean, logvar)
+    np.testing.assert_allclose(value, want, rtol=1e-6)
+    for a, b in zip(slopes, want_slopes, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
+
+
+def test_compiled_mapped_and_half_precision():
+    for kernel in (kl_standard_normal, lambda m, v: gaussian_log_density(Z, m, v)):
+        plain = kernel(MEAN, LOGVAR)
+        np.testing.assert_allclose(jax.jit(kernel)(MEAN, LOGVAR), plain, rtol=1e-6)
+        np.testing.assert_allclose(jax.vmap(kernel)(MEAN[None], LOGVAR[None])[0], plain, rtol=1e-6)
+    half = kl_standard_normal(MEAN.astype(jnp.bfloat16), LOGVAR.astype(jnp.bfloat16))
+    assert half.dtype == jnp.float32
+    exact = oracles.kl_standard_normal(MEAN.astype(jnp.bfloat16), LOGVAR.astype(jnp.bfloat16))
+    np.testing.assert_allclose(half, exact, rtol=1e-5)
+
+
+def test_bad_input():
+    for kernel in (
+        kl_standard_normal,
+        jax.jit(kl_standard_normal),
+        lambda m, v: reparameterize(jax.random.key(0), m, v),
+    ):
+        with pytest.raises(ValueError, match=r"one shape: mean \(6, 3\), logvar \(5, 3\)"):
+            kernel(MEAN, LOGVAR[:5])
+    with pytest.raises(ValueError, match=r"one rank .* z \(6, 1, 3\), mean \(6, 3\)"):
+        gaussian_log_density(Z[:, None], MEAN, LOGVAR)
+    with pytest.raises(ValueError, match="equal or 1"):
+        gaussian_log_density(Z, MEAN[:4], LOGVAR[:4])
+    with pytest.raises(Exception, match="floating|Float"):
+        kl_standard_normal(jnp.zeros((2, 2), jnp.int32), jnp.zeros((2, 2), jnp.int32))

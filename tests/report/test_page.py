@@ -1,0 +1,264 @@
+import re
+
+import numpy as np
+import pytest
+from fake_report import FACTORS, fake_report
+from page_parts import Page, decode
+
+from jaxvae.report.page import report_html
+from jaxvae.report.sections import shown_metric, shown_score
+
+ATTACK = "<img src=x onerror=alert(1)>\"'&amp;<script>"
+SECTIONS = (
+    "animation",
+    "scores",
+    "data",
+    "traversals",
+    "latents",
+    "prior",
+    "training",
+    "configuration",
+    "reproduce",
+)
+
+
+def small_report(**options):
+    data = fake_report(**{"latents": 3, "num_images": 2, "num_values": 3, "size": 16, **options})
+    return data._replace(history=[{"step": row["step"], "loss": row["loss"]} for row in data.history[:5]])
+
+
+@pytest.fixture(scope="module")
+def html() -> str:
+    return report_html(fake_report())
+
+
+@pytest.fixture(scope="module")
+def page(html) -> Page:
+    return Page(html)
+
+
+def anchors(page: Page) -> list[str]:
+    return [section["id"] for section in page.all("section")]
+
+
+def test_has_every_section_and_links_to_it(page):
+    assert anchors(page) == list(SECTIONS)
+    assert [link["href"] for link in page.all("a")] == [f"#{name}" for name in SECTIONS]
+
+
+def test_stays_small(html):
+    assert len(html.encode()) < 2_000_000
+
+
+def test_refers_to_nothing_outside_the_file(html, page):
+    style = html[html.index("<style>") : html.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    for _, attributes in page.tags:
+        for name in ("src", "srcset", "href", "data", "action", "poster"):
+            assert attributes.get(name, "#").startswith(("#", "data:image/"))
+    assert not page.all("script")
+    assert not page.all("link")
+    assert not re.search("https?://", re.sub('base64,[^"]*', "", html))
+    policy = next(meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
+    assert "default-src 'none'" in policy
+
+
+def test_every_picture_has_a_text_and_decodes_to_its_size(page):
+    pictures = page.all("img")
+    assert len(pictures) == 4 + 2 + 6
+    for picture in pictures:
+        assert len(picture["alt"]) > 10
+        with decode(picture["src"]) as image:
+            image.load()
+            shape = image.width / image.height
+        assert int(picture["width"]) / int(picture["height"]) == pytest.approx(shape, rel=0.02)
+    for other in page.all("source"):
+        decode(other["srcset"]).load()
+
+
+def test_pictures_have_the_expected_sizes(page):
+    animation, comparison, traversals, kl, information, prior, *curves = (decode(p["src"]) for p in page.all("img"))
+    assert (animation.format, animation.n_frames) == ("GIF", 20)
+    assert animation.size == (14 + 5 * 142, 14 + 2 * 180 + 44)
+    assert comparison.size == (250 + 8 * 134, 4 * 134 + 18)
+    assert traversals.size == (250 + 11 * 134, 44 + 10 * 134)
+    assert kl.height == information.height
+    assert prior.size == (6 + 8 * 134, 6 + 4 * 134)
+    assert all(curve.size == pytest.approx((2.9 * 192, 1.6 * 192), abs=1) for curve in curves)
+
+
+def test_charts_have_a_dark_version_and_the_animation_a_still_one(page):
+    media = [source["media"] for source in page.all("source")]
+    assert media.count("(prefers-color-scheme: dark)") == 2 + 6
+    assert media.count("(prefers-reduced-motion: reduce)") == 1
+
+
+def test_tells_the_numbers(page):
+    data = fake_report()
+    for text in (*data.summary.values(), data.about_data, *data.versions.values()):
+        assert text in page.words
+    assert page.words.count(shown_score(data.scores["mig"]["score"])) == 2
+    assert page.words.count(data.scores["mig"]["definition"]) == 2
+    assert data.scores["mig"]["warnings"][0] in page.words
+    for name, gap in zip(FACTORS, data.scores["mig"]["per_factor"], strict=True):
+        assert f"{name} {gap:.3f}" in page.words
+    assert '"learning_rate": 0.001' in page.words
+    assert "--data sprites" in page.words
+
+
+def test_alt_texts_tell_what_the_pictures_show(page):
+    data = fake_report()
+    best = data.latent_order[0]
+    assert any(f"z{best} {data.kl_per_latent[best]:.2f}" in picture["alt"] for picture in page.all("img"))
+    assert any(f"x in z{best} (0.86)" in picture["alt"] for picture in page.all("img"))
+
+
+def test_texts_are_escaped():
+    data = small_report()
+    data = data._replace(
+        title=ATTACK,
+        summary={ATTACK: ATTACK},
+        about_data=ATTACK,
+        latent_factor=(ATTACK, None, None),
+        factor_names=(ATTACK, *FACTORS[1:]),
+        scores={ATTACK: {"score": 0.5, "definition": ATTACK, "warnings": [ATTACK], "per_factor": [0.1] * 5}},
+        history=[{"step": 1, ATTACK: 1.0}, {"step": 2, ATTACK: 2.0}],
+        config={ATTACK: {"nested": ATTACK}},
+        reproduce=ATTACK,
+        versions={ATTACK: ATTACK, "jaxvae": ATTACK},
+    )
+    html = report_html(data)
+    page = Page(html)
+    assert "<img src=x" not in html
+    assert not page.all("script")
+    assert all("onerror" not in attributes for _, attributes in page.tags)
+    assert all(picture["src"].startswith("data:image/") for picture in page.all("img"))
+    # In the title twice, in two columns of facts, and once or more in every other text.
+    assert page.words.count(ATTACK) >= 15
+    assert any(ATTACK in picture["alt"] for picture in page.all("img"))
+
+
+def test_data_without_factors():
+    data = small_report()._replace(
+        mutual_information=None, factor_names=None, factor_entropy=None, latent_factor=(None,) * 3, scores={}
+    )
+    page = Page(report_html(data))
+    assert anchors(page) == [name for name in SECTIONS if name != "scores"]
+    assert "the map" not in page.words
+    assert not any("factor's entropy" in picture["alt"] for picture in page.all("img"))
+    assert "unused" not in page.words
+
+
+@pytest.mark.parametrize(
+    ("missing", "section"),
+    [
+        ({"history": []}, "training"),
+        ({"history": [{"step": 1, "seconds": 2.0}]}, "training"),
+        ({"scores": {}}, "scores"),
+        ({"config": {}}, "configuration"),
+        ({"reproduce": "", "versions": {}}, "reproduce"),
+        ({"prior_samples": np.zeros((0, 16, 16, 1))}, "prior"),
+    ],
+)
+def test_a_missing_part_leaves_its_section_out(missing, section):
+    page = Page(report_html(small_report()._replace(**missing)))
+    assert anchors(page) == [name for name in SECTIONS if name != section]
+
+
+def test_almost_nothing():
+    none = np.zeros((0, 16, 16, 1))
+    data = small_report()._replace(
+        summary={},
+        about_data="",
+        images=none,
+        reconstructions=none,
+        traversals=np.zeros((0, 0, 16, 16, 1)),
+        traversal_values=np.zeros(0),
+        latent_order=np.zeros(0, int),
+        latent_factor=(),
+        prior_samples=none,
+        kl_per_latent=np.zeros(0),
+        mutual_information=None,
+        factor_names=None,
+        factor_entropy=None,
+        scores={},
+        history=[],
+        config={},
+        reproduce="",
+        versions={},
+    )
+    page = Page(report_html(data))
+    assert anchors(page) == []
+    assert page.words.count("beta-tc-vae on sprites") == 2
+
+
+@pytest.mark.parametrize("options", [{"latents": 1}, {"channels": 3}, {"num_values": 1}, {"num_images": 1}])
+def test_shapes_of_data(options):
+    assert anchors(Page(report_html(small_report(**options)))) == list(SECTIONS)
+
+
+def test_many_latents_are_shown_in_part_and_charted_in_full():
+    data = small_report(latents=32)
+    page = Page(report_html(data))
+    assert page.words.count("The 16 most informative of 32 latents") == 2
+    alt = next(picture["alt"] for picture in page.all("img") if picture["alt"].startswith("KL to"))
+    assert alt.count("z") == 32
+
+
+def test_many_factors_get_a_row_for_their_map():
+    data = small_report()
+    names = tuple(f"attribute {k}" for k in range(40))
+    wide = data._replace(
+        factor_names=names, factor_entropy=np.full(40, 0.6), mutual_information=np.full((3, 40), 0.1), scores={}
+    )
+    assert any(part.get("class") == "stack" for part in Page(report_html(wide)).all("div"))
+    assert not any(part.get("class") == "stack" for part in Page(report_html(data)).all("div"))
+
+
+def test_large_photographs_stay_below_the_limit():
+    data = small_report(latents=16, channels=3, num_values=5)
+    rng = np.random.default_rng(0)
+    coarse = rng.uniform(size=(1, 1, 32, 32, 3)).repeat(4, axis=2).repeat(4, axis=3)
+
+    def photographs(*shape):
+        return np.clip(coarse.reshape(128, 128, 3) + 0.1 * rng.normal(size=(*shape, 128, 128, 3)), 0, 1)
+
+    html = report_html(
+        data._replace(
+            images=photographs(16),
+            reconstructions=photographs(16),
+            traversals=photographs(16, 5),
+            prior_samples=photographs(32),
+        )
+    )
+    assert len(html.encode()) < 5_000_000
+
+
+def test_a_constant_factor_is_neither_shown_as_carried_nor_a_crash():
+    data = small_report()
+    scores = {"mig": {**data.scores["mig"], "per_factor": [None, 0.1, 0.2, 0.3, 0.4]}}
+    entropy = np.array([0.0, *data.factor_entropy[1:]])
+    page = Page(report_html(data._replace(factor_entropy=entropy, scores=scores)))
+    assert "shape –" in page.words
+    assert not any("shape in z" in picture["alt"] for picture in page.all("img"))
+
+
+def test_an_undefined_score_is_no_headline():
+    data = small_report()._replace(scores={"mig": {"score": float("nan"), "definition": "some"}})
+    page = Page(report_html(data))
+    assert page.words.count("some") == 1
+    assert "nan" not in page.words
+
+
+def test_kl_belongs_to_its_latent_whatever_the_order():
+    data = small_report()._replace(
+        latent_order=np.array([2, 0, 1]), kl_per_latent=np.array([1.5, 0.01, 3.25]), latent_factor=("x", "y", None)
+    )
+    page = Page(report_html(data))
+    assert any("z2 3.25, z0 1.50, z1 0.01" in picture["alt"] for picture in page.all("img"))
+
+
+def test_names_of_metrics():
+    assert shown_metric("mig") == "MIG"
+    assert shown_metric("beta-vae_score") == "beta vae score"
