@@ -63,7 +63,7 @@ def test_terms_add_up_to_the_sampled_kl(weighting):
 
 @pytest.mark.parametrize(("weighting", "log_ratio"), [("uniform", 1000), ("mss", 1000), ("mws", 8000), ("batch", 8)])
 def test_codes_far_apart(weighting, log_ratio):
-    """MI = log N and TC = (D - 1) log N; a self weight off the diagonal fails this. mws is off by log B, batch sees B."""
+    """MI = log N and TC = (D - 1) log N; a self weight off the diagonal fails this; mws is off by log B."""
     mean = 100 * jnp.arange(8.0)[:, None] * jnp.ones((1, 3))
     mi, tc, _ = terms(mean, mean, jnp.zeros((8, 3)), dataset_size=1000, weighting=weighting)
     np.testing.assert_allclose(mi, np.log(log_ratio), rtol=1e-5)
