@@ -43,7 +43,7 @@ class Scene(FactorGrid):
             _mix(_colour(NIGHT), _colour(DAY), sky), _mix(_colour(SHADE), _colour(LIGHT), ground), down - 0.65
         )
         to_sun = jnp.sqrt((right - 0.3) ** 2 + (down - _mix(0.48, 0.17, sun)) ** 2)
-        image = self._paint(image, _colour(YELLOW), 0.14 - to_sun)
+        image = self._paint(image, _colour(YELLOW), 0.11 - to_sun)
         beside_walls = jnp.minimum(right - 0.58, 0.86 - right)
         below_top = jnp.minimum(down - _mix(0.6, 0.15, tower), 0.8 - down)
         return self._paint(image, _colour(RED), jnp.minimum(beside_walls, below_top))

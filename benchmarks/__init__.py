@@ -1,0 +1,1 @@
+"""Measurements: each module is a script, its results are in results/."""
