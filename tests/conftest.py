@@ -10,15 +10,15 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxvae-tests-"))
 
 import jax
+import jaxtyping
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("jaxvae", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("jaxvae")
 
-with install_import_hook("jaxvae.losses", "beartype.beartype"):
+with jaxtyping.install_import_hook("jaxvae.losses", "beartype.beartype"):
     import jaxvae.losses  # noqa: F401
 
 
@@ -28,3 +28,11 @@ def _strict_dtypes(request):
     ours = request.path.relative_to(Path(__file__).parent).parts[0] in ("losses", "networks", "data")
     with jax.numpy_dtype_promotion("strict" if ours else "standard"):
         yield
+
+
+@pytest.fixture
+def unchecked_types():
+    """Types as users have them, so that the kernels' own errors are met, not the type checker's."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -34,5 +34,7 @@ def run_sharded(global_mean, backend, *arrays):
             check_vma=backend == "shard_map",
         )
         value, gradients = jax.jit(mapped)(*arrays)
-    # Without replication checks the transpose of pmean hands every device the gradient of its own copy of the loss.
+    if backend != "shard_map":
+        # All devices differentiate their copy of the one loss, and the transpose of pmean adds the copies up.
+        gradients = [gradient / DEVICES for gradient in gradients]
     return value, gradients
