@@ -21,7 +21,7 @@ ALLOWED = {
     "analysis": {"method", "data", "losses"},
     "config": {"method", "methods", "networks", "data"},
     "run": {"method", "config", "data", "analysis", "metrics", "training"},
-    "report": {"method", "run", "analysis", "metrics"},
+    "report": {"method", "run", "analysis"},
     "cli": {"", "config", "run", "data", "methods", "networks", "metrics", "report", "training"},
     "__main__": {"cli"},
     "__init__": set(),

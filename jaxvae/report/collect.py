@@ -12,7 +12,6 @@ import numpy as np
 
 from jaxvae.analysis import Representation, reconstruct, traverse
 from jaxvae.method import Nets
-from jaxvae.metrics import METRICS
 from jaxvae.report.data import ReportData
 from jaxvae.report.page import report_html
 from jaxvae.run import Run
@@ -45,8 +44,9 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     images = source.sample(picture_key, SHOWN_IMAGES)["image"]
     kl = codes.kl_per_latent()
     order = np.argsort(-kl)
-    information = METRICS["mig"](codes.mean, codes.factors)
-    share = information.mutual_information / np.maximum(information.factor_entropy, 1e-12)
+    information = np.array(scores["metrics"]["mig"]["mutual_information"])
+    factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"])
+    share = information / np.maximum(factor_entropy, 1e-12)
     base = method.encode(Nets(method.networks, params), images[:1]).mean[0]
     z = jax.random.normal(prior_key, (PRIOR_SAMPLES, base.shape[0]))
     return ReportData(
@@ -61,9 +61,9 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         latent_factor=tuple(source.factor_names[int(share[d].argmax())] if kl[d] > ACTIVE_KL else None for d in order),
         prior_samples=_pixels(method.decode(Nets(method.networks, params), z)),
         kl_per_latent=kl,
-        mutual_information=information.mutual_information,
+        mutual_information=information,
         factor_names=source.factor_names,
-        factor_entropy=information.factor_entropy,
+        factor_entropy=factor_entropy,
         scores=scores["metrics"],
         history=run.history,
         config=run.config.to_json(),
