@@ -1,6 +1,7 @@
 """The `jaxvae` command: parses, calls, and says what happened in a line."""
 
 import argparse
+import importlib.util
 import itertools
 import os
 import sys
@@ -47,7 +48,7 @@ class TrainArgs(Generic[HP]):
     checkpoint_every: int = 1000
     """updates per checkpoint"""
     tensorboard: bool = False
-    """also write TensorBoard events (needs `pip install jaxvae[tensorboard]`)"""
+    """also write TensorBoard events (needs `pip install 'jaxvae[tensorboard]'`)"""
 
 
 @dataclass(frozen=True)
@@ -165,6 +166,8 @@ def _parse_train(arguments: list[str]) -> TrainArgs[Any]:
     for name in ("log_every", "checkpoint_every"):
         if getattr(args, name) < 1:
             raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
+    if args.tensorboard and importlib.util.find_spec("tensorboardX") is None:
+        raise ValueError("--tensorboard needs tensorboardX: pip install 'jaxvae[tensorboard]'")
     if args.resume and args.run is None:
         raise ValueError("--resume needs the folder of the run to go on with: add --run FOLDER")
     if args.learning_rate is not None:

@@ -153,6 +153,17 @@ def test_a_folder_that_can_not_be_written(tmp_path, capsys):
     assert "can't write to the run folder" in capsys.readouterr().err
 
 
+def test_tensorboard_events_and_what_to_install_without_it(tmp_path, capsys, monkeypatch):
+    main(["train", "vae", *TINY, "--run", str(tmp_path / "run"), "--tensorboard"])
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *TINY, "--run", str(tmp_path / "other"), "--tensorboard"])
+    assert stop.value.code == 2
+    assert "pip install 'jaxvae[tensorboard]'" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_loss_that_is_not_finite_fails_in_one_line(tmp_path):
     done = call("train", *TINY, "--steps", 60, "--learning-rate", 1e18, "--run", tmp_path / "run")
     assert done.returncode == 1
