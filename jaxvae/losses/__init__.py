@@ -5,7 +5,15 @@ are for. Half-precision inputs are worked on in float32. Kernels that couple the
 and then mean the global batch.
 """
 
-from jaxvae.losses.aggregate_posterior import KLTerms, LogQz, Weighting, kl_decomposition, minibatch_log_qz
+from jaxvae.losses.aggregate_posterior import (
+    KLTerms,
+    LogQz,
+    Weighting,
+    exact_log_qz,
+    inclusive_kl,
+    kl_decomposition,
+    minibatch_log_qz,
+)
 from jaxvae.losses.gaussian import (
     gaussian_log_density,
     kl_standard_normal,
@@ -19,8 +27,10 @@ __all__ = [
     "LogQz",
     "Weighting",
     "bernoulli_nll",
+    "exact_log_qz",
     "gaussian_log_density",
     "gaussian_nll",
+    "inclusive_kl",
     "kl_decomposition",
     "kl_standard_normal",
     "kl_standard_normal_per_latent",

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 
 from jaxvae.losses.checks import check_same_shape, working_floats
 from jaxvae.losses.gaussian import gaussian_log_density
+from jaxvae.losses.mixture import PairWeights, mixture_log_density
 
 Weighting = Literal["uniform", "mss", "mws", "batch"]
 
@@ -41,6 +42,7 @@ def minibatch_log_qz(
     dataset_size: int,
     weighting: Weighting = "uniform",
     axis_name: str | None = None,
+    block_size: int | None = None,
 ) -> LogQz:
     """log q(z_i) and log q(z_ij) estimated from the batch: log sum_k W_ik q(z_i | x_k), and the same per latent.
 
@@ -54,7 +56,8 @@ def minibatch_log_qz(
     "Unbiased" is about q, with a batch drawn without replacement; its logarithm is biased low, and the more so the more
     nats beyond log B the code carries. Public code often shifts the self weight of mss off the diagonal.
 
-    The memory is that of [B, B, D].
+    The pairs of the batch are streamed in blocks, forwards and backwards, in O(B D) memory. Split over devices, each
+    has its own z and gathers the posteriors of all, 2 B D numbers: the same value and gradient as on one device.
 
     Args:
       z: sampled codes, z_i from the posterior of example i.
@@ -62,12 +65,15 @@ def minibatch_log_qz(
       dataset_size: N, number of examples in the set that the batch was drawn from.
       weighting: "uniform", "mss", "mws" or "batch".
       axis_name: axis that the batch is split over, in equal parts; B and the sum over k are then global.
+      block_size: posteriors per block; None chooses. With B or more nothing is streamed: [B, B, D] numbers in memory,
+        and forward-mode derivatives (`jax.jvp`, `jax.hessian`), which the streamed form does not have.
 
     Returns:
       LogQz of the local z, at least float32.
 
     Raises:
-      ValueError: shapes differ or are not [B, D], an input is not floating, B < 2, N < B, or an unknown weighting.
+      ValueError: shapes differ or are not [B, D], an input is not floating, B < 2, N < B, block_size < 1, or an unknown
+        weighting.
 
     Reference: Chen, Li, Grosse & Duvenaud (2018), appendix C (mws, mss). "uniform" spreads the weight of mss's last
     example over all others: the same expectation with less variance (derived here).
@@ -80,33 +86,103 @@ def minibatch_log_qz(
     if axis_name is not None:
         rows += jax.lax.axis_index(axis_name) * z.shape[0]
         mean, logvar = jax.lax.all_gather((mean, logvar), axis_name, axis=0, tiled=True)
-    log_weights = _log_weights(rows, mean.shape[0], dataset_size, weighting).astype(z.dtype)
-    log_density = gaussian_log_density(z[:, None, :], mean[None, :, :], logvar[None, :, :])
-    return LogQz(
-        joint=jax.nn.logsumexp(log_density.sum(axis=-1) + log_weights, axis=1),
-        marginals=jax.nn.logsumexp(log_density + log_weights[:, :, None], axis=1),
-    )
+    weights = _pair_weights(mean.shape[0], dataset_size, weighting)
+    return LogQz(*mixture_log_density(z, mean, logvar, rows, weights, block_size))
 
 
-def _log_weights(rows: jax.Array, batch: int, dataset_size: int, weighting: str) -> jax.Array:
-    """log W [rows, B], of the examples whose indices in the global batch are `rows`."""
+def _pair_weights(batch: int, dataset_size: int, weighting: str) -> PairWeights:
     if batch < 2:
         raise ValueError(f"the aggregate posterior needs a batch of at least 2 examples, got {batch}")
     if dataset_size < batch:
         raise ValueError(f"dataset_size must be at least the batch size, got {dataset_size} < {batch}")
     n, others = dataset_size, batch - 1
-    offset = (jnp.arange(batch)[None, :] - rows[:, None]) % batch
     match weighting:
         case "uniform":
-            return jnp.where(offset == 0, -math.log(n), math.log((n - 1) / (n * others)))
+            other = math.log((n - 1) / (n * others))
+            return PairWeights(same=-math.log(n), next=other, rest=other)
         case "mss":
-            rest = jnp.where(offset == 1, math.log((n - others) / (n * others)), -math.log(others))
-            return jnp.where(offset == 0, -math.log(n), rest)
+            return PairWeights(same=-math.log(n), next=math.log((n - others) / (n * others)), rest=-math.log(others))
         case "mws":
-            return jnp.full(offset.shape, -math.log(n * batch))
+            return _equal_weights(n * batch)
         case "batch":
-            return jnp.full(offset.shape, -math.log(batch))
+            return _equal_weights(batch)
     raise ValueError(f"unknown weighting {weighting!r}; there are uniform, mss, mws, batch")
+
+
+def _equal_weights(count: int) -> PairWeights:
+    return PairWeights(*[-math.log(count)] * 3)
+
+
+def exact_log_qz(
+    z: Float[Array, "B D"],
+    means: Float[Array, "N D"],
+    logvars: Float[Array, "N D"],
+    *,
+    block_size: int | None = None,
+) -> LogQz:
+    """log q(z_i) and log q(z_ij) under the posteriors of a whole data set: q(z) = mean_n q(z | x_n), no estimate.
+
+    Streamed like `minibatch_log_qz`, in O((B + N) D) memory and O(B N D) time.
+
+    Args:
+      z: any codes.
+      means, logvars: posteriors of all examples.
+      block_size: as in `minibatch_log_qz`.
+
+    Returns:
+      LogQz, at least float32.
+
+    Raises:
+      ValueError: shapes are not [B, D] and twice [N, D], an input is not floating, or block_size < 1.
+
+    Reference: Chen, Li, Grosse & Duvenaud (2018), section 3.
+    """
+    check_same_shape(means=means, logvars=logvars)
+    if jnp.ndim(z) != 2 or jnp.ndim(means) != 2 or jnp.shape(z)[1] != jnp.shape(means)[1]:
+        raise ValueError(f"z must be [B, D] and means [N, D]; got {jnp.shape(z)} and {jnp.shape(means)}")
+    z, means, logvars = working_floats(z=z, means=means, logvars=logvars)
+    rows = jnp.zeros(z.shape[0], jnp.int32)
+    return LogQz(*mixture_log_density(z, means, logvars, rows, _equal_weights(means.shape[0]), block_size))
+
+
+def inclusive_kl(
+    prior_samples: Float[Array, "M D"],
+    log_prior: Float[Array, " M"],
+    mean: Float[Array, "B D"],
+    logvar: Float[Array, "B D"],
+    *,
+    axis_name: str | None = None,
+    block_size: int | None = None,
+) -> Float[Array, " M"]:
+    """KL(p(z) || q(z)) sampled from the prior: log p(s_i) - log mean_k q(s_i | x_k), with k over the batch.
+
+    Its mean over the samples is 0 in expectation where q(z) is the prior. Samples far from every code give large values
+    and gradients: warm its weight up.
+
+    Args:
+      prior_samples: s_i, drawn from the prior.
+      log_prior: log p(s_i), nats.
+      mean, logvar: posteriors.
+      axis_name: axis that posteriors and samples are split over; the mean over k is then global.
+      block_size: as in `minibatch_log_qz`.
+
+    Returns:
+      Nats per (local) sample, at least float32.
+
+    Raises:
+      ValueError: shapes do not fit, an input is not floating, or block_size < 1.
+
+    Reference: Mathieu, Rainforth, Siddharth & Teh (2019), section 5.2 (the divergence "kld_inc" of its code).
+    """
+    check_same_shape(mean=mean, logvar=logvar)
+    if jnp.shape(log_prior) != jnp.shape(prior_samples)[:1]:
+        raise ValueError(
+            f"log_prior must have one value per sample; got {jnp.shape(log_prior)} for {jnp.shape(prior_samples)}"
+        )
+    if axis_name is not None:
+        mean, logvar = jax.lax.all_gather((mean, logvar), axis_name, axis=0, tiled=True)
+    joint = exact_log_qz(prior_samples, mean, logvar, block_size=block_size).joint
+    return working_floats(log_prior=log_prior)[0].astype(joint.dtype) - joint
 
 
 def kl_decomposition(
