@@ -2,7 +2,7 @@
 
 The latent axis is last. Event axes are summed, examples are never averaged, nothing is weighted: that is what methods
 are for. Half-precision inputs are worked on in float32. Kernels that couple the examples of a batch take `axis_name`
-and then mean the global batch.
+and then mean the global batch; those that are one number for a whole batch return the same number on every device.
 """
 
 from jaxvae.losses.aggregate_posterior import (
@@ -14,27 +14,71 @@ from jaxvae.losses.aggregate_posterior import (
     kl_decomposition,
     minibatch_log_qz,
 )
+from jaxvae.losses.bounds import importance_weighted_bound, sampled_kl
+from jaxvae.losses.density_ratio import density_ratio_loss, density_ratio_tc, permute_dims
 from jaxvae.losses.gaussian import (
     gaussian_log_density,
+    kl_gaussian,
     kl_standard_normal,
     kl_standard_normal_per_latent,
     reparameterize,
 )
-from jaxvae.losses.likelihoods import bernoulli_nll, gaussian_nll, laplace_nll
+from jaxvae.losses.likelihoods import bernoulli_nll, continuous_bernoulli_nll, gaussian_nll, laplace_nll
+from jaxvae.losses.mmd import Kernel, inverse_multiquadric, mmd_dimensionwise, mmd_unbiased, radial_basis
+from jaxvae.losses.moments import (
+    code_covariance,
+    dip_vae_penalty,
+    gaussian_total_correlation,
+    gaussian_wasserstein_correlation,
+)
+from jaxvae.losses.priors import (
+    Prior,
+    anisotropic_normal,
+    gaussian_mixture,
+    pinwheel_mixture,
+    softmax_variances,
+    spike_and_slab,
+    standard_normal,
+    student_t,
+)
 
 __all__ = [
     "KLTerms",
+    "Kernel",
     "LogQz",
+    "Prior",
     "Weighting",
+    "anisotropic_normal",
     "bernoulli_nll",
+    "code_covariance",
+    "continuous_bernoulli_nll",
+    "density_ratio_loss",
+    "density_ratio_tc",
+    "dip_vae_penalty",
     "exact_log_qz",
     "gaussian_log_density",
+    "gaussian_mixture",
     "gaussian_nll",
+    "gaussian_total_correlation",
+    "gaussian_wasserstein_correlation",
+    "importance_weighted_bound",
     "inclusive_kl",
+    "inverse_multiquadric",
     "kl_decomposition",
+    "kl_gaussian",
     "kl_standard_normal",
     "kl_standard_normal_per_latent",
     "laplace_nll",
     "minibatch_log_qz",
+    "mmd_dimensionwise",
+    "mmd_unbiased",
+    "permute_dims",
+    "pinwheel_mixture",
+    "radial_basis",
     "reparameterize",
+    "sampled_kl",
+    "softmax_variances",
+    "spike_and_slab",
+    "standard_normal",
+    "student_t",
 ]

@@ -10,6 +10,8 @@ from jaxvae.losses.checks import check_same_shape, working_floats
 
 MAX_DEVIATIONS = 1e15
 """Beyond this many standard deviations a log-density stays at -1e30 / 2: its square would overflow float32."""
+MAX_LOG_RATIO = 80.0
+"""A log ratio of variances counts as 80 at most: exp(88.8) would overflow float32."""
 
 
 def reparameterize(
@@ -119,3 +121,40 @@ def kl_standard_normal(mean: Float[Array, "*batch D"], logvar: Float[Array, "*ba
       ValueError: shapes differ, or an input is not floating.
     """
     return kl_standard_normal_per_latent(mean, logvar).sum(axis=-1)
+
+
+def kl_gaussian(
+    mean: Float[Array, "*batch D"],
+    logvar: Float[Array, "*batch D"],
+    prior_mean: Float[Array, "*batch D"] | Float[Array, " D"],
+    prior_logvar: Float[Array, "*batch D"] | Float[Array, " D"],
+) -> Float[Array, "*batch"]:
+    """KL( Normal(mean, diag exp(logvar)) || Normal(prior_mean, diag exp(prior_logvar)) ), summed over the latents.
+
+    Per latent ( (mean - prior_mean)^2 exp(-prior_logvar) + expm1(r) - r ) / 2 >= 0, r = logvar - prior_logvar. For a
+    prior of zeros it is `kl_standard_normal`. A mean more than 1e15 prior deviations away counts as 1e15 away, and an
+    r above 80 as 80, with a gradient of 0: their squares and exponentials would overflow float32.
+
+    Args:
+      mean: [..., D].
+      logvar: log variance, of the same shape.
+      prior_mean, prior_logvar: each of the same shape, or [D] for one prior of all examples.
+
+    Returns:
+      Nats per example [...], at least float32.
+
+    Raises:
+      ValueError: shapes do not fit, or an input is not floating.
+    """
+    check_same_shape(mean=mean, logvar=logvar)
+    shape = jnp.shape(mean)
+    for name, array in (("prior_mean", prior_mean), ("prior_logvar", prior_logvar)):
+        if jnp.shape(array) not in (shape, shape[-1:]):
+            raise ValueError(f"{name} must be {shape} or {shape[-1:]}, got {jnp.shape(array)}")
+    mean, logvar, prior_mean, prior_logvar = (
+        jnp.broadcast_to(array, shape)
+        for array in working_floats(mean=mean, logvar=logvar, prior_mean=prior_mean, prior_logvar=prior_logvar)
+    )
+    deviations = jnp.clip((mean - prior_mean) * jnp.exp(-0.5 * prior_logvar), -MAX_DEVIATIONS, MAX_DEVIATIONS)
+    log_ratio = jnp.minimum(logvar - prior_logvar, MAX_LOG_RATIO)
+    return 0.5 * (deviations**2 + jnp.expm1(log_ratio) - log_ratio).sum(axis=-1)

@@ -36,8 +36,9 @@ class PairWeights(NamedTuple):
 
     def between(self, rows: jax.Array, columns: jax.Array, count: int) -> jax.Array:
         """float32 [len(rows), len(columns)]; columns beyond `count` are padding and weigh nothing."""
-        offset = (columns[None, :] - rows[:, None]) % count
-        weights = jnp.where(offset == 1, jnp.float32(self.next), jnp.float32(self.rest))
+        offset = columns[None, :] - rows[:, None]
+        follows = (offset == 1) | (offset == 1 - count)  # the remainder of a division by count would be slow
+        weights = jnp.where(follows, jnp.float32(self.next), jnp.float32(self.rest))
         weights = jnp.where(offset == 0, jnp.float32(self.same), weights)
         return jnp.where(columns[None, :] < count, weights, -jnp.inf)
 

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
+import prior_oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,10 +14,13 @@ from jaxvae.losses import (
     kl_standard_normal_per_latent,
     reparameterize,
 )
+from jaxvae.losses.gaussian import kl_gaussian
 
 MEAN = 2 * jax.random.normal(jax.random.key(0), (6, 3))
 LOGVAR = jax.random.normal(jax.random.key(1), (6, 3))
 Z = jax.random.normal(jax.random.key(2), (6, 3))
+PRIOR = (jnp.array([0.5, -1.0, 0.0]), jnp.array([1.0, -1.5, 0.2]))
+PRIORS = tuple(array[None] + 0.1 * Z for array in PRIOR)
 
 
 def test_kl_against_the_oracle():
@@ -62,6 +66,7 @@ def test_beta_kl_is_a_narrower_prior_and_an_entropy_bonus():
     entropy = 0.5 * (np.log(2 * np.pi * np.e) + logvar).sum(-1)
     log_f = d * (1 - beta) / 2 * np.log(2 * np.pi) - d / 2 * np.log(beta)
     assert batch == len(to_f)
+    np.testing.assert_allclose(kl_gaussian(MEAN, LOGVAR, jnp.zeros(d), jnp.full(d, -np.log(beta))), to_f, rtol=1e-5)
     np.testing.assert_allclose(beta * kl_standard_normal(MEAN, LOGVAR), to_f - (beta - 1) * entropy - log_f, rtol=1e-5)
 
 
@@ -77,6 +82,44 @@ def test_kl_is_zero_only_at_the_prior(mean, logvar):
     value = kl_standard_normal(jnp.full((1, 1), mean), jnp.full((1, 1), logvar))
     assert value >= 0
     assert (value > 0) or max(abs(mean), abs(logvar)) < 1e-3
+
+
+@pytest.mark.parametrize("prior", [PRIOR, PRIORS, (PRIOR[0], PRIORS[1])], ids=["one", "each", "both"])
+def test_kl_to_a_gaussian_against_the_oracle(prior):
+    inputs = (MEAN, LOGVAR, *prior)
+    np.testing.assert_allclose(kl_gaussian(*inputs), prior_oracles.kl_gaussian(*inputs), rtol=1e-5)
+    got = jax.grad(lambda *a: kl_gaussian(*a).sum(), (0, 1, 2, 3))(*inputs)
+    want = oracles.gradient(lambda *a: prior_oracles.kl_gaussian(*a).sum(), *inputs)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_kl_to_a_gaussian_of_zeros_is_that_to_the_standard_normal():
+    for zeros in (jnp.zeros(3), jnp.zeros((6, 3))):
+        np.testing.assert_array_equal(kl_gaussian(MEAN, LOGVAR, zeros, zeros), kl_standard_normal(MEAN, LOGVAR))
+    np.testing.assert_array_equal(kl_gaussian(*PRIORS, *PRIORS), 0)
+
+
+@given(*[st.floats(-10, 10, width=32)] * 4)
+def test_kl_to_a_gaussian_is_a_distance_in_units_of_the_prior(mean, logvar, prior_mean, prior_logvar):
+    """Never negative, and variances larger by e^2 with means larger by e change nothing."""
+    inputs = [jnp.array([value]) for value in (mean, logvar, prior_mean, prior_logvar)]
+    value = kl_gaussian(*inputs)
+    assert value >= 0
+    scaled = kl_gaussian(np.e * inputs[0] + 1, inputs[1] + 2, np.e * inputs[2] + 1, inputs[3] + 2)
+    np.testing.assert_allclose(scaled, value, rtol=1e-3, atol=1e-4)
+
+
+def test_an_anisotropic_prior_has_axes():
+    """A quarter turn, which keeps diagonal covariances diagonal, changes the KL to it and not that to an isotropic."""
+
+    def turned(array, sign):
+        return jnp.stack([sign * array[:, 1], array[:, 0], array[:, 2]], 1)
+
+    for logvars, same in ((jnp.full(3, 0.7), True), (PRIOR[1], False)):
+        plain = kl_gaussian(MEAN, LOGVAR, jnp.zeros(3), logvars)
+        rotated = kl_gaussian(turned(MEAN, -1), turned(LOGVAR, 1), jnp.zeros(3), logvars)
+        assert np.allclose(rotated, plain, rtol=1e-5) == same
 
 
 def test_log_density_against_the_oracle():
@@ -101,7 +144,9 @@ def test_extremes_are_finite_in_value_and_gradient(mean, logvar):
     def everything(mean, logvar):
         z = reparameterize(jax.random.key(0), mean, logvar)
         far = gaussian_log_density(-mean, mean, logvar)
-        return kl_standard_normal(mean, logvar).sum() + gaussian_log_density(z, mean, logvar).sum() + far.sum()
+        to_far = kl_gaussian(mean, logvar, -mean, -logvar).sum() + kl_gaussian(mean, -logvar, -mean, logvar).sum()
+        near = gaussian_log_density(z, mean, logvar).sum()
+        return kl_standard_normal(mean, logvar).sum() + near + far.sum() + to_far
 
     value, slopes = jax.value_and_grad(everything, (0, 1))(mean, logvar)
     assert np.isfinite(value)
@@ -151,7 +196,11 @@ def test_noise_is_the_same_on_any_number_of_devices(backend):
 
 
 def test_compiled_mapped_and_half_precision():
-    for kernel in (kl_standard_normal, lambda m, v: gaussian_log_density(Z, m, v)):
+    for kernel in (
+        kl_standard_normal,
+        lambda m, v: gaussian_log_density(Z, m, v),
+        lambda m, v: kl_gaussian(m, v, *PRIOR),
+    ):
         plain = kernel(MEAN, LOGVAR)
         np.testing.assert_allclose(jax.jit(kernel)(MEAN, LOGVAR), plain, rtol=1e-6)
         np.testing.assert_allclose(jax.vmap(kernel)(MEAN[None], LOGVAR[None])[0], plain, rtol=1e-6)
@@ -159,6 +208,9 @@ def test_compiled_mapped_and_half_precision():
     assert half.dtype == jnp.float32
     exact = oracles.kl_standard_normal(MEAN.astype(jnp.bfloat16), LOGVAR.astype(jnp.bfloat16))
     np.testing.assert_allclose(half, exact, rtol=1e-5)
+    halves = [array.astype(jnp.bfloat16) for array in (MEAN, LOGVAR, *PRIOR)]
+    assert kl_gaussian(*halves).dtype == jnp.float32
+    np.testing.assert_allclose(kl_gaussian(*halves), prior_oracles.kl_gaussian(*halves), rtol=1e-5)
 
 
 @pytest.mark.usefixtures("unchecked_types")
@@ -176,3 +228,9 @@ def test_bad_input():
         gaussian_log_density(Z, MEAN[:4], LOGVAR[:4])
     with pytest.raises(ValueError, match="must be floating, got"):
         kl_standard_normal(jnp.zeros((2, 2), jnp.int32), jnp.zeros((2, 2), jnp.int32))
+    for name, place in (("prior_mean", 0), ("prior_logvar", 1)):
+        wrong = [array[None] if i == place else array for i, array in enumerate(PRIOR)]
+        with pytest.raises(ValueError, match=rf"{name} must be \(6, 3\) or \(3,\), got \(1, 3\)"):
+            kl_gaussian(MEAN, LOGVAR, *wrong)
+    with pytest.raises(ValueError, match=r"one shape: mean \(6, 3\), logvar \(5, 3\)"):
+        kl_gaussian(MEAN, LOGVAR[:5], *PRIOR)

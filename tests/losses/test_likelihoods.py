@@ -2,15 +2,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import oracles
+import prior_oracles
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from jaxvae.losses import bernoulli_nll, gaussian_nll, laplace_nll
+from jaxvae.losses.likelihoods import continuous_bernoulli_nll
 
 KERNELS = {
     "bernoulli": (bernoulli_nll, oracles.bernoulli_nll),
+    "continuous bernoulli": (continuous_bernoulli_nll, prior_oracles.continuous_bernoulli_nll),
     "gaussian": (lambda a, x: gaussian_nll(a, x, 0.7), lambda a, x: oracles.gaussian_nll(a, x, 0.7)),
     "laplace": (lambda a, x: laplace_nll(a, x, 0.7), lambda a, x: oracles.laplace_nll(a, x, 0.7)),
 }
@@ -84,17 +87,61 @@ def test_densities_are_normalised():
     np.testing.assert_allclose(both.sum(), 1, rtol=1e-6)
 
 
+LOGITS = [0.0, 1e-20, 1e-6, -1e-3, 0.3, -0.4999, 0.5, -0.5001, 1.0, 3.0, -20.0, 80.0, 1e4, -1e4, 1e38]
+SLOPE = jax.jit(jax.grad(lambda logits, x: continuous_bernoulli_nll(logits, x).sum()))
+CURVATURE = jax.jit(jax.grad(lambda logits, x: SLOPE(logits, x).sum()))
+
+
+@pytest.mark.parametrize("logit", LOGITS)
+def test_continuous_bernoulli_at_any_logit(logit):
+    """Value against max(l, 0) - l x + log((1 - e^-|l|) / |l|), slope against the mean, 1 / (1 - e^-l) - 1 / l, less x."""
+    exact = np.float64(np.float32(logit))
+    size = abs(exact)
+    if size < 1e-2:
+        excess, mean = size**2 / 24 - size / 2, 0.5 + exact / 12
+    else:
+        excess = np.log(-np.expm1(-size) / size)
+        mean = 0.5 + 0.5 / np.tanh(exact / 2) - 1 / exact
+    x = jnp.array([[0.0], [0.25], [1.0]])
+    logits = jnp.full((3, 1), logit)
+    value = continuous_bernoulli_nll(logits, x)
+    slope, curvature = (derivative(logits, x)[:, 0] for derivative in (SLOPE, CURVATURE))
+    want = max(exact, 0) - exact * np.asarray(x[:, 0], np.float64) + excess
+    np.testing.assert_allclose(value, want, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(slope, mean - x[:, 0], rtol=1e-5, atol=2e-6)
+    assert np.isfinite(curvature).all()
+
+
+@pytest.mark.parametrize("logit", [0.0, 0.3, -0.7, 4.0, -30.0])
+def test_continuous_bernoulli_is_a_density(logit):
+    x = jnp.linspace(0, 1, 20_001)[:, None]
+    density = np.exp(np.asarray(-continuous_bernoulli_nll(jnp.full_like(x, logit), x), np.float64))
+    np.testing.assert_allclose(np.trapezoid(density, np.asarray(x[:, 0], np.float64)), 1, rtol=2e-5)
+
+
+def test_continuous_bernoulli_is_cross_entropy_less_its_constant():
+    """log C is log 2 at even odds, and log 2 + (4/3) (p - 1/2)^2 near them."""
+    p = jnp.array([[0.5], [0.51], [0.45]])
+    logits = jnp.log(p / (1 - p))
+    constant = bernoulli_nll(logits, p) - continuous_bernoulli_nll(logits, p)
+    np.testing.assert_allclose(constant, np.log(2) + 4 / 3 * (p[:, 0] - 0.5) ** 2, rtol=1e-4)
+
+
 def test_the_scale_can_be_learned():
     x = jax.random.normal(jax.random.key(0), (1, 1000)) * 0.5
     slope = jax.grad(lambda scale: gaussian_nll(jnp.zeros_like(x), x, scale).sum())
     assert slope(jnp.float32(0.4)) < 0 < slope(jnp.float32(0.6))
+    got = jax.jit(slope)(jnp.float32(0.4))
+    (want,) = oracles.gradient(lambda scale: oracles.gaussian_nll(0 * x, x, scale).sum(), 0.4)
+    np.testing.assert_allclose(got, want, rtol=1e-4)
 
 
+@pytest.mark.parametrize("kernel", [bernoulli_nll, continuous_bernoulli_nll])
 @given(arrays(np.float32, (2, 3), elements=st.floats(-50, 50, width=32)))
-def test_bernoulli_is_symmetric_under_inversion(logits):
+def test_bernoulli_is_symmetric_under_inversion(kernel, logits):
     x = np.linspace(0, 1, 6, dtype=np.float32).reshape(2, 3)
-    inverted = bernoulli_nll(jnp.asarray(-logits), jnp.asarray(1 - x))
-    np.testing.assert_allclose(bernoulli_nll(jnp.asarray(logits), jnp.asarray(x)), inverted, rtol=1e-5, atol=1e-5)
+    inverted = kernel(jnp.asarray(-logits), jnp.asarray(1 - x))
+    np.testing.assert_allclose(kernel(jnp.asarray(logits), jnp.asarray(x)), inverted, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.usefixtures("unchecked_types")

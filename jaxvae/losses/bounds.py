@@ -1,0 +1,70 @@
+"""Bounds on log p(x) from samples of the posterior: the sampled KL to any prior, and the importance-weighted bound."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxvae.losses.checks import check_same_shape, working_floats
+from jaxvae.losses.gaussian import gaussian_log_density
+
+
+def sampled_kl(
+    z: Float[Array, "*batch D"],
+    mean: Float[Array, "*batch D"],
+    logvar: Float[Array, "*batch D"],
+    log_prior: Callable[[jax.Array], jax.Array],
+) -> Float[Array, "*batch"]:
+    """One-sample KL( q(z|x) || p(z) ), for a prior without a closed form: log q(z|x) - log p(z).
+
+    Unbiased for z drawn from q(z|x); a single value can be negative. Where p is Normal, `kl_gaussian` has no noise.
+
+    Args:
+      z: sampled codes, of the posteriors below.
+      mean, logvar: posteriors, of the same shape.
+      log_prior: log-density [..., D] -> [...] in nats, such as `Prior.log_density`.
+
+    Returns:
+      Nats per example [...], at least float32.
+
+    Raises:
+      ValueError: shapes differ, an input is not floating, or log_prior does not return one value per example.
+
+    Reference: Kingma & Welling (2014), equation 6.
+    """
+    check_same_shape(z=z, mean=mean, logvar=logvar)
+    z, mean, logvar = working_floats(z=z, mean=mean, logvar=logvar)
+    prior = log_prior(z)
+    if jnp.shape(prior) != z.shape[:-1]:
+        raise ValueError(f"log_prior must sum over the latents: {z.shape[:-1]}, got {jnp.shape(prior)} for z {z.shape}")
+    posterior, prior = working_floats(posterior=gaussian_log_density(z, mean, logvar).sum(axis=-1), log_prior=prior)
+    return posterior - prior
+
+
+def importance_weighted_bound(
+    log_joint: Float[Array, "K *batch"], log_posterior: Float[Array, "K *batch"]
+) -> Float[Array, "*batch"]:
+    """A lower bound on log p(x) from K samples of q(z|x): logsumexp_k( log p(x, z_k) - log q(z_k|x) ) - log K.
+
+    K = 1 is the one-sample ELBO. In expectation it rises with K, to log p(x) for K -> infinity; it is log p(x) for
+    every K where q is the exact posterior.
+
+    Args:
+      log_joint: log p(x|z_k) + log p(z_k), constants included, nats.
+      log_posterior: log q(z_k|x), summed over the latents, of the same shape.
+
+    Returns:
+      Nats per example [...], at least float32.
+
+    Raises:
+      ValueError: shapes differ, there is no sample axis or no sample, or an input is not floating.
+
+    Reference: Burda, Grosse & Salakhutdinov (2016), section 3.
+    """
+    check_same_shape(log_joint=log_joint, log_posterior=log_posterior)
+    if jnp.ndim(log_joint) == 0 or jnp.shape(log_joint)[0] == 0:
+        raise ValueError(f"the first axis must be one or more samples, got shape {jnp.shape(log_joint)}")
+    log_joint, log_posterior = working_floats(log_joint=log_joint, log_posterior=log_posterior)
+    return jax.nn.logsumexp(log_joint - log_posterior, axis=0) - math.log(log_joint.shape[0])

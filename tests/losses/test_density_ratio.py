@@ -1,0 +1,219 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import oracles
+import prior_oracles
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sharding import BACKENDS, run_sharded
+
+from jaxvae.losses.density_ratio import density_ratio_loss, density_ratio_tc, permute_dims
+
+LOGITS_Z = 2 * jax.random.normal(jax.random.key(0), (6, 2))
+LOGITS_PERMUTED = 2 * jax.random.normal(jax.random.key(1), (6, 2))
+ENTRIES = jnp.arange(48.0).reshape(16, 3)
+some_logits = arrays(np.float32, (3, 2), elements=st.floats(-1e4, 1e4, width=32))
+
+
+def correlated(rho, n, seed=0):
+    z = jax.random.normal(jax.random.key(seed), (n, 2))
+    return jnp.stack([z[:, 0], rho * z[:, 0] + (1 - rho**2) ** 0.5 * z[:, 1]], 1)
+
+
+def optimal_logits(z, cov):
+    """log-densities of Normal(0, cov) and of the product of its marginals, less what they share."""
+    inverse, variances = jnp.linalg.inv(cov), jnp.diag(cov)
+    joint = -0.5 * jnp.einsum("bi,ij,bj->b", z, inverse, z) - 0.5 * jnp.linalg.slogdet(cov)[1]
+    product = -0.5 * (z**2 / variances[None]).sum(1) - 0.5 * jnp.log(variances).sum()
+    return jnp.stack([joint, product], 1)
+
+
+def covariance(rho):
+    return jnp.array([[1.0, rho], [rho, 1.0]])
+
+
+def test_against_the_oracle():
+    np.testing.assert_allclose(density_ratio_tc(LOGITS_Z), prior_oracles.density_ratio_tc(LOGITS_Z), rtol=1e-5)
+    inputs = (LOGITS_Z, LOGITS_PERMUTED)
+    np.testing.assert_allclose(density_ratio_loss(*inputs), prior_oracles.density_ratio_loss(*inputs), rtol=1e-5)
+    got = jax.grad(lambda *a: density_ratio_loss(*a).sum(), (0, 1))(*inputs)
+    want = oracles.gradient(lambda *a: prior_oracles.density_ratio_loss(*a).sum(), *inputs)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_a_discriminator_that_knows_nothing():
+    for level in (0.0, 7.0, 1e4):
+        logits = jnp.full((4, 2), level)
+        np.testing.assert_array_equal(density_ratio_tc(logits), 0)
+        np.testing.assert_allclose(density_ratio_loss(logits, logits), np.log(2), rtol=1e-6)
+
+
+@given(some_logits, some_logits)
+def test_names_of_the_classes_do_not_matter(logits_z, logits_permuted):
+    logits_z, logits_permuted = jnp.asarray(logits_z), jnp.asarray(logits_permuted)
+    plain = density_ratio_loss(logits_z, logits_permuted)
+    swapped = density_ratio_loss(logits_permuted[:, ::-1], logits_z[:, ::-1])
+    np.testing.assert_allclose(swapped, plain, rtol=1e-6)
+    np.testing.assert_array_equal(density_ratio_tc(logits_z[:, ::-1]), -density_ratio_tc(logits_z))
+    assert (plain >= 0).all()
+
+
+def test_extremes_are_finite_in_value_and_gradient():
+    sure = jnp.array([[1e4, -1e4], [-1e4, 1e4], [1e4, 1e4]])
+    value, slopes = jax.value_and_grad(lambda *a: density_ratio_loss(*a).sum(), (0, 1))(sure, sure)
+    np.testing.assert_allclose(density_ratio_loss(sure, sure), [1e4, 1e4, np.log(2)], rtol=1e-6)
+    assert np.isfinite(value)
+    np.testing.assert_allclose(slopes[0], [[0, 0], [-0.5, 0.5], [-0.25, 0.25]], atol=1e-7)
+    np.testing.assert_allclose(slopes[1], [[0.5, -0.5], [0, 0], [0.25, -0.25]], atol=1e-7)
+
+
+@pytest.mark.parametrize("rho", [0.8, 0.0])
+def test_the_optimal_discriminator_gives_the_total_correlation(rho):
+    """-log(1 - rho^2) / 2, which is 0.51083 for 0.8; one log-ratio has the standard deviation rho."""
+    z = correlated(rho, 100_000)
+    estimate = density_ratio_tc(optimal_logits(z, covariance(rho))).mean()
+    np.testing.assert_allclose(estimate, -0.5 * np.log(1 - rho**2), atol=4 * rho / np.sqrt(100_000) + 1e-6)
+
+
+@pytest.mark.parametrize("rho", [0.8, 0.0])
+def test_a_trained_discriminator_gives_the_total_correlation(rho):
+    """Quadratic logits hold the optimum for a Gaussian, and the loss is then convex: Newton's steps reach it."""
+    z = correlated(rho, 100_000)
+    shuffled = permute_dims(jax.random.key(1), correlated(rho, 100_000, seed=2))
+
+    def logits(parameters, z):
+        features = jnp.stack([jnp.ones(len(z)), z[:, 0] ** 2, z[:, 1] ** 2, z[:, 0] * z[:, 1]], 1)
+        return jnp.stack([features @ parameters, jnp.zeros(len(z))], 1)
+
+    def loss(parameters):
+        return density_ratio_loss(logits(parameters, z), logits(parameters, shuffled)).mean()
+
+    step = jax.jit(lambda p: p - jnp.linalg.solve(jax.hessian(loss)(p), jax.grad(loss)(p)))
+    parameters = jnp.zeros(4)
+    for _ in range(10):
+        parameters = step(parameters)
+    assert abs(jax.grad(loss)(parameters)).max() < 1e-4
+    np.testing.assert_allclose(density_ratio_tc(logits(parameters, z)).mean(), -0.5 * np.log(1 - rho**2), atol=0.015)
+
+
+def test_a_step_against_the_gradient_decorrelates():
+    z = correlated(0.8, 2000)
+    slope = jax.grad(lambda z: density_ratio_tc(optimal_logits(z, covariance(0.8))).sum())(z)
+    before = prior_oracles.gaussian_tc(z)
+    assert prior_oracles.gaussian_tc(z - 0.01 * slope) < before - 0.005
+    assert prior_oracles.gaussian_tc(z + 0.01 * slope) > before + 0.005
+
+
+def test_the_loss_of_the_discriminator_does_not_reach_the_encoder():
+    x = jax.random.normal(jax.random.key(0), (16, 4))
+    encoder, discriminator = (
+        jax.random.normal(jax.random.key(seed), shape) for seed, shape in ((1, (4, 3)), (2, (3, 2)))
+    )
+
+    def discriminate(discriminator, z):
+        return jnp.tanh(z) @ discriminator
+
+    def discriminator_loss(encoder, discriminator):
+        z = x @ encoder
+        shuffled = permute_dims(jax.random.key(3), z)
+        logits = [discriminate(discriminator, code) for code in (jax.lax.stop_gradient(z), shuffled)]
+        return density_ratio_loss(*logits).mean()
+
+    def total_correlation(encoder, discriminator):
+        return density_ratio_tc(discriminate(discriminator, x @ encoder)).mean()
+
+    of_encoder, of_discriminator = jax.grad(discriminator_loss, (0, 1))(encoder, discriminator)
+    np.testing.assert_array_equal(of_encoder, 0)
+    assert abs(of_discriminator).min() > 0
+    assert abs(jax.grad(total_correlation)(encoder, discriminator)).min() > 0
+
+
+@given(st.sampled_from([(2, 1), (2, 3), (17, 4)]), st.integers(0, 2**31 - 1))
+def test_shuffling_keeps_every_column(shape, seed):
+    z = jax.random.normal(jax.random.key(seed), shape)
+    shuffled = permute_dims(jax.random.key(seed + 1), z)
+    np.testing.assert_array_equal(np.sort(shuffled, 0), np.sort(z, 0))
+
+
+def test_every_latent_has_a_permutation_of_its_own():
+    sources = np.asarray(permute_dims(jax.random.key(0), ENTRIES)) // 3
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        assert (sources[:, a] != sources[:, b]).mean() > 0.7
+    assert all((sources[:, j] != np.arange(16)).mean() > 0.7 for j in range(3))
+    assert (permute_dims(jax.random.key(1), ENTRIES) != permute_dims(jax.random.key(0), ENTRIES)).any()
+
+
+def test_permutations_are_uniform():
+    """Of three examples, each of the six orders of a column, and each of the 36 pairs of orders of two columns."""
+    z = jnp.arange(6.0).reshape(3, 2)
+    shuffled = jax.vmap(lambda key: permute_dims(key, z))(jax.random.split(jax.random.key(0), 7200))
+    orders, counts = np.unique(np.asarray(shuffled).reshape(7200, 6), axis=0, return_counts=True)
+    assert len(orders) == 36
+    assert ((counts - 200) ** 2 / 200).sum() < 57.3  # 99 percent point of chi-square of 35 degrees of freedom
+
+
+def test_shuffling_removes_the_correlation():
+    z = correlated(0.8, 20_000)
+    assert prior_oracles.gaussian_tc(z) > 0.45
+    assert prior_oracles.gaussian_tc(permute_dims(jax.random.key(0), z)) < 1e-3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_eight_devices_shuffle_like_one(backend):
+    """The gradient in the factor of an entry is the entry, over 16 for the mean: powers of 2, so every bit is seen."""
+    z = jax.random.normal(jax.random.key(4), (16, 3))
+
+    def product(z, factor, axis_name=None):
+        value = (permute_dims(jax.random.key(0), z, axis_name=axis_name) * factor).sum(-1).mean()
+        return value if axis_name is None else jax.lax.pmean(value, axis_name)
+
+    factor = jnp.ones((16, 3))
+    value, (of_z, shuffled) = run_sharded(product, backend, z, factor)
+    np.testing.assert_array_equal(of_z, 0)
+    np.testing.assert_array_equal(16 * shuffled, permute_dims(jax.random.key(0), z))
+    np.testing.assert_allclose(value, product(z, factor), rtol=1e-5, atol=1e-6)
+
+
+def test_eight_devices_of_one_example_each():
+    shuffled = jax.vmap(lambda z: permute_dims(jax.random.key(0), z, axis_name="data"), axis_name="data")
+    np.testing.assert_array_equal(shuffled(ENTRIES[:8, None])[:, 0], permute_dims(jax.random.key(0), ENTRIES[:8]))
+
+
+def test_compiled_mapped_and_half_precision():
+    plain = density_ratio_loss(LOGITS_Z, LOGITS_PERMUTED)
+    np.testing.assert_allclose(jax.jit(density_ratio_loss)(LOGITS_Z, LOGITS_PERMUTED), plain, rtol=1e-6)
+    mapped = jax.vmap(density_ratio_loss)(LOGITS_Z[:, None], LOGITS_PERMUTED[:, None])
+    np.testing.assert_allclose(mapped[:, 0], plain, rtol=1e-6)
+    key = jax.random.key(0)
+    shuffled = permute_dims(key, ENTRIES)
+    np.testing.assert_array_equal(jax.jit(permute_dims)(key, ENTRIES), shuffled)
+    both = jax.vmap(lambda z: permute_dims(key, z))(jnp.stack([ENTRIES, -ENTRIES]))
+    np.testing.assert_array_equal(both, jnp.stack([shuffled, -shuffled]))
+    half = [logits.astype(jnp.bfloat16) for logits in (LOGITS_Z, LOGITS_PERMUTED)]
+    exact = prior_oracles.density_ratio_loss(*half)
+    values = (density_ratio_loss(*half), density_ratio_tc(half[0]), permute_dims(key, ENTRIES.astype(jnp.bfloat16)))
+    assert {value.dtype for value in values} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(values[0], exact, rtol=1e-5)
+    np.testing.assert_allclose(values[1], prior_oracles.density_ratio_tc(half[0]), rtol=1e-5)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: permute_dims(jax.random.key(0), ENTRIES[:1]), "at least 2 examples, got 1"),
+        (lambda: permute_dims(jax.random.key(0), ENTRIES[:, 0]), r"\[batch, latents\], got shape \(16,\)"),
+        (lambda: permute_dims(jax.random.key(0), jnp.ones((4, 2), jnp.int32)), "z must be floating"),
+        (lambda: density_ratio_tc(LOGITS_Z[:, :1]), r"\[batch, 2 classes\], got shape \(6, 1\)"),
+        (lambda: density_ratio_tc(LOGITS_Z[:, 0]), r"\[batch, 2 classes\], got shape \(6,\)"),
+        (lambda: density_ratio_loss(LOGITS_Z[:, 0], LOGITS_Z[:, 1]), r"\[batch, 2 classes\], got shape \(6,\)"),
+        (lambda: density_ratio_loss(LOGITS_Z, LOGITS_Z[:4]), r"one shape: logits_z \(6, 2\), logits_permuted \(4, 2\)"),
+        (lambda: density_ratio_tc(jnp.ones((4, 2), jnp.int32)), "logits must be floating"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
