@@ -34,9 +34,6 @@ VARIATIONS: dict[str, tuple[dict[str, Any], int]] = {
     "batch 64": ({"batch_size": 64}, 3),
     "batch 256": ({"batch_size": 256}, 3),
     "steps 2,000": ({"steps": 2000}, 3),
-    "steps 10,000": ({"steps": 10_000}, 3),
-    "16 x 16 pixels": ({"image_size": 16}, 3),
-    "mlp (1,200 wide)": ({"network": "mlp"}, 2),
     "sprites, 32 x 32": ({"data": "sprites", "image_size": 32}, 3),
 }
 """Name -> (changes of the default Config, number of seeds)."""

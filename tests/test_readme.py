@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from jaxvae import losses
 from jaxvae.cli import COMMANDS
 
 ROOT = Path(__file__).parent.parent
@@ -26,3 +27,9 @@ def test_rooms_and_pictures_exist():
         r"\]\((\S+?)\)", TEXT
     ):
         assert (ROOT / path).exists(), path
+
+
+def test_all_kernels_are_listed():
+    table = "\n".join(line for line in TEXT.splitlines() if line.startswith("| "))
+    kernels = {name for name in losses.__all__ if name[0].islower()}
+    assert set(re.findall(r"`(\w+)`", table)) == kernels

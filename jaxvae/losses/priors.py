@@ -125,8 +125,8 @@ def student_t(latent_dim: int, df: float, scale: float | Float[Array, ""] | Floa
     if jnp.shape(scale) not in ((), (latent_dim,)):
         raise ValueError(f"scale must be a scalar or [{latent_dim}], got shape {jnp.shape(scale)}")
     half = 0.5 * df
-    # The two lgammas cancel to all digits when they are large; the next term of the expansion is 1 / (192 half^3).
-    lgammas = math.lgamma(half + 0.5) - math.lgamma(half) if half < 1e5 else 0.5 * math.log(half) - 0.125 / half
+    # Large lgammas cancel to their last digits; the limit is off by 1 / (8 half).
+    lgammas = math.lgamma(half + 0.5) - math.lgamma(half) if half < 1e7 else 0.5 * math.log(half)
     constant = lgammas - 0.5 * math.log(df * math.pi)
 
     def log_density(z: jax.Array) -> jax.Array:

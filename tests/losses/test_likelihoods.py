@@ -94,7 +94,7 @@ CURVATURE = jax.jit(jax.grad(lambda logits, x: SLOPE(logits, x).sum()))
 
 @pytest.mark.parametrize("logit", LOGITS)
 def test_continuous_bernoulli_at_any_logit(logit):
-    """Value against max(l, 0) - l x + log((1 - e^-|l|) / |l|), slope against the mean, 1 / (1 - e^-l) - 1 / l, less x."""
+    """Value: max(l, 0) - l x + log((1 - e^-|l|) / |l|). Slope: the mean, 1 / (1 - e^-l) - 1 / l, less x."""
     exact = np.float64(np.float32(logit))
     size = abs(exact)
     if size < 1e-2:

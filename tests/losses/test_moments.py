@@ -129,9 +129,12 @@ def test_penalty_does_not_see_a_shift(kind, shift):
     np.testing.assert_allclose(shifted_slopes, slopes, rtol=1e-4, atol=1e-6)
 
 
-def test_covariance_of_a_large_batch_far_from_0():
-    mean = jax.random.normal(jax.random.key(0), (50_000, 2)) + 1e4
-    np.testing.assert_allclose(code_covariance(mean), np.cov(np.float64(mean).T, bias=True), rtol=1e-5, atol=1e-5)
+@pytest.mark.parametrize(("spread", "offset"), [(1.0, 1e4), (2**-11, 1e3)])
+def test_covariance_of_a_large_batch_far_from_0(spread, offset):
+    """The narrow one varies by a few units of the last place, and its mean lies between two of them."""
+    mean = spread * jax.random.normal(jax.random.key(0), (20_000, 2)) + offset
+    want = np.cov(np.float64(mean).T, bias=True)
+    np.testing.assert_allclose(code_covariance(mean), want, rtol=1e-5, atol=1e-5 * spread**2)
 
 
 @pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0)])

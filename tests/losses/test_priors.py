@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,7 +87,7 @@ every_line = pytest.mark.parametrize("name", ONE_LATENT)
 def test_log_density_against_the_oracle(name):
     prior, oracle, _, _ = PRIORS[name]
     np.testing.assert_allclose(prior.log_density(Z), oracle(Z), rtol=1e-5)
-    got = jax.grad(lambda z: prior.log_density(z).sum())(Z)
+    got = jax.jit(jax.grad(lambda z: prior.log_density(z).sum()))(Z)
     (want,) = oracles.gradient(lambda z: oracle(z).sum(), Z)
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
 
@@ -98,7 +100,7 @@ def test_gradient_in_the_parameters():
     )
     for build, oracle, parameters in cases:
         places = tuple(range(len(parameters)))
-        got = jax.grad(lambda *a, build=build: build(*a).log_density(Z).sum(), places)(*parameters)
+        got = jax.jit(jax.grad(lambda *a, build=build: build(*a).log_density(Z).sum(), places))(*parameters)
         want = oracles.gradient(lambda *a, oracle=oracle: oracle(*a).sum(), *parameters)
         for a, b in zip(got, want, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -146,7 +148,8 @@ def test_a_student_of_many_degrees_is_the_normal():
     want = standard_normal(1).log_density(z)
     np.testing.assert_allclose(student_t(1, 1e6).log_density(z), want, atol=1e-5)
     assert abs(student_t(1, 9.0).log_density(z) - want).max() > 0.01
-    np.testing.assert_allclose(student_t(1, 1.999e5).log_density(z), student_t(1, 2.001e5).log_density(z), atol=2e-6)
+    for df in (1.99e7, 2.01e7, 1e12, 1e30):
+        np.testing.assert_allclose(student_t(1, df).log_density(z), want, rtol=1e-6)
 
 
 def test_the_limits_of_the_spike():
@@ -183,11 +186,11 @@ def test_softmax_variances_follow_the_data():
 
 
 @every_prior
-@pytest.mark.parametrize("far", [1e4, -1e4, 1e18])
-def test_extremes_are_finite_in_value_and_gradient(name, far):
-    value, slope = jax.value_and_grad(PRIORS[name][0].log_density)(jnp.array([far, 0.0, -far]))
-    assert np.isfinite(value)
-    assert np.isfinite(slope).all()
+def test_extremes_are_finite_in_value_and_gradient(name):
+    far = jnp.array([[1e4, 0.0, -1e4], [-1e4, 1e4, 1e18], [1e18, 0.0, 1.0]])
+    values, slopes = jax.jit(jax.vmap(jax.value_and_grad(PRIORS[name][0].log_density)))(far)
+    assert np.isfinite(values).all()
+    assert np.isfinite(slopes).all()
 
 
 @every_family
@@ -198,7 +201,7 @@ def test_compiled_mapped_and_half_precision(name):
     np.testing.assert_allclose(jax.vmap(prior.log_density)(Z), plain, rtol=1e-6)
     np.testing.assert_allclose(prior.log_density(Z[None, :, None])[0, :, 0], plain, rtol=1e-6)
     key = jax.random.key(2)
-    np.testing.assert_allclose(jax.jit(lambda key: prior.sample(key, 6))(key), prior.sample(key, 6), rtol=1e-5)
+    np.testing.assert_allclose(jax.jit(lambda key: prior.sample(key, 4))(key), prior.sample(key, 4), rtol=1e-5)
     half = Z.astype(jnp.bfloat16)
     assert prior.log_density(half).dtype == jnp.float32
     np.testing.assert_allclose(prior.log_density(half), oracle(half.astype(jnp.float32)), rtol=1e-5)
@@ -207,7 +210,7 @@ def test_compiled_mapped_and_half_precision(name):
 @every_family
 def test_draws_belong_to_their_index(name):
     key = jax.random.key(5)
-    sample = PRIORS[name][0].sample
+    sample = jax.jit(PRIORS[name][0].sample, static_argnums=1)
     draws = sample(key, 7)
     np.testing.assert_allclose(sample(key, 3), draws[:3], rtol=1e-6)
     assert (sample(jax.random.key(6), 7) != draws).all()
@@ -226,12 +229,13 @@ def test_draws_are_the_same_on_any_number_of_devices(backend):
     def draw(n, axis_name=None):
         return [PRIORS[name][0].sample(jax.random.key(0), n, axis_name) for name in FAMILIES]
 
+    @partial(jax.jit, static_argnames="axis_name")
     def product(*factors, axis_name=None):
         value = sum((a * b).sum(-1).mean() for a, b in zip(draw(len(factors[0]), axis_name), factors, strict=True))
         return value if axis_name is None else jax.lax.pmean(value, axis_name)
 
     _, gradients = run_sharded(product, backend, *[jnp.ones((32, 3))] * len(FAMILIES))
-    for got, want in zip(gradients, draw(32), strict=True):
+    for got, want in zip(gradients, jax.jit(draw, static_argnums=0)(32), strict=True):
         np.testing.assert_allclose(32 * got, want, rtol=1e-5)
 
 
