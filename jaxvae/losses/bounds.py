@@ -32,7 +32,7 @@ def sampled_kl(
     Raises:
       ValueError: shapes differ, an input is not floating, or log_prior does not return one value per example.
 
-    Reference: Kingma & Welling (2014), equation 6.
+    Reference: Kingma & Welling (2014).
     """
     check_same_shape(z=z, mean=mean, logvar=logvar)
     z, mean, logvar = working_floats(z=z, mean=mean, logvar=logvar)
@@ -61,7 +61,7 @@ def importance_weighted_bound(
     Raises:
       ValueError: shapes differ, there is no sample axis or no sample, or an input is not floating.
 
-    Reference: Burda, Grosse & Salakhutdinov (2016), section 3.
+    Reference: Burda, Grosse & Salakhutdinov (2016)
     """
     check_same_shape(log_joint=log_joint, log_posterior=log_posterior)
     if jnp.ndim(log_joint) == 0 or jnp.shape(log_joint)[0] == 0:

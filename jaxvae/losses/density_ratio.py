@@ -60,7 +60,7 @@ def density_ratio_tc(logits: Float[Array, "B 2"]) -> Float[Array, " B"]:
     Raises:
       ValueError: the shape is not [B, 2], or the input is not floating.
 
-    Reference: Kim & Mnih (2018), equation 3.
+    Reference: Kim & Mnih (2018).
     """
     if jnp.ndim(logits) != 2 or jnp.shape(logits)[1] != 2:
         raise ValueError(f"logits must be [batch, 2 classes], got shape {jnp.shape(logits)}")

@@ -40,7 +40,7 @@ def inverse_multiquadric(
       ValueError: latent_dim < 1, a prior_variance that is a number is not positive, or there is no scale, or one that
         is not positive.
 
-    Reference: Tolstikhin, Bousquet, Gelly & Schoelkopf (2018), section 4, and its code for the scales.
+    Reference: Tolstikhin, Bousquet, Gelly & Schoelkopf (2018), and its code for the scales.
     """
     if latent_dim < 1:
         raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
@@ -105,7 +105,7 @@ def mmd_unbiased(
     Raises:
       ValueError: shapes are not [m, D] and [n, D], an input is not floating, or a (global) sample has fewer than 2.
 
-    Reference: Gretton, Borgwardt, Rasch, Schoelkopf & Smola (2012), lemma 6; Tolstikhin et al. (2018), algorithm 2.
+    Reference: Gretton, Borgwardt, Rasch, Schoelkopf & Smola (2012); Tolstikhin et al. (2018), algorithm 2.
     """
     return _u_statistic(x, y, lambda squares: kernel(squares.sum(axis=0)), axis_name)
 
@@ -129,7 +129,7 @@ def mmd_dimensionwise(
     Raises:
       ValueError: as `mmd_unbiased`.
 
-    Reference: Mathieu, Rainforth, Siddharth & Teh (2019), section 5.3 (its code).
+    Reference: Mathieu, Rainforth, Siddharth & Teh (2019) (its code).
     """
     return _u_statistic(x, y, lambda squares: kernel(squares).sum(axis=0), axis_name)
 

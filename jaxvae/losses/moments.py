@@ -113,7 +113,7 @@ def gaussian_total_correlation(cov: Float[Array, "*batch D D"]) -> Float[Array, 
     Raises:
       ValueError: the last two axes are not square, or the input is not floating.
 
-    Reference: Watanabe (1960), for Gaussians; Locatello et al. (2019), section 5.3, for codes of a batch.
+    Reference: Watanabe (1960), for Gaussians; Locatello et al. (2019), for codes of a batch.
     """
     (cov,) = _square_floats(cov)
     variance = jnp.diagonal(cov, axis1=-2, axis2=-1)

@@ -199,10 +199,10 @@ def test_blocks_change_nothing(name, block_size, monkeypatch):
 
 @pytest.mark.parametrize("name", ["imq", "dimensionwise"])
 def test_memory_is_that_of_a_block(name):
-    """Forwards and backwards: all pairs of 4096 are 2 GB of differences."""
-    sample = jax.ShapeDtypeStruct((4096, 32), jnp.float32)
+    """Forwards and backwards; held whole, these pairs are 32 blocks and take 3 times that."""
+    sample = jax.ShapeDtypeStruct((1024, 32), jnp.float32)
     compiled = jax.jit(jax.grad(STATISTICS[name], (0, 1))).lower(sample, sample).compile()
-    assert compiled.memory_analysis().temp_size_in_bytes < 16 * 4 * mmd.BLOCK_SIZE
+    assert compiled.memory_analysis().temp_size_in_bytes < 4 * 4 * mmd.BLOCK_SIZE
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
