@@ -172,7 +172,7 @@ def inclusive_kl(
     Raises:
       ValueError: shapes do not fit, an input is not floating, or block_size < 1.
 
-    Reference: Mathieu, Rainforth, Siddharth & Teh (2019) (the divergence "kld_inc" of its code).
+    Reference: Mathieu, Rainforth, Siddharth & Teh (2019): the divergence "kld_inc" of its code.
     """
     check_same_shape(mean=mean, logvar=logvar)
     if jnp.shape(log_prior) != jnp.shape(prior_samples)[:1]:

@@ -61,7 +61,7 @@ def importance_weighted_bound(
     Raises:
       ValueError: shapes differ, there is no sample axis or no sample, or an input is not floating.
 
-    Reference: Burda, Grosse & Salakhutdinov (2016)
+    Reference: Burda, Grosse & Salakhutdinov (2016).
     """
     check_same_shape(log_joint=log_joint, log_posterior=log_posterior)
     if jnp.ndim(log_joint) == 0 or jnp.shape(log_joint)[0] == 0:

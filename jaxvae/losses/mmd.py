@@ -129,7 +129,7 @@ def mmd_dimensionwise(
     Raises:
       ValueError: as `mmd_unbiased`.
 
-    Reference: Mathieu, Rainforth, Siddharth & Teh (2019) (its code).
+    Reference: Mathieu, Rainforth, Siddharth & Teh (2019), its code.
     """
     return _u_statistic(x, y, lambda squares: kernel(squares).sum(axis=0), axis_name)
 

@@ -58,7 +58,7 @@ def anisotropic_normal(variances: Float[Array, " D"]) -> Prior:
     Raises:
       ValueError: variances are not [D], D >= 1, or not floating.
 
-    Reference: Mathieu, Rainforth, Siddharth & Teh (2019)
+    Reference: Mathieu, Rainforth, Siddharth & Teh (2019).
     """
     if jnp.ndim(variances) != 1:
         raise ValueError(f"variances must be [latents], got shape {jnp.shape(variances)}")
@@ -119,7 +119,7 @@ def student_t(latent_dim: int, df: float, scale: float | Float[Array, ""] | Floa
       ValueError: latent_dim < 1, df is not positive and finite, or scale has another shape or is a number that is not
         positive.
 
-    Reference: Mathieu, Rainforth, Siddharth & Teh (2019)
+    Reference: Mathieu, Rainforth, Siddharth & Teh (2019).
     """
     _check_positive(df=df, scale=scale)
     if jnp.shape(scale) not in ((), (latent_dim,)):
@@ -199,7 +199,7 @@ def gaussian_mixture(
       ValueError: shapes do not fit, K < 1, D < 1, arrays that are not floating, or variances that are a number are not
         positive.
 
-    Reference: Mathieu, Rainforth, Siddharth & Teh (2019)
+    Reference: Mathieu, Rainforth, Siddharth & Teh (2019).
     """
     if jnp.ndim(means) != 2 or 0 in jnp.shape(means):
         raise ValueError(f"means must be [components, latents], at least one of each, got shape {jnp.shape(means)}")
@@ -236,7 +236,7 @@ def pinwheel_mixture() -> Prior:
     Returns:
       Prior.
 
-    Reference: Mathieu, Rainforth, Siddharth & Teh (2019)
+    Reference: Mathieu, Rainforth, Siddharth & Teh (2019).
     """
     return gaussian_mixture(jnp.array([[0.0, -1.0], [0.0, 1.0], [1.0, 0.0], [-1.0, 0.0]]), 0.03)
 
