@@ -1,8 +1,8 @@
 """Log-density of points under a mixture of diagonal Gaussians, with a memory that does not grow with its square.
 
 The pairwise log-densities [B, N, D] of B points and N components are never held: they are computed in blocks, twice
-more in the backward pass. Both loops are elementwise over arrays whose last axis is long, with the short axis unrolled:
-the form that XLA vectorises and spreads over cores (reductions of the same size ran up to 8 times slower).
+more in the backward pass. The loops are elementwise over arrays whose last axis is long, with blocks and latents
+unrolled: the form that XLA vectorises and spreads over cores (reductions of the same size ran up to 8 times slower).
 """
 
 import math
@@ -170,8 +170,9 @@ def _component_gradients(
         to_mean, to_logvar = carry
         z, rows, joint, marginals, to_joint, to_marginals = points
         log_weights = weights.between(rows, columns, count).astype(z.dtype)
-        squares = _square((z[:, :, None] - centre[None]) * precision[None])
-        joint_density = constant.sum(axis=0)[None, :] - squares.sum(axis=1)
+        joint_density = constant.sum(axis=0)[None, :]
+        for latent in range(z.shape[1]):
+            joint_density -= _square((z[:, latent][:, None] - centre[latent][None, :]) * precision[latent][None, :])
         through_joint = jnp.exp(joint_density + log_weights - joint[:, None]) * to_joint[:, None]
         for i in range(z.shape[0]):
             deviation = (z[i][:, None] - centre) * precision
@@ -210,8 +211,11 @@ def _pairs(
 
 def _joint_density(points: jax.Array, mean: jax.Array, precision: jax.Array, constant: jax.Array) -> jax.Array:
     """log-density of all points [D, B] under each component of a block: [block, B]."""
-    deviations = (points[None] - mean[:, :, None]) * precision[:, :, None]
-    return constant.sum(axis=1)[:, None] - _square(deviations).sum(axis=1)
+    density = constant.sum(axis=1)[:, None]
+    for latent in range(points.shape[0]):
+        deviation = (points[latent][None, :] - mean[:, latent][:, None]) * precision[:, latent][:, None]
+        density -= _square(deviation)
+    return density
 
 
 def _square(deviation: jax.Array) -> jax.Array:
