@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import itertools
+import logging
 import os
 import sys
 import time
@@ -24,7 +25,7 @@ from jaxvae.networks import ARCHITECTURES
 from jaxvae.report import write_report
 from jaxvae.run import evaluate, load_run, represent
 from jaxvae.training import NonFiniteLoss, check, train
-from jaxvae.training.run_folder import open_run, read_config
+from jaxvae.training.run_folder import RunFolderError, open_run, read_config, read_history
 from jaxvae.training.writers import progress_writer, tensorboard_writer
 
 HP = TypeVar("HP")
@@ -43,10 +44,6 @@ class TrainArgs(Generic[HP]):
     """folder of the run; a new one below runs/ if not given"""
     resume: bool = False
     """go on with the run in --run, or start it if there is none"""
-    log_every: int = 100
-    """updates per row of metrics.jsonl"""
-    checkpoint_every: int = 1000
-    """updates per checkpoint"""
     tensorboard: bool = False
     """also write TensorBoard events (needs `pip install 'jaxvae[tensorboard]'`)"""
 
@@ -58,7 +55,7 @@ class RunArgs:
     run: tyro.conf.Positional[Path]
     """folder of the run"""
     checkpoint: str = "latest"
-    """latest, best (lowest training loss), or a step"""
+    """latest, best (lowest mean loss of the logging interval that it ends), or a step"""
     num_samples: int = 10_000
     """examples that the scores are computed on"""
 
@@ -66,6 +63,7 @@ class RunArgs:
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: exits with 2 for what was asked wrongly and 1 for what went wrong, one line each."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it then raises, tracebacks and all
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("-h", "--help"):
         print(_overview())
@@ -78,10 +76,13 @@ def main(argv: Sequence[str] | None = None) -> None:
             run_command(rest)
         except NonFiniteLoss as error:
             _stop(f"{error}. The checkpoints before it are kept; a smaller learning rate may help.", FAILURE)
-        except OSError as error:
+        except (RunFolderError, OSError) as error:
             _stop(str(error), FAILURE)
+        except jax.errors.JaxRuntimeError as error:
+            advice = " A smaller --batch-size or --network may fit." if "RESOURCE_EXHAUSTED" in str(error) else ""
+            _stop(str(error).splitlines()[0] + advice, FAILURE)
         except KeyboardInterrupt:
-            _stop("interrupted; `jaxvae train --run FOLDER --resume` goes on from the last checkpoint", FAILURE)
+            _stop("interrupted", FAILURE)
 
 
 def train_command(arguments: list[str]) -> None:
@@ -96,31 +97,37 @@ def train_command(arguments: list[str]) -> None:
     print(f"{method.name} on {source.name}: {args.config.steps} steps of {args.config.batch_size} images, in {folder}")
     start = time.perf_counter()
     with ExitStack() as stack:
-        writers = [stack.enter_context(progress_writer(args.config.steps))]
+        done = [row["step"] for row in read_history(folder)]
+        writers = [stack.enter_context(progress_writer(args.config.steps, start=max(done, default=0)))]
         if args.tensorboard:
             writers.append(stack.enter_context(tensorboard_writer(folder / "tensorboard")))
-        train(
-            method,
-            source,
-            steps=args.config.steps,
-            batch_size=args.config.batch_size,
-            seed=args.config.seed,
-            folder=folder,
-            log_every=args.log_every,
-            checkpoint_every=args.checkpoint_every,
-            writers=writers,
-        )
+        try:
+            train(
+                method,
+                source,
+                steps=args.config.steps,
+                batch_size=args.config.batch_size,
+                seed=args.config.seed,
+                folder=folder,
+                log_every=args.config.log_every,
+                checkpoint_every=args.config.checkpoint_every,
+                writers=writers,
+            )
+        except KeyboardInterrupt:
+            stack.close()
+            _stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from the last checkpoint", FAILURE)
     print(f"trained in {time.perf_counter() - start:.0f} s")
     _score_and_report(RunArgs(folder))
 
 
 def evaluate_command(arguments: list[str]) -> None:
-    """Print the scores of a run and write its scores.json"""
+    """Score a run, print the scores and write its scores.json"""
     args = _parse(RunArgs, "evaluate", arguments)
     _use_compilation_cache()
     with _usage_errors():
         run = load_run(args.run, args.checkpoint)
-    _print_scores(evaluate(run, represent(run, args.num_samples)))
+        scores = evaluate(run, represent(run, args.num_samples))
+    _print_scores(scores)
 
 
 def report_command(arguments: list[str]) -> None:
@@ -157,15 +164,15 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 def _parse_train(arguments: list[str]) -> TrainArgs[Any]:
     """The flags over the method's defaults, or over the run's own configuration when it is resumed."""
     named = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    for before, word in itertools.pairwise(arguments):
+        if named is None and word in METHODS and not before.startswith("-"):
+            raise ValueError(f"the method comes first: jaxvae train {word} ...")
     config = _resumed_config(arguments)
     if config is None or named not in (None, config.method):
         name = named or DEFAULT_METHOD
         config = Config(method=name, hp=choose("method", name, METHODS).hyperparameters())
     flags = arguments[1:] if named else arguments
     args = _parse(TrainArgs[type(config.hp)], "train [METHOD]", flags, TrainArgs(config))  # type: ignore[misc]
-    for name in ("log_every", "checkpoint_every"):
-        if getattr(args, name) < 1:
-            raise ValueError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(args, name)}")
     if args.tensorboard and importlib.util.find_spec("tensorboardX") is None:
         raise ValueError("--tensorboard needs tensorboardX: pip install 'jaxvae[tensorboard]'")
     if args.resume and args.run is None:
@@ -179,7 +186,7 @@ def _parse_train(arguments: list[str]) -> TrainArgs[Any]:
 def _resumed_config(arguments: list[str]) -> Config[Any] | None:
     """The configuration of the run that --resume would go on with, so that flags left out keep its values."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--run", type=Path)
+    parser.add_argument("--run", type=Path, nargs="?")
     parser.add_argument("--resume", action="store_true")
     known, _ = parser.parse_known_args(arguments)
     if known.resume and known.run and (known.run / "config.json").exists():
@@ -196,8 +203,8 @@ def _parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MI
 def _score_and_report(args: RunArgs) -> None:
     with _usage_errors():
         run = load_run(args.run, args.checkpoint)
-    codes = represent(run, args.num_samples)
-    scores = evaluate(run, codes)
+        codes = represent(run, args.num_samples)
+        scores = evaluate(run, codes)
     _print_scores(scores)
     print(f"report: {write_report(run, codes, scores)}")
 

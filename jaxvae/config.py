@@ -47,6 +47,10 @@ class Config(Generic[HP]):
     """of everything random"""
     dtype: str = "float32"
     """of the networks' arithmetic: float32 or bfloat16; parameters and losses stay float32"""
+    log_every: int = 100
+    """updates per row of metrics.jsonl"""
+    checkpoint_every: int = 1000
+    """updates per checkpoint"""
 
     def to_json(self) -> dict[str, Any]:
         """As nested dicts of JSON values."""
@@ -71,12 +75,16 @@ class Experiment(NamedTuple):
 
 def build(config: Config[Any]) -> Experiment:
     """The source and the method that a Config names. ValueError, in one line, for what can't be."""
-    for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0)):
+    for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("checkpoint_every", 1)):
         if getattr(config, name) < least:
-            raise ValueError(f"{name.replace('_', ' ')} must be at least {least}, got {getattr(config, name)}")
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(config, name)}")
+    if config.seed >= 2**32:
+        raise ValueError(f"--seed must be below 2**32, got {config.seed}")
     for name, value in config.hp._asdict().items():
         if not math.isfinite(value):
             raise ValueError(f"hyperparameter {name} must be a finite number, got {value}")
+        if name == "warmup" and value < 0:
+            raise ValueError(f"warmup is a number of updates and must be >= 0, got {value}")
     if config.hp.learning_rate <= 0:
         raise ValueError(f"the learning rate must be positive, got {config.hp.learning_rate}")
     make_source = choose("data", config.data, DATA)
@@ -106,6 +114,6 @@ def _likelihood(config: Config[Any]) -> Likelihood:
     make = choose("likelihood", config.likelihood, LIKELIHOODS)
     if config.likelihood == "bernoulli":
         return make()
-    if config.scale <= 0:
+    if not 0 < config.scale < math.inf:
         raise ValueError(f"the scale of the {config.likelihood} likelihood must be positive, got {config.scale}")
     return make(config.scale)

@@ -16,8 +16,8 @@ from jaxvae.training import TrainState, compile_method
 from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.run_folder import RunFolderError, read_config, read_history, write_json
 
-EVALUATION_STREAM = 1
-"""Keeps the examples of the evaluation apart from those of the training, which uses `key(seed)` itself."""
+EVALUATION_STREAM = 0x6576616C
+"""Keeps the evaluation's keys apart from the training's, which `split` and small numbers lead to."""
 
 
 class Run(NamedTuple):
@@ -69,7 +69,9 @@ def load_run(folder: Path, checkpoint: str = "latest") -> Run:
 
 
 def represent(run: Run, num_samples: int) -> Representation:
-    """The codes of `num_samples` random examples of the run's data."""
+    """The codes of `num_samples` random examples of the run's data. ValueError for less than 1."""
+    if num_samples < 1:
+        raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
     return encode_samples(run.method, run.state.params, run.source, run.evaluation_key, num_samples)
 
 

@@ -7,6 +7,8 @@ from typing import ClassVar
 import jax
 import jax.numpy as jnp
 
+LARGEST = 4096
+
 
 @dataclass(frozen=True)
 class FactorGrid:
@@ -20,6 +22,8 @@ class FactorGrid:
     channels: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
+        if self.resolution > LARGEST:
+            raise ValueError(f"the image size must be at most {LARGEST}, got {self.resolution}")
         if self.resolution < 16 or self.resolution % 16:
             raise ValueError(
                 f"the image size must be a positive multiple of 16, got {self.resolution}: "

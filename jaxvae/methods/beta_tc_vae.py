@@ -12,7 +12,8 @@ The KL of the evidence lower bound, averaged over the data, is
 written here as the VAE's loss, with its closed-form KL, plus (alpha - 1) MI + (beta - 1) TC + (gamma - 1) DWKL: the
 same expectation with less noise, and the VAE exactly for alpha = beta = gamma = 1. q(z) is estimated from the batch
 (the global one, when it is split over devices), so MI and TC depend on the batch size: a code that carries more than
-log(batch size) nats looks like little else than its own posterior. Prefer large batches.
+log(batch size) nats looks like little else than its own posterior. Prefer large batches. (The estimate supposes a batch
+without repeated examples; sources that draw with replacement come close where the data set is much larger.)
 """
 
 from collections.abc import Mapping

@@ -9,6 +9,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from jaxvae.training.engine import TrainState
+from jaxvae.training.run_folder import RunFolderError
 
 
 class Checkpoints:
@@ -44,14 +45,25 @@ class Checkpoints:
         return self._manager.best_step()
 
     def restore(self, step: int, like: TrainState) -> TrainState:
-        """The state saved at `step`, placed like `like`, a state or its shapes (`jax.eval_shape`)."""
+        """The state saved at `step`, placed like `like`, a state or its shapes (`jax.eval_shape`).
+
+        Raises:
+          RunFolderError: it can't be read, or holds something else.
+        """
         sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
         def target(leaf: jax.Array) -> jax.ShapeDtypeStruct:
             return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or sharding)
 
         args = ocp.args.Composite(state=ocp.args.StandardRestore(jax.tree.map(target, like)))
-        return self._manager.restore(step, args=args)["state"]
+        try:
+            return self._manager.restore(step, args=args)["state"]
+        except Exception as error:  # whatever Orbax and its storage raise for a damaged file: there is no common class
+            damaged = self._manager.directory / str(step)
+            raise RunFolderError(
+                f"checkpoint {damaged} can't be read ({type(error).__name__}): "
+                "delete that folder to go on from the checkpoint before it"
+            ) from error
 
     def __enter__(self) -> Self:
         return self

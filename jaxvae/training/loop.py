@@ -66,7 +66,9 @@ def train(
     init, update = compile_method(method, dataset_size=source.size)
     new_state = partial(init, jax.random.key(seed))
     if folder is None:
-        return _run(new_state(), update, source, steps, batch_size, log_every, writers)
+        state = _run(new_state(), update, source, steps, batch_size, log_every, writers)
+        _check_finite(state)
+        return state
     folder.mkdir(parents=True, exist_ok=True)
     with Checkpoints(folder / "checkpoints") as checkpoints:
         if saved := checkpoints.steps():

@@ -33,7 +33,7 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.json").exists():
-            if any(folder.iterdir()):
+            if any(path.name != "config.json.partial" for path in folder.iterdir()):
                 raise RunFolderError(f"{folder} has files but no run in it: choose another --run folder")
         elif not resume:
             raise RunFolderError(
@@ -60,12 +60,15 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     """The rows of metrics.jsonl, in order; a last line that was cut off is left out."""
     path = folder / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
-    rows = []
+    rows: list[dict[str, Any]] = []
     for line in lines:
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
             break
+        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
+            raise RunFolderError(f"{path} holds a line that is no row of metrics: {line[:60]}")
+        rows.append(row)
     return rows
 
 

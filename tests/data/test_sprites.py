@@ -46,6 +46,14 @@ def test_scale_position_and_orientation_do_what_they_say(shape):
     assert np.abs(np.rot90(about_centre[0], -1) - about_centre[1]).mean() < 0.02
 
 
+def test_the_heart_stands_upright():
+    (heart,) = draw((2, 5, 0, 16, 16), resolution=256)
+    filled = np.flatnonzero(heart.any(axis=1))
+    widest = heart.sum(axis=1).argmax()
+    assert widest < filled.mean()
+    assert heart[filled[-1]].sum() < 0.2 * heart.sum(axis=1).max()
+
+
 def test_symmetries_of_dsprites():
     quarter = [draw((s, 5, 0, 16, 16), (s, 5, 10, 16, 16)) for s in range(3)]
     half = [draw((s, 5, 0, 16, 16), (s, 5, 20, 16, 16)) for s in range(3)]

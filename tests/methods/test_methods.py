@@ -10,6 +10,7 @@ from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxvae.data import Sprites
+from jaxvae.losses import kl_decomposition, minibatch_log_qz, reparameterize
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, BetaTCVAE, BetaVAE, beta_tc_vae, beta_vae, gaussian, laplace, vae
 from jaxvae.networks import autoencoder
@@ -158,14 +159,27 @@ def test_weights_of_the_beta_tc_vae(weight, params, batch):
     np.testing.assert_allclose(loss[3.0] - loss[1.0], 2 * terms[names[weight]], rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize(("build", "hp"), [(beta_vae, BetaVAE), (beta_tc_vae, BetaTCVAE)])
 @pytest.mark.parametrize(("step", "share"), [(0, 0.0), (5, 0.5), (10, 1.0), (20, 1.0)])
-def test_warmup_is_linear(step, share, params, batch):
+def test_warmup_is_linear(build, hp, step, share, params, batch):
     key, networks = jax.random.key(1), make("vae").networks
-    warm = beta_vae(networks, hyperparameters=BetaVAE(beta=4.0, warmup=10.0))
-    flat = beta_vae(networks, hyperparameters=BetaVAE(beta=4.0 * share))
+    warm = build(networks, hyperparameters=hp(beta=4.0, warmup=10.0))
+    flat = build(networks, hyperparameters=hp(beta=4.0 * share))
     np.testing.assert_allclose(
         loss_of(warm, params, batch, key, step)[0], loss_of(flat, params, batch, key)[0], rtol=1e-6
     )
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "mss", "mws"])
+def test_beta_tc_vae_estimates_for_its_data_set_and_weighting(weighting, params, batch):
+    key = jax.random.key(1)
+    method = beta_tc_vae(make("vae").networks, weighting=weighting)
+    _, terms = loss_of(method, params, batch, key)
+    mean, logvar = method.networks["encoder"].apply(params["encoder"], batch["image"])
+    z = reparameterize(key, mean, logvar)
+    log_qz = minibatch_log_qz(z, mean, logvar, dataset_size=SOURCE.size, weighting=weighting)
+    want = kl_decomposition(z, mean, logvar, log_qz).mutual_information.mean()
+    np.testing.assert_allclose(terms["mutual_information"], want, rtol=1e-4)
 
 
 @pytest.mark.parametrize("likelihood", [gaussian(0.3), laplace(0.2)], ids=["gaussian", "laplace"])

@@ -122,6 +122,23 @@ def test_randomness_is_keyed_by_step_and_stream():
     assert len({tuple(np.asarray(jax.random.key_data(key))) for key in keys}) == 4
 
 
+def test_a_loss_knows_its_own_key_and_the_size_of_the_data():
+    def report(name):
+        def loss(net, batch, ctx):
+            draw, size = jax.random.uniform(ctx.key), jnp.float32(ctx.dataset_size)
+            return net.a(jnp.float32(1)), {f"draw_{name}": draw, f"size_{name}": size}
+
+        return loss
+
+    method = toy()._replace(objectives=tuple(Objective(report(name), ("a",)) for name in (1, 2)))
+    init, update = compile_method(method, dataset_size=1234)
+    state = init(jax.random.key(0))
+    _, terms = update(state, BATCH)
+    for stream in (1, 2):
+        assert terms[f"draw_{stream}"] == jax.random.uniform(step_key(state, stream))
+        assert terms[f"size_{stream}"] == 1234
+
+
 @pytest.mark.parametrize(
     ("method", "message"),
     [

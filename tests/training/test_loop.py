@@ -14,6 +14,7 @@ from jaxvae.methods import BetaTCVAE, beta_tc_vae
 from jaxvae.networks import autoencoder
 from jaxvae.training import NonFiniteLoss, check, train
 from jaxvae.training.checkpoints import Checkpoints
+from jaxvae.training.engine import BATCH_STREAM, compile_method, step_key
 from jaxvae.training.run_folder import read_history
 from jaxvae.training.writers import MACHINE_COLUMNS
 
@@ -82,6 +83,26 @@ def test_newest_and_best_checkpoints_are_kept(tmp_path):
         assert_same_bits(checkpoints.restore(5, state), state._replace(step=jnp.int32(5)))
 
 
+def test_every_step_draws_a_batch_of_its_own(tmp_path):
+    def loss(net, batch, ctx):
+        return net.a(jnp.float32(1)), {"brightness": batch["image"].mean()}
+
+    network = Network(lambda key: {"w": jnp.float32(1.0)}, lambda params, x: params["w"] * x)
+    method = Method("watch", {"a": network}, HP(1e-3), (Objective(loss, ("a",)),), None, None)
+    train(method, SOURCE, steps=4, batch_size=5, folder=tmp_path, log_every=1)
+    state = compile_method(method, dataset_size=SOURCE.size)[0](jax.random.key(0))
+    keys = [step_key(state._replace(step=jnp.int32(step)), BATCH_STREAM) for step in range(4)]
+    want = [float(SOURCE.sample(key, 5)["image"].mean()) for key in keys]
+    np.testing.assert_allclose([row["brightness"] for row in rows(tmp_path)], want, rtol=1e-5)
+    assert len(set(want)) == 4
+
+
+def test_the_end_is_a_checkpoint(tmp_path):
+    run(tmp_path, 4)
+    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
+        assert checkpoints.steps() == [4]
+
+
 class HP(NamedTuple):
     learning_rate: float = 1.0
 
@@ -114,6 +135,8 @@ def test_non_finite_parameters_are_never_saved(tmp_path):
         train(method, SOURCE, steps=6, batch_size=2, folder=tmp_path, log_every=6, checkpoint_every=3)
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         assert checkpoints.steps() == [3]
+    with pytest.raises(NonFiniteLoss, match="the parameters"):
+        train(method, SOURCE, steps=6, batch_size=2)
 
 
 def test_check_refuses_what_can_not_be_traced():

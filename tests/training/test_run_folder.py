@@ -55,6 +55,18 @@ def test_what_can_not_be_written_or_read_says_so(tmp_path):
         read_config(tmp_path)
 
 
+def test_a_folder_left_by_a_kill_while_it_was_made_can_be_used(tmp_path):
+    (tmp_path / "config.json.partial").touch()
+    open_run(tmp_path, CONFIG, resume=True)
+    assert read_config(tmp_path) == CONFIG
+
+
+def test_a_line_that_is_no_row_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"a": 1}\n')
+    with pytest.raises(RunFolderError, match="no row of metrics: .*a"):
+        read_history(tmp_path)
+
+
 def test_history_survives_a_cut_off_line(tmp_path):
     assert read_history(tmp_path) == []
     lines = [json.dumps({"step": step, "loss": 1.0}) for step in (5, 10, 15)]

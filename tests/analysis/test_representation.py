@@ -1,0 +1,56 @@
+"""Codes of named examples, reconstructions and traversals, on networks that are one line each."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvae.analysis import encode_samples, reconstruct, traverse
+from jaxvae.data import Sprites
+from jaxvae.method import Method, Network, Posterior
+
+SOURCE = Sprites(16)
+IDENTITY = Network(lambda key: {}, lambda params, x: x)
+
+
+def method(encode=None, decode=None):
+    return Method("toy", {"same": IDENTITY}, None, (), encode, decode)
+
+
+def moments(net, image):
+    flat = net.same(image.reshape(len(image), -1))
+    return Posterior(jnp.stack([flat.mean(1), flat.sum(1)], axis=1), jnp.zeros((len(image), 2)))
+
+
+@pytest.mark.parametrize("batch_size", [3, 7, 500])
+def test_samples_are_those_that_the_key_names_in_batches_of_any_size(batch_size):
+    key = jax.random.key(5)
+    codes = encode_samples(method(moments), {"same": {}}, SOURCE, key, 7, batch_size=batch_size)
+    np.testing.assert_array_equal(codes.factors, SOURCE.sample_factors(key, 7))
+    np.testing.assert_allclose(codes.mean[:, 0], SOURCE.sample(key, 7)["image"].mean((1, 2, 3)), rtol=1e-5)
+
+
+def test_kl_per_latent_is_a_mean_over_examples():
+    codes = encode_samples(method(moments), {"same": {}}, SOURCE, jax.random.key(0), 5)
+    np.testing.assert_allclose(codes.kl_per_latent(), 0.5 * (codes.mean**2).mean(axis=0), rtol=1e-5)
+
+
+def test_a_traversal_sets_one_latent_and_leaves_the_others():
+    code, values = jnp.array([5.0, 6.0, 7.0]), jnp.array([-1.0, 0.5])
+    codes = np.asarray(traverse(method(decode=lambda net, z: net.same(z)), {"same": {}}, code, values))
+    assert codes.shape == (3, 2, 3)
+    for latent in range(3):
+        for step, value in enumerate(values):
+            want = np.asarray(code).copy()
+            want[latent] = value
+            np.testing.assert_array_equal(codes[latent, step], want)
+
+
+def test_reconstructions_are_decoded_from_the_posterior_mean():
+    images = jnp.arange(8.0).reshape(2, 2, 2, 1)
+    shown = reconstruct(
+        method(lambda net, x: Posterior(2 * net.same(x), net.same(x) + 100), lambda net, z: net.same(z) + 1),
+        {"same": {}},
+        images,
+    )
+    np.testing.assert_array_equal(shown, 2 * images + 1)
