@@ -50,7 +50,7 @@ def main(args: Args) -> None:
             folder=args.folder,
             writers=[progress],
         )
-    codes = encode_samples(method, state.params, source, jax.random.key(args.seed + 1), 10_000)
+    codes = encode_samples(method, state.params, source, jax.random.fold_in(jax.random.key(args.seed), 1000), 10_000)
     score = mig(codes.mean, codes.factors)
     print(f"MIG {score.score:.3f}")
     for name, value in zip(source.factor_names, score.per_factor, strict=True):

@@ -48,7 +48,10 @@ def beta_tc_vae(
     weighting: Weighting = "uniform",
     hyperparameters: BetaTCVAE = BetaTCVAE(),
 ) -> Method:
-    """beta-TCVAE: the total correlation weighted by beta (Chen et al., 2018). `weighting`: see `minibatch_log_qz`."""
+    """beta-TCVAE: the total correlation weighted by beta (Chen et al., 2018).
+
+    `weighting`: see `minibatch_log_qz`.
+    """
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters

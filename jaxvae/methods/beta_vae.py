@@ -33,7 +33,10 @@ def beta_vae(
     likelihood: Likelihood = bernoulli(),
     hyperparameters: BetaVAE = BetaVAE(),
 ) -> Method:
-    """beta-VAE: the KL weighted by beta (Higgins et al., 2017). ValueError for beta < 0."""
+    """beta-VAE: the KL weighted by beta (Higgins et al., 2017).
+
+    ValueError for beta < 0.
+    """
     if hyperparameters.beta < 0:
         raise ValueError(f"beta weighs the KL and must be >= 0, got {hyperparameters.beta}")
 
