@@ -3,8 +3,8 @@
     python -m benchmarks.gather_or_ring --devices 2 --batch 4096
 
 Value and gradient of the mean log q(z), joint and marginals, over virtual CPU devices: both forms stream their pairs
-with the same kernel, so what differs is how the posteriors travel. A gather holds 2 B D numbers per device; a ring holds
-2 B D / n and merges n partial sums.
+with the same kernel, so what differs is how the posteriors travel. A gather holds 2 B D numbers per device; a ring
+holds 2 B D / n and merges n partial sums. Measured equal (within a few per cent of CPU time); the gather is simpler.
 """
 
 import os
@@ -68,9 +68,8 @@ def main(args: Args) -> None:
             wall.append(time.perf_counter() - t)
             cpu.append(time.process_time() - c)
         temporaries = compiled.memory_analysis().temp_size_in_bytes / 2**20
-        print(
-            f"{name:7} wall {np.median(wall) * 1e3:8.1f} ms   CPU {np.median(cpu) * 1e3:8.1f} ms   {temporaries:.1f} MiB"
-        )
+        milliseconds = f"wall {np.median(wall) * 1e3:8.1f} ms   CPU {np.median(cpu) * 1e3:8.1f} ms"
+        print(f"{name:7} {milliseconds}   {temporaries:.1f} MiB")
     for a, b in zip(*map(jax.tree.leaves, results.values()), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6)
 

@@ -57,6 +57,12 @@ def test_eight_devices_are_one(backend, weighting):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("backend", ["shard_map", "shard_map unchecked"])
+def test_a_batch_that_does_not_divide_is_refused(backend):
+    with pytest.raises(ValueError, match="divisible"):
+        run_sharded(lambda *a, axis_name: weighted(*a, axis_name, dataset_size=100), backend, *codes(12, 3))
+
+
 def test_compiled_and_mapped():
     inputs = codes(20, 3)
 
