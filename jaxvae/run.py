@@ -56,9 +56,14 @@ def load_run(folder: Path, checkpoint: str = "latest") -> Run:
             raise RunFolderError(
                 f"the run in {folder} has no checkpoint yet: go on with `jaxvae train --run {folder} --resume`"
             )
-        step = {"latest": steps[-1], "best": checkpoints.best_step()}.get(checkpoint)
-        if step is None and checkpoint.isdigit():
-            step = int(checkpoint)
+        step: int | None
+        match checkpoint:
+            case "latest":
+                step = steps[-1]
+            case "best":
+                step = checkpoints.best_step()
+            case _:
+                step = int(checkpoint) if checkpoint.isdecimal() else None
         if step not in steps:
             raise RunFolderError(
                 f"no checkpoint {checkpoint!r} in {folder}: there are latest, best, {', '.join(map(str, steps))}"

@@ -1,5 +1,6 @@
 """Checkpoints of a run: the only module that knows Orbax."""
 
+import json
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,9 +17,15 @@ class Checkpoints:
     """The checkpoints in a folder, saved in the background: the newest `keep` and the one with the lowest loss.
 
     A context manager: leaving it waits for the last save. A save that was cut off leaves nothing that counts.
+    RunFolderError for a damaged checkpoint, when it is met.
     """
 
     def __init__(self, folder: Path, keep: int = 2):
+        for metrics in folder.glob("*/metrics/metrics"):
+            try:
+                json.loads(metrics.read_bytes())
+            except ValueError as error:
+                raise _damaged(metrics.parent.parent, error) from error
         policies = checkpoint_managers.preservation_policy
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
@@ -59,11 +66,7 @@ class Checkpoints:
         try:
             return self._manager.restore(step, args=args)["state"]
         except Exception as error:  # whatever Orbax and its storage raise for a damaged file: there is no common class
-            damaged = self._manager.directory / str(step)
-            raise RunFolderError(
-                f"checkpoint {damaged} can't be read ({type(error).__name__}): "
-                "delete that folder to go on from the checkpoint before it"
-            ) from error
+            raise _damaged(Path(self._manager.directory / str(step)), error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -73,6 +76,13 @@ class Checkpoints:
     ) -> None:
         self._manager.wait_until_finished()
         self._manager.close()
+
+
+def _damaged(checkpoint: Path, error: Exception) -> RunFolderError:
+    return RunFolderError(
+        f"checkpoint {checkpoint} can't be read ({type(error).__name__}): "
+        "delete that folder to go on from the checkpoint before it"
+    )
 
 
 def _loss(metrics: dict[str, float]) -> float:
