@@ -23,7 +23,7 @@ RESULTS = Path(__file__).parent / "results" / "default_run.jsonl"
 AIM = 0.25
 
 VARIATIONS: dict[str, tuple[dict[str, Any], int]] = {
-    "defaults": ({}, 5),
+    "defaults": ({}, 10),
     "beta 1 (VAE)": ({"hp": {"beta": 1.0}}, 3),
     "beta 2": ({"hp": {"beta": 2.0}}, 3),
     "beta 4": ({"hp": {"beta": 4.0}}, 3),
