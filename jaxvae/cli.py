@@ -17,7 +17,7 @@ import jax
 import tyro
 
 import jaxvae
-from jaxvae.config import Config, build, choose
+from jaxvae.config import Config, build, choose, default_config
 from jaxvae.data import DATA
 from jaxvae.methods import METHODS
 from jaxvae.metrics import METRICS
@@ -29,15 +29,18 @@ from jaxvae.training.run_folder import RunFolderError, open_run, read_config, re
 from jaxvae.training.writers import progress_writer, tensorboard_writer
 
 HP = TypeVar("HP")
+Options = TypeVar("Options")
 DEFAULT_METHOD = "beta-tc-vae"
 USAGE, FAILURE = 2, 1
 
 
 @dataclass(frozen=True)
-class TrainArgs(Generic[HP]):
+class TrainArgs(Generic[HP, Options]):
     """Train a model, score it, and write its report."""
 
-    config: Annotated[Config[HP], tyro.conf.arg(name="")]
+    config: Annotated[Config[HP, Options], tyro.conf.arg(name="")]
+    preset: str | None = None
+    """start from published settings: paper or study, where the method has them; other flags change them"""
     learning_rate: float | None = None
     """short for --hp.learning-rate"""
     run: Path | None = None
@@ -161,18 +164,16 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 }
 
 
-def _parse_train(arguments: list[str]) -> TrainArgs[Any]:
+def _parse_train(arguments: list[str]) -> TrainArgs[Any, Any]:
     """The flags over the method's defaults, or over the run's own configuration when it is resumed."""
     named = arguments[0] if arguments and not arguments[0].startswith("-") else None
     for before, word in itertools.pairwise(arguments):
         if named is None and word in METHODS and not before.startswith("-"):
             raise ValueError(f"the method comes first: jaxvae train {word} ...")
-    config = _resumed_config(arguments)
-    if config is None or named not in (None, config.method):
-        name = named or DEFAULT_METHOD
-        config = Config(method=name, hp=choose("method", name, METHODS).hyperparameters())
+    config = _starting_config(arguments, named)
     flags = arguments[1:] if named else arguments
-    args = _parse(TrainArgs[type(config.hp)], "train [METHOD]", flags, TrainArgs(config))  # type: ignore[misc]
+    kind = TrainArgs[type(config.hp), type(config.options)]  # type: ignore[misc]
+    args = _parse(kind, "train [METHOD]", flags, TrainArgs(config))
     if args.tensorboard and importlib.util.find_spec("tensorboardX") is None:
         raise ValueError("--tensorboard needs tensorboardX: pip install 'jaxvae[tensorboard]'")
     if args.resume and args.run is None:
@@ -183,15 +184,18 @@ def _parse_train(arguments: list[str]) -> TrainArgs[Any]:
     return args
 
 
-def _resumed_config(arguments: list[str]) -> Config[Any] | None:
-    """The configuration of the run that --resume would go on with, so that flags left out keep its values."""
+def _starting_config(arguments: list[str], method: str | None) -> Config[Any, Any]:
+    """What flags left out stand for: a preset, the run that --resume would go on with, or the method's defaults."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--run", type=Path, nargs="?")
     parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--preset", nargs="?")
     known, _ = parser.parse_known_args(arguments)
-    if known.resume and known.run and (known.run / "config.json").exists():
-        return Config.from_json(read_config(known.run))
-    return None
+    if not known.preset and known.resume and known.run and (known.run / "config.json").exists():
+        config: Config[Any, Any] = Config.from_json(read_config(known.run))
+        if method in (None, config.method):
+            return config
+    return default_config(method or DEFAULT_METHOD, known.preset)
 
 
 def _parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MISSING) -> Any:
@@ -214,7 +218,7 @@ def _print_scores(scores: dict[str, Any]) -> None:
         print(f"{name} {result['score']:.3f}  ({result['definition']}; {scores['num_samples']} examples)")
 
 
-def _new_folder(config: Config[Any]) -> Path:
+def _new_folder(config: Config[Any, Any]) -> Path:
     """runs/METHOD-DATA-SEED, with a number behind it where that exists."""
     base = Path("runs") / f"{config.method}-{config.data}-{config.seed}"
     candidates = itertools.chain([base], (base.with_name(f"{base.name}-{n}") for n in itertools.count(2)))

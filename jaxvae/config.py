@@ -1,10 +1,13 @@
 """What the command line asks for, as data, and how it becomes a method and a source."""
 
+import dataclasses
 import difflib
+import inspect
+import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Generic, NamedTuple, Self, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import jax.numpy as jnp
 import tyro
@@ -12,21 +15,24 @@ import tyro
 from jaxvae.data import DATA, Source
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, Likelihood, bernoulli, gaussian, laplace
-from jaxvae.networks import ARCHITECTURES, autoencoder
+from jaxvae.networks import ARCHITECTURES, autoencoder, discriminator
 
 HP = TypeVar("HP")
+Options = TypeVar("Options")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 LIKELIHOODS = {"bernoulli": bernoulli, "gaussian": gaussian, "laplace": laplace}
 
 
 @dataclass(frozen=True)
-class Config(Generic[HP]):
+class Config(Generic[HP, Options]):
     """Everything that decides the numbers of a run. Two runs of one Config on one machine end in the same bits."""
 
     method: tyro.conf.Fixed[str]
     """see `jaxvae list`"""
     hp: HP
     """hyperparameters of the method"""
+    options: Annotated[Options, tyro.conf.arg(name="")]
+    """choices that the method offers besides"""
     data: str = "scene"
     """see `jaxvae list`"""
     image_size: int | None = None
@@ -35,6 +41,8 @@ class Config(Generic[HP]):
     """see `jaxvae list`"""
     latents: int = 10
     """size of the code"""
+    discriminator: tuple[int, ...] = (256, 256, 256)
+    """widths of the hidden layers of the discriminator, if the method has one"""
     likelihood: str = "bernoulli"
     """of a pixel: bernoulli, gaussian or laplace"""
     scale: float = 1.0
@@ -53,17 +61,57 @@ class Config(Generic[HP]):
     """updates per checkpoint"""
 
     def to_json(self) -> dict[str, Any]:
-        """As nested dicts of JSON values."""
-        return {**asdict(replace(self, hp=None)), "hp": self.hp._asdict()}  # type: ignore[attr-defined, arg-type]
+        """As nested dicts and lists of JSON values."""
+        values = {**asdict(replace(self, hp=None)), "hp": self.hp._asdict()}  # type: ignore[attr-defined, arg-type]
+        return json.loads(json.dumps(values))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`. ValueError for another version's fields."""
         try:
-            hp = choose("method", values["method"], METHODS).hyperparameters(**values["hp"])
-            return cls(**{**values, "hp": hp})
+            entry = choose("method", values["method"], METHODS)
+            hp, options = entry.hyperparameters(**values["hp"]), options_of(entry.build)(**values["options"])
+            widths = tuple(values["discriminator"])
+            return cls(**{**values, "hp": hp, "options": options, "discriminator": widths})
         except (TypeError, KeyError) as error:
             raise ValueError(f"this config.json was not written by this version of jaxvae: {error}") from error
+
+
+def default_config(method: str, preset: str | None = None) -> Config[Any, Any]:
+    """The method's own defaults, or those of one of its presets. ValueError for a name that there is not."""
+    entry = choose("method", method, METHODS)
+    hp, settings = entry.hyperparameters(), entry.settings
+    if preset is not None:
+        hp, settings = choose(f"preset of {method}", preset, entry.presets)
+    options = options_of(entry.build)
+    own = {field.name for field in dataclasses.fields(options)}
+    return Config(
+        method=method,
+        hp=hp,
+        options=options(**{name: value for name, value in settings.items() if name in own}),
+        **{name: value for name, value in settings.items() if name not in own},
+    )
+
+
+def options_of(build: Callable[..., Method]) -> type:
+    """A dataclass of the keyword arguments, beyond those of all methods, that a command line can give to `build`.
+
+    Those are arguments that are a number or one of some words; their help is their line in the docstring.
+    """
+    fields: list[tuple[str, Any, Any]] = []
+    hints = get_type_hints(build)
+    for name, parameter in inspect.signature(build).parameters.items():
+        simple = [
+            kind
+            for kind in (get_args(hints[name]) if get_origin(hints[name]) is not Literal else ()) + (hints[name],)
+            if kind in (int, float, bool) or get_origin(kind) is Literal
+        ]
+        if parameter.kind is parameter.KEYWORD_ONLY and simple:
+            words = [line.strip() for line in (build.__doc__ or "").splitlines()]
+            explained = next((line.removeprefix(f"{name}: ") for line in words if line.startswith(f"{name}: ")), "")
+            kind = Annotated[simple[0], tyro.conf.arg(help=explained.replace("`", "") or None)]
+            fields.append((name, kind, dataclasses.field(default=parameter.default)))
+    return dataclasses.make_dataclass("Options", fields, frozen=True)
 
 
 class Experiment(NamedTuple):
@@ -73,7 +121,7 @@ class Experiment(NamedTuple):
     method: Method
 
 
-def build(config: Config[Any]) -> Experiment:
+def build(config: Config[Any, Any]) -> Experiment:
     """The source and the method that a Config names. ValueError, in one line, for what can't be."""
     for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("checkpoint_every", 1)):
         if getattr(config, name) < least:
@@ -85,16 +133,17 @@ def build(config: Config[Any]) -> Experiment:
             raise ValueError(f"hyperparameter {name} must be a finite number, got {value}")
         if name == "warmup" and value < 0:
             raise ValueError(f"warmup is a number of updates and must be >= 0, got {value}")
-    if config.hp.learning_rate <= 0:
-        raise ValueError(f"the learning rate must be positive, got {config.hp.learning_rate}")
+        if name.endswith("learning_rate") and value <= 0:
+            raise ValueError(f"the {name.replace('_', ' ')} must be positive, got {value}")
     make_source = choose("data", config.data, DATA)
     source = make_source() if config.image_size is None else make_source(resolution=config.image_size)
     choose("network", config.network, ARCHITECTURES)
     dtype = choose("dtype", config.dtype, DTYPES)
     networks = autoencoder(config.network, source.image_shape, config.latents, dtype)
-    method = choose("method", config.method, METHODS).build(
-        networks, likelihood=_likelihood(config), hyperparameters=config.hp
-    )
+    entry = choose("method", config.method, METHODS)
+    if entry.logits:
+        networks["discriminator"] = discriminator(config.latents, entry.logits, config.discriminator, dtype)
+    method = entry.build(networks, likelihood=_likelihood(config), hyperparameters=config.hp, **asdict(config.options))
     return Experiment(source, method)
 
 
@@ -110,7 +159,7 @@ def _nearest(name: str, options: Iterable[str]) -> str:
     return f": did you mean {near[0]!r}?" if near else "."
 
 
-def _likelihood(config: Config[Any]) -> Likelihood:
+def _likelihood(config: Config[Any, Any]) -> Likelihood:
     make = choose("likelihood", config.likelihood, LIKELIHOODS)
     if config.likelihood == "bernoulli":
         return make()

@@ -24,7 +24,7 @@ class Run(NamedTuple):
     """What there is to know about a run."""
 
     folder: Path
-    config: Config[Any]
+    config: Config[Any, Any]
     source: Source
     method: Method
     state: TrainState
@@ -47,7 +47,7 @@ def load_run(folder: Path, checkpoint: str = "latest") -> Run:
     Raises:
       RunFolderError: no run there, no checkpoint in it yet, or none of that step.
     """
-    config: Config[Any] = Config.from_json(read_config(folder))
+    config: Config[Any, Any] = Config.from_json(read_config(folder))
     source, method = build(config)
     init, _ = compile_method(method, dataset_size=source.size)
     with Checkpoints(folder / "checkpoints") as checkpoints:

@@ -27,6 +27,8 @@ class Prior(NamedTuple):
     """sample(key, n, axis_name=None) -> z [n, D], independent draws. Draw i depends on the key and on its index in the
     global batch alone, as in `reparameterize`: n per device and one key for all, the n draws of a device are its part
     of those on one device. Use a fresh key in every step. ValueError for n < 1."""
+    variances: jax.Array | None = None
+    """[D] of a prior that is Normal(0, diag variances), for the closed form of its KL; None for any other."""
 
 
 def standard_normal(latent_dim: int) -> Prior:
@@ -71,7 +73,7 @@ def anisotropic_normal(variances: Float[Array, " D"]) -> Prior:
     def draw(key: jax.Array) -> jax.Array:
         return jnp.sqrt(variances) * jax.random.normal(key, variances.shape, variances.dtype)
 
-    return _prior(variances.shape[0], log_density, draw)
+    return _prior(variances.shape[0], log_density, draw)._replace(variances=variances)
 
 
 def softmax_variances(v: Float[Array, " D"], scale: float = 1.0) -> Float[Array, " D"]:

@@ -1,26 +1,50 @@
 """One paper, one file: each builds a `Method` from networks, a likelihood and hyperparameters."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from jaxvae.method import Hyperparameters, Method
-from jaxvae.methods.beta_tc_vae import BetaTCVAE, beta_tc_vae
-from jaxvae.methods.beta_vae import BetaVAE, beta_vae
+from jaxvae.methods.annealed_vae import ANNEALED_VAE_PRESETS, AnnealedVAE, annealed_vae
+from jaxvae.methods.beta_tc_vae import BETA_TC_VAE_PRESETS, BetaTCVAE, beta_tc_vae
+from jaxvae.methods.beta_vae import BETA_VAE_PRESETS, BetaVAE, beta_vae
+from jaxvae.methods.decomposition_vae import DECOMPOSITION_VAE_PRESETS, DecompositionVAE, decomposition_vae
+from jaxvae.methods.dip_vae import DIP_VAE_I_PRESETS, DIP_VAE_II_PRESETS, DIPVAEI, DIPVAEII, dip_vae_i, dip_vae_ii
+from jaxvae.methods.factor_vae import FACTOR_VAE_PRESETS, FactorVAE, factor_vae
+from jaxvae.methods.iwae import IWAE, IWAE_PRESETS, iwae
 from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace
-from jaxvae.methods.vae import VAE, vae
+from jaxvae.methods.presets import Preset
+from jaxvae.methods.vae import VAE, VAE_PRESETS, vae
+from jaxvae.methods.wae import WAE_COST, WAE_GAN_PRESETS, WAE_MMD_PRESETS, WAEGAN, WAEMMD, wae_gan, wae_mmd
 
 __all__ = [
+    "DIPVAEI",
+    "DIPVAEII",
+    "IWAE",
     "METHODS",
     "VAE",
+    "WAEGAN",
+    "WAEMMD",
+    "AnnealedVAE",
     "BetaTCVAE",
     "BetaVAE",
+    "DecompositionVAE",
+    "FactorVAE",
     "Likelihood",
+    "Preset",
+    "annealed_vae",
     "bernoulli",
     "beta_tc_vae",
     "beta_vae",
+    "decomposition_vae",
+    "dip_vae_i",
+    "dip_vae_ii",
+    "factor_vae",
     "gaussian",
+    "iwae",
     "laplace",
     "vae",
+    "wae_gan",
+    "wae_mmd",
 ]
 
 
@@ -28,13 +52,27 @@ class Entry(NamedTuple):
     """A method as the command line offers it."""
 
     build: Callable[..., Method]
-    """(networks, *, likelihood, hyperparameters) -> Method; its docstring's first line is the description."""
+    """(networks, *, likelihood, hyperparameters, **options) -> Method; its docstring's first line is the description.
+    Keyword arguments that are choices or numbers become flags."""
     hyperparameters: Callable[..., Hyperparameters]
+    presets: Mapping[str, Preset]
+    settings: Mapping[str, Any] = {}
+    """The command's other flags, where this method's defaults are its own."""
+    logits: int = 0
+    """Outputs of the method's discriminator; 0 for none."""
 
 
 METHODS = {
-    "vae": Entry(vae, VAE),
-    "beta-vae": Entry(beta_vae, BetaVAE),
-    "beta-tc-vae": Entry(beta_tc_vae, BetaTCVAE),
+    "vae": Entry(vae, VAE, VAE_PRESETS),
+    "beta-vae": Entry(beta_vae, BetaVAE, BETA_VAE_PRESETS),
+    "annealed-vae": Entry(annealed_vae, AnnealedVAE, ANNEALED_VAE_PRESETS),
+    "beta-tc-vae": Entry(beta_tc_vae, BetaTCVAE, BETA_TC_VAE_PRESETS),
+    "factor-vae": Entry(factor_vae, FactorVAE, FACTOR_VAE_PRESETS, logits=2),
+    "dip-vae-i": Entry(dip_vae_i, DIPVAEI, DIP_VAE_I_PRESETS),
+    "dip-vae-ii": Entry(dip_vae_ii, DIPVAEII, DIP_VAE_II_PRESETS),
+    "decomposition-vae": Entry(decomposition_vae, DecompositionVAE, DECOMPOSITION_VAE_PRESETS),
+    "wae-mmd": Entry(wae_mmd, WAEMMD, WAE_MMD_PRESETS, WAE_COST),
+    "wae-gan": Entry(wae_gan, WAEGAN, WAE_GAN_PRESETS, WAE_COST, logits=1),
+    "iwae": Entry(iwae, IWAE, IWAE_PRESETS),
 }
 """Name on the command line -> how to build it."""

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 
 
-def linear_warmup(weight: jax.Array, step: jax.Array, steps: jax.Array) -> jax.Array:
-    """`weight` times min(1, step / steps): 0 at the first update, `weight` from `steps` on. No ramp for 0 steps."""
-    return weight * jnp.where(steps > 0, jnp.minimum(1.0, step.astype(jnp.float32) / steps), 1.0)
+def linear_ramp(start: float | jax.Array, end: jax.Array, step: jax.Array, steps: jax.Array) -> jax.Array:
+    """From `start` at the first update to `end` at update number `steps`, and `end` from there on, or at once for 0."""
+    share = jnp.where(steps > 0, jnp.minimum(1.0, step.astype(jnp.float32) / jnp.maximum(steps, 1.0)), 1.0)
+    return start + (end - start) * share

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.data.source import Source
-from jaxvae.method import Method, Terms
+from jaxvae.method import Batch, Method, Terms
 from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.engine import BATCH_STREAM, TrainState, Update, compile_method, step_key
 from jaxvae.training.run_folder import cut_history
@@ -64,9 +64,10 @@ def train(
       NonFiniteLoss: names the step and the terms; the last good checkpoint stays.
     """
     init, update = compile_method(method, dataset_size=source.size)
+    draw = partial(_draw, method, source, batch_size)
     new_state = partial(init, jax.random.key(seed))
     if folder is None:
-        state = _run(new_state(), update, source, steps, batch_size, log_every, writers)
+        state = _run(new_state(), update, draw, steps, log_every, writers)
         _check_finite(state)
         return state
     folder.mkdir(parents=True, exist_ok=True)
@@ -83,27 +84,34 @@ def train(
 
         with jsonl_writer(folder / "metrics.jsonl") as write:
             every = (checkpoint_every, save)
-            return _run(state, update, source, steps, batch_size, log_every, (write, *writers), every)
+            return _run(state, update, draw, steps, log_every, (write, *writers), every)
 
 
 def check(method: Method, source: Source, *, batch_size: int) -> None:
     """Traces one update without running it: ValueError for a method, source and batch size that don't go together."""
     init, update = compile_method(method, dataset_size=source.size)
     state = jax.eval_shape(init, jax.random.key(0))
-    jax.eval_shape(lambda state: update(state, source.sample(state.key, batch_size)), state)
+    jax.eval_shape(lambda state: update(state, _draw(method, source, batch_size, state.key)), state)
+
+
+def _draw(method: Method, source: Source, batch_size: int, key: jax.Array) -> Batch:
+    """A batch with what the method needs; "image2" is that of a second, independent batch."""
+    batch = source.sample(key, batch_size)
+    if "image2" in method.needs:
+        batch["image2"] = source.sample(key, batch_size, first=batch_size)["image"]
+    return batch
 
 
 def _run(
     state: TrainState,
     update: Update,
-    source: Source,
+    draw: Callable[[jax.Array], Batch],
     steps: int,
-    batch_size: int,
     log_every: int,
     writers: Sequence[Writer],
     checkpoint: tuple[int, Callable[[TrainState, float], None]] | None = None,
 ) -> TrainState:
-    advance, interval = _compile(update, source, batch_size, state)
+    advance, interval = _compile(update, draw, state)
     step, stopwatch = int(state.step), Stopwatch()
     while step < steps:
         # Intervals end at multiples of absolute steps, so that a resumed run writes the same rows.
@@ -122,19 +130,19 @@ def _run(
 
 
 def _compile(
-    update: Update, source: Source, batch_size: int, state: TrainState
+    update: Update, draw: Callable[[jax.Array], Batch], state: TrainState
 ) -> tuple[Callable[[TrainState, Interval, int], tuple[TrainState, Interval]], Interval]:
     """`advance(state, interval, n)`: n updates; and the empty interval to start from."""
 
     def step(state: TrainState, seen: Interval) -> tuple[TrainState, Interval]:
-        new_state, terms = update(state, source.sample(step_key(state, BATCH_STREAM), batch_size))
+        new_state, terms = update(state, draw(step_key(state, BATCH_STREAM)))
         bad = {
             name: jnp.where(jnp.isfinite(value), seen.first_bad[name], jnp.minimum(seen.first_bad[name], state.step))
             for name, value in terms.items()
         }
         return new_state, Interval({name: seen.sums[name] + value for name, value in terms.items()}, bad)
 
-    names = jax.eval_shape(lambda state: update(state, source.sample(state.key, batch_size))[1], state)
+    names = jax.eval_shape(lambda state: update(state, draw(state.key))[1], state)
     empty = Interval({name: jnp.float32(0) for name in names}, {name: jnp.int32(NEVER) for name in names})
 
     if jax.default_backend() == "cpu":

@@ -1,0 +1,82 @@
+"""DIP-VAE I and II (Kumar, Sattigeri & Balakrishnan, 2018): second moments of the code pulled to those of the prior.
+
+    S    = Cov_x[ mean(x) ]                              type I: of the posterior means
+    S    = Cov_x[ mean(x) ] + E_x[ diag var(x) ]         type II: of the sampled code, by the law of total covariance
+    loss = E_q(z|x)[ -log p(x|z) ] + KL( q(z|x) || N(0, I) )
+           + lambda_od * sum_{i != j} S_ij^2 + lambda_d * sum_i (S_ii - 1)^2
+
+Both triangles of S count. Type I wants variance 1 of every latent's means, so no latent can switch off; type II lets
+it. The penalty decorrelates and cannot choose an axis: S = I looks the same after a rotation. S is that of the
+(global) batch: B independent latents of variance 1 still cost about lambda_od D (D - 1) / B, so take B much larger
+than D^2.
+
+Presets. study: lambda_od among 1, 2, 5, 10, 20, 50; lambda_d is 10 times that for type I and the same for type II.
+paper: the study's settings with batches of 400 (from memory).
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import jax
+
+from jaxvae.losses import dip_vae_penalty, kl_standard_normal
+from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
+from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.likelihoods import Likelihood, bernoulli
+from jaxvae.methods.presets import study
+
+
+class DIPVAEI(NamedTuple):
+    """Hyperparameters of DIP-VAE-I."""
+
+    learning_rate: float = 1e-4
+    lambda_od: float = 10.0
+    """Weight of the covariances."""
+    lambda_d: float = 100.0
+    """Weight of the variances' distance from 1."""
+
+
+class DIPVAEII(NamedTuple):
+    """Hyperparameters of DIP-VAE-II."""
+
+    learning_rate: float = 1e-4
+    lambda_od: float = 10.0
+    """Weight of the covariances."""
+    lambda_d: float = 10.0
+    """Weight of the variances' distance from 1."""
+
+
+DIP_VAE_I_PRESETS = {"paper": study(DIPVAEI(), batch_size=400), "study": study(DIPVAEI())}
+DIP_VAE_II_PRESETS = {"paper": study(DIPVAEII(), batch_size=400), "study": study(DIPVAEII())}
+
+
+def dip_vae_i(
+    networks: Mapping[str, Network], *, likelihood: Likelihood = bernoulli(), hyperparameters: DIPVAEI = DIPVAEI()
+) -> Method:
+    """DIP-VAE-I: uncorrelated posterior means of variance 1 (Kumar et al., 2018)."""
+    return _dip_vae("i", networks, likelihood, hyperparameters)
+
+
+def dip_vae_ii(
+    networks: Mapping[str, Network], *, likelihood: Likelihood = bernoulli(), hyperparameters: DIPVAEII = DIPVAEII()
+) -> Method:
+    """DIP-VAE-II: uncorrelated sampled codes of variance 1 (Kumar et al., 2018)."""
+    return _dip_vae("ii", networks, likelihood, hyperparameters)
+
+
+def _dip_vae(
+    kind: Literal["i", "ii"],
+    networks: Mapping[str, Network],
+    likelihood: Likelihood,
+    hyperparameters: DIPVAEI | DIPVAEII,
+) -> Method:
+    def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        hp = ctx.hyperparameters
+        mean, logvar, _, reconstruction = autoencode(net, batch["image"], ctx, likelihood)
+        kl = kl_standard_normal(mean, logvar).mean()
+        penalty = dip_vae_penalty(
+            mean, logvar, kind=kind, lambda_od=hp.lambda_od, lambda_d=hp.lambda_d, axis_name=ctx.axis_name
+        )
+        return reconstruction + kl + penalty, {"reconstruction": reconstruction, "kl": kl, "moment_penalty": penalty}
+
+    return autoencoder_method(f"dip-vae-{kind}", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))

@@ -1,0 +1,81 @@
+"""Importance-weighted autoencoder (Burda, Grosse & Salakhutdinov, 2016): a tighter bound from K samples per image.
+
+    loss = -E[ log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x) ],   z_k ~ q(z|x),   k = 1 .. K
+
+K = 1 is the VAE with a sampled KL; in expectation the bound rises with K towards log p(x). The posterior is fitted to
+the weighted samples and need not resemble a Gaussian's bound: "kl" is logged for comparison and is no part of the
+loss.
+
+Presets. paper: 50 samples, 50 latents, batches of 20, Adam at 1e-3 (from memory; its rate decays, and its nets have
+200 tanh units where ours have 256 ReLU), on our dSprites.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxvae.losses import gaussian_log_density, importance_weighted_bound, kl_standard_normal, reparameterize
+from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
+from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
+from jaxvae.methods.likelihoods import Likelihood, bernoulli
+from jaxvae.methods.presets import DSPRITES, Preset
+
+
+class IWAE(NamedTuple):
+    """Hyperparameters of the importance-weighted autoencoder."""
+
+    learning_rate: float = 1e-3
+
+
+IWAE_PRESETS = {
+    "paper": Preset(
+        IWAE(),
+        {
+            **DSPRITES,
+            "network": "mlp-small",
+            "latents": 50,
+            "batch_size": 20,
+            "steps": 300_000,
+            "samples": 50,
+        },
+    )
+}
+
+
+def iwae(
+    networks: Mapping[str, Network],
+    *,
+    likelihood: Likelihood = bernoulli(),
+    samples: int = 5,
+    hyperparameters: IWAE = IWAE(),
+) -> Method:
+    """IWAE: the importance-weighted bound (Burda et al., 2016).
+
+    Args:
+      networks: encoder and decoder.
+      likelihood: of the images.
+      samples: K, codes per image; time and memory grow with it.
+      hyperparameters: their defaults, and what a sweep starts from.
+
+    Raises:
+      ValueError: samples < 1.
+    """
+    if samples < 1:
+        raise ValueError(f"the bound needs at least 1 sample per image, got samples={samples}")
+
+    def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        image = batch["image"]
+        mean, logvar = net.encoder(image)
+        keys = jax.random.split(ctx.key, samples)
+        z = jax.vmap(lambda key: reparameterize(key, mean, logvar, axis_name=ctx.axis_name))(keys)  # [K, B, D]
+        raw = net.decoder(z.reshape(-1, z.shape[-1]))
+        log_likelihood = -jax.vmap(likelihood.nll, (0, None))(raw.reshape(samples, *image.shape), image)
+        log_posterior = gaussian_log_density(z, mean[None], logvar[None]).sum(axis=-1)
+        zeros = jnp.zeros_like(z)
+        log_prior = gaussian_log_density(z, zeros, zeros).sum(axis=-1)
+        bound = importance_weighted_bound(log_likelihood + log_prior, log_posterior).mean()
+        return -bound, {"reconstruction": -log_likelihood.mean(), "kl": kl_standard_normal(mean, logvar).mean()}
+
+    return autoencoder_method("iwae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
