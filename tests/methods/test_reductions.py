@@ -1,0 +1,99 @@
+"""What methods become when a weight is 0 or 1, and what their weights weigh."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from method_table import loss_of, make, own
+
+KEY = jax.random.key(1)
+TO_THE_VAE = [
+    make("beta-vae", hp={"beta": 1.0}),
+    make("beta-tc-vae", hp={"alpha": 1.0, "beta": 1.0, "gamma": 1.0}),
+    make("factor-vae", hp={"gamma": 0.0}),
+    make("dip-vae-i", hp={"lambda_od": 0.0, "lambda_d": 0.0}),
+    make("dip-vae-ii", hp={"lambda_od": 0.0, "lambda_d": 0.0}),
+    make("decomposition-vae", hp={"alpha": 0.0, "beta": 1.0}),
+    make("annealed-vae", hp={"gamma": 1.0, "c_end": 0.0}),
+]
+
+
+def value_and_gradient(method, params, batch):
+    return jax.value_and_grad(lambda params: loss_of(method, params, batch, KEY)[0])(params)
+
+
+def assert_same(one, other, params, batch):
+    value, gradient = value_and_gradient(one, params, batch)
+    expected, expected_gradient = value_and_gradient(other, params, batch)
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected_gradient), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * max(1e-6, float(jnp.abs(b).max())))
+
+
+@pytest.mark.parametrize("method", TO_THE_VAE, ids=lambda method: method.name)
+def test_to_the_vae(method, params, batch):
+    assert_same(method, make("vae"), params, batch)
+
+
+def test_decomposition_without_the_distance_is_the_beta_vae(params, batch):
+    decomposition = make("decomposition-vae", hp={"alpha": 0.0, "beta": 3.0})
+    assert_same(decomposition, make("beta-vae", hp={"beta": 3.0}), params, batch)
+
+
+def test_factor_vae_is_the_same_autoencoder_with_one_batch_or_two(params, batch):
+    assert_same(make("factor-vae", batches="one"), make("factor-vae", batches="two"), params, batch)
+
+
+def test_sampled_form_of_the_beta_tc_vae_is_the_elbo_with_a_sampled_kl(params, batch):
+    """And IWAE with one sample is that too: over many keys, all have one mean."""
+    ones = {"alpha": 1.0, "beta": 1.0, "gamma": 1.0}
+    methods = {
+        "sampled": make("beta-tc-vae", form="sampled", hp=ones),
+        "iwae": make("iwae", samples=1),
+        "vae": make("vae"),
+    }
+    keys = jax.random.split(KEY, 400)
+    values = {
+        name: np.array(jax.vmap(lambda key, m=method: loss_of(m, params, batch, key)[0])(keys))
+        for name, method in methods.items()
+    }
+    error = np.std(values["sampled"] - values["vae"]) / 20
+    assert 0 < error < 0.5
+    for name in ("sampled", "iwae"):
+        assert abs(values[name].mean() - values["vae"].mean()) < 4 * np.hypot(error, np.std(values["iwae"]) / 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "weight", "term", "options"),
+    [
+        ("beta-vae", "beta", "kl", {}),
+        ("beta-tc-vae", "alpha", "mutual_information", {}),
+        ("beta-tc-vae", "beta", "total_correlation", {}),
+        ("beta-tc-vae", "gamma", "dimensionwise_kl", {}),
+        ("beta-tc-vae", "alpha", "mutual_information", {"form": "sampled"}),
+        ("beta-tc-vae", "beta", "total_correlation", {"form": "sampled"}),
+        ("beta-tc-vae", "gamma", "dimensionwise_kl", {"form": "sampled"}),
+        ("factor-vae", "gamma", "total_correlation", {}),
+        ("annealed-vae", "gamma", "distance_to_capacity", {}),
+        ("annealed-vae", "gamma", "distance_to_capacity", {"form": "per-image"}),
+        ("decomposition-vae", "alpha", "prior_distance", {}),
+        ("decomposition-vae", "beta", "kl", {"prior": "student-t"}),
+        ("wae-mmd", "prior_weight", "mmd", {}),
+        ("wae-gan", "prior_weight", "adversarial", {}),
+    ],
+)
+def test_a_weight_weighs_its_term(name, weight, term, options, params, batch):
+    params = own(make(name), params)
+    low, _ = loss_of(make(name, hp={weight: 1.0}, **options), params, batch, KEY)
+    high, terms = loss_of(make(name, hp={weight: 3.0}, **options), params, batch, KEY)
+    assert abs(terms[term]) > 1e-3
+    np.testing.assert_allclose(high - low, 2 * terms[term], rtol=2e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "weight"), [("beta-vae", "beta"), ("beta-tc-vae", "beta"), ("factor-vae", "gamma")])
+@pytest.mark.parametrize(("step", "share"), [(0, 0.0), (5, 0.5), (10, 1.0), (20, 1.0)])
+def test_warmup_is_linear(name, weight, step, share, params, batch):
+    warm, flat = make(name, hp={weight: 4.0, "warmup": 10.0}), make(name, hp={weight: 4.0 * share})
+    np.testing.assert_allclose(
+        loss_of(warm, params, batch, KEY, step)[0], loss_of(flat, params, batch, KEY)[0], rtol=1e-6
+    )

@@ -1,0 +1,229 @@
+"""What is particular to one method: its terms against their kernels, its schedule, its adversary."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from method_table import SOURCE, draw, loss_of, make, own
+
+from jaxvae import losses
+from jaxvae.losses import density_ratio_loss, density_ratio_tc, permute_dims
+from jaxvae.method import Method, Nets, Objective
+from jaxvae.methods.decomposition_vae import DRAWS, PER_LATENT, PRIORS
+from jaxvae.methods.wae import POINT_LOGVAR
+from jaxvae.networks import discriminator
+from jaxvae.training import compile_method
+
+KEY = jax.random.key(1)
+
+
+def posterior(params, image):
+    return make("vae").networks["encoder"].apply(params["encoder"], image)
+
+
+@pytest.mark.parametrize("weighting", ["uniform", "mss", "mws"])
+def test_beta_tc_vae_estimates_for_its_data_set_and_weighting(weighting, params, batch):
+    _, terms = loss_of(make("beta-tc-vae", weighting=weighting), params, batch, KEY)
+    mean, logvar = posterior(params, batch["image"])
+    z = losses.reparameterize(KEY, mean, logvar)
+    log_qz = losses.minibatch_log_qz(z, mean, logvar, dataset_size=SOURCE.size, weighting=weighting)
+    want = losses.kl_decomposition(z, mean, logvar, log_qz).mutual_information.mean()
+    np.testing.assert_allclose(terms["mutual_information"], want, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("warmup", "step", "capacity"), [(10, 0, 2), (10, 5, 6), (10, 10, 10), (10, 99, 10), (0, 0, 10)]
+)
+def test_capacity_grows_linearly_and_stays(warmup, step, capacity, params, batch):
+    method = make("annealed-vae", hp={"c_start": 2.0, "c_end": 10.0, "warmup": float(warmup)})
+    _, terms = loss_of(method, params, batch, KEY, step)
+    np.testing.assert_allclose(terms["capacity"], capacity, rtol=1e-6)
+    np.testing.assert_allclose(terms["distance_to_capacity"], abs(terms["kl"] - capacity), rtol=1e-5)
+
+
+def test_capacity_pulls_the_kl_from_both_sides(params, batch):
+    """gamma times the sign of KL - C: the gradient of the penalty is that of the beta-VAE's KL, or minus it."""
+
+    def gradient(method):
+        return jax.grad(lambda params: loss_of(method, params, batch, KEY)[0])(params)["encoder"]["mean"]["kernel"]
+
+    def annealed(capacity, form="batch"):
+        return make("annealed-vae", form=form, hp={"gamma": 5.0, "c_end": capacity, "warmup": 0.0})
+
+    np.testing.assert_allclose(
+        gradient(annealed(0.0)), gradient(make("beta-vae", hp={"beta": 5.0})), rtol=1e-3, atol=1e-3
+    )
+    minus = 2 * gradient(make("beta-vae", hp={"beta": 0.0})) - gradient(make("beta-vae", hp={"beta": 5.0}))
+    np.testing.assert_allclose(gradient(annealed(1e4)), minus, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(gradient(annealed(1e4, "per-image")), minus, rtol=1e-3, atol=1e-3)
+
+
+def test_per_image_distance_is_never_the_smaller(params, batch):
+    kl = losses.kl_standard_normal(*posterior(params, batch["image"]))
+    hp = {"c_end": float(jnp.median(kl)), "warmup": 0.0}
+    (_, batchwise), (_, per_image) = (
+        loss_of(make("annealed-vae", form=form, hp=hp), params, batch, KEY) for form in ("batch", "per-image")
+    )
+    np.testing.assert_allclose(per_image["distance_to_capacity"], jnp.abs(kl - hp["c_end"]).mean(), rtol=1e-5)
+    assert per_image["distance_to_capacity"] > batchwise["distance_to_capacity"] + 0.1
+
+
+@pytest.mark.parametrize("name", ["factor-vae", "wae-gan"])
+def test_no_gradient_of_the_discriminators_loss_reaches_the_encoder(name, batch, params):
+    method = make(name)
+    gradient = jax.grad(lambda params: loss_of(method, params, batch, KEY, objective=1)[0])(own(method, params))
+    for network, part in gradient.items():
+        assert any(np.any(leaf) for leaf in jax.tree.leaves(part)) == (network == "discriminator")
+
+
+def silent(method, params):
+    """The same parameters, but for a discriminator whose logits are all 0."""
+    own_params = own(method, params)
+    return own_params | {"discriminator": jax.tree.map(jnp.zeros_like, own_params["discriminator"])}
+
+
+def test_factor_vae_of_a_discriminator_that_knows_nothing(params, batch):
+    method = make("factor-vae")
+    _, terms = loss_of(method, silent(method, params), batch, KEY)
+    assert terms["total_correlation"] == 0
+    value, terms = loss_of(method, silent(method, params), batch, KEY, objective=1)
+    np.testing.assert_allclose(value, np.log(2), rtol=1e-6)
+    assert terms["discriminator_accuracy"] == 0
+
+
+def test_wae_gan_of_a_discriminator_that_knows_nothing(params, batch):
+    method = make("wae-gan", hp={"prior_weight": 10.0})
+    _, terms = loss_of(method, silent(method, params), batch, KEY)
+    np.testing.assert_allclose(terms["adversarial"], np.log(2), rtol=1e-6)
+    value, _ = loss_of(method, silent(method, params), batch, KEY, objective=1)
+    np.testing.assert_allclose(value, 20 * np.log(2), rtol=1e-6)
+
+
+def test_factor_vae_permutes_the_second_batch(params):
+    """Only then do the second batch's images change the loss."""
+    images = {"image": draw(KEY)["image"], "image2": jnp.ones((32, 16, 16, 1))}
+    two, one = (make("factor-vae", batches=batches) for batches in ("two", "one"))
+    assert two.needs == ("image", "image2")
+    assert one.needs == ("image",)
+    changed = {**images, "image2": jnp.zeros((32, 16, 16, 1))}
+    values = [[loss_of(m, params, b, KEY, objective=1)[0] for b in (images, changed)] for m in (two, one)]
+    assert values[0][0] != values[0][1]
+    assert values[1][0] == values[1][1]
+
+
+def test_trained_discriminator_finds_the_total_correlation():
+    """The two objectives together, on codes whose total correlation is known: an encoder that is the data itself."""
+
+    class HP(NamedTuple):
+        learning_rate: float = 1e-3
+
+    def loss(net, batch, ctx):
+        shuffled = permute_dims(ctx.key, batch["other"])
+        return density_ratio_loss(net.discriminator(batch["z"]), net.discriminator(shuffled)).mean(), {}
+
+    method = Method(
+        "toy",
+        {"discriminator": discriminator(2, 2, (64, 64))},
+        HP(),
+        (Objective(loss, ("discriminator",), optax.scale_by_adam(b1=0.5, b2=0.9)),),
+        encode=lambda net, image: None,
+        decode=lambda net, z: None,
+        needs=("z", "other"),
+    )
+
+    def correlated(key, n, rho):
+        return jax.random.normal(key, (n, 2)) @ jnp.array([[1.0, rho], [0.0, np.sqrt(1 - rho**2)]])
+
+    init, update = compile_method(method, dataset_size=2)
+    for rho, tc in ((0.8, 0.51083), (0.0, 0.0)):
+
+        @jax.jit
+        def steps(state, rho=rho):
+            def step(i, state):
+                keys = jax.random.split(jax.random.fold_in(KEY, i))
+                return update(state, {"z": correlated(keys[0], 512, rho), "other": correlated(keys[1], 512, rho)})[0]
+
+            return jax.lax.fori_loop(0, 1500, step, state)
+
+        params = steps(init(KEY)).params["discriminator"]
+        logits = method.networks["discriminator"].apply(params, correlated(jax.random.key(9), 100_000, rho))
+        assert abs(density_ratio_tc(logits).mean() - tc) < 0.04
+
+
+@pytest.mark.parametrize("kind", ["i", "ii"])
+def test_dip_vae_penalty_is_the_kernels(kind, params, batch):
+    hp = {"lambda_od": 3.0, "lambda_d": 7.0}
+    value, terms = loss_of(make(f"dip-vae-{kind}", hp=hp), params, batch, KEY)
+    plain, _ = loss_of(make("vae"), params, batch, KEY)
+    want = losses.dip_vae_penalty(*posterior(params, batch["image"]), kind=kind, **hp)
+    np.testing.assert_allclose(terms["moment_penalty"], want, rtol=1e-5)
+    np.testing.assert_allclose(value, plain + want, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", ["imq", "rbf"])
+@pytest.mark.parametrize("encoder", ["deterministic", "gaussian"])
+def test_wae_mmd_is_the_kernels(kernel, encoder, params, batch):
+    _, terms = loss_of(make("wae-mmd", kernel=kernel, encoder=encoder), params, batch, KEY)
+    noise, prior = jax.random.split(KEY)
+    mean, logvar = posterior(params, batch["image"])
+    z = mean if encoder == "deterministic" else losses.reparameterize(noise, mean, logvar)
+    drawn = losses.standard_normal(4).sample(prior, 32)
+    similarity = losses.inverse_multiquadric(4) if kernel == "imq" else losses.radial_basis(4.0)
+    np.testing.assert_allclose(terms["mmd"], losses.mmd_unbiased(z, drawn, kernel=similarity), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["wae-mmd", "wae-gan"])
+def test_wae_encodes_to_points_unless_its_encoder_is_gaussian(name, params, batch):
+    mean, logvar = posterior(params, batch["image"])
+    for encoder, want in (("deterministic", jnp.full_like(mean, POINT_LOGVAR)), ("gaussian", logvar)):
+        method = make(name, encoder=encoder)
+        code = method.encode(Nets(method.networks, params), batch["image"])
+        np.testing.assert_array_equal(code.mean, mean)
+        np.testing.assert_array_equal(code.logvar, want)
+
+
+@pytest.mark.parametrize("divergence", ["mmd", "mmd-dimensionwise", "inclusive-kl"])
+@pytest.mark.parametrize("prior", ["normal", "anisotropic", "student-t", "sparse"])
+def test_decomposition_vae_measures_against_its_prior(prior, divergence, params, batch):
+    _, terms = loss_of(make("decomposition-vae", prior=prior, divergence=divergence), params, batch, KEY)
+    mean, logvar = posterior(params, batch["image"])
+    z, p = losses.reparameterize(KEY, mean, logvar), PRIORS[prior](4)
+    s = p.sample(jax.random.fold_in(KEY, DRAWS), 32)
+    want = {
+        "mmd": lambda: losses.mmd_unbiased(z, s, kernel=losses.inverse_multiquadric(4)),
+        "mmd-dimensionwise": lambda: losses.mmd_dimensionwise(z, s, kernel=PER_LATENT),
+        "inclusive-kl": lambda: losses.inclusive_kl(s, p.log_density(s), mean, logvar).mean(),
+    }[divergence]()
+    np.testing.assert_allclose(terms["prior_distance"], want, rtol=1e-4)
+    if prior in ("normal", "anisotropic"):
+        kl = losses.kl_gaussian(mean, logvar, jnp.zeros(4), jnp.log(p.variances)).mean()
+    else:
+        kl = losses.sampled_kl(z, mean, logvar, p.log_density).mean()
+    np.testing.assert_allclose(terms["kl"], kl, rtol=1e-5)
+
+
+def test_decomposition_vae_takes_any_prior_and_says_what_does_not_fit(params, batch):
+    mine = make("decomposition-vae", prior=lambda latents: losses.student_t(latents, df=3.0))
+    named = make("decomposition-vae", prior="student-t")
+    assert loss_of(mine, params, batch, KEY)[1]["kl"] != loss_of(named, params, batch, KEY)[1]["kl"]
+    with pytest.raises(ValueError, match=r"\[..., 2\] under this prior"):
+        loss_of(make("decomposition-vae", prior="pinwheel"), params, batch, KEY)
+    with pytest.raises(ValueError, match="alpha and beta must be >= 0"):
+        make("decomposition-vae", hp={"alpha": -1.0})
+
+
+def test_iwae_bound_rises_with_the_samples(params, batch):
+    keys = jax.random.split(KEY, 20)
+
+    def mean_loss(samples):
+        method = make("iwae", samples=samples)
+        return np.mean(jax.lax.map(lambda key: loss_of(method, params, batch, key)[0], keys))
+
+    one, five, fifty = mean_loss(1), mean_loss(5), mean_loss(50)
+    assert one > five + 0.1
+    assert five > fifty + 0.1
+    with pytest.raises(ValueError, match="at least 1 sample"):
+        make("iwae", samples=0)
