@@ -53,15 +53,13 @@ def run(name: str, seed: int) -> dict[str, Any]:
 
     from jaxvae.analysis import encode_samples
     from jaxvae.cli import DEFAULT_METHOD
-    from jaxvae.config import Config, build
-    from jaxvae.methods import METHODS
+    from jaxvae.config import build, default_config
     from jaxvae.metrics import mig
     from jaxvae.training import train
 
     changes = dict(VARIATIONS[name][0])
-    method_name = changes.pop("method", DEFAULT_METHOD)
-    hp = METHODS[method_name].hyperparameters(**changes.pop("hp", {}))
-    config = replace(Config(method_name, hp, seed=seed), **changes)
+    config = default_config(changes.pop("method", DEFAULT_METHOD))
+    config = replace(config, hp=config.hp._replace(**changes.pop("hp", {})), seed=seed, **changes)
     source, method = build(config)
     start = time.process_time()
     state = train(method, source, steps=config.steps, batch_size=config.batch_size, seed=seed)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import inspect
 import json
 import math
@@ -93,6 +94,7 @@ def default_config(method: str, preset: str | None = None) -> Config[Any, Any]:
     )
 
 
+@functools.cache
 def options_of(build: Callable[..., Method]) -> type:
     """A dataclass of the keyword arguments, beyond those of all methods, that a command line can give to `build`.
 

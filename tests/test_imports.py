@@ -30,7 +30,7 @@ ALLOWED = {
 
 THIRD_PARTY = {
     "losses": {"jax", "jaxtyping"},
-    "methods": {"jax", "jaxtyping"},
+    "methods": {"jax", "optax"},
     "metrics": {"numpy", "scipy", "sklearn"},
     "method": {"jax", "optax"},
     "data": {"jax", "jaxtyping", "numpy"},

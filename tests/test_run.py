@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from jaxvae.cli import main
-from jaxvae.config import Config, build
+from jaxvae.config import build, default_config
 from jaxvae.method import Context, Nets
-from jaxvae.methods import VAE
+from jaxvae.methods import BetaTCVAE
 from jaxvae.report.collect import reproduce_command
 from jaxvae.run import load_run
 from jaxvae.training import train
@@ -19,8 +19,16 @@ from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.engine import compile_method
 from jaxvae.training.run_folder import RunFolderError, open_run
 
-CONFIG = Config(
-    "vae", VAE(1e-3), data="sprites", image_size=16, latents=3, steps=6, batch_size=4, log_every=2, checkpoint_every=2
+CONFIG = replace(
+    default_config("beta-tc-vae"),
+    hp=BetaTCVAE(1e-3),
+    data="sprites",
+    image_size=16,
+    latents=3,
+    steps=6,
+    batch_size=4,
+    log_every=2,
+    checkpoint_every=2,
 )
 
 

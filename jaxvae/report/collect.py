@@ -81,11 +81,12 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
 def reproduce_command(run: Run) -> str:
     """The command line that trains this run again, every setting spelled out."""
     config = run.config.to_json()
-    name, hp = config.pop("method"), config.pop("hp")
-    flags = {**config, **{f"hp.{key}": value for key, value in hp.items()}}
-    words = [
-        f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in flags.items() if value is not None
-    ]
+    name, hp, options = config.pop("method"), config.pop("hp"), config.pop("options")
+    words = []
+    for key, value in {**config, **options, **{f"hp.{key}": value for key, value in hp.items()}}.items():
+        if value is not None:
+            values = value if isinstance(value, list) else [value]
+            words.append(" ".join([f"--{key.replace('_', '-')}", *(shlex.quote(str(v)) for v in values)]))
     return " \\\n    ".join([f"jaxvae train {name}", *words])
 
 

@@ -64,7 +64,7 @@ def train(
       NonFiniteLoss: names the step and the terms; the last good checkpoint stays.
     """
     init, update = compile_method(method, dataset_size=source.size)
-    draw = partial(_draw, method, source, batch_size)
+    draw = partial(draw_batch, method, source, batch_size)
     new_state = partial(init, jax.random.key(seed))
     if folder is None:
         state = _run(new_state(), update, draw, steps, log_every, writers)
@@ -91,10 +91,10 @@ def check(method: Method, source: Source, *, batch_size: int) -> None:
     """Traces one update without running it: ValueError for a method, source and batch size that don't go together."""
     init, update = compile_method(method, dataset_size=source.size)
     state = jax.eval_shape(init, jax.random.key(0))
-    jax.eval_shape(lambda state: update(state, _draw(method, source, batch_size, state.key)), state)
+    jax.eval_shape(lambda state: update(state, draw_batch(method, source, batch_size, state.key)), state)
 
 
-def _draw(method: Method, source: Source, batch_size: int, key: jax.Array) -> Batch:
+def draw_batch(method: Method, source: Source, batch_size: int, key: jax.Array) -> Batch:
     """A batch with what the method needs; "image2" is that of a second, independent batch."""
     batch = source.sample(key, batch_size)
     if "image2" in method.needs:

@@ -1,0 +1,93 @@
+"""Settings by name: defaults, presets and the options of a method."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+
+from jaxvae.cli import _parse_train
+from jaxvae.config import Config, build, default_config, options_of
+from jaxvae.methods import METHODS, bernoulli
+from jaxvae.training import check
+
+PRESETS = [(method, preset) for method, entry in METHODS.items() for preset in entry.presets]
+
+
+@pytest.mark.parametrize(("method", "preset"), PRESETS + [(method, None) for method in METHODS])
+def test_every_preset_can_be_built_and_written_down(method, preset):
+    config = default_config(method, preset)
+    assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
+    source, built = build(config)
+    assert built.name == method
+    assert source.image_shape == ((64, 64, 1) if preset else (32, 32, 3))
+
+
+def test_every_method_of_the_study_has_its_preset():
+    studied = {"beta-vae", "annealed-vae", "factor-vae", "dip-vae-i", "dip-vae-ii", "beta-tc-vae"}
+    assert studied <= {method for method, preset in PRESETS if preset == "study"}
+    for method in studied:
+        config = default_config(method, "study")
+        assert (config.network, config.latents, config.batch_size, config.steps) == ("conv", 10, 64, 300_000)
+        assert (config.hp.learning_rate, config.likelihood) == (1e-4, "bernoulli")
+    dip = {kind: default_config(f"dip-vae-{kind}", "study").hp for kind in ("i", "ii")}
+    assert {kind: hp.lambda_d / hp.lambda_od for kind, hp in dip.items()} == {"i": 10, "ii": 1}
+
+
+def test_a_preset_trains(tmp_path):
+    """All that it says fits together; the flags beside it change it."""
+    args = _parse_train(["factor-vae", "--preset", "study", "--batch-size", "2", "--hp.gamma", "50"])
+    assert (args.config.batch_size, args.config.hp.gamma) == (2, 50)
+    assert args.config.discriminator == (1000,) * 6
+    assert asdict(args.config.options) == {"batches": "one"}
+    source, method = build(args.config)
+    assert method.needs == ("image",)
+    check(method, source, batch_size=2)
+
+
+def test_options_become_flags():
+    args = _parse_train(["beta-tc-vae", "--weighting", "mss", "--form", "sampled"])
+    assert asdict(args.config.options) == {"weighting": "mss", "form": "sampled"}
+    assert asdict(_parse_train(["iwae", "--samples", "7"]).config.options) == {"samples": 7}
+    assert asdict(_parse_train(["decomposition-vae"]).config.options) == {"prior": "normal", "divergence": "mmd"}
+    assert _parse_train(["factor-vae", "--discriminator", "8", "9"]).config.discriminator == (8, 9)
+
+
+def test_an_option_reaches_the_method():
+    args = _parse_train(["wae-mmd", "--encoder", "gaussian"])
+    assert (args.config.likelihood, round(args.config.scale, 3)) == ("gaussian", 3.162)
+    source, method = build(args.config)
+    _, plain = build(default_config("wae-mmd"))
+    assert method.encode.__qualname__ != plain.encode.__qualname__
+    assert source.name == "scene"
+
+
+def test_what_is_no_choice_or_number_is_for_python_only():
+    def mine(networks, *, likelihood=bernoulli(), size: int = 3, hyperparameters=None):
+        """Mine.
+
+        size: of something
+        """
+
+    mine.__annotations__ |= {"networks": dict, "likelihood": object, "hyperparameters": object}
+    options = options_of(mine)
+    assert asdict(options()) == {"size": 3}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["beta-vae", "--preset", "papre"], "unknown preset of beta-vae 'papre': did you mean 'paper'"),
+        (["iwae", "--preset", "study"], "There are: paper"),
+    ],
+)
+def test_an_unknown_preset(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        _parse_train(arguments)
+
+
+def test_a_run_of_a_preset_is_resumed_with_its_own_settings(tmp_path):
+    config = default_config("beta-vae", "study")
+    (tmp_path / "config.json").write_text(json.dumps(config.to_json()))
+    assert _parse_train(["--run", str(tmp_path), "--resume"]).config == config
+    flags = ["beta-vae", "--run", str(tmp_path), "--resume", "--preset", "paper"]
+    assert _parse_train(flags).config == default_config("beta-vae", "paper")
