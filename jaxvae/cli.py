@@ -141,7 +141,7 @@ def report_command(arguments: list[str]) -> None:
 
 
 def list_command(arguments: list[str]) -> None:
-    """List the methods, data, networks and metrics there are, a line each"""
+    """List the methods, data, networks, metrics and presets there are, a line each"""
     with _usage_errors():
         if arguments:
             raise ValueError(f"`jaxvae list` takes no arguments, got {' '.join(arguments)}")
@@ -153,7 +153,10 @@ def list_command(arguments: list[str]) -> None:
     ):
         print(title)
         for name, thing in entries.items():
-            print(f"  {name:12} {_first_line(thing)}")
+            print(f"  {name:18} {_first_line(thing)}")
+    print("presets of methods (--preset)")
+    for name, entry in METHODS.items():
+        print(f"  {name:18} {', '.join(entry.presets)}")
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

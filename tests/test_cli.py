@@ -57,7 +57,7 @@ def test_resume_takes_what_is_not_said_from_the_run(trained, capsys):
 def test_list_names_everything_with_a_line_each(capsys):
     main(["list"])
     lines = capsys.readouterr().out.splitlines()
-    assert {"methods", "data", "networks", "metrics"} <= set(lines)
+    assert {"methods", "data", "networks", "metrics", "presets of methods (--preset)"} <= set(lines)
     entries = [line.split(maxsplit=1) for line in lines if line.startswith("  ")]
     assert {"vae", "beta-vae", "beta-tc-vae", "scene", "sprites", "conv", "mig"} <= {entry[0] for entry in entries}
     assert all(len(entry) == 2 and len(" ".join(entry)) < 130 for entry in entries)

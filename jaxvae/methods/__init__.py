@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from jaxvae.method import Hyperparameters, Method
 from jaxvae.methods.annealed_vae import ANNEALED_VAE_PRESETS, AnnealedVAE, annealed_vae
+from jaxvae.methods.autoencoding import autoencode, autoencoder_method
 from jaxvae.methods.beta_tc_vae import BETA_TC_VAE_PRESETS, BetaTCVAE, beta_tc_vae
 from jaxvae.methods.beta_vae import BETA_VAE_PRESETS, BetaVAE, beta_vae
 from jaxvae.methods.decomposition_vae import DECOMPOSITION_VAE_PRESETS, DecompositionVAE, decomposition_vae
@@ -32,6 +33,8 @@ __all__ = [
     "Likelihood",
     "Preset",
     "annealed_vae",
+    "autoencode",
+    "autoencoder_method",
     "bernoulli",
     "beta_tc_vae",
     "beta_vae",
