@@ -11,7 +11,7 @@ from method_table import SOURCE, draw, loss_of, make, own
 
 from jaxvae import losses
 from jaxvae.losses import density_ratio_loss, density_ratio_tc, permute_dims
-from jaxvae.method import Method, Nets, Objective
+from jaxvae.method import Context, Method, Nets, Objective
 from jaxvae.methods.decomposition_vae import DRAWS, PER_LATENT, PRIORS
 from jaxvae.methods.wae import POINT_LOGVAR
 from jaxvae.networks import discriminator
@@ -59,6 +59,18 @@ def test_capacity_pulls_the_kl_from_both_sides(params, batch):
     minus = 2 * gradient(make("beta-vae", hp={"beta": 0.0})) - gradient(make("beta-vae", hp={"beta": 5.0}))
     np.testing.assert_allclose(gradient(annealed(1e4)), minus, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(gradient(annealed(1e4, "per-image")), minus, rtol=1e-3, atol=1e-3)
+
+
+def test_capacity_is_held_by_the_mean_over_all_devices(params, batch):
+    """Not by the mean of each: at the target, their distances are not 0."""
+    kl = losses.kl_standard_normal(*posterior(params, batch["image"]))
+    method = make("annealed-vae", hp={"c_end": float(kl.mean()), "warmup": 0.0})
+    ctx = Context(KEY, method.hyperparameters, jnp.int32(0), SOURCE.size, "data")
+    loss = lambda image: method.objectives[0].loss(Nets(method.networks, params), {"image": image}, ctx)  # noqa: E731
+    parts = batch["image"].reshape(8, 4, *SOURCE.image_shape)
+    _, terms = jax.vmap(loss, axis_name="data")(parts)
+    assert jnp.abs(kl.reshape(8, 4).mean(axis=1) - kl.mean()).min() > 1e-2
+    np.testing.assert_allclose(terms["distance_to_capacity"], 0, atol=1e-3)
 
 
 def test_per_image_distance_is_never_the_smaller(params, batch):
