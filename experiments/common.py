@@ -1,0 +1,92 @@
+"""What the experiments share: small data sets that are known whole, intervals over seeds, tables and figures."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import matplotlib
+import numpy as np
+from scipy import stats
+
+from jaxvae.data import Sprites
+from jaxvae.method import Method, Nets, Posterior
+from jaxvae.training import TrainState
+
+matplotlib.use("Agg")
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A source over a data set that is in memory, so that sums over all of it can be taken."""
+
+    name: str
+    images: jax.Array
+    """[N, H, W, C]"""
+    factors: jax.Array
+    """int32 [N, K]"""
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(height, width, channels)"""
+        return self.images.shape[1:]
+
+    @property
+    def size(self) -> int:
+        """N"""
+        return self.images.shape[0]
+
+    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
+        """Rows first .. first+n-1 of the endless list of random examples that `key` names."""
+        index = jax.vmap(lambda i: jax.random.randint(jax.random.fold_in(key, i), (), 0, self.size))
+        rows = index(first + jnp.arange(n))
+        return {"image": self.images[rows], "factors": self.factors[rows]}
+
+
+def known_sprites(resolution: int = 16, positions: int = 12, scales: int = 4) -> Known:
+    """Upright squares, ellipses and hearts: 3 x `scales` x `positions`^2 images (1,728), factors as in their names."""
+    sizes = (3, scales, positions, positions)
+    grid = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1).reshape(-1, 4)
+    shape, scale, x, y = grid.T
+    scale = np.rint(scale * 5 / max(1, scales - 1))
+    x, y = (np.rint(place * 31 / (positions - 1)) for place in (x, y))
+    rows = np.stack([shape, scale, np.zeros_like(shape), x, y], axis=1)
+    images = jax.jit(Sprites(resolution).render)(jnp.asarray(rows, jnp.int32))
+    return Known(f"{len(grid):,} upright sprites", images, jnp.asarray(grid, jnp.int32))
+
+
+def posteriors(method: Method, states: TrainState, images: jax.Array) -> Posterior:
+    """Of all images under every member of a population: mean and logvar [members, N, D]."""
+    return jax.jit(jax.vmap(lambda params: method.encode(Nets(method.networks, params), images)))(states.params)
+
+
+def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:
+    """Mean over seeds, and half the width of its 95 % interval by Student's t."""
+    values = np.asarray(values, float)
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else np.nan
+    return float(values.mean()), float(half)
+
+
+def shown(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
+    """mean ± half width."""
+    mean, half = interval(values)
+    return f"{mean:.{digits}f} ± {half:.{digits}f}"
+
+
+def conclude(name: str, claim: str, rows: Sequence[Mapping[str, Any]], found: str, figure: Any, settings: Any) -> None:
+    """Prints claim, table and finding, and writes results/NAME.json and results/NAME.png."""
+    RESULTS.mkdir(exist_ok=True)
+    columns = list(rows[0])
+    cells = [columns, *([str(row[column]) for column in columns] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    print(f"\nClaim: {claim}")
+    for row in cells:
+        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+    print(f"Found: {found}")
+    record = {"claim": claim, "found": found, "settings": vars(settings), "rows": list(rows)}
+    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1, default=str) + "\n")
+    figure.savefig(RESULTS / f"{name}.png", dpi=110, bbox_inches="tight")
