@@ -1,17 +1,14 @@
 """What is particular to one method: its terms against their kernels, its schedule, its adversary."""
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from method_table import SOURCE, draw, loss_of, make, own
 
 from jaxvae import losses
-from jaxvae.losses import density_ratio_loss, density_ratio_tc, permute_dims
-from jaxvae.method import Context, Method, Nets, Objective
+from jaxvae.method import Context, Nets, Network, Posterior
+from jaxvae.methods import FactorVAE, factor_vae, gaussian
 from jaxvae.methods.decomposition_vae import DRAWS, PER_LATENT, PRIORS
 from jaxvae.methods.wae import POINT_LOGVAR
 from jaxvae.networks import discriminator
@@ -127,42 +124,35 @@ def test_factor_vae_permutes_the_second_batch(params):
 
 
 def test_trained_discriminator_finds_the_total_correlation():
-    """The two objectives together, on codes whose total correlation is known: an encoder that is the data itself."""
-
-    class HP(NamedTuple):
-        learning_rate: float = 1e-3
-
-    def loss(net, batch, ctx):
-        shuffled = permute_dims(ctx.key, batch["other"])
-        return density_ratio_loss(net.discriminator(batch["z"]), net.discriminator(shuffled)).mean(), {}
-
-    method = Method(
-        "toy",
-        {"discriminator": discriminator(2, 2, (64, 64))},
-        HP(),
-        (Objective(loss, ("discriminator",), optax.scale_by_adam(b1=0.5, b2=0.9)),),
-        encode=lambda net, image: None,
-        decode=lambda net, z: None,
-        needs=("z", "other"),
-    )
+    """FactorVAE around an encoder that hands on Gaussian data, whose total correlation is known."""
+    points = Network(lambda key: {}, lambda params, x: Posterior(x[:, 0, 0, :], jnp.full((len(x), 2), -20.0)))
+    nothing = Network(lambda key: {}, lambda params, z: z[:, None, None, :] * 0.0)
+    networks = {"encoder": points, "decoder": nothing, "discriminator": discriminator(2, 2, (64, 64))}
+    hyperparameters = FactorVAE(discriminator_learning_rate=1e-3)
+    method = factor_vae(networks, likelihood=gaussian(), hyperparameters=hyperparameters)
+    init, update = compile_method(method, dataset_size=2)
 
     def correlated(key, n, rho):
-        return jax.random.normal(key, (n, 2)) @ jnp.array([[1.0, rho], [0.0, np.sqrt(1 - rho**2)]])
+        images = jax.random.normal(key, (n, 2)) @ jnp.array([[1.0, rho], [0.0, np.sqrt(1 - rho**2)]])
+        return images[:, None, None, :]
 
-    init, update = compile_method(method, dataset_size=2)
     for rho, tc in ((0.8, 0.51083), (0.0, 0.0)):
 
         @jax.jit
         def steps(state, rho=rho):
             def step(i, state):
                 keys = jax.random.split(jax.random.fold_in(KEY, i))
-                return update(state, {"z": correlated(keys[0], 512, rho), "other": correlated(keys[1], 512, rho)})[0]
+                images = {"image": correlated(keys[0], 512, rho), "image2": correlated(keys[1], 512, rho)}
+                return update(state, images)[0]
 
             return jax.lax.fori_loop(0, 1500, step, state)
 
-        params = steps(init(KEY)).params["discriminator"]
-        logits = method.networks["discriminator"].apply(params, correlated(jax.random.key(9), 100_000, rho))
-        assert abs(density_ratio_tc(logits).mean() - tc) < 0.04
+        params = steps(init(KEY)).params
+        many = {"image": correlated(jax.random.key(9), 100_000, rho)}
+        _, terms = loss_of(method, params, many, KEY)
+        assert abs(terms["total_correlation"] - tc) < 0.04
+        _, terms = loss_of(method, params, many | {"image2": many["image"]}, KEY, objective=1)
+        assert (terms["discriminator_accuracy"] > 0.55) == (rho > 0)
 
 
 @pytest.mark.parametrize("kind", ["i", "ii"])
