@@ -8,7 +8,7 @@ from method_table import SOURCE, draw, loss_of, make, own
 
 from jaxvae import losses
 from jaxvae.method import Context, Nets, Network, Posterior
-from jaxvae.methods import FactorVAE, factor_vae, gaussian
+from jaxvae.methods import METHODS, FactorVAE, factor_vae, gaussian
 from jaxvae.methods.decomposition_vae import DRAWS, PER_LATENT, PRIORS
 from jaxvae.methods.wae import POINT_LOGVAR
 from jaxvae.networks import discriminator
@@ -175,6 +175,27 @@ def test_wae_mmd_is_the_kernels(kernel, encoder, params, batch):
     drawn = losses.standard_normal(4).sample(prior, 32)
     similarity = losses.inverse_multiquadric(4) if kernel == "imq" else losses.radial_basis(4.0)
     np.testing.assert_allclose(terms["mmd"], losses.mmd_unbiased(z, drawn, kernel=similarity), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["wae-mmd", "wae-gan"])
+def test_wae_moves_the_codes_to_the_prior(name):
+    """Gaussian codes that start beside it: all there is to learn is how far to shift them."""
+    shift = Network(
+        lambda key: jnp.full(2, 2.0), lambda shift, x: Posterior(x[:, 0, 0, :] + shift[None], x[:, 0, 0, :])
+    )
+    nothing = Network(lambda key: {}, lambda params, z: z[:, None, None, :] * 0.0)
+    entry = METHODS[name]
+    networks = {"encoder": shift, "decoder": nothing}
+    if name == "wae-gan":
+        networks["discriminator"] = discriminator(2, 1, (32,))
+    method = entry.build(networks, hyperparameters=entry.hyperparameters(learning_rate=1e-2))
+    init, update = compile_method(method, dataset_size=2)
+
+    def step(i, state):
+        return update(state, {"image": jax.random.normal(jax.random.fold_in(KEY, i), (256, 1, 1, 2))})[0]
+
+    state = jax.jit(lambda state: jax.lax.fori_loop(0, 1000, step, state))(init(KEY))
+    assert jnp.abs(state.params["encoder"]).max() < 0.3
 
 
 @pytest.mark.parametrize("name", ["wae-mmd", "wae-gan"])
