@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import matplotlib
 import numpy as np
 from scipy import stats
 
-from jaxvae.data import Sprites
+from jaxvae.data import Sprites, Table, from_arrays
 from jaxvae.method import Method, Nets, Posterior
 from jaxvae.training import TrainState
 
@@ -20,34 +19,7 @@ matplotlib.use("Agg")
 RESULTS = Path(__file__).parent / "results"
 
 
-@dataclass(frozen=True, eq=False)
-class Known:
-    """A source over a data set that is in memory, so that sums over all of it can be taken."""
-
-    name: str
-    images: jax.Array
-    """[N, H, W, C]"""
-    factors: jax.Array
-    """int32 [N, K]"""
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """(height, width, channels)"""
-        return self.images.shape[1:]
-
-    @property
-    def size(self) -> int:
-        """N"""
-        return self.images.shape[0]
-
-    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """Rows first .. first+n-1 of the endless list of random examples that `key` names."""
-        index = jax.vmap(lambda i: jax.random.randint(jax.random.fold_in(key, i), (), 0, self.size))
-        rows = index(first + jnp.arange(n))
-        return {"image": self.images[rows], "factors": self.factors[rows]}
-
-
-def known_sprites(resolution: int = 16, positions: int = 12, scales: int = 4) -> Known:
+def known_sprites(resolution: int = 16, positions: int = 12, scales: int = 4) -> Table:
     """Upright squares, ellipses and hearts: 3 x `scales` x `positions`^2 images (1,728), factors as in their names."""
     sizes = (3, scales, positions, positions)
     grid = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1).reshape(-1, 4)
@@ -55,8 +27,13 @@ def known_sprites(resolution: int = 16, positions: int = 12, scales: int = 4) ->
     scale = np.rint(scale * 5 / max(1, scales - 1))
     x, y = (np.rint(place * 31 / (positions - 1)) for place in (x, y))
     rows = np.stack([shape, scale, np.zeros_like(shape), x, y], axis=1)
-    images = jax.jit(Sprites(resolution).render)(jnp.asarray(rows, jnp.int32))
-    return Known(f"{len(grid):,} upright sprites", images, jnp.asarray(grid, jnp.int32))
+    images = jax.jit(Sprites(resolution).observe)(jnp.asarray(rows, jnp.int32))
+    return from_arrays(np.asarray(images), grid, name="upright sprites", factor_names=("shape", "scale", "x", "y"))
+
+
+def all_images(source: Table) -> jax.Array:
+    """[N, H, W, C]"""
+    return source.at(jnp.arange(source.size))["image"]
 
 
 def posteriors(method: Method, states: TrainState, images: jax.Array) -> Posterior:

@@ -13,7 +13,7 @@ import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from common import conclude, known_sprites, posteriors, shown
+from common import all_images, conclude, known_sprites, posteriors, shown
 
 from jaxvae.analysis import ExactTerms, exact_kl_terms
 from jaxvae.methods import BetaTCVAE, BetaVAE, beta_tc_vae, beta_vae
@@ -41,6 +41,7 @@ def main(args: Args) -> None:
     if args.full:
         args.steps, args.batch_size, args.latents, args.seeds = 50_000, 2048, 10, 10
     source = known_sprites(64 if args.full else 16, positions=32 if args.full else 12)
+    images = all_images(source)
     networks = autoencoder("mlp" if args.full else "mlp-small", source.image_shape, args.latents)
     methods = [
         beta_vae(networks, hyperparameters=BetaVAE(learning_rate=1e-3)),
@@ -62,17 +63,17 @@ def main(args: Args) -> None:
             batch_size=args.batch_size,
             log_every=args.look_every,
         ):
-            mean, logvar = posteriors(method, states, source.images)
+            mean, logvar = posteriors(method, states, images)
             steps.append(step)
             seen.append(np.array(exact(jax.random.key(step), mean, logvar)).reshape(3, *shape))
+            reconstruction = terms["reconstruction"].reshape(shape)
             print(f"{method.name} step {step}", flush=True)
         curves = np.array(seen)  # [looks, terms, betas, seeds]
         ends[method.name] = curves[-1]
         for i, beta in enumerate(args.betas):
             named = dict(zip(ExactTerms._fields, curves[-1, :, i], strict=True))
-            reconstruction = terms["reconstruction"].reshape(shape)[i]
             rows.append({"method": method.name, "beta": beta} | {name: shown(v) for name, v in named.items()})
-            rows[-1]["reconstruction"] = shown(reconstruction, 1)
+            rows[-1]["reconstruction"] = shown(reconstruction[i], 1)
             for axis, name, curve in zip(axes, ExactTerms._fields, curves[:, :, i].swapaxes(0, 1), strict=True):
                 axis.plot(steps, curve.mean(axis=-1), label=f"beta {beta:g}")
                 axis.fill_between(steps, curve.min(axis=-1), curve.max(axis=-1), alpha=0.2)

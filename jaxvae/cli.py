@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ import tyro
 
 import jaxvae
 from jaxvae.config import Config, build, choose, default_config
-from jaxvae.data import DATA
+from jaxvae.data import DATA, FILES
 from jaxvae.methods import METHODS
 from jaxvae.metrics import METRICS
 from jaxvae.networks import ARCHITECTURES
@@ -147,7 +148,7 @@ def list_command(arguments: list[str]) -> None:
             raise ValueError(f"`jaxvae list` takes no arguments, got {' '.join(arguments)}")
     for title, entries in (
         ("methods", {name: entry.build for name, entry in METHODS.items()}),
-        ("data", DATA),
+        ("data", DATA | {f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}": read for kind, read in FILES.items()}),
         ("networks", ARCHITECTURES),
         ("metrics", METRICS),
     ):
@@ -223,7 +224,9 @@ def _print_scores(scores: dict[str, Any]) -> None:
 
 def _new_folder(config: Config[Any, Any]) -> Path:
     """runs/METHOD-DATA-SEED, with a number behind it where that exists."""
-    base = Path("runs") / f"{config.method}-{config.data}-{config.seed}"
+    kind, _, where = config.data.partition(":")
+    data = "-".join([kind, *re.findall(r"[\w.-]+", Path(where).stem)])
+    base = Path("runs") / f"{config.method}-{data}-{config.seed}"
     candidates = itertools.chain([base], (base.with_name(f"{base.name}-{n}") for n in itertools.count(2)))
     return next(folder for folder in candidates if not folder.exists())
 

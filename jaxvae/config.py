@@ -13,7 +13,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypeVar, 
 import jax.numpy as jnp
 import tyro
 
-from jaxvae.data import DATA, Source
+from jaxvae.data import Epochs, Source, open_data
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, Likelihood, bernoulli, gaussian, laplace
 from jaxvae.networks import ARCHITECTURES, autoencoder, discriminator
@@ -37,7 +37,11 @@ class Config(Generic[HP, Options]):
     data: str = "scene"
     """see `jaxvae list`"""
     image_size: int | None = None
-    """pixels per side, a multiple of 16; the data's own if not given"""
+    """pixels per side, a multiple of 16 for most networks; the data's own if not given"""
+    sampling: Literal["replacement", "epochs"] = "replacement"
+    """whether images are drawn independently, or all of them once per epoch in a random order"""
+    skip_bad: bool = False
+    """leave out pictures that can't be read, for pictures:PATH"""
     network: str = "mlp-small"
     """see `jaxvae list`"""
     latents: int = 10
@@ -137,8 +141,9 @@ def build(config: Config[Any, Any]) -> Experiment:
             raise ValueError(f"warmup is a number of updates and must be >= 0, got {value}")
         if name.endswith("learning_rate") and value <= 0:
             raise ValueError(f"the {name.replace('_', ' ')} must be positive, got {value}")
-    make_source = choose("data", config.data, DATA)
-    source = make_source() if config.image_size is None else make_source(resolution=config.image_size)
+    source = open_data(config.data, image_size=config.image_size, skip_bad=config.skip_bad)
+    if config.sampling == "epochs":
+        source = Epochs(source)
     choose("network", config.network, ARCHITECTURES)
     dtype = choose("dtype", config.dtype, DTYPES)
     networks = autoencoder(config.network, source.image_shape, config.latents, dtype)

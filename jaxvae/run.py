@@ -81,14 +81,14 @@ def represent(run: Run, num_samples: int) -> Representation:
 
 
 def evaluate(run: Run, codes: Representation) -> dict[str, Any]:
-    """All metrics on the posterior means; also written to scores.json in the run's folder."""
+    """All metrics on the posterior means, none where the factors are not known; also written to scores.json."""
     scores: dict[str, Any] = {
         "step": int(run.state.step),
         "representation": "posterior mean",
         "num_samples": len(codes.mean),
         "metrics": {},
     }
-    for name, metric in METRICS.items():
+    for name, metric in METRICS.items() if codes.factors is not None else ():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             result = metric(codes.mean, codes.factors)

@@ -18,8 +18,8 @@ class Representation(NamedTuple):
     """float32 [n, D]"""
     logvar: np.ndarray
     """float32 [n, D]"""
-    factors: np.ndarray
-    """int32 [n, K]"""
+    factors: np.ndarray | None
+    """int32 [n, K]; None where they are not known"""
 
     def kl_per_latent(self) -> np.ndarray:
         """Mean KL of each latent's posterior to N(0, 1) over the examples, nats [D]."""
@@ -35,17 +35,18 @@ def encode_samples(
     *,
     batch_size: int = 500,
 ) -> Representation:
-    """The posteriors and factors of the first `n` examples that `key` names."""
+    """The posteriors and factors of the first `n` random examples that `key` names."""
 
     @jax.jit
-    def encode(params: dict[str, Params], first: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    def encode(params: dict[str, Params], source: Source, first: jax.Array) -> dict[str, jax.Array]:
         batch = source.sample(key, batch_size, first)
-        mean, logvar = method.encode(Nets(method.networks, params), batch["image"])
-        return mean, logvar, batch["factors"]
+        mean, logvar = method.encode(Nets(method.networks, params), batch.pop("image"))
+        return {"mean": mean, "logvar": logvar, **batch}
 
-    parts = [jax.device_get(encode(params, jnp.int32(first))) for first in range(0, n, batch_size)]
-    mean, logvar, factors = (np.concatenate(arrays)[:n] for arrays in zip(*parts, strict=True))
-    return Representation(mean, logvar, factors)
+    source = jax.device_put(source)
+    parts = [jax.device_get(encode(params, source, jnp.int32(first))) for first in range(0, n, batch_size)]
+    columns = {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
+    return Representation(columns["mean"], columns["logvar"], columns.get("factors"))
 
 
 def reconstruct(method: Method, params: dict[str, Params], images: jax.Array) -> jax.Array:

@@ -1,13 +1,81 @@
-"""Sources of batches, with their ground-truth factors."""
+"""Sources of batches, with their ground-truth factors where they are known.
 
+`open_data` finds any of them by what the command line calls it.
+"""
+
+import difflib
 from collections.abc import Callable
+from pathlib import Path
 
+from jaxvae.data.files import array_file, picture_folder
 from jaxvae.data.grid import FactorGrid
+from jaxvae.data.layouts import LAYOUTS
 from jaxvae.data.scene import Scene
-from jaxvae.data.source import Source
+from jaxvae.data.shuffle import Epochs, shuffled_index
+from jaxvae.data.source import GroundTruth, Source, grid_index
 from jaxvae.data.sprites import Sprites
+from jaxvae.data.table import Table, from_arrays
+from jaxvae.data.tfds import tfds_table
 
-__all__ = ["DATA", "FactorGrid", "Scene", "Source", "Sprites"]
+__all__ = [
+    "DATA",
+    "FILES",
+    "Epochs",
+    "FactorGrid",
+    "GroundTruth",
+    "Scene",
+    "Source",
+    "Sprites",
+    "Table",
+    "array_file",
+    "from_arrays",
+    "grid_index",
+    "open_data",
+    "picture_folder",
+    "shuffled_index",
+    "tfds_table",
+]
 
 DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites}
 """Name on the command line -> constructor; `resolution` is optional everywhere."""
+
+FILES: dict[str, Callable[..., Table]] = {
+    **LAYOUTS,
+    "arrays": array_file,
+    "pictures": picture_folder,
+    "tfds": tfds_table,
+}
+"""Name before the colon on the command line -> reader of what is behind it; `image_size` is optional everywhere."""
+
+
+def open_data(name: str, *, image_size: int | None = None, skip_bad: bool = False) -> Source:
+    """A source by name.
+
+    Args:
+      name: a key of `DATA`; or a key of `FILES`, a colon, and a path or, for tfds, the name of a set and, if wanted, of
+        a split ("tfds:mnist", "tfds:smallnorb:train+test").
+      image_size: pixels a side; the data's own if not given.
+      skip_bad: leave out pictures that can't be read.
+
+    Raises:
+      ValueError: an unknown name, or data that can't be read; it says what to do.
+    """
+    kind, colon, where = name.partition(":")
+    if not colon and kind in DATA:
+        return DATA[kind]() if image_size is None else DATA[kind](resolution=image_size)
+    if not colon or kind not in FILES or not where:
+        near = difflib.get_close_matches(kind, [*DATA, *FILES], n=1)
+        hint = f": did you mean {near[0] + (':...' if near[0] in FILES else '')!r}?" if near else "."
+        known = ", ".join([*DATA, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)])
+        raise ValueError(f"unknown data {name!r}{hint} There are: {known}.")
+    if kind == "tfds":
+        which, _, split = where.partition(":")
+        return tfds_table(which, split=split or "train", image_size=image_size)
+    path = Path(where).expanduser()
+    if not path.exists():
+        raise ValueError(
+            f"{path}: there is no such {'folder' if kind in ('pictures', 'cars3d', 'smallnorb') else 'file'}"
+        )
+    if kind == "pictures":
+        return picture_folder(path, image_size=image_size, skip_bad=skip_bad)
+    return FILES[kind](path, image_size=image_size)

@@ -1,19 +1,24 @@
 """What the training loop, the metrics and the report ask of a data set."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 
+BATCH_STREAM = 0
+"""Random stream of an update that draws its batch; the objectives use those after it."""
 
+
+@runtime_checkable
 class Source(Protocol):
-    """A data set whose batches are drawn on the device, with its ground-truth factors.
+    """A data set whose batches are drawn on the device, with its ground-truth factors where they are known.
 
-    Sources are frozen dataclasses: hashable, safe to close over in `jit`.
+    A source is a pytree: hand it to a jitted function as an argument, so that images in memory are not compiled in.
+    Images are float32 [n, H, W, C] in [0, 1], factors int32 [n, K]; examples are numbered 0 .. size - 1.
     """
 
     @property
     def name(self) -> str:
-        """Name on the command line."""
+        """What the command line calls it."""
         ...
 
     @property
@@ -23,7 +28,7 @@ class Source(Protocol):
 
     @property
     def factor_names(self) -> tuple[str, ...]:
-        """K names of the generative factors."""
+        """K names of the generative factors; none where they are not known."""
         ...
 
     @property
@@ -33,20 +38,46 @@ class Source(Protocol):
 
     @property
     def size(self) -> int:
-        """Number of examples: the product of the factor sizes for a full grid."""
+        """Number of examples."""
         ...
 
-    def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
-        """Rows first .. first+n-1 of the endless list of random factors that `key` names: int32 [n, K].
-
-        A row depends on (key, its index) alone, so batches do not change with the number of devices that draw them.
-        """
-        ...
-
-    def render(self, factors: jax.Array) -> jax.Array:
-        """int32 [n, K] -> images float32 [n, H, W, C] in [0, 1]."""
+    def at(self, index: jax.Array) -> dict[str, jax.Array]:
+        """The examples of these numbers [n]: {"image": [n, H, W, C]}, and {"factors": [n, K]} where they are known."""
         ...
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """A batch: {"image": [n, H, W, C], "factors": [n, K]}; rows as in `sample_factors`."""
+        """Rows first .. first+n-1 of the endless list of random examples that `key` names.
+
+        A row depends on (key, its place) alone, so batches do not change with the number of devices that draw them.
+        """
         ...
+
+    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+        """The batch of update number `step` of the run that `key` names."""
+        ...
+
+
+@runtime_checkable
+class GroundTruth(Source, Protocol):
+    """A source with an image for every combination of its factors."""
+
+    def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
+        """The factors of the rows that `sample` gives: int32 [n, K]."""
+        ...
+
+    def observe(self, factors: jax.Array) -> jax.Array:
+        """int32 [n, K] -> images float32 [n, H, W, C] in [0, 1]."""
+        ...
+
+
+def independent_batch(source: Source, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+    """A `batch` of independent draws: every update has a list of random examples of its own."""
+    return source.sample(jax.random.fold_in(jax.random.fold_in(key, step), BATCH_STREAM), n)
+
+
+def grid_index(factors: jax.Array, sizes: tuple[int, ...]) -> jax.Array:
+    """[..., K] -> number in the grid, the last factor fastest [...]."""
+    index = factors[..., 0]
+    for k, size in enumerate(sizes[1:], start=1):
+        index = index * size + factors[..., k]
+    return index

@@ -44,9 +44,13 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     images = source.sample(picture_key, SHOWN_IMAGES)["image"]
     kl = codes.kl_per_latent()
     order = np.argsort(-kl)
-    information = np.array(scores["metrics"]["mig"]["mutual_information"])
-    factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"])
-    share = information / np.maximum(factor_entropy, 1e-12)
+    information = factor_entropy = None
+    latent_factor: list[str | None] = [None] * len(order)
+    if "mig" in scores["metrics"]:
+        information = np.array(scores["metrics"]["mig"]["mutual_information"])
+        factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"])
+        share = information / np.maximum(factor_entropy, 1e-12)
+        latent_factor = [source.factor_names[int(share[d].argmax())] if kl[d] > ACTIVE_KL else None for d in order]
     base = method.encode(Nets(method.networks, params), images[:1]).mean[0]
     z = jax.random.normal(prior_key, (PRIOR_SAMPLES, base.shape[0]))
     return ReportData(
@@ -58,11 +62,11 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         traversals=_pixels(traverse(method, params, base, jnp.asarray(TRAVERSAL_VALUES)))[order],
         traversal_values=TRAVERSAL_VALUES,
         latent_order=order,
-        latent_factor=tuple(source.factor_names[int(share[d].argmax())] if kl[d] > ACTIVE_KL else None for d in order),
+        latent_factor=latent_factor,
         prior_samples=_pixels(method.decode(Nets(method.networks, params), z)),
         kl_per_latent=kl,
         mutual_information=information,
-        factor_names=source.factor_names,
+        factor_names=source.factor_names or None,
         factor_entropy=factor_entropy,
         scores=scores["metrics"],
         history=run.history,
@@ -84,8 +88,8 @@ def reproduce_command(run: Run) -> str:
     name, hp, options = config.pop("method"), config.pop("hp"), config.pop("options")
     words = []
     for key, value in {**config, **options, **{f"hp.{key}": value for key, value in hp.items()}}.items():
-        if value is not None:
-            values = value if isinstance(value, list) else [value]
+        if value is not None and value is not False:
+            values = value if isinstance(value, list) else [] if value is True else [value]
             words.append(" ".join([f"--{key.replace('_', '-')}", *(shlex.quote(str(v)) for v in values)]))
     return " \\\n    ".join([f"jaxvae train {name}", *words])
 

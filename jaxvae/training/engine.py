@@ -9,9 +9,6 @@ import optax
 
 from jaxvae.method import Batch, Context, Hyperparameters, Method, Nets, Objective, Params, Terms
 
-BATCH_STREAM = 0
-"""Random stream of a step that draws its batch; objective i uses stream i + 1."""
-
 
 class TrainState(NamedTuple):
     """All that training changes or depends on, as one pytree: vmap it, shard it, save it."""
@@ -33,7 +30,7 @@ Update: TypeAlias = Callable[..., tuple[TrainState, Terms]]
 
 
 def step_key(state: TrainState, stream: int) -> jax.Array:
-    """The key of one random stream of the coming step."""
+    """The key of one random stream of the coming step: `BATCH_STREAM` draws its batch, objective i uses i + 1."""
     return jax.random.fold_in(jax.random.fold_in(state.key, state.step), stream)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,10 +11,11 @@ import jax.numpy as jnp
 from jaxvae.data.source import Source
 from jaxvae.method import Batch, Method, Terms
 from jaxvae.training.checkpoints import Checkpoints
-from jaxvae.training.engine import BATCH_STREAM, TrainState, Update, compile_method, step_key
+from jaxvae.training.engine import TrainState, compile_method
 from jaxvae.training.run_folder import cut_history
 from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer
 
+DrawAndUpdate: TypeAlias = Callable[[TrainState, Source], tuple[TrainState, Terms]]
 NEVER = 2**31 - 1
 
 
@@ -47,7 +48,7 @@ def train(
 
     Args:
       method: what to train, with its hyperparameters.
-      source: where the batches come from, drawn on the device inside the compiled step.
+      source: where the batches come from, drawn on the device inside the compiled step; its images are moved there.
       steps: total number of updates, those of an interrupted run included.
       batch_size: examples per update.
       seed: of everything random: parameters, batches and noise depend on (seed, step) alone.
@@ -64,10 +65,14 @@ def train(
       NonFiniteLoss: names the step and the terms; the last good checkpoint stays.
     """
     init, update = compile_method(method, dataset_size=source.size)
-    draw = partial(draw_batch, method, source, batch_size)
+    source = jax.device_put(source)
+
+    def draw_and_update(state: TrainState, source: Source) -> tuple[TrainState, Terms]:
+        return update(state, draw_batch(method, source, batch_size, state))
+
     new_state = partial(init, jax.random.key(seed))
     if folder is None:
-        state = _run(new_state(), update, draw, steps, log_every, writers)
+        state = _run(new_state(), source, draw_and_update, steps, log_every, writers)
         _check_finite(state)
         return state
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,34 +89,34 @@ def train(
 
         with jsonl_writer(folder / "metrics.jsonl") as write:
             every = (checkpoint_every, save)
-            return _run(state, update, draw, steps, log_every, (write, *writers), every)
+            return _run(state, source, draw_and_update, steps, log_every, (write, *writers), every)
 
 
 def check(method: Method, source: Source, *, batch_size: int) -> None:
     """Traces one update without running it: ValueError for a method, source and batch size that don't go together."""
     init, update = compile_method(method, dataset_size=source.size)
     state = jax.eval_shape(init, jax.random.key(0))
-    jax.eval_shape(lambda state: update(state, draw_batch(method, source, batch_size, state.key)), state)
+    jax.eval_shape(lambda state: update(state, draw_batch(method, source, batch_size, state)), state)
 
 
-def draw_batch(method: Method, source: Source, batch_size: int, key: jax.Array) -> Batch:
-    """A batch with what the method needs; "image2" is that of a second, independent batch."""
-    batch = source.sample(key, batch_size)
-    if "image2" in method.needs:
-        batch["image2"] = source.sample(key, batch_size, first=batch_size)["image"]
-    return batch
+def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState) -> Batch:
+    """The batch of the coming step, with what the method needs; "image2" is that of a second batch, drawn with it."""
+    if "image2" not in method.needs:
+        return source.batch(state.key, state.step, batch_size)
+    both = source.batch(state.key, state.step, 2 * batch_size)
+    return {**{name: value[:batch_size] for name, value in both.items()}, "image2": both["image"][batch_size:]}
 
 
 def _run(
     state: TrainState,
-    update: Update,
-    draw: Callable[[jax.Array], Batch],
+    source: Source,
+    draw_and_update: DrawAndUpdate,
     steps: int,
     log_every: int,
     writers: Sequence[Writer],
     checkpoint: tuple[int, Callable[[TrainState, float], None]] | None = None,
 ) -> TrainState:
-    advance, interval = _compile(update, draw, state)
+    advance, interval = _compile(draw_and_update, source, state)
     step, stopwatch = int(state.step), Stopwatch()
     while step < steps:
         # Intervals end at multiples of absolute steps, so that a resumed run writes the same rows.
@@ -130,38 +135,38 @@ def _run(
 
 
 def _compile(
-    update: Update, draw: Callable[[jax.Array], Batch], state: TrainState
+    draw_and_update: DrawAndUpdate, source: Source, state: TrainState
 ) -> tuple[Callable[[TrainState, Interval, int], tuple[TrainState, Interval]], Interval]:
     """`advance(state, interval, n)`: n updates; and the empty interval to start from."""
 
-    def step(state: TrainState, seen: Interval) -> tuple[TrainState, Interval]:
-        new_state, terms = update(state, draw(step_key(state, BATCH_STREAM)))
+    def step(state: TrainState, seen: Interval, source: Source) -> tuple[TrainState, Interval]:
+        new_state, terms = draw_and_update(state, source)
         bad = {
             name: jnp.where(jnp.isfinite(value), seen.first_bad[name], jnp.minimum(seen.first_bad[name], state.step))
             for name, value in terms.items()
         }
         return new_state, Interval({name: seen.sums[name] + value for name, value in terms.items()}, bad)
 
-    names = jax.eval_shape(lambda state: update(state, draw(state.key))[1], state)
+    names = jax.eval_shape(draw_and_update, state, source)[1]
     empty = Interval({name: jnp.float32(0) for name in names}, {name: jnp.int32(NEVER) for name in names})
 
     if jax.default_backend() == "cpu":
         # XLA runs convolutions inside a CPU while loop ten times slower than outside; a dispatch costs 0.2 ms.
-        one = jax.jit(step, donate_argnums=0).lower(state, empty).compile()
+        one = jax.jit(step, donate_argnums=0).lower(state, empty, source).compile()
 
         def advance(state: TrainState, seen: Interval, n: int) -> tuple[TrainState, Interval]:
             for _ in range(n):
-                state, seen = one(state, seen)
+                state, seen = one(state, seen, source)
             return state, seen
 
         return advance, empty
 
-    def loop(state: TrainState, seen: Interval, n: jax.Array) -> tuple[TrainState, Interval]:
+    def loop(state: TrainState, seen: Interval, source: Source, n: jax.Array) -> tuple[TrainState, Interval]:
         # n is traced: one compilation serves every length.
-        return jax.lax.fori_loop(0, n, lambda _, carry: step(*carry), (state, seen))
+        return jax.lax.fori_loop(0, n, lambda _, carry: step(carry[0], carry[1], source), (state, seen))
 
-    compiled = jax.jit(loop, donate_argnums=0).lower(state, empty, jnp.int32(0)).compile()
-    return lambda state, seen, n: compiled(state, seen, jnp.int32(n)), empty
+    compiled = jax.jit(loop, donate_argnums=0).lower(state, empty, source, jnp.int32(0)).compile()
+    return lambda state, seen, n: compiled(state, seen, source, jnp.int32(n)), empty
 
 
 def _row(seen: Interval, length: int) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Several seeds, and several hyperparameters, of one method trained together by `vmap`."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 
 from jaxvae.data.source import Source
 from jaxvae.method import Hyperparameters, Method, Terms
-from jaxvae.training.engine import BATCH_STREAM, TrainState, compile_method, step_key
+from jaxvae.training.engine import TrainState, compile_method
 from jaxvae.training.loop import NonFiniteLoss, draw_batch
 
 
@@ -50,16 +51,18 @@ def train_population(
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     states = jax.jit(jax.vmap(init))(keys, _stack(method, sweep or {}, len(seeds)))
 
+    source = jax.device_put(source)
+
     @jax.jit
-    @jax.vmap
-    def step(state: TrainState) -> tuple[TrainState, Terms]:
-        return update(state, draw_batch(method, source, batch_size, step_key(state, BATCH_STREAM)))
+    @partial(jax.vmap, in_axes=(0, None))
+    def step(state: TrainState, source: Source) -> tuple[TrainState, Terms]:
+        return update(state, draw_batch(method, source, batch_size, state))
 
     for first in range(0, steps, log_every):
         last = min(first + log_every, steps)
         sums: Terms = {}
         for _ in range(first, last):
-            states, terms = step(states)
+            states, terms = step(states, source)
             sums = {name: sums[name] + value for name, value in terms.items()} if sums else terms
         means = {name: np.asarray(total) / (last - first) for name, total in sums.items()}
         if bad := sorted(name for name, mean in means.items() if not np.isfinite(mean).all()):

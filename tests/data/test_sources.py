@@ -32,8 +32,8 @@ def test_names_are_those_of_the_command_line():
 
 def test_images_follow_from_the_factors_compiled_or_not(source):
     batch = source.sample(jax.random.key(0), 20)
-    np.testing.assert_array_equal(source.render(batch["factors"]), batch["image"])
-    np.testing.assert_allclose(jax.jit(source.render)(batch["factors"]), batch["image"], atol=1e-5)
+    np.testing.assert_array_equal(source.observe(batch["factors"]), batch["image"])
+    np.testing.assert_allclose(jax.jit(source.observe)(batch["factors"]), batch["image"], atol=1e-5)
 
 
 def test_rows_are_named_by_key_and_index(source):
@@ -63,7 +63,7 @@ def test_every_factor_changes_the_picture(source):
     for k, size in enumerate(source.factor_sizes):
         rows = np.tile(middle, (size, 1))
         rows[:, k] = np.arange(size)
-        images = np.asarray(source.render(jnp.asarray(rows, jnp.int32)))
+        images = np.asarray(source.observe(jnp.asarray(rows, jnp.int32)))
         assert np.abs(images[0] - images[-1 if source.factor_names[k] != "orientation" else size // 8]).max() > 0.1
 
 

@@ -6,7 +6,7 @@ from jaxvae.data import Sprites
 
 
 def draw(*rows, resolution=64):
-    return np.asarray(Sprites(resolution).render(jnp.array(rows, jnp.int32)))[..., 0]
+    return np.asarray(Sprites(resolution).observe(jnp.array(rows, jnp.int32)))[..., 0]
 
 
 def test_the_grid_is_that_of_dsprites():

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.data import Sprites
+from jaxvae.analysis import encode_samples
+from jaxvae.data import Epochs, Sprites, from_arrays
 from jaxvae.method import Method, Network, Objective
-from jaxvae.methods import BetaTCVAE, beta_tc_vae
+from jaxvae.methods import BetaTCVAE, beta_tc_vae, beta_vae
 from jaxvae.networks import autoencoder
 from jaxvae.training import NonFiniteLoss, check, train
 from jaxvae.training.checkpoints import Checkpoints
-from jaxvae.training.engine import BATCH_STREAM, compile_method, step_key
+from jaxvae.training.engine import compile_method
 from jaxvae.training.run_folder import read_history
 from jaxvae.training.writers import MACHINE_COLUMNS
 
@@ -91,8 +92,7 @@ def test_every_step_draws_a_batch_of_its_own(tmp_path):
     method = Method("watch", {"a": network}, HP(1e-3), (Objective(loss, ("a",)),), None, None)
     train(method, SOURCE, steps=4, batch_size=5, folder=tmp_path, log_every=1)
     state = compile_method(method, dataset_size=SOURCE.size)[0](jax.random.key(0))
-    keys = [step_key(state._replace(step=jnp.int32(step)), BATCH_STREAM) for step in range(4)]
-    want = [float(SOURCE.sample(key, 5)["image"].mean()) for key in keys]
+    want = [float(SOURCE.batch(state.key, step, 5)["image"].mean()) for step in range(4)]
     np.testing.assert_allclose([row["brightness"] for row in rows(tmp_path)], want, rtol=1e-5)
     assert len(set(want)) == 4
 
@@ -157,3 +157,17 @@ def test_writers_get_every_row():
     )
     assert [step for step, _ in seen] == [2, 4, 5]
     assert json.loads(json.dumps(seen[0][1]))["steps_per_second"] > 0
+
+
+@pytest.mark.parametrize("wrap", [lambda source: source, Epochs])
+def test_a_table_trains_and_its_run_is_resumed(wrap, tmp_path):
+    """Its images are an argument of the compiled step, and the order of the epochs goes on where it was."""
+    factors = np.stack(np.unravel_index(np.arange(6), (2, 3)), axis=1)
+    source = wrap(from_arrays(np.random.default_rng(0).random((6, 4, 4)), factors))
+    method = beta_vae(autoencoder("mlp-small", source.image_shape, 2))
+    whole = train(method, source, steps=5, batch_size=4, folder=tmp_path / "whole")
+    for steps in (2, 5):
+        parts = train(method, source, steps=steps, batch_size=4, folder=tmp_path / "parts")
+    assert_same_bits(parts, whole)
+    codes = encode_samples(method, whole.params, source, jax.random.key(0), 10)
+    assert codes.factors.shape == (10, 2)

@@ -1,0 +1,77 @@
+"""Tables on disk, packed and memory-mapped, so that a data set is decoded once."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from jaxvae.data.table import Table
+
+FORMAT = 1
+
+
+def cache_folder() -> Path:
+    """Where tables are kept: jaxvae/data in the user's cache folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxvae" / "data"
+
+
+def save_table(folder: Path, table: Table, origin: str) -> None:
+    """Writes the table into `folder`, whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        arrays = {"pixels": table.pixels} | ({} if table.factors is None else {"factors": table.factors})
+        for name, array in arrays.items():
+            np.save(partial / f"{name}.npy", np.asarray(array), allow_pickle=False)
+        manifest = {
+            "format": FORMAT,
+            "origin": origin,
+            "name": table.name,
+            "image_shape": table.image_shape,
+            "factor_names": table.factor_names,
+            "factor_sizes": table.factor_sizes,
+            "storage": table.storage,
+            "sha256": {name: _sha256(partial / f"{name}.npy") for name in arrays},
+        }
+        (partial / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+    except OSError as error:
+        raise ValueError(f"can't write the data cache {folder}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def load_table(folder: Path, origin: str) -> Table | None:
+    """The table in `folder`, memory-mapped; None where there is none of this origin and format that is undamaged."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text())
+        if manifest["format"] != FORMAT or manifest["origin"] != origin:
+            return None
+        for name, digest in manifest["sha256"].items():
+            if _sha256(folder / f"{name}.npy") != digest:
+                return None
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in manifest["sha256"]
+        }
+        return Table(
+            name=manifest["name"],
+            pixels=arrays["pixels"],
+            factors=arrays.get("factors"),
+            image_shape=tuple(manifest["image_shape"]),
+            factor_names=tuple(manifest["factor_names"]),
+            factor_sizes=tuple(manifest["factor_sizes"]),
+            storage=manifest["storage"],
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

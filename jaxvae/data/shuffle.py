@@ -1,0 +1,90 @@
+"""Every example once per epoch, in an order that is computed instead of stored."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from jaxvae.data.source import Source
+
+S = TypeVar("S", bound=Source)
+ROUNDS = 8
+SMALLEST_HALF = 5
+"""Bits: halves of fewer make orders that are visibly not uniform."""
+ORDER_STREAM = 2**32 - 1
+"""Keeps the key of the orders apart from those of the updates, which are folded in by number."""
+
+
+def shuffled_index(key: jax.Array, position: jax.Array, size: int) -> jax.Array:
+    """The entry at `position` of the random permutation of 0 .. size-1 that `key` names, without making the others.
+
+    A Feistel network permutes the next larger 4^m numbers; those beyond `size` are sent through again until they fall
+    below it (cycle walking, up to 4 times on average for sizes from 256), which leaves a permutation of the rest.
+
+    Args:
+      key: of the permutation.
+      position: uint32 [n], below size.
+      size: at most 2^31.
+
+    Returns:
+      int32 [n]
+    """
+    half = max(SMALLEST_HALF, -(-(size - 1).bit_length() // 2))
+    mask = jnp.uint32(2**half - 1)
+    round_keys = jax.random.bits(key, (ROUNDS,), jnp.uint32)
+
+    def permute(number: jax.Array) -> jax.Array:
+        left, right = number >> half, number & mask
+        for round_key in round_keys:
+            left, right = right, left ^ (_hash(right ^ round_key) & mask)
+        return (left << half) | right
+
+    def entry(position: jax.Array) -> jax.Array:
+        return jax.lax.while_loop(lambda number: number >= size, permute, permute(position))
+
+    return jax.vmap(entry)(position.astype(jnp.uint32)).astype(jnp.int32)
+
+
+def _hash(number: jax.Array) -> jax.Array:
+    """The finaliser of MurmurHash3: every bit of the result depends on every bit of the number."""
+    number = (number ^ (number >> 16)) * jnp.uint32(0x85EBCA6B)
+    number = (number ^ (number >> 13)) * jnp.uint32(0xC2B2AE35)
+    return number ^ (number >> 16)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=[])
+@dataclass(frozen=True)
+class Epochs(Generic[S]):
+    """A source without repeats: its list of examples is one random order of all of them after another.
+
+    The batch of an update goes on where that of the update before ended, across the end of an epoch; a resumed run
+    goes on at the same example. (Places are counted in 32 bits: after 4 billion examples the count starts again.)
+    """
+
+    source: S
+
+    name = property(lambda self: self.source.name)
+    image_shape = property(lambda self: self.source.image_shape)
+    factor_names = property(lambda self: self.source.factor_names)
+    factor_sizes = property(lambda self: self.source.factor_sizes)
+    size = property(lambda self: self.source.size)
+
+    def at(self, index: jax.Array) -> dict[str, jax.Array]:
+        """As in `Source`."""
+        return self.source.at(index)
+
+    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
+        """Places first .. first+n-1 of all epochs, one after another."""
+        places = jnp.asarray(first).astype(jnp.uint32) + jnp.arange(n, dtype=jnp.uint32)
+        size = jnp.uint32(self.size)
+
+        def index(place: jax.Array) -> jax.Array:
+            return shuffled_index(jax.random.fold_in(key, place // size), (place % size)[None], self.size)[0]
+
+        return self.source.at(jax.vmap(index)(places))
+
+    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+        """The n places after those of the updates before."""
+        return self.sample(jax.random.fold_in(key, ORDER_STREAM), n, jnp.asarray(step).astype(jnp.uint32) * n)

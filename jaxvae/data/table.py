@@ -1,0 +1,165 @@
+"""Images in memory, as bits, bytes or floats, with or without factors."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.data.source import grid_index, independent_batch
+
+Storage = Literal["bits", "bytes", "floats"]
+
+
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["pixels", "factors"],
+    meta_fields=["name", "image_shape", "factor_names", "factor_sizes", "storage"],
+)
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A `Source` of images in memory; make one with `from_arrays`.
+
+    Sampling is with replacement; `Epochs` of a table is without.
+    """
+
+    name: str
+    pixels: jax.Array | np.ndarray
+    """bits: uint8 [N, ceil(H W C / 8)], eight pixels a byte; bytes: uint8 [N, H, W, C], 255 is 1; floats: float32."""
+    factors: jax.Array | np.ndarray | None
+    """int32 [N, K]"""
+    image_shape: tuple[int, int, int]
+    factor_names: tuple[str, ...]
+    factor_sizes: tuple[int, ...]
+    storage: Storage
+
+    @property
+    def size(self) -> int:
+        """Number of images."""
+        return self.pixels.shape[0]
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether example number i is combination number i of the factors, the last one fastest."""
+        return bool(self.factor_sizes) and self.size == math.prod(self.factor_sizes)
+
+    def at(self, index: jax.Array) -> dict[str, jax.Array]:
+        """As in `Source`."""
+        stored = jnp.asarray(self.pixels)[index]
+        match self.storage:
+            case "bits":
+                count = math.prod(self.image_shape)
+                image = jnp.unpackbits(stored, axis=-1, count=count).reshape(-1, *self.image_shape).astype(jnp.float32)
+            case "bytes":
+                image = stored.astype(jnp.float32) / 255
+            case "floats":
+                image = stored
+        return {"image": image} if self.factors is None else {"image": image, "factors": self._factors_at(index)}
+
+    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
+        """Independent draws, as in `Source`."""
+        return self.at(self._draw(key, n, first))
+
+    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+        """Independent draws of update number `step`, as in `Source`."""
+        return independent_batch(self, key, step, n)
+
+    def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
+        """The factors of the rows that `sample` gives: int32 [n, K]. ValueError where they are not known."""
+        return self._factors_at(self._draw(key, n, first))
+
+    def observe(self, factors: jax.Array) -> jax.Array:
+        """int32 [n, K] -> images [n, H, W, C]. ValueError where there is not one image per combination of factors."""
+        if not self.is_grid:
+            raise ValueError(f"{self.name} has no image for every combination of factors: sample from it instead")
+        return self.at(grid_index(factors, self.factor_sizes))["image"]
+
+    def _draw(self, key: jax.Array, n: int, first: int | jax.Array) -> jax.Array:
+        def index(place: jax.Array) -> jax.Array:
+            return jax.random.randint(jax.random.fold_in(key, place), (), 0, self.size)
+
+        return jax.vmap(index)(first + jnp.arange(n))
+
+    def _factors_at(self, index: jax.Array) -> jax.Array:
+        if self.factors is None:
+            raise ValueError(f"the factors of {self.name} are not known")
+        return jnp.asarray(self.factors)[index]
+
+
+def from_arrays(
+    images: np.ndarray,
+    factors: np.ndarray | None = None,
+    *,
+    name: str = "arrays",
+    factor_names: Sequence[str] | None = None,
+) -> Table:
+    """A source of images that are in memory.
+
+    Factors are numbered: the values of a column, sorted, become 0, 1, 2 ... Where every combination of values occurs
+    once, the images are put into the order of the grid, so that `observe` finds them.
+
+    Args:
+      images: [N, H, W, C] or [N, H, W]: uint8 (0 to 255; kept as bits where there are only 0 and one other value),
+        bool, or floats in [0, 1].
+      factors: [N, K], any numbers, or None.
+      name: of the data.
+      factor_names: K names; factor0, factor1 ... if not given.
+
+    Raises:
+      ValueError: shapes, types or values other than these; it says which were found.
+    """
+    images = np.asarray(images)
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or 0 in images.shape:
+        raise ValueError(f"{name}: images must be [N, H, W] or [N, H, W, C] and not empty, got shape {images.shape}")
+    names: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
+    columns = None
+    if factors is not None:
+        columns, sizes, order = number_factors(factors, len(images), name)
+        names = tuple(factor_names or (f"factor{k}" for k in range(columns.shape[1])))
+        if len(names) != len(sizes):
+            raise ValueError(f"{name}: {len(sizes)} factors but {len(names)} names")
+        if order is not None:
+            images, columns = images[order], columns[order]
+    pixels, storage = pack(images, name)
+    return Table(name, pixels, columns, images.shape[1:], names, sizes, storage)
+
+
+def pack(images: np.ndarray, name: str) -> tuple[np.ndarray, Storage]:
+    """[N, H, W, C] as a `Table` keeps them, and how. ValueError for values that are no intensities."""
+    if images.dtype == np.uint8 or images.dtype == bool:
+        top = images.max()
+        if images.dtype == bool or top <= 1 or (not np.any((images != 0) & (images != top)) and top == 255):
+            return np.packbits(images.reshape(len(images), -1) > 0, axis=1), "bits"
+        return images, "bytes"
+    if not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(f"{name}: images of type {images.dtype}: give uint8 in 0 to 255, bool, or floats in [0, 1]")
+    low, high = images.min(), images.max()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise ValueError(f"{name}: images hold values that are not finite numbers")
+    if low < 0 or high > 1:
+        raise ValueError(f"{name}: images must be in [0, 1], found {low:g} to {high:g}: rescale them")
+    return images.astype(np.float32), "floats"
+
+
+def number_factors(factors: np.ndarray, rows: int, name: str) -> tuple[np.ndarray, tuple[int, ...], np.ndarray | None]:
+    """Factors as int32 numbers, the number of values of each, and the order that makes a grid of them, or None."""
+    factors = np.asarray(factors)
+    if factors.ndim != 2 or len(factors) != rows or factors.shape[1] < 1:
+        raise ValueError(f"{name}: factors must be [{rows}, K], one row per image, got shape {factors.shape}")
+    if not np.issubdtype(factors.dtype, np.number) or not np.isfinite(factors).all():
+        raise ValueError(f"{name}: factors must be finite numbers")
+    numbered = [np.unique(column, return_inverse=True) for column in factors.T]
+    columns = np.stack([inverse for _, inverse in numbered], axis=1).astype(np.int32)
+    sizes = tuple(len(values) for values, _ in numbered)
+    if math.prod(sizes) != rows:
+        return columns, sizes, None
+    number = np.ravel_multi_index(tuple(columns.T), sizes)
+    order = np.argsort(number)
+    return columns, sizes, order if np.array_equal(number[order], np.arange(rows)) else None

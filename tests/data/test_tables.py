@@ -1,0 +1,103 @@
+"""Images in memory: kept small, given back exactly, refused when they are not images."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvae.data import GroundTruth, from_arrays
+
+RNG = np.random.default_rng(0)
+GRID = np.stack(np.meshgrid(np.arange(2), np.arange(3), np.arange(4), indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+@pytest.mark.parametrize(
+    ("images", "storage", "want"),
+    [
+        (RNG.integers(0, 2, (24, 5, 7), np.uint8), "bits", lambda x: x[..., None]),
+        (RNG.integers(0, 2, (24, 5, 7, 1), np.uint8) * 255, "bits", lambda x: x / 255),
+        (RNG.random((24, 5, 7, 3)) > 0.5, "bits", lambda x: x),
+        (RNG.integers(0, 256, (24, 5, 7, 3), np.uint8), "bytes", lambda x: x / 255),
+        (RNG.integers(0, 3, (24, 5, 7, 3), np.uint8), "bytes", lambda x: x / 255),
+        (RNG.random((24, 5, 7)).astype(np.float32), "floats", lambda x: x[..., None]),
+        (RNG.random((24, 5, 7, 2)), "floats", lambda x: x),
+    ],
+)
+def test_images_come_back_as_they_were(images, storage, want):
+    source = from_arrays(images)
+    assert source.storage == storage
+    batch = source.at(jnp.arange(24))
+    assert set(batch) == {"image"}
+    assert batch["image"].dtype == jnp.float32
+    np.testing.assert_allclose(batch["image"], want(images), atol=1e-7)
+    assert source.image_shape == batch["image"].shape[1:]
+
+
+def test_a_shuffled_grid_is_put_in_order():
+    order = RNG.permutation(24)
+    values = np.array([0.5, 2.0, -1.0, 7.0])
+    factors = np.stack([GRID[:, 0] * 10, GRID[:, 1], np.sort(values)[GRID[:, 2]]], axis=1)
+    images = np.arange(24, dtype=np.uint8)[:, None, None] + np.zeros((1, 2, 2), np.uint8)
+    source = from_arrays(images[order], factors[order], factor_names=("a", "b", "c"))
+    assert source.is_grid
+    assert isinstance(source, GroundTruth)
+    assert (source.factor_names, source.factor_sizes) == (("a", "b", "c"), (2, 3, 4))
+    np.testing.assert_array_equal(source.factors, GRID)
+    found = source.observe(jnp.array([[1, 2, 3], [0, 0, 1]], jnp.int32))
+    np.testing.assert_allclose(found[:, 0, 0, 0] * 255, [23, 1], rtol=1e-6)
+
+
+def test_what_is_no_grid_keeps_its_order_and_can_not_be_observed():
+    images = RNG.integers(0, 256, (5, 2, 2), np.uint8)
+    source = from_arrays(images, np.array([[0, 1], [0, 1], [1, 0], [1, 1], [0, 0]]), name="mine")
+    assert not source.is_grid
+    np.testing.assert_allclose(source.at(jnp.arange(5))["image"][..., 0] * 255, images, atol=1e-4)
+    assert source.factor_names == ("factor0", "factor1")
+    with pytest.raises(ValueError, match="mine has no image for every combination"):
+        source.observe(jnp.zeros((1, 2), jnp.int32))
+    with pytest.raises(ValueError, match="the factors of arrays are not known"):
+        from_arrays(images).sample_factors(jax.random.key(0), 2)
+
+
+def test_rows_are_named_by_key_and_place_and_uniform():
+    source = from_arrays(np.zeros((24, 1, 1), np.float32), GRID)
+    key = jax.random.key(3)
+    whole = source.sample(key, 12)
+    parts = [source.sample(key, 4, first)["factors"] for first in (0, 4, 8)]
+    np.testing.assert_array_equal(whole["factors"], np.concatenate(parts))
+    np.testing.assert_array_equal(whole["factors"], source.sample_factors(key, 12))
+    counts = np.bincount(np.ravel_multi_index(tuple(source.sample_factors(key, 24_000).T), (2, 3, 4)), minlength=24)
+    assert ((counts - 1000) ** 2 / 1000).sum() < 23 + 5 * np.sqrt(46)
+
+
+def test_a_table_is_an_argument_of_a_compiled_function():
+    """Its images are no constants of the program."""
+    source = from_arrays(RNG.random((24, 5, 7)).astype(np.float32), GRID)
+    sample = jax.jit(lambda source, key: source.sample(key, 3)["image"])
+    lowered = sample.lower(source, jax.random.key(0))
+    assert "24x5x7" in str(lowered.in_avals) or any(a.shape == (24, 5, 7, 1) for a in jax.tree.leaves(lowered.in_avals))
+    np.testing.assert_array_equal(sample(source, jax.random.key(0)), source.sample(jax.random.key(0), 3)["image"])
+
+
+@pytest.mark.parametrize(
+    ("images", "factors", "message"),
+    [
+        (np.zeros((3, 4)), None, r"must be \[N, H, W\] or \[N, H, W, C\]"),
+        (np.zeros((0, 4, 4)), None, "not empty"),
+        (np.full((3, 4, 4), 255.0), None, r"must be in \[0, 1\], found 255 to 255"),
+        (np.full((3, 4, 4), -0.5), None, "found -0.5 to -0.5"),
+        (np.full((3, 4, 4), np.nan), None, "not finite"),
+        (np.zeros((3, 4, 4), np.int64), None, "images of type int64"),
+        (np.zeros((3, 4, 4)), np.zeros((2, 1)), r"must be \[3, K\], one row per image, got shape \(2, 1\)"),
+        (np.zeros((3, 4, 4)), np.array([["a"], ["b"], ["c"]]), "must be finite numbers"),
+        (np.zeros((3, 4, 4)), np.array([[0], [1], [np.inf]]), "must be finite numbers"),
+    ],
+)
+def test_bad_arrays(images, factors, message):
+    with pytest.raises(ValueError, match=message):
+        from_arrays(images, factors)
+
+
+def test_as_many_names_as_factors():
+    with pytest.raises(ValueError, match="2 factors but 1 names"):
+        from_arrays(np.zeros((3, 4, 4)), np.zeros((3, 2)), factor_names=("a",))

@@ -1,0 +1,162 @@
+"""TensorFlow Datasets without TensorFlow: its own builders, offline, and the cache of what they give."""
+
+import importlib.util
+import io
+import json
+import os
+
+import h5py
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvae.data import open_data
+from jaxvae.data.cache import load_table, save_table
+from jaxvae.data.table import from_arrays
+
+tfds = pytest.importorskip("tensorflow_datasets")
+SIZES = (1, 3, 2, 4, 8, 8)
+
+
+@pytest.fixture(autouse=True)
+def _no_data_yet(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path / "tfds"))
+
+
+def write_dsprites(path, sizes=SIZES):
+    """A file in the published layout; images are numbered in their pixels. Returns images and classes."""
+    count = int(np.prod(sizes))
+    classes = np.stack(np.unravel_index(np.arange(count), sizes), axis=1)
+    images = np.zeros((count, 64, 64), np.uint8)
+    images[:, 0, :32] = np.unpackbits(np.arange(count, dtype=">u4")[:, None].view(np.uint8), axis=1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("imgs", data=images, chunks=(1, 64, 64))
+        file["latents/classes"], file["latents/values"] = classes, classes.astype(float)
+    return images, classes
+
+
+def let_tfds_use(path, folder, monkeypatch):
+    """Makes TFDS take `path` for what it would download. (It looks files up by checksum, and trusts that it did so.)"""
+    import tensorflow_datasets.core.features.image_feature as image_feature
+    from tensorflow_datasets.core.download import resource
+
+    builder = tfds.builder("dsprites", file_format="array_record")
+    ((url, info),) = builder.url_infos.items()
+    target = folder / "downloads" / "dsprites" / resource.get_dl_fname(url, info.checksum)
+    target.parent.mkdir(parents=True)
+    os.link(path, target)
+    about = {"dataset_names": ["dsprites"], "original_fname": path.name, "urls": [url]}
+    target.with_name(target.name + ".INFO").write_text(json.dumps(about))
+
+    def png(self, array):
+        buffer = io.BytesIO()
+        Image.fromarray(array[..., 0] * 255 if array.max() <= 1 else array[..., 0]).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    monkeypatch.setattr(image_feature._ImageEncoder, "_encode_image", png)
+
+
+def test_tensorflow_is_not_needed():
+    """All that follows runs without it."""
+    assert importlib.util.find_spec("tensorflow") is None
+
+
+def test_the_dsprites_builder_gives_what_the_file_gives(tmp_path, monkeypatch):
+    path = tmp_path / "dsprites.hdf5"
+    images, classes = write_dsprites(path)
+    let_tfds_use(path, tmp_path / "tfds", monkeypatch)
+    source, direct = open_data("tfds:dsprites"), open_data(f"dsprites:{path}")
+    assert source.storage == "bits"
+    assert source.is_grid
+    assert source.factor_names == direct.factor_names
+    assert source.factor_sizes == direct.factor_sizes == SIZES[1:]
+    everything = jnp.arange(source.size)
+    for name, array in source.at(everything).items():
+        np.testing.assert_array_equal(array, direct.at(everything)[name])
+    np.testing.assert_array_equal(source.at(everything)["image"][..., 0], images)
+    np.testing.assert_array_equal(source.factors, classes[:, 1:])
+
+
+def test_the_cache_is_used_and_a_damaged_one_is_not(tmp_path, monkeypatch):
+    path = tmp_path / "dsprites.hdf5"
+    write_dsprites(path, (1, 3, 2, 1, 2, 2))
+    let_tfds_use(path, tmp_path / "tfds", monkeypatch)
+    first = open_data("tfds:dsprites")
+    (folder,) = (tmp_path / "cache" / "jaxvae" / "data").iterdir()
+    monkeypatch.setattr("jaxvae.data.tfds._decode", lambda *arguments: pytest.fail("decoded again"))
+    again = open_data("tfds:dsprites")
+    np.testing.assert_array_equal(again.pixels, first.pixels)
+    assert isinstance(again.pixels, np.memmap)
+    content = bytearray((folder / "pixels.npy").read_bytes())
+    content[-1] ^= 1
+    (folder / "pixels.npy").write_bytes(content)
+    decoded = []
+    monkeypatch.setattr("jaxvae.data.tfds._decode", lambda *arguments: decoded.append(1) or first)
+    np.testing.assert_array_equal(open_data("tfds:dsprites").pixels, first.pixels)
+    assert decoded == [1]
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "shape", "factors"),
+    [
+        ("mnist", {}, (28, 28, 1), ("label",)),
+        ("mnist", {"image_size": 32}, (32, 32, 1), ("label",)),
+        ("celeb_a", {"image_size": 64}, (64, 64, 3), None),
+        ("smallnorb", {"image_size": 64}, (64, 64, 1), ("category", "instance", "elevation", "azimuth", "lighting")),
+    ],
+)
+def test_other_builders_on_tfds_mock_data(name, settings, shape, factors):
+    with tfds.testing.mock_data(num_examples=7):
+        source = open_data(f"tfds:{name}:train", **settings)
+    assert source.size == 7
+    assert source.image_shape == shape
+    assert source.name == name
+    if factors:
+        assert source.factor_names == factors
+    else:
+        assert {"attributes_Smiling", "attributes_Male"} <= set(source.factor_names)
+        assert len(source.factor_names) == 40
+    batch = source.at(jnp.arange(7))
+    assert 0 <= batch["image"].min() < batch["image"].max() <= 1
+
+
+def test_what_tfds_can_not_do(monkeypatch):
+    with pytest.raises(ValueError, match="TFDS has no image set 'dsprits'"):
+        open_data("tfds:dsprits")
+
+    def offline(self):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(type(tfds.builder("mnist")), "download_and_prepare", offline)
+    with pytest.raises(ValueError, match=r"prepare 'mnist' \(no route to host\).*`tfds build mnist --file_format"):
+        open_data("tfds:mnist")
+
+
+def test_without_tfds_its_install_command_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'jaxvae\[tfds\]'"):
+        open_data("tfds:mnist")
+
+
+def test_a_cache_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    table = from_arrays(np.zeros((3, 4, 4), np.uint8), np.arange(3)[:, None], name="mine")
+    folder = tmp_path / "cache" / "mine"
+
+    def fail(*arguments, **settings):
+        raise OSError("no space left")
+
+    with monkeypatch.context() as context:
+        context.setattr(np, "save", fail)
+        with pytest.raises(ValueError, match="can't write the data cache .*no space left"):
+            save_table(folder, table, "here")
+    assert list(folder.parent.iterdir()) == []
+    assert load_table(folder, "here") is None
+    save_table(folder, table, "here")
+    assert load_table(folder, "there") is None
+    loaded = load_table(folder, "here")
+    assert (loaded.name, loaded.factor_sizes, loaded.image_shape) == ("mine", (3,), (4, 4, 1))
+    (folder / "manifest.json").write_text("{")
+    assert load_table(folder, "here") is None
