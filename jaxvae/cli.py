@@ -131,7 +131,7 @@ def evaluate_command(arguments: list[str]) -> None:
     with _usage_errors():
         run = load_run(args.run, args.checkpoint)
         scores = evaluate(run, represent(run, args.num_samples))
-    _print_scores(scores)
+    _print_scores(scores, run.source.name)
 
 
 def report_command(arguments: list[str]) -> None:
@@ -213,11 +213,13 @@ def _score_and_report(args: RunArgs) -> None:
         run = load_run(args.run, args.checkpoint)
         codes = represent(run, args.num_samples)
         scores = evaluate(run, codes)
-    _print_scores(scores)
+    _print_scores(scores, run.source.name)
     print(f"report: {write_report(run, codes, scores)}")
 
 
-def _print_scores(scores: dict[str, Any]) -> None:
+def _print_scores(scores: dict[str, Any], data: str) -> None:
+    if not scores["metrics"]:
+        print(f"no metrics: the factors of {data} are not known")
     for name, result in scores["metrics"].items():
         print(f"{name} {result['score']:.3f}  ({result['definition']}; {scores['num_samples']} examples)")
 

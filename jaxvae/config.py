@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import jax.numpy as jnp
@@ -35,13 +36,15 @@ class Config(Generic[HP, Options]):
     options: Annotated[Options, tyro.conf.arg(name="")]
     """choices that the method offers besides"""
     data: str = "scene"
-    """see `jaxvae list`"""
+    """see `jaxvae list`; color-, noisy- or scream- before the name of black-and-white data makes it harder"""
     image_size: int | None = None
     """pixels per side, a multiple of 16 for most networks; the data's own if not given"""
     sampling: Literal["replacement", "epochs"] = "replacement"
     """whether images are drawn independently, or all of them once per epoch in a random order"""
     skip_bad: bool = False
     """leave out pictures that can't be read, for pictures:PATH"""
+    texture: str | None = None
+    """picture behind the sprites, for scream-...; one of our own if not given"""
     network: str = "mlp-small"
     """see `jaxvae list`"""
     latents: int = 10
@@ -141,7 +144,12 @@ def build(config: Config[Any, Any]) -> Experiment:
             raise ValueError(f"warmup is a number of updates and must be >= 0, got {value}")
         if name.endswith("learning_rate") and value <= 0:
             raise ValueError(f"the {name.replace('_', ' ')} must be positive, got {value}")
-    source = open_data(config.data, image_size=config.image_size, skip_bad=config.skip_bad)
+    source = open_data(
+        config.data,
+        image_size=config.image_size,
+        skip_bad=config.skip_bad,
+        texture=Path(config.texture) if config.texture else None,
+    )
     if config.sampling == "epochs":
         source = Epochs(source)
     choose("network", config.network, ARCHITECTURES)

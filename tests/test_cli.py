@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from jaxvae.cli import main
 
@@ -52,6 +54,24 @@ def test_resume_takes_what_is_not_said_from_the_run(trained, capsys):
     main(["train", "--run", str(folder), "--resume", "--steps", "6"])
     assert "beta-vae on sprites: 6 steps of 8" in capsys.readouterr().out
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 6
+
+
+def test_pictures_without_factors_are_trained_on_and_reported(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for i in range(5):
+        pixels = np.random.default_rng(i).integers(0, 256, (20, 30, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{i}.png")
+    settings = ["--image-size", "16", "--sampling", "epochs", "--batch-size", "3", "--steps", "4"]
+    main(["train", "vae", "--data", f"pictures:{tmp_path / 'photos'}", *settings])
+    out = capsys.readouterr().out
+    assert "vae on photos: 4 steps of 3 images, in runs/vae-pictures-photos-0" in out
+    folder = tmp_path / "runs" / "vae-pictures-photos-0"
+    assert json.loads((folder / "scores.json").read_text())["metrics"] == {}
+    assert "no metrics: the factors of photos are not known" in out
+    assert "</html>" in (folder / "report" / "index.html").read_text()
+    main(["evaluate", str(folder), "--num-samples", "7"])
+    assert "not known" in capsys.readouterr().out
 
 
 def test_list_names_everything_with_a_line_each(capsys):

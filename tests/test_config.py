@@ -1,12 +1,14 @@
 """Settings by name: defaults, presets and the options of a method."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 
 from jaxvae.cli import _parse_train
 from jaxvae.config import Config, build, default_config, options_of
+from jaxvae.data import Epochs
 from jaxvae.methods import METHODS, bernoulli
 from jaxvae.training import check
 
@@ -91,3 +93,18 @@ def test_a_run_of_a_preset_is_resumed_with_its_own_settings(tmp_path):
     assert _parse_train(["--run", str(tmp_path), "--resume"]).config == config
     flags = ["beta-vae", "--run", str(tmp_path), "--resume", "--preset", "paper"]
     assert _parse_train(flags).config == default_config("beta-vae", "paper")
+
+
+def test_data_of_a_run(tmp_path):
+    """By name, with a look, from a file, in epochs; and an unknown name says what there is."""
+    np.savez(tmp_path / "mine.npz", images=np.zeros((4, 8, 8)), factors=np.arange(4)[:, None])
+    for name, shape, sampling in (
+        ("rooms", (64, 64, 3), "replacement"),
+        ("noisy-sprites", (64, 64, 3), "epochs"),
+        (f"arrays:{tmp_path / 'mine.npz'}", (8, 8, 1), "epochs"),
+    ):
+        source, _ = build(replace(default_config("vae"), data=name, sampling=sampling))
+        assert source.image_shape == shape
+        assert isinstance(source, Epochs) == (sampling == "epochs")
+    with pytest.raises(ValueError, match="unknown data 'spritse': did you mean 'sprites'"):
+        build(replace(default_config("vae"), data="spritse"))

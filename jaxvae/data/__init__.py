@@ -7,36 +7,49 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
+from jaxvae.data.decorated import Decorated, Look, decorated
 from jaxvae.data.files import array_file, picture_folder
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.layouts import LAYOUTS
+from jaxvae.data.pairs import Pairs
+from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
 from jaxvae.data.source import GroundTruth, Source, grid_index
 from jaxvae.data.sprites import Sprites
+from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
 from jaxvae.data.table import Table, from_arrays
 from jaxvae.data.tfds import tfds_table
 
 __all__ = [
     "DATA",
     "FILES",
+    "LOOKS",
+    "Correlated",
+    "Decorated",
     "Epochs",
     "FactorGrid",
     "GroundTruth",
+    "Pairs",
+    "Rooms",
     "Scene",
     "Source",
     "Sprites",
+    "Subset",
     "Table",
+    "all_factors",
     "array_file",
+    "decorated",
     "from_arrays",
     "grid_index",
+    "hold_out",
     "open_data",
     "picture_folder",
     "shuffled_index",
     "tfds_table",
 ]
 
-DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites}
+DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites, "rooms": Rooms}
 """Name on the command line -> constructor; `resolution` is optional everywhere."""
 
 FILES: dict[str, Callable[..., Table]] = {
@@ -47,19 +60,29 @@ FILES: dict[str, Callable[..., Table]] = {
 }
 """Name before the colon on the command line -> reader of what is behind it; `image_size` is optional everywhere."""
 
+LOOKS: tuple[Look, ...] = ("color", "noisy", "scream")
+"""Before a dash and the name of black-and-white data: the study's harder variants of it."""
 
-def open_data(name: str, *, image_size: int | None = None, skip_bad: bool = False) -> Source:
+
+def open_data(
+    name: str, *, image_size: int | None = None, skip_bad: bool = False, texture: Path | None = None
+) -> Source:
     """A source by name.
 
     Args:
       name: a key of `DATA`; or a key of `FILES`, a colon, and a path or, for tfds, the name of a set and, if wanted, of
-        a split ("tfds:mnist", "tfds:smallnorb:train+test").
+        a split ("tfds:mnist", "tfds:smallnorb:train+test"). With one of `LOOKS` before it, that variant of it
+        ("color-sprites").
       image_size: pixels a side; the data's own if not given.
       skip_bad: leave out pictures that can't be read.
+      texture: picture for the look "scream"; one of our own if not given.
 
     Raises:
       ValueError: an unknown name, or data that can't be read; it says what to do.
     """
+    look, dash, plain = name.partition("-")
+    if dash and look in LOOKS:
+        return decorated(open_data(plain, image_size=image_size, skip_bad=skip_bad), look, texture)
     kind, colon, where = name.partition(":")
     if not colon and kind in DATA:
         return DATA[kind]() if image_size is None else DATA[kind](resolution=image_size)

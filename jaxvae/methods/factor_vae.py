@@ -68,7 +68,8 @@ def factor_vae(
     Args:
       networks: encoder, decoder, and a discriminator of codes with two logits.
       likelihood: of the images.
-      batches: whether the permuted codes come from a second batch ("image2"), or from the one they are told from.
+      batches: whether the permuted codes come from a second, independent batch ("fresh_image"), or from the one they
+        are told from.
       hyperparameters: their defaults, and what a sweep starts from.
     """
 
@@ -85,7 +86,7 @@ def factor_vae(
         z = jax.lax.stop_gradient(reparameterize(noise, *net.encoder(batch["image"]), axis_name=ctx.axis_name))
         other = z
         if batches == "two":
-            other = reparameterize(noise2, *net.encoder(batch["image2"]), axis_name=ctx.axis_name)
+            other = reparameterize(noise2, *net.encoder(batch["fresh_image"]), axis_name=ctx.axis_name)
         logits = net.discriminator(z)
         logits_permuted = net.discriminator(permute_dims(permutation, other, axis_name=ctx.axis_name))
         right = (density_ratio_tc(logits) > 0).mean() + (density_ratio_tc(logits_permuted) < 0).mean()
@@ -99,5 +100,5 @@ def factor_vae(
         hyperparameters,
         Objective(loss, AUTOENCODER),
         Objective(discriminator_loss, ("discriminator",), adam, "discriminator_learning_rate"),
-        needs=("image", "image2") if batches == "two" else ("image",),
+        needs=("image", "fresh_image") if batches == "two" else ("image",),
     )

@@ -100,11 +100,11 @@ def check(method: Method, source: Source, *, batch_size: int) -> None:
 
 
 def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState) -> Batch:
-    """The batch of the coming step, with what the method needs; "image2" is that of a second batch, drawn with it."""
-    if "image2" not in method.needs:
+    """The batch of the coming step, with what the method needs: "fresh_image" is of a second batch, drawn with it."""
+    if "fresh_image" not in method.needs:
         return source.batch(state.key, state.step, batch_size)
     both = source.batch(state.key, state.step, 2 * batch_size)
-    return {**{name: value[:batch_size] for name, value in both.items()}, "image2": both["image"][batch_size:]}
+    return {**{name: value[:batch_size] for name, value in both.items()}, "fresh_image": both["image"][batch_size:]}
 
 
 def _run(

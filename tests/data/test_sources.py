@@ -5,23 +5,86 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.data import DATA
+from jaxvae.data import (
+    DATA,
+    Correlated,
+    Epochs,
+    FactorGrid,
+    GroundTruth,
+    Pairs,
+    Source,
+    Sprites,
+    all_factors,
+    from_arrays,
+    hold_out,
+    open_data,
+)
+
+GRID = np.stack(np.unravel_index(np.arange(24), (2, 3, 4)), axis=1)
+RANDOM_IMAGES = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), np.uint8)
+SOURCES = {
+    **{name: (lambda make=make: make(resolution=32)) for name, make in DATA.items()},
+    "table": lambda: from_arrays(RANDOM_IMAGES, GRID),
+    "epochs": lambda: Epochs(Sprites(32)),
+    "epochs of a table": lambda: Epochs(from_arrays(RANDOM_IMAGES, GRID)),
+    "subset": lambda: hold_out(Sprites(32), {"shape": [2], "x": range(16)})[0],
+    "correlated": lambda: Correlated(Sprites(32), "y", "x", 0.5),
+    "pairs": lambda: Pairs(Sprites(32), 2),
+    **{look: (lambda look=look: open_data(f"{look}-sprites", image_size=32)) for look in ("color", "noisy", "scream")},
+}
+
+
+@pytest.fixture(params=SOURCES)
+def source(request):
+    return SOURCES[request.param]()
 
 
 @pytest.fixture(params=DATA)
-def source(request):
+def drawn(request):
     return DATA[request.param](resolution=32)
 
 
 def test_shapes_types_and_range(source):
+    assert isinstance(source, Source)
     batch = source.sample(jax.random.key(0), 50)
     assert batch["image"].shape == (50, *source.image_shape)
     assert batch["image"].dtype == jnp.float32
     assert batch["factors"].shape == (50, len(source.factor_names))
     assert batch["factors"].dtype == jnp.int32
     assert 0 <= float(batch["image"].min()) < float(batch["image"].max()) <= 1
-    assert source.size == np.prod(source.factor_sizes)
-    assert hash(source) == hash(type(source)(32))
+    assert all(0 <= column.max() < size for column, size in zip(batch["factors"].T, source.factor_sizes, strict=True))
+    assert source.size <= np.prod(source.factor_sizes)
+
+
+def test_a_source_is_an_argument_of_a_compiled_function(source):
+    draw = jax.jit(lambda source, key: source.batch(key, jnp.int32(3), 5))
+    for name, array in draw(source, jax.random.key(0)).items():
+        np.testing.assert_allclose(array, source.batch(jax.random.key(0), 3, 5)[name], atol=1e-5)
+    assert jax.tree.structure(source) == jax.tree.structure(jax.device_put(source))
+
+
+def test_rows_are_named_by_key_and_place(source):
+    key = jax.random.key(3)
+    whole = source.sample(key, 12)
+    parts = [source.sample(key, 4, first) for first in (0, 4, 8)]
+    for name in whole:
+        np.testing.assert_array_equal(whole[name], np.concatenate([part[name] for part in parts]))
+    assert (source.sample(jax.random.key(4), 12)["factors"] != whole["factors"]).any()
+    batches = [source.batch(key, step, 12)["factors"] for step in (0, 1)]
+    assert (batches[0] != batches[1]).any()
+
+
+def test_examples_by_number_are_those_of_their_factors(source):
+    index = jnp.array([0, source.size - 1, 5])
+    batch = source.at(index)
+    np.testing.assert_array_equal(batch["image"], source.at(index)["image"])
+    if isinstance(source, GroundTruth) and not hasattr(source, "look"):
+        np.testing.assert_allclose(source.observe(batch["factors"]), batch["image"], atol=1e-6)
+        whole = source.sample(jax.random.key(0), 8)
+        np.testing.assert_array_equal(source.sample_factors(jax.random.key(0), 8), whole["factors"])
+        np.testing.assert_allclose(source.observe(whole["factors"]), whole["image"], atol=1e-6)
+    if isinstance(source, FactorGrid):
+        np.testing.assert_array_equal(all_factors(source)[np.asarray(index)], batch["factors"])
 
 
 def test_names_are_those_of_the_command_line():
@@ -30,25 +93,18 @@ def test_names_are_those_of_the_command_line():
         assert (make.__doc__ or "").strip()
 
 
-def test_images_follow_from_the_factors_compiled_or_not(source):
-    batch = source.sample(jax.random.key(0), 20)
-    np.testing.assert_array_equal(source.observe(batch["factors"]), batch["image"])
-    np.testing.assert_allclose(jax.jit(source.observe)(batch["factors"]), batch["image"], atol=1e-5)
+def test_images_follow_from_the_factors_compiled_or_not(drawn):
+    batch = drawn.sample(jax.random.key(0), 20)
+    np.testing.assert_array_equal(drawn.observe(batch["factors"]), batch["image"])
+    # Compiled, an edge may fall on the other side of a pixel's centre.
+    difference = np.abs(jax.jit(drawn.observe)(batch["factors"]) - batch["image"])
+    assert (difference > 1e-5).mean() < 1e-3
 
 
-def test_rows_are_named_by_key_and_index(source):
-    key = jax.random.key(3)
-    whole = source.sample(key, 12)
-    parts = [source.sample(key, 4, first) for first in (0, 4, 8)]
-    for name in whole:
-        np.testing.assert_array_equal(whole[name], np.concatenate([part[name] for part in parts]))
-    assert (source.sample_factors(jax.random.key(4), 12) != whole["factors"]).any()
-
-
-def test_factors_are_uniform_and_independent(source):
+def test_factors_are_uniform_and_independent(drawn):
     n = 20_000
-    factors = np.asarray(source.sample_factors(jax.random.key(1), n))
-    for column, size in zip(factors.T, source.factor_sizes, strict=True):
+    factors = np.asarray(drawn.sample_factors(jax.random.key(1), n))
+    for column, size in zip(factors.T, drawn.factor_sizes, strict=True):
         counts = np.bincount(column, minlength=size)
         assert len(counts) == size
         # Chi-squared: mean size - 1, standard deviation sqrt(2 (size - 1)).
@@ -58,13 +114,13 @@ def test_factors_are_uniform_and_independent(source):
     assert np.abs(correlation).max() < 5 / np.sqrt(n)
 
 
-def test_every_factor_changes_the_picture(source):
-    middle = np.array(source.factor_sizes) // 2
-    for k, size in enumerate(source.factor_sizes):
+def test_every_factor_changes_the_picture(drawn):
+    middle = np.array(drawn.factor_sizes) // 2
+    for k, size in enumerate(drawn.factor_sizes):
         rows = np.tile(middle, (size, 1))
         rows[:, k] = np.arange(size)
-        images = np.asarray(source.observe(jnp.asarray(rows, jnp.int32)))
-        assert np.abs(images[0] - images[-1 if source.factor_names[k] != "orientation" else size // 8]).max() > 0.1
+        images = np.asarray(drawn.observe(jnp.asarray(rows, jnp.int32)))
+        assert np.abs(images[0] - images[-1 if drawn.factor_names[k] != "orientation" else size // 8]).max() > 0.1
 
 
 @pytest.mark.parametrize("resolution", [0, -16, 30, 65])

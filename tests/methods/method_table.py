@@ -37,7 +37,7 @@ def compiled(name, dtype=jnp.float32):
 @partial(jax.jit, static_argnums=1)
 def draw(key, n=32):
     """A batch with all that any method needs."""
-    return {**SOURCE.sample(key, n), "image2": SOURCE.sample(key, n, first=n)["image"]}
+    return {**SOURCE.sample(key, n), "fresh_image": SOURCE.sample(key, n, first=n)["image"]}
 
 
 def own(method, params):

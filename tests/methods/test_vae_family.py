@@ -113,11 +113,11 @@ def test_wae_gan_of_a_discriminator_that_knows_nothing(params, batch):
 
 def test_factor_vae_permutes_the_second_batch(params):
     """Only then do the second batch's images change the loss."""
-    images = {"image": draw(KEY)["image"], "image2": jnp.ones((32, 16, 16, 1))}
+    images = {"image": draw(KEY)["image"], "fresh_image": jnp.ones((32, 16, 16, 1))}
     two, one = (make("factor-vae", batches=batches) for batches in ("two", "one"))
-    assert two.needs == ("image", "image2")
+    assert two.needs == ("image", "fresh_image")
     assert one.needs == ("image",)
-    changed = {**images, "image2": jnp.zeros((32, 16, 16, 1))}
+    changed = {**images, "fresh_image": jnp.zeros((32, 16, 16, 1))}
     values = [[loss_of(m, params, b, KEY, objective=1)[0] for b in (images, changed)] for m in (two, one)]
     assert values[0][0] != values[0][1]
     assert values[1][0] == values[1][1]
@@ -142,7 +142,7 @@ def test_trained_discriminator_finds_the_total_correlation():
         def steps(state, rho=rho):
             def step(i, state):
                 keys = jax.random.split(jax.random.fold_in(KEY, i))
-                images = {"image": correlated(keys[0], 512, rho), "image2": correlated(keys[1], 512, rho)}
+                images = {"image": correlated(keys[0], 512, rho), "fresh_image": correlated(keys[1], 512, rho)}
                 return update(state, images)[0]
 
             return jax.lax.fori_loop(0, 1500, step, state)
@@ -151,7 +151,7 @@ def test_trained_discriminator_finds_the_total_correlation():
         many = {"image": correlated(jax.random.key(9), 100_000, rho)}
         _, terms = loss_of(method, params, many, KEY)
         assert abs(terms["total_correlation"] - tc) < 0.04
-        _, terms = loss_of(method, params, many | {"image2": many["image"]}, KEY, objective=1)
+        _, terms = loss_of(method, params, many | {"fresh_image": many["image"]}, KEY, objective=1)
         assert (terms["discriminator_accuracy"] > 0.55) == (rho > 0)
 
 

@@ -1,0 +1,151 @@
+"""Parts of a data set, and factors that are tied together: what generalisation is tested on."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.data.source import GroundTruth, Source, independent_batch
+
+S = TypeVar("S", bound=Source)
+G = TypeVar("G", bound=GroundTruth)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["source", "index"], meta_fields=[])
+@dataclass(frozen=True, eq=False)
+class Subset(Generic[S]):
+    """Some examples of a source, by number: number i of the subset is number index[i] of the source."""
+
+    source: S
+    index: jax.Array | np.ndarray
+    """int32 [M]"""
+
+    name = property(lambda self: self.source.name)
+    image_shape = property(lambda self: self.source.image_shape)
+    factor_names = property(lambda self: self.source.factor_names)
+    factor_sizes = property(lambda self: self.source.factor_sizes)
+    size = property(lambda self: self.index.shape[0])
+
+    def at(self, index: jax.Array) -> dict[str, jax.Array]:
+        """As in `Source`."""
+        return self.source.at(jnp.asarray(self.index)[index])
+
+    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
+        """Independent draws of the subset, as in `Source`."""
+
+        def draw(place: jax.Array) -> jax.Array:
+            return jax.random.randint(jax.random.fold_in(key, place), (), 0, self.size)
+
+        return self.at(jax.vmap(draw)(first + jnp.arange(n)))
+
+    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+        """Independent draws of update number `step`, as in `Source`."""
+        return independent_batch(self, key, step, n)
+
+
+def hold_out(source: S, combination: Mapping[str, Collection[int]]) -> tuple[Subset[S], Subset[S]]:
+    """The examples to train on, and those with a combination of factors that training never shows.
+
+    `hold_out(Sprites(), {"shape": [2], "x": range(16, 32)})` keeps every heart in the right half for the test; hearts
+    in the left half, and other shapes in the right one, stay in training.
+
+    Args:
+      source: with known factors.
+      combination: factor -> its values in the combination; an example is held out where all of them apply.
+
+    Returns:
+      (training, held out)
+
+    Raises:
+      ValueError: no such factor or value, or nothing is left on one of the sides.
+    """
+    names, sizes = source.factor_names, source.factor_sizes
+    if not combination:
+        raise ValueError("name at least one factor to hold out")
+    for name, values in combination.items():
+        if name not in names:
+            raise ValueError(f"{source.name} has no factor {name!r}; there are {', '.join(names) or 'none'}")
+        if bad := [value for value in values if not 0 <= value < sizes[names.index(name)]]:
+            raise ValueError(f"factor {name!r} takes 0 to {sizes[names.index(name)] - 1}, not {bad[0]}")
+    factors = all_factors(source)
+    held = np.ones(len(factors), bool)
+    for name, values in combination.items():
+        held &= np.isin(factors[:, names.index(name)], list(values))
+    if held.all() or not held.any():
+        raise ValueError(f"{'nothing' if held.all() else 'everything'} of {source.name} would be left to train on")
+    return tuple(Subset(source, np.flatnonzero(part).astype(np.int32)) for part in (~held, held))  # type: ignore[return-value]
+
+
+def all_factors(source: Source) -> np.ndarray:
+    """The factors of every example, in order: int32 [size, K]. ValueError where they are not known."""
+    if not source.factor_names:
+        raise ValueError(f"the factors of {source.name} are not known")
+    known = getattr(source, "factors", None)
+    if known is not None:
+        return np.asarray(known)
+    return np.stack(np.unravel_index(np.arange(source.size), source.factor_sizes), axis=1).astype(np.int32)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["factor", "follows", "strength"])
+@dataclass(frozen=True)
+class Correlated(Generic[G]):
+    """A source with two factors tied together: with probability `strength` one follows the other, else it is its own.
+
+    Where `factor` follows, it takes the value at the same share of its range as `follows` has. The correlation of the
+    two is then `strength` (for equal numbers of values; about that otherwise), and all other factors stay independent.
+    """
+
+    source: G
+    factor: str
+    follows: str
+    strength: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.strength, int | float) or not 0 <= self.strength <= 1:
+            raise ValueError(f"strength is a probability, got {self.strength}")
+        names = self.source.factor_names
+        if self.factor not in names or self.follows not in names or self.factor == self.follows:
+            raise ValueError(
+                f"tie two different factors of {', '.join(names)}; got {self.factor!r} and {self.follows!r}"
+            )
+
+    name = property(lambda self: self.source.name)
+    image_shape = property(lambda self: self.source.image_shape)
+    factor_names = property(lambda self: self.source.factor_names)
+    factor_sizes = property(lambda self: self.source.factor_sizes)
+    size = property(lambda self: self.source.size)
+
+    def at(self, index: jax.Array) -> dict[str, jax.Array]:
+        """As in `Source`: every example is still there, some are only rarer."""
+        return self.source.at(index)
+
+    def observe(self, factors: jax.Array) -> jax.Array:
+        """As in `GroundTruth`."""
+        return self.source.observe(factors)
+
+    def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
+        """As in `GroundTruth`, with the one factor following the other."""
+        factors = self.source.sample_factors(key, n, first)
+        names, sizes = self.factor_names, self.factor_sizes
+        one, other = names.index(self.factor), names.index(self.follows)
+
+        def ties(place: jax.Array) -> jax.Array:
+            return jax.random.bernoulli(jax.random.fold_in(jax.random.fold_in(key, place), 1), self.strength)
+
+        share = factors[:, other].astype(jnp.float32) / max(1, sizes[other] - 1)
+        followed = jnp.round(share * (sizes[one] - 1)).astype(jnp.int32)
+        tied = jax.vmap(ties)(first + jnp.arange(n))
+        return factors.at[:, one].set(jnp.where(tied, followed, factors[:, one]))
+
+    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
+        """As in `Source`."""
+        factors = self.sample_factors(key, n, first)
+        return {"image": self.observe(factors), "factors": factors}
+
+    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+        """Independent draws of update number `step`, as in `Source`."""
+        return independent_batch(self, key, step, n)

@@ -1,0 +1,149 @@
+"""Held-out combinations, tied factors, pairs, and the study's variants: each is what it says."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvae.data import Correlated, Epochs, Pairs, Rooms, Scene, Sprites, decorated, from_arrays, hold_out, open_data
+
+KEY = jax.random.key(0)
+
+
+def test_a_held_out_combination_is_never_trained_on():
+    source = Sprites(16)
+    train, held = hold_out(source, {"shape": [2], "x": range(16, 32)})
+    assert train.size + held.size == source.size
+    assert held.size == source.size // 6
+    for part, inside in ((train, False), (held, True)):
+        factors = np.asarray(part.sample(KEY, 2000)["factors"])
+        np.testing.assert_array_equal((factors[:, 0] == 2) & (factors[:, 3] >= 16), inside)
+    seen = np.asarray(train.sample(KEY, 2000)["factors"])
+    assert ((seen[:, 0] == 2) & (seen[:, 3] < 16)).any()
+    assert ((seen[:, 0] != 2) & (seen[:, 3] >= 16)).any()
+    small = from_arrays(np.random.default_rng(0).random((6, 2, 2)), np.arange(6)[:, None])
+    once = Epochs(hold_out(small, {"factor0": [1, 4]})[0]).sample(KEY, 4)["factors"][:, 0]
+    np.testing.assert_array_equal(np.sort(once), [0, 2, 3, 5])
+
+
+@pytest.mark.parametrize(
+    ("combination", "message"),
+    [
+        ({}, "at least one factor"),
+        ({"hue": [1]}, "no factor 'hue'; there are sky, ground, sun, tower"),
+        ({"sky": [8]}, "takes 0 to 7, not 8"),
+        ({"sky": range(8)}, "nothing of scene would be left"),
+        ({"sky": []}, "everything of scene would be left"),
+    ],
+)
+def test_combinations_that_can_not_be_held_out(combination, message):
+    with pytest.raises(ValueError, match=message):
+        hold_out(Scene(), combination)
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.6, 1.0])
+def test_correlated_factors(strength):
+    n = 20_000
+    factors = np.asarray(Correlated(Sprites(16), "y", "x", strength).sample_factors(KEY, n), float)
+    correlation = np.corrcoef(factors.T)
+    assert abs(correlation[3, 4] - strength) < 0.02
+    others = correlation - np.eye(5)
+    others[[3, 4], [4, 3]] = 0
+    assert np.abs(others).max() < 5 / np.sqrt(n)
+    np.testing.assert_allclose(np.bincount(factors[:, 4].astype(int), minlength=32) / n, 1 / 32, atol=0.01)
+
+
+def test_what_can_not_be_tied():
+    with pytest.raises(ValueError, match="strength is a probability, got 1.5"):
+        Correlated(Scene(), "sky", "sun", 1.5)
+    with pytest.raises(ValueError, match="two different factors of sky, ground, sun, tower"):
+        Correlated(Scene(), "sky", "sky", 0.5)
+
+
+@pytest.mark.parametrize("shared", [0, 2, 4])
+def test_pairs_share_what_they_say(shared):
+    batch = Pairs(Sprites(16), shared).sample(KEY, 3000)
+    np.testing.assert_array_equal(batch["shared"].sum(axis=1), shared)
+    same = np.asarray(batch["factors"] == batch["factors2"])
+    assert same[np.asarray(batch["shared"])].all()
+    np.testing.assert_allclose(np.asarray(batch["shared"]).mean(axis=0), shared / 5, atol=0.05)
+    free = np.where(np.asarray(batch["shared"]), np.nan, same)
+    if shared < 5:
+        np.testing.assert_allclose(np.nanmean(free, axis=0), 1 / np.array([3, 6, 40, 32, 32]), atol=0.05)
+    np.testing.assert_array_equal(Sprites(16).observe(batch["factors2"]), batch["image2"])
+    with pytest.raises(ValueError, match="can share 0 to 4 of the 5 factors, got 5"):
+        Pairs(Sprites(16), 5)
+
+
+def test_colour():
+    plain = Sprites(32).sample(KEY, 20)["image"]
+    image = np.asarray(decorated(Sprites(32), "color").sample(KEY, 20)["image"])
+    np.testing.assert_array_equal(image[np.broadcast_to(plain == 0, image.shape)], 0)
+    colours = image.max(axis=(1, 2))
+    assert ((colours >= 0.5) & (colours <= 1)).all()
+    np.testing.assert_allclose(image, np.asarray(plain) * colours[:, None, None, :], atol=1e-6)
+    assert colours.std() > 0.1
+
+
+def test_noise():
+    plain = np.broadcast_to(Sprites(32).sample(KEY, 20)["image"] == 1, (20, 32, 32, 3))
+    image = np.asarray(decorated(Sprites(32), "noisy").sample(KEY, 20)["image"])
+    np.testing.assert_array_equal(image[plain], 1)
+    assert abs(image[~plain].mean() - 0.5) < 0.01
+    assert abs(image[~plain].std() - 1 / np.sqrt(12)) < 0.01
+
+
+def test_a_texture_behind_and_inverted(tmp_path):
+    path = tmp_path / "texture.png"
+    Image.fromarray(np.full((100, 80, 3), 51, np.uint8)).save(path)
+    plain = np.asarray(Sprites(32).sample(KEY, 20)["image"])
+    image = np.asarray(decorated(Sprites(32), "scream", path).sample(KEY, 20)["image"])
+    behind = np.where(plain == 1, 1 - image, image)
+    assert (behind.max(axis=(1, 2)) - behind.min(axis=(1, 2)) < 1e-5).all()  # one colour, as the texture has
+    colours = 2 * behind[:, 0, 0] - 0.2
+    assert ((colours > -1e-5) & (colours < 1 + 1e-5)).all()
+    assert colours.std() > 0.2
+    with pytest.raises(ValueError, match="texture is 80 x 100 pixels; it must be larger than the images, which are 96"):
+        decorated(Sprites(96), "scream", path)
+    with pytest.raises(ValueError, match="nowhere.png can't be read"):
+        decorated(Sprites(32), "scream", tmp_path / "nowhere.png")
+
+
+def test_looks_are_drawn_anew_with_samples_and_stay_with_examples():
+    source = open_data("noisy-sprites", image_size=16)
+    assert (source.name, source.image_shape) == ("noisy-sprites", (16, 16, 3))
+    drawn = source.sample(KEY, 2)["image"]
+    assert (drawn[0] != drawn[1]).any()
+    np.testing.assert_array_equal(source.at(jnp.array([7, 3]))["image"][1], source.at(jnp.array([3]))["image"][0])
+    with pytest.raises(ValueError, match="scene has 3 channels"):
+        open_data("color-scene")
+
+
+def test_rooms_are_mirrored_where_one_looks_from_the_other_side():
+    factors = np.array([[0, 3, 6, 7, shape, side] for shape in range(4) for side in (2, 12)])
+    images = np.asarray(Rooms(32).observe(jnp.asarray(factors, jnp.int32)))
+    for left, right in images.reshape(4, 2, 32, 32, 3):
+        assert (np.abs(left - right[:, ::-1]) > 0.02).mean() < 0.02
+        assert np.abs(left - right).max() > 0.2
+
+
+def test_a_hue_of_a_room_colours_its_own_part():
+    base = np.array([0, 3, 6, 7, 0, 7])
+    parts = []
+    for k in range(3):
+        other = base.copy()
+        other[k] = (base[k] + 5) % 10
+        pair = np.asarray(Rooms(32).observe(jnp.asarray(np.stack([base, other]), jnp.int32)))
+        parts.append((np.abs(pair[0] - pair[1]) > 0.05).any(axis=-1))
+    np.testing.assert_array_equal(np.sum(parts, axis=0), 1)
+    assert all(part.mean() > 0.04 for part in parts)
+
+
+def test_the_object_of_a_room_grows_with_its_scale():
+    sizes = []
+    for scale in range(8):
+        pair = Rooms(64).observe(jnp.array([[0, 3, 6, scale, 2, 7], [0, 3, 1, scale, 2, 7]], jnp.int32))
+        sizes.append(int((jnp.abs(pair[0] - pair[1]).max(axis=-1) > 0.05).sum()))
+    assert sizes == sorted(sizes)
+    assert sizes[-1] > 1.8 * sizes[0]
