@@ -7,6 +7,7 @@ import pytest
 
 from jaxvae import losses
 from jaxvae.cli import COMMANDS
+from jaxvae.data import DATA, FILES, LOOKS
 from jaxvae.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
@@ -20,15 +21,24 @@ def test_python_blocks_run(code, tmp_path, monkeypatch):
 
 
 def test_a_method_of_ones_own_takes_25_lines():
-    section = TEXT[TEXT.index("## A method of your own") :]
-    code = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+    code = re.search(r"```python\n(.*?)```", section("A method of your own"), re.DOTALL)[1]
     assert "Objective(" in code
     assert len(code.splitlines()) <= 25
 
 
+def section(title):
+    return re.split(r"^## ", TEXT[TEXT.index(f"## {title}") + 3 :], maxsplit=1, flags=re.MULTILINE)[0]
+
+
 def test_all_methods_are_listed():
-    rows = re.findall(r"^\| `([\w-]+)` \|", TEXT, re.MULTILINE)
-    assert rows == list(METHODS)
+    assert re.findall(r"^\| `([\w-]+)` \|", section("The methods"), re.MULTILINE) == list(METHODS)
+
+
+def test_all_data_is_listed():
+    names = re.findall(
+        r"`([\w-]+)(?::\w+)?`", "\n".join(re.findall(r"^\|([^|]*)\|", section("The data"), re.MULTILINE))
+    )
+    assert set(names) - {"--data"} == {*DATA, *FILES, *(f"{look}-sprites" for look in LOOKS)}
 
 
 def test_commands_are_those_there_are():
@@ -43,7 +53,6 @@ def test_rooms_and_pictures_exist():
 
 
 def test_all_kernels_are_listed():
-    section = TEXT[TEXT.index("## The losses") : TEXT.index("## The methods")]
-    table = "\n".join(line for line in section.splitlines() if line.startswith("| "))
+    table = "\n".join(line for line in section("The losses").splitlines() if line.startswith("| "))
     kernels = {name for name in losses.__all__ if name[0].islower()}
     assert set(re.findall(r"`(\w+)`", table)) == kernels

@@ -4,6 +4,8 @@ import importlib.util
 import io
 import json
 import os
+import resource
+import time
 
 import h5py
 import jax.numpy as jnp
@@ -41,11 +43,11 @@ def write_dsprites(path, sizes=SIZES):
 def let_tfds_use(path, folder, monkeypatch):
     """Makes TFDS take `path` for what it would download. (It looks files up by checksum, and trusts that it did so.)"""
     import tensorflow_datasets.core.features.image_feature as image_feature
-    from tensorflow_datasets.core.download import resource
+    from tensorflow_datasets.core.download.resource import get_dl_fname
 
     builder = tfds.builder("dsprites", file_format="array_record")
     ((url, info),) = builder.url_infos.items()
-    target = folder / "downloads" / "dsprites" / resource.get_dl_fname(url, info.checksum)
+    target = folder / "downloads" / "dsprites" / get_dl_fname(url, info.checksum)
     target.parent.mkdir(parents=True)
     os.link(path, target)
     about = {"dataset_names": ["dsprites"], "original_fname": path.name, "urls": [url]}
@@ -78,6 +80,31 @@ def test_the_dsprites_builder_gives_what_the_file_gives(tmp_path, monkeypatch):
         np.testing.assert_array_equal(array, direct.at(everything)[name])
     np.testing.assert_array_equal(source.at(everything)["image"][..., 0], images)
     np.testing.assert_array_equal(source.factors, classes[:, 1:])
+
+
+@pytest.mark.slow
+def test_full_dsprites(tmp_path, monkeypatch, capsys):
+    """All 737,280 images through TFDS's builder, the cache and back: image for image what the file holds."""
+    path = tmp_path / "dsprites.hdf5"
+    images, classes = write_dsprites(path, (1, 3, 6, 40, 32, 32))
+    let_tfds_use(path, tmp_path / "tfds", monkeypatch)
+    seconds = []
+    for _ in range(2):
+        start = time.perf_counter()
+        source = open_data("tfds:dsprites")
+        seconds.append(time.perf_counter() - start)
+    assert source.storage == "bits"
+    assert source.factor_sizes == (3, 6, 40, 32, 32)
+    np.testing.assert_array_equal(source.factors, classes[:, 1:])
+    for first in range(0, len(images), 8192):
+        batch = source.at(jnp.arange(first, min(first + 8192, len(images))))
+        np.testing.assert_array_equal(batch["image"][..., 0], images[first : first + 8192])
+    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    with capsys.disabled():
+        print(
+            f"\ndSprites: {seconds[0]:.0f} s to prepare, decode and pack, {seconds[1]:.1f} s from the cache,", end=" "
+        )
+        print(f"{source.pixels.nbytes / 2**20:.0f} MiB packed, {gigabytes:.1f} GiB of memory at most")
 
 
 def test_the_cache_is_used_and_a_damaged_one_is_not(tmp_path, monkeypatch):

@@ -1,0 +1,90 @@
+"""How fast each kind of data gives its batches, and which share of a training step that is.
+
+    python -m benchmarks.data_throughput
+
+A batch of 64 images of 64 x 64 pixels is drawn by a compiled function, as inside a training step; beside it, an update
+of the study's conv VAE on the same images, without drawing them. Medians over repeats, in one process. The share is
+drawing / (drawing + update).
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from jaxvae.data import Epochs, Rooms, Scene, Source, Sprites, from_arrays, open_data
+from jaxvae.methods import beta_vae
+from jaxvae.networks import autoencoder
+from jaxvae.training import compile_method
+
+RESULTS = Path(__file__).parent / "results" / "data_throughput.json"
+
+
+@dataclass
+class Args:
+    """Flags of the benchmark."""
+
+    batch_size: int = 64
+    repeats: int = 15
+    images: int = 50_000
+    """in the tables"""
+
+
+def tables(count: int) -> dict[str, Source]:
+    """Bits, bytes in colour, and the same in epochs."""
+    rng = np.random.default_rng(0)
+    sprites = np.concatenate(
+        [np.asarray(Sprites(64).sample(jax.random.key(i), 1000)["image"]) for i in range(count // 1000)]
+    ).astype(np.uint8)
+    bits = from_arrays(sprites, name="bits")
+    colour = from_arrays(rng.integers(0, 256, (count, 64, 64, 3), np.uint8), name="bytes")
+    return {"bits in memory": bits, "bits, epochs": Epochs(bits), "bytes in memory": colour}
+
+
+def median_seconds(call: Callable[[int], Any], repeats: int) -> float:
+    """Of a call and the wait for its result, after one that compiles."""
+    jax.block_until_ready(call(0))
+    times = []
+    for i in range(repeats):
+        start = time.perf_counter()
+        jax.block_until_ready(call(i))
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def main(args: Args) -> None:
+    """Prints the table and writes results/data_throughput.json."""
+    looks = {name: open_data(name, image_size=64) for name in ("color-sprites", "noisy-sprites", "scream-sprites")}
+    drawn: dict[str, Source] = {"sprites": Sprites(64), "scene": Scene(64), "rooms": Rooms(64), **looks}
+    rows = []
+    for name, source in {**drawn, **tables(args.images)}.items():
+        source = jax.device_put(source)
+        draw = jax.jit(lambda source, step: source.batch(jax.random.key(0), step, args.batch_size))
+        drawing = median_seconds(lambda i, s=source, d=draw: d(s, jnp.int32(i)), args.repeats)
+        method = beta_vae(autoencoder("conv", source.image_shape))
+        init, update = compile_method(method, dataset_size=source.size)
+        state, batch, step = init(jax.random.key(0)), draw(source, jnp.int32(0)), jax.jit(update)
+        training = median_seconds(lambda i, f=step, s=state, b=batch: f(s, b), args.repeats)
+        rows.append(
+            {
+                "data": name,
+                "images_per_second": round(args.batch_size / drawing),
+                "draw_ms": round(drawing * 1e3, 2),
+                "update_ms": round(training * 1e3, 1),
+                "share": round(drawing / (drawing + training), 4),
+            }
+        )
+        print(rows[-1], flush=True)
+    RESULTS.write_text(json.dumps({"settings": vars(args), "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
