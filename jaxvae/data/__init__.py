@@ -10,6 +10,7 @@ from pathlib import Path
 from jaxvae.data.decorated import Decorated, Look, decorated
 from jaxvae.data.files import array_file, picture_folder
 from jaxvae.data.grid import FactorGrid
+from jaxvae.data.labels import Labelled, few_labels
 from jaxvae.data.layouts import LAYOUTS
 from jaxvae.data.pairs import Pairs
 from jaxvae.data.rooms import Rooms
@@ -20,6 +21,7 @@ from jaxvae.data.sprites import Sprites
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
 from jaxvae.data.table import Table, from_arrays
 from jaxvae.data.tfds import tfds_table
+from jaxvae.data.videos import MovingSprites, moving_sprites
 
 __all__ = [
     "DATA",
@@ -30,6 +32,8 @@ __all__ = [
     "Epochs",
     "FactorGrid",
     "GroundTruth",
+    "Labelled",
+    "MovingSprites",
     "Pairs",
     "Rooms",
     "Scene",
@@ -40,9 +44,11 @@ __all__ = [
     "all_factors",
     "array_file",
     "decorated",
+    "few_labels",
     "from_arrays",
     "grid_index",
     "hold_out",
+    "moving_sprites",
     "open_data",
     "picture_folder",
     "shuffled_index",

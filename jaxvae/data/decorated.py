@@ -102,7 +102,7 @@ def decorated(source: S, look: Look, texture: Path | None = None) -> Decorated[S
         raise ValueError(f"unknown look {look!r}; there are color, noisy, scream")
     picture = np.zeros((0, 0, 3), np.float32)
     if look == "scream":
-        picture = _swirls() if texture is None else _read_texture(texture)
+        picture = swirls() if texture is None else read_texture(texture)
         height, width = source.image_shape[:2]
         if picture.shape[0] <= height or picture.shape[1] <= width:
             raise ValueError(
@@ -130,7 +130,8 @@ def _before_texture(texture: jax.Array, key: jax.Array, image: jax.Array) -> jax
     return jnp.where(image == 1.0, 1.0 - behind, behind)
 
 
-def _read_texture(path: Path) -> np.ndarray:
+def read_texture(path: Path | str) -> np.ndarray:
+    """A picture as float32 [h, w, 3] in [0, 1], of 350 x 274 pixels at most. ValueError if it can't be read."""
     try:
         with Image.open(path) as picture:
             small = picture.convert("RGB")
@@ -140,7 +141,7 @@ def _read_texture(path: Path) -> np.ndarray:
         raise ValueError(f"the texture {path} can't be read ({error})") from error
 
 
-def _swirls() -> np.ndarray:
+def swirls() -> np.ndarray:
     """A warm sky over dark water: waves of a few lengths, bent by slower ones."""
     down, right = np.meshgrid(*(np.linspace(0, 1, side) for side in TEXTURE_SHAPE), indexing="ij")
     bent = down + 0.08 * np.sin(2 * math.pi * (1.3 * right + 0.7 * down)) + 0.03 * np.sin(2 * math.pi * 4.1 * right)

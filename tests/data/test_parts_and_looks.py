@@ -6,7 +6,22 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvae.data import Correlated, Epochs, Pairs, Rooms, Scene, Sprites, decorated, from_arrays, hold_out, open_data
+from jaxvae.data import (
+    Correlated,
+    Epochs,
+    Pairs,
+    Rooms,
+    Scene,
+    Sprites,
+    decorated,
+    few_labels,
+    from_arrays,
+    grid_index,
+    hold_out,
+    moving_sprites,
+    open_data,
+)
+from jaxvae.data.videos import reflected
 
 KEY = jax.random.key(0)
 
@@ -74,6 +89,57 @@ def test_pairs_share_what_they_say(shared):
     np.testing.assert_array_equal(Sprites(16).observe(batch["factors2"]), batch["image2"])
     with pytest.raises(ValueError, match="can share 0 to 4 of the 5 factors, got 5"):
         Pairs(Sprites(16), 5)
+
+
+def test_few_labels_come_round_and_are_right():
+    source = few_labels(Sprites(16), 6)
+    batches = [source.batch(KEY, step, 4) for step in range(6)]
+    numbers = np.concatenate([grid_index(batch["label"], Sprites.factor_sizes) for batch in batches])
+    assert all(len(set(epoch)) == 6 for epoch in numbers.reshape(4, 6))
+    assert len(set(numbers)) == 6
+    np.testing.assert_array_equal(Sprites(16).observe(batches[0]["label"]), batches[0]["labelled_image"])
+    np.testing.assert_array_equal(batches[0]["image"], Sprites(16).batch(KEY, 0, 4)["image"])
+    assert set(few_labels(Sprites(16), 6, seed=1).few.source.index.tolist()) != set(numbers)
+    with pytest.raises(ValueError, match="737280 examples to label, got count=0"):
+        few_labels(Sprites(16), 0)
+    with pytest.raises(ValueError, match="nothing to label with"):
+        few_labels(from_arrays(np.zeros((3, 4, 4))), 1)
+
+
+def test_clips_move_the_sprite_and_nothing_else():
+    clips = jax.tree.map(np.asarray, moving_sprites(32, frames=6, speed=3).sample(KEY, 20))
+    mask, video = clips["mask"], clips["video"]
+    assert video.shape == (20, 6, 32, 32, 3)
+    np.testing.assert_array_equal(clips["image"], video[:, 0])
+    np.testing.assert_array_equal(mask[:, 0], Sprites(32).observe(clips["factors"]))
+    behind = np.broadcast_to(clips["background"][:, None], video.shape)
+    still = np.broadcast_to(mask == 0, video.shape)
+    np.testing.assert_array_equal(video[still], behind[still])
+    for clip, where in zip(video, mask[..., 0] == 1, strict=True):
+        assert np.ptp(clip[where], axis=0).max() < 1e-6  # one colour
+    areas = mask.sum(axis=(2, 3, 4))
+    assert (np.ptp(areas, axis=1) <= 0.2 * areas.max(axis=1) + 6).all()
+    assert (np.abs(mask[:, 0] - mask[:, -1]).sum(axis=(1, 2, 3)) > 0).mean() > 0.7
+    stay = moving_sprites(32, frames=3, speed=0).sample(KEY, 5)["video"]
+    np.testing.assert_array_equal(stay[:, 0], stay[:, 2])
+
+
+def test_places_are_folded_at_the_borders():
+    np.testing.assert_array_equal(reflected(jnp.array([-2, -1, 0, 3, 4, 5, 6, 7, 8]), 4), [2, 1, 0, 3, 2, 1, 0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"frames": 1}, "at least 2 frames"),
+        ({"speed": 32}, "a speed of 0 to 31"),
+        ({"resolution": 30}, "multiple of 16"),
+        ({"resolution": 288}, "texture must be larger"),
+    ],
+)
+def test_clips_that_can_not_be(settings, message):
+    with pytest.raises(ValueError, match=message):
+        moving_sprites(**settings)
 
 
 def test_colour():

@@ -15,8 +15,10 @@ from jaxvae.data import (
     Source,
     Sprites,
     all_factors,
+    few_labels,
     from_arrays,
     hold_out,
+    moving_sprites,
     open_data,
 )
 
@@ -30,6 +32,8 @@ SOURCES = {
     "subset": lambda: hold_out(Sprites(32), {"shape": [2], "x": range(16)})[0],
     "correlated": lambda: Correlated(Sprites(32), "y", "x", 0.5),
     "pairs": lambda: Pairs(Sprites(32), 2),
+    "few labels": lambda: few_labels(Sprites(32), 10),
+    "videos": lambda: moving_sprites(32, frames=3),
     **{look: (lambda look=look: open_data(f"{look}-sprites", image_size=32)) for look in ("color", "noisy", "scream")},
 }
 
