@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypeVar, 
 import jax.numpy as jnp
 import tyro
 
-from jaxvae.data import Epochs, Source, open_data
+from jaxvae.data import Epochs, Source, Streamed, Table, open_data
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, Likelihood, bernoulli, gaussian, laplace
 from jaxvae.networks import ARCHITECTURES, autoencoder, discriminator
@@ -41,6 +41,8 @@ class Config(Generic[HP, Options]):
     """pixels per side, a multiple of 16 for most networks; the data's own if not given"""
     sampling: Literal["replacement", "epochs"] = "replacement"
     """whether images are drawn independently, or all of them once per epoch in a random order"""
+    stream: bool = False
+    """leave the images of a file in it, for data larger than the device's memory (tfds:NAME, and arrays:PATH of npy)"""
     skip_bad: bool = False
     """leave out pictures that can't be read, for pictures:PATH"""
     texture: str | None = None
@@ -150,6 +152,10 @@ def build(config: Config[Any, Any]) -> Experiment:
         skip_bad=config.skip_bad,
         texture=Path(config.texture) if config.texture else None,
     )
+    if config.stream:
+        if not isinstance(source, Table):
+            raise ValueError(f"--stream is for images in files; {config.data} is drawn on the device")
+        source = Streamed(source)
     if config.sampling == "epochs":
         source = Epochs(source)
     choose("network", config.network, ARCHITECTURES)

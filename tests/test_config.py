@@ -8,9 +8,9 @@ import pytest
 
 from jaxvae.cli import _parse_train
 from jaxvae.config import Config, build, default_config, options_of
-from jaxvae.data import Epochs
+from jaxvae.data import Epochs, Streamed
 from jaxvae.methods import METHODS, bernoulli
-from jaxvae.training import check
+from jaxvae.training import check, train
 
 PRESETS = [(method, preset) for method, entry in METHODS.items() for preset in entry.presets]
 
@@ -106,5 +106,13 @@ def test_data_of_a_run(tmp_path):
         source, _ = build(replace(default_config("vae"), data=name, sampling=sampling))
         assert source.image_shape == shape
         assert isinstance(source, Epochs) == (sampling == "epochs")
+    np.save(tmp_path / "mine.npy", np.zeros((4, 8, 8), np.float32))
+    config = replace(default_config("vae"), data=f"arrays:{tmp_path / 'mine.npy'}", stream=True)
+    source, method = build(config)
+    assert isinstance(source, Streamed)
+    assert isinstance(source.table.pixels, np.memmap)
+    train(method, source, steps=2, batch_size=3)
+    with pytest.raises(ValueError, match="--stream is for images in files; scene is drawn"):
+        build(replace(config, data="scene"))
     with pytest.raises(ValueError, match="unknown data 'spritse': did you mean 'sprites'"):
         build(replace(default_config("vae"), data="spritse"))

@@ -18,6 +18,7 @@ from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
 from jaxvae.data.source import GroundTruth, Source, grid_index
 from jaxvae.data.sprites import Sprites
+from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
 from jaxvae.data.table import Table, from_arrays
 from jaxvae.data.tfds import tfds_table
@@ -39,6 +40,7 @@ __all__ = [
     "Scene",
     "Source",
     "Sprites",
+    "Streamed",
     "Subset",
     "Table",
     "all_factors",

@@ -118,7 +118,7 @@ def read_hdf5(path: Path, *names: str) -> tuple:
 
 def _load(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, EOFError, ValueError) as error:
         raise _unreadable(path, error) from error
 

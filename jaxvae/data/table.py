@@ -49,20 +49,12 @@ class Table:
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """As in `Source`."""
-        stored = jnp.asarray(self.pixels)[index]
-        match self.storage:
-            case "bits":
-                count = math.prod(self.image_shape)
-                image = jnp.unpackbits(stored, axis=-1, count=count).reshape(-1, *self.image_shape).astype(jnp.float32)
-            case "bytes":
-                image = stored.astype(jnp.float32) / 255
-            case "floats":
-                image = stored
+        image = unpack(jnp.asarray(self.pixels)[index], self.image_shape, self.storage)
         return {"image": image} if self.factors is None else {"image": image, "factors": self._factors_at(index)}
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Independent draws, as in `Source`."""
-        return self.at(self._draw(key, n, first))
+        return self.at(self.draw(key, n, first))
 
     def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
         """Independent draws of update number `step`, as in `Source`."""
@@ -70,7 +62,7 @@ class Table:
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
         """The factors of the rows that `sample` gives: int32 [n, K]. ValueError where they are not known."""
-        return self._factors_at(self._draw(key, n, first))
+        return self._factors_at(self.draw(key, n, first))
 
     def observe(self, factors: jax.Array) -> jax.Array:
         """int32 [n, K] -> images [n, H, W, C]. ValueError where there is not one image per combination of factors."""
@@ -78,7 +70,9 @@ class Table:
             raise ValueError(f"{self.name} has no image for every combination of factors: sample from it instead")
         return self.at(grid_index(factors, self.factor_sizes))["image"]
 
-    def _draw(self, key: jax.Array, n: int, first: int | jax.Array) -> jax.Array:
+    def draw(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
+        """The numbers of the examples that `sample` gives: int32 [n]."""
+
         def index(place: jax.Array) -> jax.Array:
             return jax.random.randint(jax.random.fold_in(key, place), (), 0, self.size)
 
@@ -112,7 +106,7 @@ def from_arrays(
     Raises:
       ValueError: shapes, types or values other than these; it says which were found.
     """
-    images = np.asarray(images)
+    images = np.asanyarray(images)
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or 0 in images.shape:
@@ -131,6 +125,14 @@ def from_arrays(
     return Table(name, pixels, columns, images.shape[1:], names, sizes, storage)
 
 
+def unpack(rows: jax.Array, image_shape: tuple[int, int, int], storage: Storage) -> jax.Array:
+    """Rows as a `Table` keeps them -> images float32 [n, H, W, C] in [0, 1]."""
+    if storage == "bits":
+        bits = jnp.unpackbits(rows, axis=-1, count=math.prod(image_shape))
+        return bits.reshape(-1, *image_shape).astype(jnp.float32)
+    return rows.astype(jnp.float32) / 255 if storage == "bytes" else rows
+
+
 def pack(images: np.ndarray, name: str) -> tuple[np.ndarray, Storage]:
     """[N, H, W, C] as a `Table` keeps them, and how. ValueError for values that are no intensities."""
     if images.dtype == np.uint8 or images.dtype == bool:
@@ -145,7 +147,7 @@ def pack(images: np.ndarray, name: str) -> tuple[np.ndarray, Storage]:
         raise ValueError(f"{name}: images hold values that are not finite numbers")
     if low < 0 or high > 1:
         raise ValueError(f"{name}: images must be in [0, 1], found {low:g} to {high:g}: rescale them")
-    return images.astype(np.float32), "floats"
+    return images if images.dtype == np.float32 else images.astype(np.float32), "floats"
 
 
 def number_factors(factors: np.ndarray, rows: int, name: str) -> tuple[np.ndarray, tuple[int, ...], np.ndarray | None]:

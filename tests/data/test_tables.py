@@ -1,11 +1,13 @@
 """Images in memory: kept small, given back exactly, refused when they are not images."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.data import GroundTruth, from_arrays
+from jaxvae.data import Epochs, GroundTruth, Source, Streamed, from_arrays
 
 RNG = np.random.default_rng(0)
 GRID = np.stack(np.meshgrid(np.arange(2), np.arange(3), np.arange(4), indexing="ij"), axis=-1).reshape(-1, 3)
@@ -77,6 +79,24 @@ def test_a_table_is_an_argument_of_a_compiled_function():
     lowered = sample.lower(source, jax.random.key(0))
     assert "24x5x7" in str(lowered.in_avals) or any(a.shape == (24, 5, 7, 1) for a in jax.tree.leaves(lowered.in_avals))
     np.testing.assert_array_equal(sample(source, jax.random.key(0)), source.sample(jax.random.key(0), 3)["image"])
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float32])
+@pytest.mark.parametrize("factors", [GRID, None])
+def test_streamed_from_a_file_is_the_table_itself(dtype, factors, tmp_path):
+    images = (RNG.random((24, 5, 7)) * (200 if dtype == np.uint8 else 1)).astype(dtype)
+    table = from_arrays(images, factors)
+    np.save(tmp_path / "pixels.npy", table.pixels)
+    mapped = replace(table, pixels=np.load(tmp_path / "pixels.npy", mmap_mode="r"))
+    source, key = Streamed(mapped), jax.random.key(0)
+    assert isinstance(source, Source)
+    for one, other in ((source, table), (Epochs(source), Epochs(table))):
+        drawn = jax.jit(lambda s, step: s.batch(key, step, 6))(one, jnp.int32(3))
+        for name, array in other.batch(key, 3, 6).items():
+            np.testing.assert_array_equal(drawn[name], array)
+    together = jax.vmap(lambda key: source.sample(key, 4)["image"])(jax.random.split(key, 3))
+    alone = [table.sample(k, 4)["image"] for k in jax.random.split(key, 3)]
+    np.testing.assert_array_equal(together, np.stack(alone))
 
 
 @pytest.mark.parametrize(
