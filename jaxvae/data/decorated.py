@@ -5,16 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from jaxvae.data.source import Source, independent_batch
+from jaxvae.data.source import S, Wrapper
 
-S = TypeVar("S", bound=Source)
 Look = Literal["color", "noisy", "scream"]
 LOOK_STREAM = 2**32 - 1
 TEXTURE_SHAPE = (274, 350)
@@ -22,7 +21,7 @@ TEXTURE_SHAPE = (274, 350)
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source", "texture"], meta_fields=["look"])
 @dataclass(frozen=True, eq=False)
-class Decorated(Generic[S]):
+class Decorated(Wrapper[S]):
     """A source of one-channel images with something random added to each, as in the study (Locatello et al., 2019).
 
         color    the sprite in a random colour, each channel uniform in [0.5, 1]
@@ -37,10 +36,6 @@ class Decorated(Generic[S]):
     look: Look
     texture: jax.Array | np.ndarray
     """float32 [h, w, 3] in [0, 1], larger than the images; empty where the look needs none"""
-
-    factor_names = property(lambda self: self.source.factor_names)
-    factor_sizes = property(lambda self: self.source.factor_sizes)
-    size = property(lambda self: self.source.size)
 
     @property
     def name(self) -> str:
@@ -60,10 +55,6 @@ class Decorated(Generic[S]):
         """As in `Source`."""
         batch = self.source.sample(key, n, first)
         return self._with_looks(batch, jax.random.fold_in(key, LOOK_STREAM), first + jnp.arange(n))
-
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
-        """Independent draws of update number `step`, as in `Source`."""
-        return independent_batch(self, key, step, n)
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
         """As in `GroundTruth`."""

@@ -2,46 +2,31 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
 
 from jaxvae.data.shuffle import Epochs, shuffled_index
-from jaxvae.data.source import Source
+from jaxvae.data.source import S, Source, Wrapper
 from jaxvae.data.subsets import Subset
 
-S = TypeVar("S", bound=Source)
 LABEL_STREAM = 2**32 - 2
 """Keeps the key of the labelled batches apart from those of the updates, which are folded in by number."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source", "few"], meta_fields=[])
 @dataclass(frozen=True, eq=False)
-class Labelled(Generic[S]):
+class Labelled(Wrapper[S]):
     """A source whose batches hold a second, labelled batch of the same size.
 
     {"image", "factors", "labelled_image" [n, H, W, C], "label" int32 [n, K]}: the labelled examples come round in
-    epochs, so few of them are cycled through (Locatello et al., 2020). A method must not look at "factors".
+    epochs, so few of them are cycled through (Locatello et al., 2020). Samples, and examples by number, have no labels.
+    A method must not look at "factors".
     """
 
     source: S
     few: Source
     """The labelled examples, in epochs."""
-
-    name = property(lambda self: self.source.name)
-    image_shape = property(lambda self: self.source.image_shape)
-    factor_names = property(lambda self: self.source.factor_names)
-    factor_sizes = property(lambda self: self.source.factor_sizes)
-    size = property(lambda self: self.source.size)
-
-    def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """As in `Source`, without labels."""
-        return self.source.at(index)
-
-    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """As in `Source`, without labels."""
-        return self.source.sample(key, n, first)
 
     def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
         """The batch of update number `step`, and the labelled batch beside it."""

@@ -2,19 +2,19 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import GroundTruth, independent_batch
+from jaxvae.data.source import GroundTruth, Wrapper
 
 G = TypeVar("G", bound=GroundTruth)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["shared"])
 @dataclass(frozen=True)
-class Pairs(Generic[G]):
+class Pairs(Wrapper[G]):
     """A source of pairs: {"image", "image2", "factors", "factors2", "shared" [n, K]}.
 
     The second image has the same value as the first of `shared` factors, chosen anew for every pair, and independent
@@ -29,16 +29,6 @@ class Pairs(Generic[G]):
         factors = len(self.source.factor_names)
         if not 0 <= self.shared < factors:
             raise ValueError(f"a pair can share 0 to {factors - 1} of the {factors} factors, got {self.shared}")
-
-    name = property(lambda self: self.source.name)
-    image_shape = property(lambda self: self.source.image_shape)
-    factor_names = property(lambda self: self.source.factor_names)
-    factor_sizes = property(lambda self: self.source.factor_sizes)
-    size = property(lambda self: self.source.size)
-
-    def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """Single images by number, as in `Source`."""
-        return self.source.at(index)
 
     def observe(self, factors: jax.Array) -> jax.Array:
         """As in `GroundTruth`."""
@@ -67,7 +57,3 @@ class Pairs(Generic[G]):
             "factors2": factors2,
             "shared": shared,
         }
-
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
-        """The pairs of update number `step`."""
-        return independent_batch(self, key, step, n)

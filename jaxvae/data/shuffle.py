@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import Source
+from jaxvae.data.source import S, Wrapper
 
-S = TypeVar("S", bound=Source)
 ROUNDS = 8
 SMALLEST_HALF = 5
 """Bits: halves of fewer make orders that are visibly not uniform."""
@@ -56,7 +54,7 @@ def _hash(number: jax.Array) -> jax.Array:
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=[])
 @dataclass(frozen=True)
-class Epochs(Generic[S]):
+class Epochs(Wrapper[S]):
     """A source without repeats: its list of examples is one random order of all of them after another.
 
     The batch of an update goes on where that of the update before ended, across the end of an epoch; a resumed run
@@ -64,16 +62,6 @@ class Epochs(Generic[S]):
     """
 
     source: S
-
-    name = property(lambda self: self.source.name)
-    image_shape = property(lambda self: self.source.image_shape)
-    factor_names = property(lambda self: self.source.factor_names)
-    factor_sizes = property(lambda self: self.source.factor_sizes)
-    size = property(lambda self: self.source.size)
-
-    def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """As in `Source`."""
-        return self.source.at(index)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Places first .. first+n-1 of all epochs, one after another."""

@@ -1,6 +1,6 @@
 """What the training loop, the metrics and the report ask of a data set."""
 
-from typing import Protocol, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import jax
 
@@ -70,9 +70,55 @@ class GroundTruth(Source, Protocol):
         ...
 
 
+S = TypeVar("S", bound=Source)
+
+
 def independent_batch(source: Source, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
     """A `batch` of independent draws: every update has a list of random examples of its own."""
     return source.sample(jax.random.fold_in(jax.random.fold_in(key, step), BATCH_STREAM), n)
+
+
+class Wrapper(Generic[S]):
+    """A source made of another one: what a subclass does not say is as it is there, and batches are independent."""
+
+    source: S
+
+    @property
+    def name(self) -> str:
+        """What the command line calls it."""
+        return self.source.name
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)"""
+        return self.source.image_shape
+
+    @property
+    def factor_names(self) -> tuple[str, ...]:
+        """K names of the generative factors."""
+        return self.source.factor_names
+
+    @property
+    def factor_sizes(self) -> tuple[int, ...]:
+        """K numbers of values."""
+        return self.source.factor_sizes
+
+    @property
+    def size(self) -> int:
+        """Number of examples."""
+        return self.source.size
+
+    def at(self, index: jax.Array) -> dict[str, jax.Array]:
+        """As in `Source`."""
+        return self.source.at(index)
+
+    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
+        """As in `Source`."""
+        return self.source.sample(key, n, first)
+
+    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+        """Independent draws of update number `step`."""
+        return independent_batch(self, key, step, n)
 
 
 def grid_index(factors: jax.Array, sizes: tuple[int, ...]) -> jax.Array:

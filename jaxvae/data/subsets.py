@@ -3,32 +3,30 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.source import GroundTruth, Source, independent_batch
+from jaxvae.data.source import GroundTruth, S, Source, Wrapper
 
-S = TypeVar("S", bound=Source)
 G = TypeVar("G", bound=GroundTruth)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source", "index"], meta_fields=[])
 @dataclass(frozen=True, eq=False)
-class Subset(Generic[S]):
+class Subset(Wrapper[S]):
     """Some examples of a source, by number: number i of the subset is number index[i] of the source."""
 
     source: S
     index: jax.Array | np.ndarray
     """int32 [M]"""
 
-    name = property(lambda self: self.source.name)
-    image_shape = property(lambda self: self.source.image_shape)
-    factor_names = property(lambda self: self.source.factor_names)
-    factor_sizes = property(lambda self: self.source.factor_sizes)
-    size = property(lambda self: self.index.shape[0])
+    @property
+    def size(self) -> int:
+        """Number of examples left."""
+        return self.index.shape[0]
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """As in `Source`."""
@@ -41,10 +39,6 @@ class Subset(Generic[S]):
             return jax.random.randint(jax.random.fold_in(key, place), (), 0, self.size)
 
         return self.at(jax.vmap(draw)(first + jnp.arange(n)))
-
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
-        """Independent draws of update number `step`, as in `Source`."""
-        return independent_batch(self, key, step, n)
 
 
 def hold_out(source: S, combination: Mapping[str, Collection[int]]) -> tuple[Subset[S], Subset[S]]:
@@ -92,7 +86,7 @@ def all_factors(source: Source) -> np.ndarray:
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["factor", "follows", "strength"])
 @dataclass(frozen=True)
-class Correlated(Generic[G]):
+class Correlated(Wrapper[G]):
     """A source with two factors tied together: with probability `strength` one follows the other, else it is its own.
 
     Where `factor` follows, it takes the value at the same share of its range as `follows` has. The correlation of the
@@ -112,16 +106,6 @@ class Correlated(Generic[G]):
             raise ValueError(
                 f"tie two different factors of {', '.join(names)}; got {self.factor!r} and {self.follows!r}"
             )
-
-    name = property(lambda self: self.source.name)
-    image_shape = property(lambda self: self.source.image_shape)
-    factor_names = property(lambda self: self.source.factor_names)
-    factor_sizes = property(lambda self: self.source.factor_sizes)
-    size = property(lambda self: self.source.size)
-
-    def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """As in `Source`: every example is still there, some are only rarer."""
-        return self.source.at(index)
 
     def observe(self, factors: jax.Array) -> jax.Array:
         """As in `GroundTruth`."""
@@ -145,7 +129,3 @@ class Correlated(Generic[G]):
         """As in `Source`."""
         factors = self.sample_factors(key, n, first)
         return {"image": self.observe(factors), "factors": factors}
-
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
-        """Independent draws of update number `step`, as in `Source`."""
-        return independent_batch(self, key, step, n)
