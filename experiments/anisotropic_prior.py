@@ -8,13 +8,14 @@ to each prior is computed. Part two trains with each prior, and scores how well 
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from common import all_images, conclude, known_sprites, posteriors, shown
+from common import RESULTS, all_images, conclude, known_sprites, posteriors, shown
 
 from jaxvae.losses import Prior, anisotropic_normal, gaussian_log_density, softmax_variances, standard_normal, student_t
 from jaxvae.methods import DecompositionVAE, decomposition_vae
@@ -39,6 +40,8 @@ class Args:
     batch_size: int = 128
     latents: int = 6
     full: bool = False
+    results: Path = RESULTS
+    """folder for the table and the figure"""
 
 
 def rotated_kl(angle: jax.Array, z: jax.Array, log_posterior: jax.Array, prior: Prior) -> jax.Array:

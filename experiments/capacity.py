@@ -7,11 +7,12 @@ The capacity grows from 0; a beta-VAE sweep on the same data gives the reconstru
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from common import all_images, conclude, interval, known_sprites, posteriors, shown
+from common import RESULTS, all_images, conclude, interval, known_sprites, posteriors, shown
 
 from jaxvae.losses import kl_standard_normal_per_latent
 from jaxvae.methods import AnnealedVAE, BetaVAE, annealed_vae, beta_vae
@@ -38,6 +39,8 @@ class Args:
     looks: int = 50
     latents: int = 6
     full: bool = False
+    results: Path = RESULTS
+    """folder for the table and the figure"""
 
 
 def main(args: Args) -> None:
@@ -54,7 +57,7 @@ def main(args: Args) -> None:
     seeds = list(range(args.seeds))
     looks = []
     for step, states, terms in train_population(
-        method, source, seeds=seeds, log_every=args.steps // args.looks, **options
+        method, source, seeds=seeds, log_every=max(1, args.steps // args.looks), **options
     ):
         per_latent = kl_standard_normal_per_latent(*posteriors(method, states, images)).mean(axis=1)
         capacity = args.capacity * min(1.0, step / schedule.warmup)
@@ -65,7 +68,7 @@ def main(args: Args) -> None:
     sweep = {"beta": np.repeat(args.betas, len(few)).tolist()}
     rival = beta_vae(networks, hyperparameters=BetaVAE(learning_rate=rate))
     *_, (_, _, frontier) = train_population(
-        rival, source, seeds=few * len(args.betas), sweep=sweep, log_every=args.steps // args.looks, **options
+        rival, source, seeds=few * len(args.betas), sweep=sweep, log_every=max(1, args.steps // args.looks), **options
     )
 
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8))

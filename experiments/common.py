@@ -55,8 +55,7 @@ def shown(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
 
 
 def conclude(name: str, claim: str, rows: Sequence[Mapping[str, Any]], found: str, figure: Any, settings: Any) -> None:
-    """Prints claim, table and finding, and writes results/NAME.json and results/NAME.png."""
-    RESULTS.mkdir(exist_ok=True)
+    """Prints claim, table and finding, and writes NAME.json and NAME.png into the folder `settings.results`."""
     columns = list(rows[0])
     cells = [columns, *([str(row[column]) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
@@ -64,6 +63,8 @@ def conclude(name: str, claim: str, rows: Sequence[Mapping[str, Any]], found: st
     for row in cells:
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
     print(f"Found: {found}")
-    record = {"claim": claim, "found": found, "settings": vars(settings), "rows": list(rows)}
-    (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1, default=str) + "\n")
-    figure.savefig(RESULTS / f"{name}.png", dpi=110, bbox_inches="tight")
+    shown_settings = {flag: value for flag, value in vars(settings).items() if flag != "results"}
+    record = {"claim": claim, "found": found, "settings": shown_settings, "rows": list(rows)}
+    settings.results.mkdir(parents=True, exist_ok=True)
+    (settings.results / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    figure.savefig(settings.results / f"{name}.png", dpi=110, bbox_inches="tight")

@@ -1,6 +1,6 @@
 """Which code does a penalty decorrelate: the posterior means or the samples? (DIP-VAE, Kumar et al., 2018)
 
-    python experiments/dip_moments.py          2 cores: about 6 minutes
+    python experiments/dip_moments.py          2 cores: about 8 minutes
     python experiments/dip_moments.py --full   the study's nets and steps, for an accelerator
 
 Locatello et al. (2019) found that regularisers lower the total correlation of sampled codes and not that of the means,
@@ -8,13 +8,14 @@ DIP-VAE-I excepted, which acts on the means.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from common import all_images, conclude, known_sprites, posteriors, shown
+from common import RESULTS, all_images, conclude, known_sprites, posteriors, shown
 
 from jaxvae.losses import code_covariance, gaussian_total_correlation
 from jaxvae.methods import METHODS
@@ -39,6 +40,8 @@ class Args:
     batch_size: int = 256
     latents: int = 6
     full: bool = False
+    results: Path = RESULTS
+    """folder for the table and the figure"""
 
 
 def moments(mean: jax.Array, logvar: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -8,12 +8,13 @@ compared with the exact one while they train.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from common import all_images, conclude, interval, known_sprites, posteriors, shown
+from common import RESULTS, all_images, conclude, interval, known_sprites, posteriors, shown
 from scipy.stats import spearmanr
 
 from jaxvae.analysis import exact_kl_terms
@@ -35,6 +36,8 @@ class Args:
     look_every: int = 500
     latents: int = 6
     full: bool = False
+    results: Path = RESULTS
+    """folder for the table and the figure"""
 
 
 def main(args: Args) -> None:

@@ -9,13 +9,14 @@ without replacement, each with fresh codes: bias is the mean of the estimates mi
 
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import get_args
 
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from common import all_images, conclude, known_sprites, posteriors, shown
+from common import RESULTS, all_images, conclude, known_sprites, posteriors, shown
 
 from jaxvae.analysis import exact_kl_terms
 from jaxvae.losses import Weighting, kl_decomposition, minibatch_log_qz, reparameterize
@@ -41,6 +42,8 @@ class Args:
     """of codes and posteriors per batch size and member: they set the number of batches, 4 to 128"""
     latents: int = 10
     full: bool = False
+    results: Path = RESULTS
+    """folder for the table and the figure"""
 
 
 @partial(jax.jit, static_argnames=("batch", "weighting"))

@@ -8,12 +8,13 @@ correlation and dimension-wise KL are computed exactly while they train.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from common import all_images, conclude, known_sprites, posteriors, shown
+from common import RESULTS, all_images, conclude, known_sprites, posteriors, shown
 
 from jaxvae.analysis import ExactTerms, exact_kl_terms
 from jaxvae.methods import BetaTCVAE, BetaVAE, beta_tc_vae, beta_vae
@@ -34,6 +35,8 @@ class Args:
     look_every: int = 500
     latents: int = 6
     full: bool = False
+    results: Path = RESULTS
+    """folder for the table and the figure"""
 
 
 def main(args: Args) -> None:

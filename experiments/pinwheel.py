@@ -1,6 +1,6 @@
 """Can overlap alone cluster a code? (Mathieu et al., 2019)
 
-    python experiments/pinwheel.py          2 cores: about 2 minutes
+    python experiments/pinwheel.py          2 cores: about 8 minutes
     python experiments/pinwheel.py --full   more seeds and the paper's steps
 
 Points on four arms, two latents, and a prior of four clusters. beta, the weight of the KL, is raised alone; then alpha,
@@ -8,13 +8,14 @@ the weight of KL(p(z) || q(z)), with beta = 0. The paper learns the likelihood's
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from common import all_images, conclude, posteriors, shown
+from common import RESULTS, all_images, conclude, posteriors, shown
 from scipy.optimize import linear_sum_assignment
 
 from jaxvae.data import Table, from_arrays
@@ -40,6 +41,8 @@ class Args:
     seeds: int = 5
     steps: int = 3000
     full: bool = False
+    results: Path = RESULTS
+    """folder for the table and the figure"""
 
 
 def pinwheel(arms: int = 4, points: int = 100, rate: float = 0.25) -> Table:

@@ -8,12 +8,13 @@ weights alpha of the distance between the aggregate code and the prior.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from common import all_images, conclude, known_sprites, posteriors, shown
+from common import RESULTS, all_images, conclude, known_sprites, posteriors, shown
 
 from jaxvae.analysis import hoyer_sparsity
 from jaxvae.methods import DecompositionVAE, decomposition_vae
@@ -36,6 +37,8 @@ class Args:
     batch_size: int = 128
     latents: int = 16
     full: bool = False
+    results: Path = RESULTS
+    """folder for the table and the figure"""
 
 
 def main(args: Args) -> None:

@@ -8,13 +8,14 @@ posteriors have a density and the mutual information of code and image can be co
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from common import all_images, conclude, known_sprites, posteriors, shown
+from common import RESULTS, all_images, conclude, known_sprites, posteriors, shown
 
 from jaxvae.analysis import exact_kl_terms
 from jaxvae.losses import inverse_multiquadric, mmd_unbiased, reparameterize
@@ -42,6 +43,8 @@ class Args:
     batch_size: int = 128
     latents: int = 6
     full: bool = False
+    results: Path = RESULTS
+    """folder for the table and the figure"""
 
 
 def measured(key: jax.Array, mean: jax.Array, logvar: jax.Array) -> tuple[jax.Array, ...]:

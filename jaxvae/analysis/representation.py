@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.source import Source
+from jaxvae.data.source import Source, on_device
 from jaxvae.losses import kl_standard_normal_per_latent
 from jaxvae.method import Method, Nets, Params
 
@@ -43,7 +43,7 @@ def encode_samples(
         mean, logvar = method.encode(Nets(method.networks, params), batch.pop("image"))
         return {"mean": mean, "logvar": logvar, **batch}
 
-    source = jax.device_put(source)
+    source = on_device(source)
     parts = [jax.device_get(encode(params, source, jnp.int32(first))) for first in range(0, n, batch_size)]
     columns = {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
     return Representation(columns["mean"], columns["logvar"], columns.get("factors"))

@@ -73,6 +73,17 @@ class GroundTruth(Source, Protocol):
 S = TypeVar("S", bound=Source)
 
 
+def on_device(source: S) -> S:
+    """The source with its images on the device. TypeError, that says what to do, for one that is no pytree."""
+    leaves = jax.tree.leaves(source)
+    if len(leaves) == 1 and leaves[0] is source:
+        raise TypeError(
+            f"{type(source).__name__} must be a pytree to be an argument of compiled functions: decorate it with "
+            "jax.tree_util.register_static if it holds no arrays, or see jax.tree_util.register_dataclass"
+        )
+    return jax.device_put(source)
+
+
 def independent_batch(source: Source, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
     """A `batch` of independent draws: every update has a list of random examples of its own."""
     return source.sample(jax.random.fold_in(jax.random.fold_in(key, step), BATCH_STREAM), n)

@@ -8,7 +8,7 @@ from typing import NamedTuple, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import Source
+from jaxvae.data.source import Source, on_device
 from jaxvae.method import Batch, Method, Terms
 from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.engine import TrainState, compile_method
@@ -65,7 +65,7 @@ def train(
       NonFiniteLoss: names the step and the terms; the last good checkpoint stays.
     """
     init, update = compile_method(method, dataset_size=source.size)
-    source = jax.device_put(source)
+    source = on_device(source)
 
     def draw_and_update(state: TrainState, source: Source) -> tuple[TrainState, Terms]:
         return update(state, draw_batch(method, source, batch_size, state))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.source import Source
+from jaxvae.data.source import Source, on_device
 from jaxvae.method import Hyperparameters, Method, Terms
 from jaxvae.training.engine import TrainState, compile_method
 from jaxvae.training.loop import NonFiniteLoss, draw_batch
@@ -51,7 +51,7 @@ def train_population(
     keys = jnp.stack([jax.random.key(seed) for seed in seeds])
     states = jax.jit(jax.vmap(init))(keys, _stack(method, sweep or {}, len(seeds)))
 
-    source = jax.device_put(source)
+    source = on_device(source)
 
     @jax.jit
     @partial(jax.vmap, in_axes=(0, None))

@@ -21,6 +21,7 @@ from jaxvae.data import (
     moving_sprites,
     open_data,
 )
+from jaxvae.data.source import on_device
 
 GRID = np.stack(np.unravel_index(np.arange(24), (2, 3, 4)), axis=1)
 RANDOM_IMAGES = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), np.uint8)
@@ -65,6 +66,14 @@ def test_a_source_is_an_argument_of_a_compiled_function(source):
     for name, array in draw(source, jax.random.key(0)).items():
         np.testing.assert_allclose(array, source.batch(jax.random.key(0), 3, 5)[name], atol=1e-5)
     assert jax.tree.structure(source) == jax.tree.structure(jax.device_put(source))
+
+
+def test_a_source_that_is_no_pytree_is_told_how_to_become_one():
+    class Mine:
+        name, image_shape, size = "mine", (16, 16, 1), 3
+
+    with pytest.raises(TypeError, match="Mine must be a pytree.*register_static"):
+        on_device(Mine())
 
 
 def test_rows_are_named_by_key_and_place(source):

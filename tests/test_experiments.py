@@ -1,0 +1,36 @@
+"""The experiments still run: each of them for a few updates, from flags to table and figure."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "experiments"
+CLAIMS = [path.stem for path in sorted(FOLDER.glob("*.py")) if "CLAIM" in path.read_text()]
+
+
+def test_every_claim_has_its_results_and_its_row():
+    table = (FOLDER / "README.md").read_text()
+    for name in CLAIMS:
+        record = json.loads((FOLDER / "results" / f"{name}.json").read_text())
+        assert record["settings"]["full"] is False
+        assert record["settings"]["seeds"] >= 3
+        assert (FOLDER / "results" / f"{name}.png").stat().st_size > 10_000
+        assert f"[{name}.py]({name}.py)" in table
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CLAIMS)
+def test_it_runs(name, tmp_path):
+    command = [sys.executable, f"{name}.py", "--seeds", "2", "--steps", "20", "--results", str(tmp_path)]
+    if name == "estimator_bias":
+        command += ["--pairs", "100", "--batches", "8", "64"]
+    done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Claim: " in done.stdout
+    record = json.loads((tmp_path / f"{name}.json").read_text())
+    assert record["rows"]
+    assert record["found"]
+    assert (tmp_path / f"{name}.png").exists()
