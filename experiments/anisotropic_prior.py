@@ -3,8 +3,8 @@
     python experiments/anisotropic_prior.py          2 cores: about 5 minutes
     python experiments/anisotropic_prior.py --full   the paper's nets and steps, on sprites, for an accelerator
 
-Part one needs no training: the codes of a VAE are rotated, posteriors with full covariances along with them, and the KL
-to each prior is computed. Part two trains with each prior, and scores how well latents and factors align.
+Part one: the two strongest latents of a trained model are rotated, posteriors with full covariances along with them,
+and the KL to each prior is computed. Part two trains with each prior, and scores how well latents and factors align.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,15 @@ import numpy as np
 import tyro
 from common import RESULTS, all_images, conclude, known_sprites, posteriors, shown
 
-from jaxvae.losses import Prior, anisotropic_normal, gaussian_log_density, softmax_variances, standard_normal, student_t
+from jaxvae.losses import (
+    Prior,
+    anisotropic_normal,
+    gaussian_log_density,
+    kl_standard_normal_per_latent,
+    softmax_variances,
+    standard_normal,
+    student_t,
+)
 from jaxvae.methods import DecompositionVAE, decomposition_vae
 from jaxvae.metrics import mig
 from jaxvae.networks import autoencoder
@@ -45,7 +53,7 @@ class Args:
 
 
 def rotated_kl(angle: jax.Array, z: jax.Array, log_posterior: jax.Array, prior: Prior) -> jax.Array:
-    """KL to the prior, sampled, of posteriors turned by `angle` in the plane of latents 0 and 1.
+    """KL to the prior, sampled, of posteriors turned by `angle` in the plane of the first two latents.
 
     A rotation leaves the posterior's density at its sample as it was, so it is the prior's alone that may change.
     """
@@ -91,6 +99,8 @@ def main(args: Args) -> None:
 
     angles = jnp.linspace(0.0, jnp.pi / 2, 25)
     mean, logvar = codes["normal"].mean[0], codes["normal"].logvar[0]
+    strongest = jnp.argsort(-kl_standard_normal_per_latent(mean, logvar).mean(axis=0))
+    mean, logvar = mean[:, strongest], logvar[:, strongest]
     noise = jax.random.normal(jax.random.key(0), (200, *mean.shape))
     z = (mean[None] + jnp.exp(0.5 * logvar)[None] * noise).reshape(-1, args.latents)
     log_posterior = gaussian_log_density(z, *(jnp.tile(a, (200, 1)) for a in (mean, logvar))).sum(axis=-1)
