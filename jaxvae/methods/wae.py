@@ -13,8 +13,9 @@ paper's costs are 0.05 |x - G|^2, here Gaussian of scale sqrt(10), and 0.02 |x -
 
 MMD is that of the (global) batch against as many fresh draws of the prior, and may be negative. In the authors' code
 the encoder's first steps match moments only, noise may be added to the images, rates decay, the adversary moves after
-the autoencoder, and its input may get log p(z) added; none of this is done here. Presets. paper: its dSprites
-configuration (12 latents, lambda 10, batches of 100), on our dSprites and with our conv nets; lambda_gan is the same.
+the autoencoder, and its input may get log p(z) added; none of this is done here.
+
+Presets. paper: its dSprites configuration (12 latents, lambda 10, batches of 100) for both, with our conv nets.
 """
 
 from collections.abc import Mapping
