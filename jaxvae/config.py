@@ -42,7 +42,7 @@ class Config(Generic[HP, Options]):
     sampling: Literal["replacement", "epochs"] = "replacement"
     """whether images are drawn independently, or all of them once per epoch in a random order"""
     stream: bool = False
-    """leave the images of a file in it, for data larger than the device's memory (tfds:NAME, and arrays:PATH of npy)"""
+    """leave images in their file and read ahead, for data larger than memory (tfds:NAME, and arrays:PATH of npy)"""
     skip_bad: bool = False
     """leave out pictures that can't be read, for pictures:PATH"""
     texture: str | None = None

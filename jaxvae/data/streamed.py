@@ -1,22 +1,34 @@
 """Images that stay in a file on the host: for data larger than the device's memory."""
 
+import importlib.util
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.source import independent_batch
+from jaxvae.data.shuffle import Epochs
+from jaxvae.data.source import Source, Wrapper, independent_batch
 from jaxvae.data.table import Table, unpack
+
+AHEAD = 8
+"""Batches that are read before they are needed."""
+READERS = 4
+"""Threads that read them."""
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True, eq=False)
 class Streamed:
-    """A `Table` whose images are fetched row by row, by a callback from the compiled step, from a memory-mapped array.
+    """A `Table` whose images stay in its memory-mapped array; only some batches are ever in memory.
 
     Same rows, same order and same bits as the table itself, so that a run ends the same with either; `Epochs` works as
-    ever. Only a batch is ever in memory. The device waits for each batch (there is no prefetching), so prefer the
-    table where it fits.
+    ever. The training loop reads batches ahead (`read_ahead`); elsewhere rows are fetched by a callback from the
+    compiled function, which waits for them.
     """
 
     table: Table
@@ -29,16 +41,14 @@ class Streamed:
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """As in `Source`."""
-        table = self.table
-        kept = [table.pixels] if table.factors is None else [table.pixels, table.factors]
+        kept = self.rows(np.zeros(0, np.int32))
         rows = jax.pure_callback(
-            lambda index: [np.ascontiguousarray(array[np.asarray(index)]) for array in kept],
-            [jax.ShapeDtypeStruct((*index.shape, *array.shape[1:]), array.dtype) for array in kept],
+            lambda index: self.rows(np.asarray(index)),
+            {name: jax.ShapeDtypeStruct((*index.shape, *row.shape[1:]), row.dtype) for name, row in kept.items()},
             index,
             vmap_method="broadcast_all",
         )
-        image = unpack(rows[0], table.image_shape, table.storage)
-        return {"image": image} if table.factors is None else {"image": image, "factors": rows[1]}
+        return self.unpack(rows)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """The rows that `Table.sample` gives."""
@@ -47,3 +57,80 @@ class Streamed:
     def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
         """The batch that `Table.batch` gives."""
         return independent_batch(self, key, step, n)
+
+    def rows(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """Rows of these numbers from the file, as the table keeps them."""
+        kept = {"image": self.table.pixels}
+        if self.table.factors is not None:
+            kept["factors"] = self.table.factors
+        return {name: np.ascontiguousarray(array[index]) for name, array in kept.items()}
+
+    def unpack(self, rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """The batch that such rows stand for."""
+        return {**rows, "image": unpack(rows["image"], self.table.image_shape, self.table.storage)}
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["source", "rows"], meta_fields=[])
+@dataclass(frozen=True, eq=False)
+class _Read(Wrapper[Streamed]):
+    """A `Streamed` whose coming batch is already here."""
+
+    source: Streamed
+    rows: dict[str, Any]
+
+    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+        """The batch that was read; key, step and n are those it was read for."""
+        return self.source.unpack(self.rows)
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class _Numbers:
+    """The numbers of the examples, in place of the examples."""
+
+    table: Table
+    size = property(lambda self: self.table.size)
+
+    def at(self, index: jax.Array) -> dict[str, jax.Array]:
+        return {"index": index}
+
+    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+        return independent_batch(self, key, step, n)  # type: ignore[arg-type]
+
+    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
+        return self.at(self.table.draw(key, n, first))
+
+
+def is_streamed(source: Source) -> bool:
+    """Whether `read_ahead` has something to read: a `Streamed`, or `Epochs` of one."""
+    return isinstance(source, Streamed) or (isinstance(source, Epochs) and isinstance(source.source, Streamed))
+
+
+def read_ahead(source: Source, key: jax.Array, first: int, last: int, n: int) -> Iterator[Source]:
+    """For each of the updates first .. last-1 the source that gives its batch, read by Grain before it is needed.
+
+    Batch number s is that of `source.batch(key, s, n)`, whatever `first` is: a resumed run needs no iterator's state.
+
+    ValueError where Grain is not installed.
+    """
+    if not is_streamed(source):
+        return itertools.repeat(source, last - first)
+    if importlib.util.find_spec("grain") is None:
+        raise ValueError("--stream needs Grain to read ahead: pip install 'jaxvae[stream]'")
+    import grain
+
+    streamed: Streamed = source.source if isinstance(source, Epochs) else source  # type: ignore[assignment]
+    numbers: Any = _Numbers(streamed.table)
+    order = Epochs(numbers) if isinstance(source, Epochs) else numbers
+    # On the host's own processor, so that the numbers don't wait behind the updates on the device.
+    host = jax.local_devices(backend="cpu")[0]
+    key = jax.device_put(key, host)
+    draw = jax.jit(lambda key, step: order.batch(key, step, n)["index"])
+
+    def read(step: int) -> _Read:
+        with jax.default_device(host):
+            index = draw(key, jnp.int32(step))
+        return _Read(streamed, streamed.rows(np.asarray(index)))
+
+    options = grain.ReadOptions(num_threads=READERS, prefetch_buffer_size=AHEAD)
+    return iter(grain.MapDataset.range(first, last).map(read).to_iter_dataset(options))

@@ -130,7 +130,7 @@ def unpack(rows: jax.Array, image_shape: tuple[int, int, int], storage: Storage)
     if storage == "bits":
         bits = jnp.unpackbits(rows, axis=-1, count=math.prod(image_shape))
         return bits.reshape(-1, *image_shape).astype(jnp.float32)
-    return rows.astype(jnp.float32) / 255 if storage == "bytes" else rows
+    return jnp.asarray(rows).astype(jnp.float32) / 255 if storage == "bytes" else rows
 
 
 def pack(images: np.ndarray, name: str) -> tuple[np.ndarray, Storage]:

@@ -1,6 +1,7 @@
 """The one training loop: any `Method`, any `Source`."""
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TypeAlias
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.data.source import Source, on_device
+from jaxvae.data.streamed import is_streamed, read_ahead
 from jaxvae.method import Batch, Method, Terms
 from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.engine import TrainState, compile_method
@@ -65,14 +67,14 @@ def train(
       NonFiniteLoss: names the step and the terms; the last good checkpoint stays.
     """
     init, update = compile_method(method, dataset_size=source.size)
-    source = on_device(source)
+    source, images = on_device(source), images_per_update(method, batch_size)
 
     def draw_and_update(state: TrainState, source: Source) -> tuple[TrainState, Terms]:
         return update(state, draw_batch(method, source, batch_size, state))
 
     new_state = partial(init, jax.random.key(seed))
     if folder is None:
-        state = _run(new_state(), source, draw_and_update, steps, log_every, writers)
+        state = _run(new_state(), source, draw_and_update, steps, images, log_every, writers)
         _check_finite(state)
         return state
     folder.mkdir(parents=True, exist_ok=True)
@@ -89,7 +91,7 @@ def train(
 
         with jsonl_writer(folder / "metrics.jsonl") as write:
             every = (checkpoint_every, save)
-            return _run(state, source, draw_and_update, steps, log_every, (write, *writers), every)
+            return _run(state, source, draw_and_update, steps, images, log_every, (write, *writers), every)
 
 
 def check(method: Method, source: Source, *, batch_size: int) -> None:
@@ -99,11 +101,16 @@ def check(method: Method, source: Source, *, batch_size: int) -> None:
     jax.eval_shape(lambda state: update(state, draw_batch(method, source, batch_size, state)), state)
 
 
+def images_per_update(method: Method, batch_size: int) -> int:
+    """How many images an update draws."""
+    return 2 * batch_size if "fresh_image" in method.needs else batch_size
+
+
 def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState) -> Batch:
     """The batch of the coming step, with what the method needs: "fresh_image" is of a second batch, drawn with it."""
+    both = source.batch(state.key, state.step, images_per_update(method, batch_size))
     if "fresh_image" not in method.needs:
-        return source.batch(state.key, state.step, batch_size)
-    both = source.batch(state.key, state.step, 2 * batch_size)
+        return both
     return {**{name: value[:batch_size] for name, value in both.items()}, "fresh_image": both["image"][batch_size:]}
 
 
@@ -112,12 +119,17 @@ def _run(
     source: Source,
     draw_and_update: DrawAndUpdate,
     steps: int,
+    images: int,
     log_every: int,
     writers: Sequence[Writer],
     checkpoint: tuple[int, Callable[[TrainState, float], None]] | None = None,
 ) -> TrainState:
-    advance, interval = _compile(draw_and_update, source, state)
-    step, stopwatch = int(state.step), Stopwatch()
+    step = int(state.step)
+    if step >= steps:
+        return state
+    feed = read_ahead(source, state.key, step, steps, images)
+    advance, interval = _compile(draw_and_update, feed, state, in_one_call=not is_streamed(source))
+    stopwatch = Stopwatch()
     while step < steps:
         # Intervals end at multiples of absolute steps, so that a resumed run writes the same rows.
         ends = [steps, _next_multiple(step, log_every)]
@@ -135,9 +147,13 @@ def _run(
 
 
 def _compile(
-    draw_and_update: DrawAndUpdate, source: Source, state: TrainState
+    draw_and_update: DrawAndUpdate, feed: Iterator[Source], state: TrainState, in_one_call: bool
 ) -> tuple[Callable[[TrainState, Interval, int], tuple[TrainState, Interval]], Interval]:
-    """`advance(state, interval, n)`: n updates; and the empty interval to start from."""
+    """`advance(state, interval, n)`: n updates, each on its source of the feed; and the empty interval to start from.
+
+    Only where all sources are the same can many updates be one call of the device.
+    """
+    source = next(feed)
 
     def step(state: TrainState, seen: Interval, source: Source) -> tuple[TrainState, Interval]:
         new_state, terms = draw_and_update(state, source)
@@ -150,12 +166,13 @@ def _compile(
     names = jax.eval_shape(draw_and_update, state, source)[1]
     empty = Interval({name: jnp.float32(0) for name in names}, {name: jnp.int32(NEVER) for name in names})
 
-    if jax.default_backend() == "cpu":
+    if jax.default_backend() == "cpu" or not in_one_call:
         # XLA runs convolutions inside a CPU while loop ten times slower than outside; a dispatch costs 0.2 ms.
         one = jax.jit(step, donate_argnums=0).lower(state, empty, source).compile()
+        sources = itertools.chain([source], feed)
 
         def advance(state: TrainState, seen: Interval, n: int) -> tuple[TrainState, Interval]:
-            for _ in range(n):
+            for source in itertools.islice(sources, n):
                 state, seen = one(state, seen, source)
             return state, seen
 

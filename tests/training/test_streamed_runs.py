@@ -1,0 +1,74 @@
+"""Runs whose images stay in their file end in the bits of runs whose images are in memory."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvae.data import Epochs, Streamed, from_arrays
+from jaxvae.data.streamed import read_ahead
+from jaxvae.methods import beta_vae, factor_vae
+from jaxvae.networks import autoencoder, discriminator
+from jaxvae.training import train
+
+
+@pytest.fixture(scope="module")
+def table():
+    rng = np.random.default_rng(0)
+    return from_arrays(rng.integers(0, 256, (50, 16, 16, 1), np.uint8), np.arange(50)[:, None])
+
+
+@pytest.fixture(scope="module")
+def mapped(table, tmp_path_factory):
+    path = tmp_path_factory.mktemp("streamed") / "pixels.npy"
+    np.save(path, table.pixels)
+    return replace(table, pixels=np.load(path, mmap_mode="r"))
+
+
+def params(state):
+    return jax.tree.leaves(state.params)
+
+
+def method(name, table):
+    networks = autoencoder("mlp-small", table.image_shape, 3)
+    if name == "factor_vae":
+        return factor_vae({**networks, "discriminator": discriminator(3, 2, (8,))})
+    return beta_vae(networks)
+
+
+@pytest.mark.parametrize("order", [lambda source: source, Epochs], ids=["replacement", "epochs"])
+@pytest.mark.parametrize("name", ["beta_vae", "factor_vae"])
+def test_same_bits_as_in_memory_and_after_an_interruption(name, order, table, mapped, tmp_path):
+    settings = {"batch_size": 7, "seed": 3, "log_every": 2, "checkpoint_every": 4}
+    expected = train(method(name, table), order(table), steps=9, **settings)
+    whole = train(method(name, table), order(Streamed(mapped)), steps=9, **settings)
+    train(method(name, table), order(Streamed(mapped)), steps=5, folder=tmp_path, **settings)
+    resumed = train(method(name, table), order(Streamed(mapped)), steps=9, folder=tmp_path, **settings)
+    for a, b, c in zip(params(expected), params(whole), params(resumed), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+
+
+def test_batches_are_read_before_they_are_asked_for(mapped, monkeypatch):
+    read = []
+    rows = Streamed.rows
+    monkeypatch.setattr(Streamed, "rows", lambda self, index: read.append(len(index)) or rows(self, index))
+    feed = read_ahead(Streamed(mapped), jax.random.key(0), 3, 100, 5)
+    first = next(feed)
+    assert 1 < len(read) < 97
+    expected = mapped.batch(jax.random.key(0), jnp.int32(3), 5)
+    for key, array in first.batch(jax.random.key(0), jnp.int32(3), 5).items():
+        np.testing.assert_array_equal(array, expected[key])
+
+
+def test_a_feed_ends_with_the_run(table, mapped):
+    for source in (table, Streamed(mapped), Epochs(Streamed(mapped))):
+        assert len(list(read_ahead(source, jax.random.key(0), 2, 5, 4))) == 3
+
+
+def test_without_grain_its_install_command_is_named(mapped, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"pip install 'jaxvae\[stream\]'"):
+        read_ahead(Streamed(mapped), jax.random.key(0), 0, 5, 4)
