@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -19,10 +20,25 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxvae" / "data"
 
 
+def scratch_array(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """uint8 zeros in a nameless file beside `folder`, for what may not fit into memory; the file goes with the array."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder.parent) as file:
+            if hasattr(os, "posix_fallocate"):  # an error here, instead of a crash when the disk is full
+                os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+            return np.memmap(file, np.uint8, "w+", shape=shape)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
 def save_table(folder: Path, table: Table, origin: str) -> None:
     """Writes the table into `folder`, whole or not at all."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     try:
         arrays = {"pixels": table.pixels} | ({} if table.factors is None else {"factors": table.factors})
         for name, array in arrays.items():
@@ -42,7 +58,7 @@ def save_table(folder: Path, table: Table, origin: str) -> None:
             shutil.rmtree(folder)
         partial.rename(folder)
     except OSError as error:
-        raise ValueError(f"can't write the data cache {folder}: {error.strerror or error}") from error
+        raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -70,6 +86,10 @@ def load_table(folder: Path, origin: str) -> Table | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _unwritable(folder: Path, error: OSError) -> ValueError:
+    return ValueError(f"can't write the data cache {folder}: {error.strerror or error}")
 
 
 def _sha256(path: Path) -> str:

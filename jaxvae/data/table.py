@@ -13,6 +13,8 @@ import numpy as np
 from jaxvae.data.source import grid_index, independent_batch
 
 Storage = Literal["bits", "bytes", "floats"]
+BLOCK = 4096
+"""Images that are looked at together, so that those in a file larger than memory never all are."""
 
 
 @partial(
@@ -136,9 +138,9 @@ def unpack(rows: jax.Array, image_shape: tuple[int, int, int], storage: Storage)
 def pack(images: np.ndarray, name: str) -> tuple[np.ndarray, Storage]:
     """[N, H, W, C] as a `Table` keeps them, and how. ValueError for values that are no intensities."""
     if images.dtype == np.uint8 or images.dtype == bool:
-        top = images.max()
-        if images.dtype == bool or top <= 1 or (not np.any((images != 0) & (images != top)) and top == 255):
-            return np.packbits(images.reshape(len(images), -1) > 0, axis=1), "bits"
+        blocks = [images[first : first + BLOCK] for first in range(0, len(images), BLOCK)]
+        if images.dtype == bool or _is_binary(blocks):
+            return np.concatenate([np.packbits(b.reshape(len(b), -1) > 0, axis=1) for b in blocks]), "bits"
         return images, "bytes"
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(f"{name}: images of type {images.dtype}: give uint8 in 0 to 255, bool, or floats in [0, 1]")
@@ -148,6 +150,12 @@ def pack(images: np.ndarray, name: str) -> tuple[np.ndarray, Storage]:
     if low < 0 or high > 1:
         raise ValueError(f"{name}: images must be in [0, 1], found {low:g} to {high:g}: rescale them")
     return images if images.dtype == np.float32 else images.astype(np.float32), "floats"
+
+
+def _is_binary(blocks: Sequence[np.ndarray]) -> bool:
+    """Whether uint8 pixels are all 0 or 1, or all 0 or 255."""
+    top = max(block.max() for block in blocks)
+    return top <= 1 or (top == 255 and not any(((block != 0) & (block != top)).any() for block in blocks))
 
 
 def number_factors(factors: np.ndarray, rows: int, name: str) -> tuple[np.ndarray, tuple[int, ...], np.ndarray | None]:

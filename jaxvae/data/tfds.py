@@ -3,11 +3,12 @@
 import importlib.util
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxvae.data.cache import cache_folder, load_table, save_table
+from jaxvae.data.cache import cache_folder, load_table, save_table, scratch_array
 from jaxvae.data.files import resized
 from jaxvae.data.table import Table, from_arrays
 
@@ -41,7 +42,7 @@ def tfds_table(name: str, *, split: str = "train", image_size: int | None = None
     cached = load_table(folder, origin)
     if cached is not None:
         return cached
-    table = _decode(builder, _prepared(builder, name, split), name, image_size)
+    table = _decode(builder, _prepared(builder, name, split), name, image_size, folder)
     save_table(folder, table, origin)
     return load_table(folder, origin) or table
 
@@ -59,7 +60,8 @@ def _prepared(builder: Any, name: str, split: str) -> Any:
         ) from error
 
 
-def _decode(builder: Any, rows: Any, name: str, image_size: int | None) -> Table:
+def _decode(builder: Any, rows: Any, name: str, image_size: int | None, folder: Path) -> Table:
+    """The table of all rows, decoded into a file, so that they need not fit into memory."""
     labels = list(_labels(builder.info.features))
     if "image" not in builder.info.features:
         raise ValueError(f"tfds:{name} has no feature 'image', only {', '.join(builder.info.features)}")
@@ -68,7 +70,7 @@ def _decode(builder: Any, rows: Any, name: str, image_size: int | None) -> Table
     for number, row in enumerate(rows):
         image = row["image"] if image_size is None else _square(row["image"], image_size)
         if images is None:
-            images = np.empty((len(rows), *image.shape), np.uint8)
+            images = scratch_array(folder, (len(rows), *image.shape))
         if image.shape != images.shape[1:]:
             raise ValueError(
                 f"tfds:{name} has images of several sizes, {images.shape[1:]} and {image.shape}: give an image size"

@@ -6,16 +6,21 @@ import json
 import os
 import resource
 import time
+from dataclasses import replace
 
 import h5py
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
+from jaxvae.config import build, default_config
 from jaxvae.data import open_data
-from jaxvae.data.cache import load_table, save_table
+from jaxvae.data.cache import load_table, save_table, scratch_array
 from jaxvae.data.table import from_arrays
+from jaxvae.training import train
+from jaxvae.training.run_folder import read_history
 
 tfds = pytest.importorskip("tensorflow_datasets")
 SIZES = (1, 3, 2, 4, 8, 8)
@@ -80,6 +85,19 @@ def test_the_dsprites_builder_gives_what_the_file_gives(tmp_path, monkeypatch):
         np.testing.assert_array_equal(array, direct.at(everything)[name])
     np.testing.assert_array_equal(source.at(everything)["image"][..., 0], images)
     np.testing.assert_array_equal(source.factors, classes[:, 1:])
+
+
+def test_a_run_on_the_dsprites_of_tfds(tmp_path, monkeypatch):
+    write_dsprites(tmp_path / "dsprites.hdf5")
+    let_tfds_use(tmp_path / "dsprites.hdf5", tmp_path / "tfds", monkeypatch)
+    losses = {}
+    for kind in ("tfds:dsprites", f"dsprites:{tmp_path / 'dsprites.hdf5'}"):
+        source, method = build(replace(default_config("beta-vae"), data=kind))
+        with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+            train(method, source, steps=8, batch_size=32, log_every=2, folder=tmp_path / kind[:4])
+        losses[kind[:4]] = [row["loss"] for row in read_history(tmp_path / kind[:4])]
+    assert losses["tfds"] == losses["dspr"]
+    assert losses["tfds"][-1] < losses["tfds"][0]
 
 
 @pytest.mark.slow
@@ -181,6 +199,16 @@ def test_a_cache_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
             save_table(folder, table, "here")
     assert list(folder.parent.iterdir()) == []
     assert load_table(folder, "here") is None
+    with monkeypatch.context() as context:
+        context.setattr(os, "posix_fallocate", fail)
+        with pytest.raises(ValueError, match="can't write the data cache .*no space left"):
+            scratch_array(folder, (2, 3))
+    assert list(folder.parent.iterdir()) == []
+    np.testing.assert_array_equal(scratch_array(folder, (2, 3)), np.zeros((2, 3)))
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(ValueError, match="can't write the data cache .*(directory|exists)"):
+        save_table(blocked / "cache" / "mine", table, "here")
     save_table(folder, table, "here")
     assert load_table(folder, "there") is None
     loaded = load_table(folder, "here")
