@@ -19,7 +19,7 @@ import tyro
 
 import jaxvae
 from jaxvae.config import Config, build, choose, default_config
-from jaxvae.data import DATA, FILES
+from jaxvae.data import DATA, FILES, TABLES
 from jaxvae.methods import METHODS
 from jaxvae.metrics import METRICS
 from jaxvae.networks import ARCHITECTURES
@@ -148,7 +148,10 @@ def list_command(arguments: list[str]) -> None:
             raise ValueError(f"`jaxvae list` takes no arguments, got {' '.join(arguments)}")
     for title, entries in (
         ("methods", {name: entry.build for name, entry in METHODS.items()}),
-        ("data", DATA | {f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}": read for kind, read in FILES.items()}),
+        (
+            "data",
+            DATA | TABLES | {f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}": read for kind, read in FILES.items()},
+        ),
         ("networks", ARCHITECTURES),
         ("metrics", METRICS),
     ):

@@ -33,7 +33,7 @@ THIRD_PARTY = {
     "methods": {"jax", "optax"},
     "metrics": {"numpy", "scipy", "sklearn"},
     "method": {"jax", "optax"},
-    "data": {"jax", "numpy", "scipy", "PIL", "h5py", "grain", "tensorflow_datasets"},
+    "data": {"jax", "numpy", "scipy", "PIL", "h5py", "grain", "sklearn", "tensorflow_datasets"},
     "networks": {"jax", "flax"},
 }
 """Part of the package -> the libraries it may import; parts not named here may import what they need, but no flax."""

@@ -9,10 +9,11 @@ from pathlib import Path
 
 from jaxvae.data.decorated import Decorated, Look, decorated
 from jaxvae.data.files import array_file, picture_folder
+from jaxvae.data.generated import bars, clusters, digits, segments, time_series
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.labels import Labelled, few_labels
 from jaxvae.data.layouts import LAYOUTS
-from jaxvae.data.pairs import Pairs
+from jaxvae.data.pairs import Groups, Pairs
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
@@ -28,11 +29,13 @@ __all__ = [
     "DATA",
     "FILES",
     "LOOKS",
+    "TABLES",
     "Correlated",
     "Decorated",
     "Epochs",
     "FactorGrid",
     "GroundTruth",
+    "Groups",
     "Labelled",
     "MovingSprites",
     "Pairs",
@@ -45,7 +48,10 @@ __all__ = [
     "Table",
     "all_factors",
     "array_file",
+    "bars",
+    "clusters",
     "decorated",
+    "digits",
     "few_labels",
     "from_arrays",
     "grid_index",
@@ -53,12 +59,17 @@ __all__ = [
     "moving_sprites",
     "open_data",
     "picture_folder",
+    "segments",
     "shuffled_index",
     "tfds_table",
+    "time_series",
 ]
 
 DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites, "rooms": Rooms}
 """Name on the command line -> constructor; `resolution` is optional everywhere."""
+
+TABLES: dict[str, Callable[..., Table]] = {"digits": digits}
+"""Name on the command line -> maker; `image_size` is optional everywhere."""
 
 FILES: dict[str, Callable[..., Table]] = {
     **LAYOUTS,
@@ -78,9 +89,9 @@ def open_data(
     """A source by name.
 
     Args:
-      name: a key of `DATA`; or a key of `FILES`, a colon, and a path or, for tfds, the name of a set and, if wanted, of
-        a split ("tfds:mnist", "tfds:smallnorb:train+test"). With one of `LOOKS` before it, that variant of it
-        ("color-sprites").
+      name: a key of `DATA` or `TABLES`; or a key of `FILES`, a colon, and a path or, for tfds, the name of a set and,
+        if wanted, of a split ("tfds:mnist", "tfds:smallnorb:train+test"). With one of `LOOKS` before it, that variant
+        of it ("color-sprites").
       image_size: pixels a side; the data's own if not given.
       skip_bad: leave out pictures that can't be read.
       texture: picture for the look "scream"; one of our own if not given.
@@ -94,10 +105,12 @@ def open_data(
     kind, colon, where = name.partition(":")
     if not colon and kind in DATA:
         return DATA[kind]() if image_size is None else DATA[kind](resolution=image_size)
+    if not colon and kind in TABLES:
+        return TABLES[kind](image_size=image_size)
     if not colon or kind not in FILES or not where:
-        near = difflib.get_close_matches(kind, [*DATA, *FILES], n=1)
+        near = difflib.get_close_matches(kind, [*DATA, *TABLES, *FILES], n=1)
         hint = f": did you mean {near[0] + (':...' if near[0] in FILES else '')!r}?" if near else "."
-        known = ", ".join([*DATA, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)])
+        known = ", ".join([*DATA, *TABLES, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)])
         raise ValueError(f"unknown data {name!r}{hint} There are: {known}.")
     if kind == "tfds":
         which, _, split = where.partition(":")

@@ -21,7 +21,7 @@ def cache_folder() -> Path:
 
 
 def scratch_array(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """uint8 zeros in a nameless file beside `folder`, for what may not fit into memory; the file goes with the array."""
+    """uint8 zeros in a nameless file beside `folder`, for what may not fit into memory; it goes with the array."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder.parent) as file:

@@ -1,4 +1,4 @@
-"""Pairs of images that share some of their factors: weak supervision."""
+"""Pairs and groups of images that share some of their factors: weak supervision."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -57,3 +57,48 @@ class Pairs(Wrapper[G]):
             "factors2": factors2,
             "shared": shared,
         }
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["shared", "members"])
+@dataclass(frozen=True)
+class Groups(Wrapper[G]):
+    """A source of groups: {"image", "factors", "group" int32 [n]}, the members of a group one after another.
+
+    Members have the same values of the factors named in `shared`, and independent ones of all others (Bouchacourt et
+    al., 2018). A batch whose size is no multiple of `members` ends inside a group.
+    """
+
+    source: G
+    shared: tuple[str, ...]
+    """Names of factors."""
+    members: int
+    """Images in a group, at least 2."""
+
+    def __post_init__(self) -> None:
+        names = self.source.factor_names
+        if unknown := [name for name in self.shared if name not in names]:
+            raise ValueError(f"{self.source.name} has no factor {unknown[0]!r}; there are {', '.join(names)}")
+        if not self.shared or self.members < 2:
+            raise ValueError(
+                f"a group shares at least one factor and has at least 2 members, got {self.shared} and {self.members}"
+            )
+
+    def observe(self, factors: jax.Array) -> jax.Array:
+        """As in `GroundTruth`."""
+        return self.source.observe(factors)
+
+    def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
+        """As in `GroundTruth`, those of a group with the shared values."""
+        own = self.source.sample_factors(key, n, first)
+        group_key = jax.random.fold_in(key, 2**32 - 1)
+        common = jax.vmap(lambda group: self.source.sample_factors(group_key, 1, group)[0])(self._group(n, first))
+        shared = jnp.array([name in self.shared for name in self.factor_names])
+        return jnp.where(shared, common, own)
+
+    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
+        """Members first .. first+n-1 of the endless list of groups that `key` names."""
+        factors = self.sample_factors(key, n, first)
+        return {"image": self.observe(factors), "factors": factors, "group": self._group(n, first)}
+
+    def _group(self, n: int, first: int | jax.Array) -> jax.Array:
+        return (first + jnp.arange(n, dtype=jnp.int32)) // self.members

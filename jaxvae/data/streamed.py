@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import Source, Wrapper, independent_batch
-from jaxvae.data.table import Table, unpack
+from jaxvae.data.table import Table
 
 AHEAD = 8
 """Batches that are read before they are needed."""
@@ -48,7 +48,7 @@ class Streamed:
             index,
             vmap_method="broadcast_all",
         )
-        return self.unpack(rows)
+        return self.table.unpack(rows)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """The rows that `Table.sample` gives."""
@@ -60,14 +60,7 @@ class Streamed:
 
     def rows(self, index: np.ndarray) -> dict[str, np.ndarray]:
         """Rows of these numbers from the file, as the table keeps them."""
-        kept = {"image": self.table.pixels}
-        if self.table.factors is not None:
-            kept["factors"] = self.table.factors
-        return {name: np.ascontiguousarray(array[index]) for name, array in kept.items()}
-
-    def unpack(self, rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        """The batch that such rows stand for."""
-        return {**rows, "image": unpack(rows["image"], self.table.image_shape, self.table.storage)}
+        return {name: np.ascontiguousarray(column[index]) for name, column in self.table.columns().items()}
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source", "rows"], meta_fields=[])
@@ -80,7 +73,7 @@ class _Read(Wrapper[Streamed]):
 
     def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
         """The batch that was read; key, step and n are those it was read for."""
-        return self.source.unpack(self.rows)
+        return self.source.table.unpack(self.rows)
 
 
 @jax.tree_util.register_static

@@ -1,8 +1,8 @@
 """Images in memory, as bits, bytes or floats, with or without factors."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
 
@@ -19,7 +19,7 @@ BLOCK = 4096
 
 @partial(
     jax.tree_util.register_dataclass,
-    data_fields=["pixels", "factors"],
+    data_fields=["pixels", "factors", "extras"],
     meta_fields=["name", "image_shape", "factor_names", "factor_sizes", "storage"],
 )
 @dataclass(frozen=True, eq=False)
@@ -38,6 +38,8 @@ class Table:
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
     storage: Storage
+    extras: Mapping[str, jax.Array | np.ndarray] = field(default_factory=dict)
+    """More columns of the batches, by name: [N, ...], such as the auxiliary variable "aux"."""
 
     @property
     def size(self) -> int:
@@ -51,8 +53,16 @@ class Table:
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """As in `Source`."""
-        image = unpack(jnp.asarray(self.pixels)[index], self.image_shape, self.storage)
-        return {"image": image} if self.factors is None else {"image": image, "factors": self._factors_at(index)}
+        return self.unpack({name: jnp.asarray(column)[index] for name, column in self.columns().items()})
+
+    def columns(self) -> dict[str, jax.Array | np.ndarray]:
+        """Everything that an example has, as it is kept: name in the batch -> [N, ...]."""
+        factors = {} if self.factors is None else {"factors": self.factors}
+        return {"image": self.pixels, **factors, **self.extras}
+
+    def unpack(self, rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        """The batch that rows of the columns stand for."""
+        return {**rows, "image": unpack(rows["image"], self.image_shape, self.storage)}
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Independent draws, as in `Source`."""
@@ -92,6 +102,8 @@ def from_arrays(
     *,
     name: str = "arrays",
     factor_names: Sequence[str] | None = None,
+    extras: Mapping[str, np.ndarray] | None = None,
+    real: bool = False,
 ) -> Table:
     """A source of images that are in memory.
 
@@ -104,6 +116,8 @@ def from_arrays(
       factors: [N, K], any numbers, or None.
       name: of the data.
       factor_names: K names; factor0, factor1 ... if not given.
+      extras: more columns of the batches, by name: [N, ...], such as the auxiliary variable "aux".
+      real: pixels may be any finite numbers (not for the Bernoulli likelihood). Vectors are [N, 1, 1, D].
 
     Raises:
       ValueError: shapes, types or values other than these; it says which were found.
@@ -113,6 +127,10 @@ def from_arrays(
         images = images[..., None]
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"{name}: images must be [N, H, W] or [N, H, W, C] and not empty, got shape {images.shape}")
+    extras = dict(extras or {})
+    for column, values in extras.items():
+        if column in ("image", "factors") or len(values) != len(images):
+            raise ValueError(f"{name}: the column {column!r} needs a name of its own and {len(images)} rows")
     names: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
     columns = None
@@ -123,8 +141,9 @@ def from_arrays(
             raise ValueError(f"{name}: {len(sizes)} factors but {len(names)} names")
         if order is not None:
             images, columns = images[order], columns[order]
-    pixels, storage = pack(images, name)
-    return Table(name, pixels, columns, images.shape[1:], names, sizes, storage)
+            extras = {column: values[order] for column, values in extras.items()}
+    pixels, storage = pack(images, name, real)
+    return Table(name, pixels, columns, images.shape[1:], names, sizes, storage, extras)
 
 
 def unpack(rows: jax.Array, image_shape: tuple[int, int, int], storage: Storage) -> jax.Array:
@@ -135,7 +154,7 @@ def unpack(rows: jax.Array, image_shape: tuple[int, int, int], storage: Storage)
     return jnp.asarray(rows).astype(jnp.float32) / 255 if storage == "bytes" else rows
 
 
-def pack(images: np.ndarray, name: str) -> tuple[np.ndarray, Storage]:
+def pack(images: np.ndarray, name: str, real: bool = False) -> tuple[np.ndarray, Storage]:
     """[N, H, W, C] as a `Table` keeps them, and how. ValueError for values that are no intensities."""
     if images.dtype == np.uint8 or images.dtype == bool:
         blocks = [images[first : first + BLOCK] for first in range(0, len(images), BLOCK)]
@@ -147,7 +166,7 @@ def pack(images: np.ndarray, name: str) -> tuple[np.ndarray, Storage]:
     low, high = images.min(), images.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"{name}: images hold values that are not finite numbers")
-    if low < 0 or high > 1:
+    if not real and (low < 0 or high > 1):
         raise ValueError(f"{name}: images must be in [0, 1], found {low:g} to {high:g}: rescale them")
     return images if images.dtype == np.float32 else images.astype(np.float32), "floats"
 

@@ -9,6 +9,7 @@ from PIL import Image
 from jaxvae.data import (
     Correlated,
     Epochs,
+    Groups,
     Pairs,
     Rooms,
     Scene,
@@ -89,6 +90,28 @@ def test_pairs_share_what_they_say(shared):
     np.testing.assert_array_equal(Sprites(16).observe(batch["factors2"]), batch["image2"])
     with pytest.raises(ValueError, match="can share 0 to 4 of the 5 factors, got 5"):
         Pairs(Sprites(16), 5)
+
+
+@pytest.mark.parametrize("members", [2, 5])
+def test_groups_share_what_they_say(members):
+    batch = Groups(Sprites(16), ("shape", "x"), members).sample(KEY, 1500 * members)
+    np.testing.assert_array_equal(batch["group"], np.repeat(np.arange(1500), members))
+    factors = np.asarray(batch["factors"]).reshape(1500, members, 5)
+    same = (factors[:, :1] == factors[:, 1:]).mean(axis=(0, 1))
+    np.testing.assert_array_equal(same[[0, 3]], 1)
+    np.testing.assert_allclose(same[[1, 2, 4]], 1 / np.array([6, 40, 32]), atol=0.05)
+    first = factors[:, 0]
+    for k, size in enumerate(Sprites.factor_sizes):
+        np.testing.assert_allclose(np.bincount(first[:, k], minlength=size) / 1500, 1 / size, atol=0.05)
+    np.testing.assert_array_equal(Sprites(16).observe(batch["factors"][:9]), batch["image"][:9])
+
+
+def test_what_is_no_group():
+    with pytest.raises(ValueError, match="scene has no factor 'hue'; there are sky"):
+        Groups(Scene(), ("hue",), 2)
+    for shared, members in (((), 2), (("sky",), 1)):
+        with pytest.raises(ValueError, match="at least one factor and has at least 2 members"):
+            Groups(Scene(), shared, members)
 
 
 def test_few_labels_come_round_and_are_right():

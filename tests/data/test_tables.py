@@ -85,7 +85,7 @@ def test_a_table_is_an_argument_of_a_compiled_function():
 @pytest.mark.parametrize("factors", [GRID, None])
 def test_streamed_from_a_file_is_the_table_itself(dtype, factors, tmp_path):
     images = (RNG.random((24, 5, 7)) * (200 if dtype == np.uint8 else 1)).astype(dtype)
-    table = from_arrays(images, factors)
+    table = from_arrays(images, factors, extras={"aux": RNG.random((24, 3), np.float32)})
     np.save(tmp_path / "pixels.npy", table.pixels)
     mapped = replace(table, pixels=np.load(tmp_path / "pixels.npy", mmap_mode="r"))
     source, key = Streamed(mapped), jax.random.key(0)

@@ -1,0 +1,149 @@
+"""Tables that are made up from a seed, and scikit-learn's digits: auxiliary variables, groups of channels, clusters.
+
+A vector of D numbers is an image of one pixel with D channels, [N, 1, 1, D]: dense networks take it as it is.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxvae.data.files import all_resized
+from jaxvae.data.table import Table, from_arrays
+
+
+def digits(*, image_size: int | None = None) -> Table:
+    """1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn; the label is the factor"""
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    pixels = np.round(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    resized = all_resized(pixels, image_size, Path("digits"))
+    return from_arrays(resized, labels[:, None], name="digits", factor_names=("digit",))
+
+
+def segments(
+    *,
+    segments: int = 40,
+    points: int = 1000,
+    sources: int = 5,
+    layers: int = 3,
+    centres: bool = False,
+    seed: int = 0,
+) -> Table:
+    """Non-stationary sources, mixed: what identifiability through an auxiliary variable is tested on.
+
+        s = m[u] + L[u] * n,   n standard normal,   L ~ U(0.5, 3),   m = 0, or ~ U(-5, 5) with centres
+        x = f(f(s A) A) ... A,   f(h) = tanh(h) + h / 10
+
+    with one square matrix A for all layers (columns of unit length, the best conditioned of 100 draws) and no f after
+    the last (Khemakhem et al., 2020, after their code; it draws until the condition number is in the best quarter).
+
+    Args:
+      segments: U, number of values of the auxiliary variable.
+      points: per segment.
+      sources: d, and dimensions of the observation.
+      layers: of the mixing; 1 is linear.
+      centres: whether means change between segments too.
+      seed: of everything.
+
+    Returns:
+      Vectors x with the factor "segment", and with "aux" one-hot [N, U] and "sources" [N, d] beside them.
+
+    Raises:
+      ValueError: a number below 1.
+    """
+    _at_least_one(segments=segments, points=points, sources=sources, layers=layers)
+    rng = np.random.default_rng(seed)
+    segment = np.repeat(np.arange(segments), points)
+    scale = rng.uniform(0.5, 3, (segments, sources))
+    centre = rng.uniform(-5, 5, (segments, sources)) if centres else np.zeros((segments, sources))
+    true = centre[segment] + scale[segment] * rng.standard_normal((len(segment), sources))
+    draws = rng.uniform(-1, 1, (100, sources, sources))
+    draws /= np.linalg.norm(draws, axis=1, keepdims=True)
+    matrix = draws[np.argmin(np.linalg.cond(draws))]
+    mixed = true
+    for layer in range(layers):
+        mixed = mixed @ matrix
+        if layer < layers - 1:
+            mixed = np.tanh(mixed) + 0.1 * mixed
+    extras = {"aux": np.eye(segments, dtype=np.float32)[segment], "sources": true.astype(np.float32)}
+    return _vectors(mixed, "segments", segment, "segment", extras)
+
+
+def bars(*, images: int = 2048, side: int = 8, intensity: float = 0.5, noise: float = 0.05, seed: int = 0) -> Table:
+    """One lit row of a square in Gaussian noise: rows are the groups that a sparse decoder should find.
+
+    After Ainsworth et al. (2018). Pixels are real numbers, for a Gaussian likelihood; the factor is the lit row.
+    """
+    _at_least_one(images=images, side=side)
+    rng = np.random.default_rng(seed)
+    row = rng.integers(0, side, images)
+    pixels = noise * rng.standard_normal((images, side, side))
+    pixels[np.arange(images), row] += intensity
+    return from_arrays(pixels.astype(np.float32), row[:, None], name="bars", factor_names=("row",), real=True)
+
+
+def clusters(*, clusters: int = 10, points: int = 200, dimensions: int = 50, spread: float = 5, seed: int = 0) -> Table:
+    """Gaussian blobs of unit variance, with centres ~ N(0, spread^2 / dimensions): the factor is the cluster."""
+    _at_least_one(clusters=clusters, points=points, dimensions=dimensions)
+    rng = np.random.default_rng(seed)
+    cluster = np.repeat(np.arange(clusters), points)
+    centre = spread / np.sqrt(dimensions) * rng.standard_normal((clusters, dimensions))
+    return _vectors(centre[cluster] + rng.standard_normal((len(cluster), dimensions)), "clusters", cluster, "cluster")
+
+
+def time_series(
+    *, length: int = 4000, latents: int = 4, groups: int = 6, channels: int = 5, noise: float = 0.1, seed: int = 0
+) -> Table:
+    """Groups of channels, each driven by some of a few slow oscillations: rows are moments, in order.
+
+        s_j(t) = sin(w_j t + p_j),   periods of 50 to 500 moments
+        x_g(t) = B_g (mask_g * s(t)) + noise
+
+    Every latent drives at least one group, and every group has at least one latent.
+
+    Returns:
+      Vectors of groups * channels numbers, group after group; beside them "sources" [N, latents] and "mask"
+      [N, groups * latents], the same in all rows. No factors.
+
+    Raises:
+      ValueError: a number below 1.
+    """
+    _at_least_one(length=length, latents=latents, groups=groups, channels=channels)
+    rng = np.random.default_rng(seed)
+    frequency = 2 * np.pi / rng.uniform(50, 500, latents)
+    true = np.sin(np.arange(length)[:, None] * frequency + rng.uniform(0, 2 * np.pi, latents))
+    mask = rng.random((groups, latents)) < 0.3
+    mask[np.arange(groups), rng.permutation(np.arange(groups) % latents)] = True
+    mask[rng.permutation(np.arange(latents) % groups), np.arange(latents)] = True
+    loadings = rng.standard_normal((groups, channels, latents)) * mask[:, None]
+    observed = true @ loadings.reshape(-1, latents).T
+    observed += noise * rng.standard_normal(observed.shape)
+    extras = {
+        "sources": true.astype(np.float32),
+        "mask": np.broadcast_to(mask.reshape(-1), (length, mask.size)).astype(np.float32),
+    }
+    return _vectors(observed, "time-series", extras=extras)
+
+
+def _vectors(
+    vectors: np.ndarray,
+    name: str,
+    factor: np.ndarray | None = None,
+    factor_name: str = "",
+    extras: dict[str, np.ndarray] | None = None,
+) -> Table:
+    return from_arrays(
+        vectors.astype(np.float32)[:, None, None, :],
+        None if factor is None else factor[:, None],
+        name=name,
+        factor_names=None if factor is None else (factor_name,),
+        extras=extras,
+        real=True,
+    )
+
+
+def _at_least_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number}")
