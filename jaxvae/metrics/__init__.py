@@ -1,12 +1,93 @@
 """Scores of codes [N, D] against known factors [N, K]: functions of arrays that know nothing of models."""
 
 from collections.abc import Callable
-from typing import Any
 
+from jaxvae.metrics.dci import DCI, dci
+from jaxvae.metrics.dci_es import DCIES, dci_es
+from jaxvae.metrics.downstream import Downstream, downstream
+from jaxvae.metrics.infomec import InfoMEC, infomec
+from jaxvae.metrics.interventions import GridCodes, Intervention, beta_vae_score, factor_vae_score
+from jaxvae.metrics.irs import IRS, irs
+from jaxvae.metrics.mcc import MCC, mcc
 from jaxvae.metrics.mig import MIG, mig
+from jaxvae.metrics.modularity import Explicitness, Modularity, explicitness, modularity
 from jaxvae.metrics.mutual_information import discretise, entropy, mutual_information_matrix
+from jaxvae.metrics.results import Result
+from jaxvae.metrics.sampled_mig import SampledMIG, sampled_mig
+from jaxvae.metrics.sap import SAP, sap
+from jaxvae.metrics.udr import UDR, udr
+from jaxvae.metrics.unsupervised import (
+    Dependence,
+    gaussian_total_correlation,
+    gaussian_wasserstein_correlation,
+    mutual_information_score,
+)
 
-METRICS: dict[str, Callable[..., Any]] = {"mig": mig}
-"""Metrics by their name on the command line. The first line of a docstring is its description."""
+METRICS: dict[str, Callable[..., Result]] = {
+    "mig": mig,
+    "sap": sap,
+    "dci": dci,
+    "modularity": modularity,
+    "explicitness": explicitness,
+    "irs": irs,
+    "infomec": infomec,
+    "mcc": mcc,
+    "downstream": downstream,
+    "dci_es": dci_es,
+}
+"""Of codes [N, D] and factors [N, K]. The first line of a docstring is a metric's description."""
 
-__all__ = ["METRICS", "MIG", "discretise", "entropy", "mig", "mutual_information_matrix"]
+INTERVENTIONS: dict[str, Callable[..., Result]] = {
+    "beta_vae_score": beta_vae_score,
+    "factor_vae_score": factor_vae_score,
+}
+"""Of a function from factors [n, K] to codes [n, D], and the factors' sizes."""
+
+UNSUPERVISED: dict[str, Callable[..., Result]] = {
+    "gaussian_total_correlation": gaussian_total_correlation,
+    "gaussian_wasserstein_correlation": gaussian_wasserstein_correlation,
+    "mutual_information_score": mutual_information_score,
+}
+"""Of codes [N, D] alone."""
+
+__all__ = [
+    "DCI",
+    "DCIES",
+    "INTERVENTIONS",
+    "IRS",
+    "MCC",
+    "METRICS",
+    "MIG",
+    "SAP",
+    "UDR",
+    "UNSUPERVISED",
+    "Dependence",
+    "Downstream",
+    "Explicitness",
+    "GridCodes",
+    "InfoMEC",
+    "Intervention",
+    "Modularity",
+    "Result",
+    "SampledMIG",
+    "beta_vae_score",
+    "dci",
+    "dci_es",
+    "discretise",
+    "downstream",
+    "entropy",
+    "explicitness",
+    "factor_vae_score",
+    "gaussian_total_correlation",
+    "gaussian_wasserstein_correlation",
+    "infomec",
+    "irs",
+    "mcc",
+    "mig",
+    "modularity",
+    "mutual_information_matrix",
+    "mutual_information_score",
+    "sampled_mig",
+    "sap",
+    "udr",
+]

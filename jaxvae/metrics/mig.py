@@ -2,26 +2,19 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxvae.metrics.mutual_information import (
-    checked_codes,
-    checked_factors,
-    discretise,
-    entropy,
-    mutual_information_matrix,
-)
+from jaxvae.metrics.inputs import examples, second_best
+from jaxvae.metrics.mutual_information import discretise, entropy, mutual_information_matrix
+from jaxvae.metrics.results import Result
 
 
 @dataclass(frozen=True, eq=False)
-class MIG:
+class MIG(Result):
     """A mutual information gap, with what it was computed from."""
 
-    score: float
-    """Mean of `per_factor` over the factors that vary: 1 is best, 0 is chance."""
     per_factor: np.ndarray
     """Gap between the two largest mutual informations over the entropy, [K]; NaN for ignored factors."""
     mutual_information: np.ndarray
@@ -35,25 +28,6 @@ class MIG:
     num_bins: int
     num_samples: int
 
-    @property
-    def definition(self) -> str:
-        """What exactly the score is, in a phrase."""
-        return f"discretised MIG, {self.num_bins} equal-width bins per code"
-
-    def to_json(self) -> dict[str, Any]:
-        """All fields and the definition as plain Python values; ignored factors' gaps are None."""
-        return {
-            "score": self.score,
-            "definition": self.definition,
-            "per_factor": [None if np.isnan(gap) else float(gap) for gap in self.per_factor],
-            "mutual_information": self.mutual_information.tolist(),
-            "factor_entropy": self.factor_entropy.tolist(),
-            "live_codes": self.live_codes,
-            "ignored_factors": list(self.ignored_factors),
-            "num_bins": self.num_bins,
-            "num_samples": self.num_samples,
-        }
-
 
 def mig(codes: ArrayLike, factors: ArrayLike, *, num_bins: int = 20) -> MIG:
     """Mutual information gap: is each factor carried by one code and by no second one?
@@ -61,7 +35,7 @@ def mig(codes: ArrayLike, factors: ArrayLike, *, num_bins: int = 20) -> MIG:
     MIG = mean over factors k of (I_1 - I_2) / H(y_k), where I_1 >= I_2 are the two largest mutual
     informations of factor k with the codes. Each code is cut into `num_bins` bins of equal width between its
     extremes (so an outlier lowers the score); information and entropy are plug-in estimates. With one code,
-    I_2 = 0.
+    I_2 = 0. 1 is best, 0 is chance.
 
     Args:
       codes: [N, D], real.
@@ -78,44 +52,26 @@ def mig(codes: ArrayLike, factors: ArrayLike, *, num_bins: int = 20) -> MIG:
     """
     if num_bins < 2:
         raise ValueError(f"num_bins must be at least 2, got {num_bins}")
-    continuous, discrete = checked_codes(codes), checked_factors(factors)
-    if len(continuous) != len(discrete):
-        raise ValueError(f"codes and factors must have as many rows; got {len(continuous)} and {len(discrete)}")
-    num_values = discrete.max(axis=0) + 1
-    varies = num_values > 1
-    if not varies.any():
-        raise ValueError("every factor is constant in these examples: there is nothing to be informed about")
-    _warn_about(num_values, num_bins)
-
-    information = mutual_information_matrix(discretise(continuous, num_bins), discrete)
-    factor_entropy = entropy(discrete)
-    gaps = np.full(len(num_values), np.nan)
-    gaps[varies] = _gap(information[:, varies]) / factor_entropy[varies]
-    return MIG(
-        score=float(gaps[varies].mean()),
-        per_factor=gaps,
-        mutual_information=information,
-        factor_entropy=factor_entropy,
-        live_codes=int((continuous.max(axis=0) > continuous.min(axis=0)).sum()),
-        ignored_factors=tuple(np.flatnonzero(~varies).tolist()),
-        num_bins=num_bins,
-        num_samples=len(continuous),
-    )
-
-
-def _gap(information: np.ndarray) -> np.ndarray:
-    """Largest minus second largest over codes, [D, K] -> [K]; the second of a single code is 0."""
-    second, first = np.sort(np.pad(information, ((1, 0), (0, 0))), axis=0)[-2:]
-    return first - second
-
-
-def _warn_about(num_values: np.ndarray, num_bins: int) -> None:
-    constant, fine = np.flatnonzero(num_values == 1).tolist(), np.flatnonzero(num_values > num_bins).tolist()
-    if constant:
-        warnings.warn(f"factors {constant} are constant in these examples and left out of the MIG", stacklevel=3)
+    data = examples(codes, factors)
+    fine = data.kept[data.sizes > num_bins].tolist()
     if fine:
         warnings.warn(
             f"factors {fine} take more values than the {num_bins} bins of a code can tell apart: "
             "a perfect code scores below 1; raise num_bins",
-            stacklevel=3,
+            stacklevel=2,
         )
+    information = mutual_information_matrix(discretise(data.codes, num_bins), data.factors)
+    factor_entropy = entropy(data.factors)
+    first, second = second_best(information)
+    gaps = (first - second) / factor_entropy
+    known = {"mutual_information": data.spread(information), "factor_entropy": data.spread(factor_entropy[None])[0]}
+    return MIG(
+        score=float(gaps.mean()),
+        definition=f"discretised MIG, {num_bins} equal-width bins per code",
+        per_factor=data.spread(gaps),
+        **{name: np.nan_to_num(array) for name, array in known.items()},
+        live_codes=int(data.live.sum()),
+        ignored_factors=data.ignored_factors,
+        num_bins=num_bins,
+        num_samples=len(data.codes),
+    )

@@ -4,33 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 
-
-def checked_codes(codes: ArrayLike) -> Array[np.float64]:
-    """Codes as float64 [N, D].
-
-    Raises:
-      ValueError: not two axes, nothing in them, or values (or their range) that are not finite.
-    """
-    array = np.asarray(codes).astype(np.float64)
-    _require_table("codes", array)
-    with np.errstate(invalid="ignore", over="ignore"):
-        ranges = array.max(axis=0) - array.min(axis=0)
-    if not np.isfinite(ranges).all():
-        raise ValueError(f"codes must be finite; columns {np.flatnonzero(~np.isfinite(ranges)).tolist()} are not")
-    return array
-
-
-def checked_factors(factors: ArrayLike) -> Array[np.int64]:
-    """Factors [N, K] of any whole numbers as int64 [N, K]: values of a column become 0..S-1 in order.
-
-    Raises:
-      ValueError: not two axes, nothing in them, or a value that is not a whole number.
-    """
-    array = np.asarray(factors)
-    _require_table("factors", array)
-    if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and not _all_whole(array)):
-        raise ValueError("factors must be whole numbers, one per value of the factor: bin continuous factors first")
-    return np.stack([np.unique(column, return_inverse=True)[1] for column in array.T], axis=1).astype(np.int64)
+from jaxvae.metrics.inputs import checked_codes
 
 
 def discretise(codes: ArrayLike, num_bins: int) -> Array[np.int64]:
@@ -85,12 +59,3 @@ def entropy(factors: Array[np.int64]) -> Array[np.float64]:
 def _bins(code: Array[np.float64], num_bins: int) -> Array[np.int64]:
     edges = np.linspace(code.min(), code.max(), num_bins + 1)
     return np.searchsorted(edges[:-1], code, side="right") - 1
-
-
-def _require_table(name: str, array: np.ndarray) -> None:
-    if array.ndim != 2 or array.size == 0:
-        raise ValueError(f"{name} must have two axes, examples and columns, and not be empty; got shape {array.shape}")
-
-
-def _all_whole(array: np.ndarray) -> bool:
-    return bool(np.isfinite(array).all() and (array == np.floor(array)).all())

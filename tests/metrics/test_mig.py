@@ -1,25 +1,22 @@
-import json
 import math
 import warnings
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from golden_values import ARRAYS
+from golden_values import REFERENCE as EXPECTED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxvae.metrics import METRICS, mig
 
-GOLDEN = Path(__file__).parent / "golden"
-EXPECTED = json.loads((GOLDEN / "mig.json").read_text())
 SIZES = (3, 4, 5)
 
 
 @pytest.fixture(scope="module")
 def arrays():
-    with np.load(GOLDEN / "mig.npz") as file:
-        return dict(file)
+    return ARRAYS
 
 
 def grid_factors(sizes=SIZES, repeats=20) -> np.ndarray:

@@ -6,9 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from jaxvae.metrics.inputs import checked_codes, checked_factors
 from jaxvae.metrics.mutual_information import (
-    checked_codes,
-    checked_factors,
     contingency,
     discretise,
     entropy,

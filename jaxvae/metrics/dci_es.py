@@ -1,0 +1,109 @@
+"""DCI-ES: explicitness from loss-capacity curves, and size."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.ensemble import RandomForestClassifier
+
+from jaxvae.metrics.dci import completeness_of, disentanglement_of
+from jaxvae.metrics.inputs import examples, split_rows
+from jaxvae.metrics.results import Result
+
+
+@dataclass(frozen=True, eq=False)
+class DCIES(Result):
+    """Explicitness as the score, with D, C, I at the best capacity, and size."""
+
+    disentanglement: float
+    completeness: float
+    informativeness: float
+    """Mean over factors of the best test accuracy."""
+    size: float
+    """Factors over codes, K / D."""
+    per_factor: np.ndarray
+    """Explicitness, [K]; NaN for ignored factors."""
+    capacities: tuple[int, ...]
+    losses: np.ndarray
+    """1 - test accuracy at each capacity, [P, K]; NaN for ignored factors."""
+    ignored_factors: tuple[int, ...]
+    num_samples: int
+
+
+def dci_es(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    depths: Sequence[int] = (1, 2, 3, 4, 8, 12, 16, 20),
+    trees: int = 100,
+    train_fraction: float = 2 / 3,
+    seed: int = 0,
+    jobs: int = -1,
+) -> DCIES:
+    """DCI with explicitness and size: how much capacity does a probe need to read the factors off the codes?
+
+    Random forests of rising depth; explicitness of a factor is 1 - 2 A, where A is the area between its loss curve and
+    that curve's minimum, in units of the capacity range and of the loss of guessing, 1 - 1/S. From -1 to 1: 0 for a
+    straight line. A useless code has explicitness 1 as its curve never falls: read it beside informativeness.
+
+    Args:
+      codes: [N, D], real.
+      factors: [N, K], whole numbers.
+      depths: of the forests, the capacities, rising.
+      trees: in a forest.
+      train_fraction: share of the rows, the first ones, to learn from.
+      seed: of the forests.
+      jobs: threads; -1 is all cores.
+
+    Raises:
+      ValueError: as `mig`; fewer than two depths or not rising ones; rows that can't be split.
+
+    Reference: Eastwood et al. (2023).
+    """
+    if len(depths) < 2 or any(a >= b for a, b in itertools.pairwise(depths)) or depths[0] < 1:
+        raise ValueError(f"depths must be at least two rising numbers from 1, got {tuple(depths)}")
+    data = examples(codes, factors)
+    train, test = split_rows(len(data.codes), train_fraction)
+    losses = np.zeros((len(depths), data.factors.shape[1]))
+    importance = np.zeros((len(depths), data.codes.shape[1], data.factors.shape[1]))
+    for p, depth in enumerate(depths):
+        for k, factor in enumerate(data.factors.T):
+            forest = RandomForestClassifier(trees, max_depth=depth, random_state=seed, n_jobs=jobs)
+            forest.fit(data.codes[train], factor[train])
+            losses[p, k] = 1 - (forest.predict(data.codes[test]) == factor[test]).mean()
+            importance[p, :, k] = forest.feature_importances_
+    best = losses.mean(axis=1).argmin()
+    curves = [explicitness_of(depths, loss, 1 - 1 / size) for loss, size in zip(losses.T, data.sizes, strict=True)]
+    return DCIES(
+        score=float(np.mean(curves)),
+        definition=f"DCI-ES explicitness, forests of depth {depths[0]} to {depths[-1]}, {train.stop} training rows",
+        disentanglement=disentanglement_of(importance[best])[0],
+        completeness=completeness_of(importance[best])[0],
+        informativeness=float((1 - losses.min(axis=0)).mean()),
+        size=data.factors.shape[1] / data.codes.shape[1],
+        per_factor=data.spread(np.array(curves)),
+        capacities=tuple(depths),
+        losses=data.spread(losses),
+        ignored_factors=data.ignored_factors,
+        num_samples=len(data.codes),
+    )
+
+
+def explicitness_of(
+    capacities: ArrayLike, losses: ArrayLike, baseline_loss: float, largest: float | None = None
+) -> float:
+    """Of one loss-capacity curve: 1 - 2 * area above its minimum / (capacity range * baseline loss).
+
+    Args:
+      capacities: rising, [P].
+      losses: at each capacity, [P]; the running minimum counts.
+      baseline_loss: of guessing.
+      largest: capacity that the curve is drawn out to, flat, where others of a set go further.
+    """
+    x, curve = np.asarray(capacities, np.float64), np.minimum.accumulate(np.asarray(losses, np.float64))
+    if largest is not None and largest > x[-1]:
+        x, curve = np.append(x, largest), np.append(curve, curve[-1])
+    area = np.trapezoid(curve - curve.min(), x)
+    return float(1 - 2 * area / ((x[-1] - x[0]) * baseline_loss))

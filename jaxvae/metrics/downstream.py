@@ -1,0 +1,113 @@
+"""Downstream accuracy: how many labels does a classifier on the codes need?"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from numpy.typing import NDArray as Array
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+from sklearn.model_selection import KFold
+
+from jaxvae.metrics.dci import boosted_trees
+from jaxvae.metrics.inputs import examples
+from jaxvae.metrics.results import Result
+
+Kind = Literal["logistic", "lightgbm", "scikit-learn"]
+
+
+@dataclass(frozen=True, eq=False)
+class Downstream(Result):
+    """Accuracy with the most labels as the score, and with fewer."""
+
+    accuracy: dict[int, float]
+    """Number of labelled examples -> mean test accuracy over factors."""
+    per_factor: dict[int, np.ndarray]
+    """Number of labelled examples -> test accuracy, [K]; NaN for ignored factors."""
+    sample_efficiency: float
+    """Mean accuracy with 100 labels over that with the most."""
+    ignored_factors: tuple[int, ...]
+    num_test: int
+
+
+def downstream(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    sizes: Sequence[int] = (10, 100, 1000, 10_000),
+    num_test: int | None = None,
+    learner: Kind = "logistic",
+    seed: int = 0,
+) -> Downstream:
+    """Downstream accuracy and sample efficiency: test accuracy by number of labels, mean over factors
+
+    "logistic" is the reference's LogisticRegressionCV (10 penalties, 5 folds that are not shuffled); where a value of
+    the factor has too few labels for the folds, it is a logistic regression with the default penalty. The others are
+    boosted trees, as in `dci`. Values that training never saw are never predicted.
+
+    Args:
+      codes: [N, D], real.
+      factors: [N, K], whole numbers.
+      sizes: numbers of labelled examples, the first rows; those beyond what the test leaves are left out.
+      num_test: rows that are tested on, the last ones; a third if not given.
+      learner: of the classifiers.
+      seed: of the trees.
+
+    Raises:
+      ValueError: as `mig`; or no size fits.
+
+    Reference: Locatello et al. (2019), section 5.5.
+    """
+    data = examples(codes, factors)
+    rows = len(data.codes)
+    tested = rows // 3 if num_test is None else num_test
+    fitting = sorted(size for size in sizes if 0 < size <= rows - tested)
+    if not fitting or tested < 1:
+        raise ValueError(
+            f"{rows} rows leave {rows - tested} to learn from and {tested} to test on: too few for {sizes}"
+        )
+    per_factor = {}
+    for size in fitting:
+        accuracy = [_accuracy(data.codes, factor, size, rows - tested, learner, seed) for factor in data.factors.T]
+        per_factor[size] = data.spread(np.array(accuracy))
+    mean = {size: float(np.nanmean(values)) for size, values in per_factor.items()}
+    most = fitting[-1]
+    return Downstream(
+        score=mean[most],
+        definition=f"downstream accuracy, {learner}, {most} labels, {tested} test rows",
+        accuracy=mean,
+        per_factor=per_factor,
+        sample_efficiency=mean[100] / mean[most] if 100 in mean and most > 100 else float("nan"),
+        ignored_factors=data.ignored_factors,
+        num_test=tested,
+    )
+
+
+def _accuracy(
+    codes: Array[np.float64], factor: Array[np.int64], size: int, first: int, learner: Kind, seed: int
+) -> float:
+    classes, labels = np.unique(factor[:size], return_inverse=True)
+    predicted = np.full(len(factor) - first, classes[0])
+    if len(classes) > 1:
+        model = _model(learner, labels, seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            model.fit(codes[:size], labels)
+        predicted = classes[model.predict(codes[first:])]
+    return float((predicted == factor[first:]).mean())
+
+
+def _model(learner: Kind, labels: Array[np.int64], seed: int) -> Any:
+    if learner != "logistic":
+        return boosted_trees(learner, seed, jobs=-1)
+    folds = KFold(5)
+    everywhere = len(labels) >= 5 and all(
+        len(set(labels[train])) == len(set(labels)) for train, _ in folds.split(labels)
+    )
+    if not everywhere:
+        return LogisticRegression()
+    return LogisticRegressionCV(Cs=10, cv=folds)

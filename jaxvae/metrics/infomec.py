@@ -1,0 +1,183 @@
+"""InfoM, InfoE, InfoC: modularity, explicitness and compactness from information."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from numpy.typing import NDArray as Array
+from scipy.special import digamma
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import log_loss
+
+from jaxvae.metrics.inputs import examples
+from jaxvae.metrics.mutual_information import contingency, entropy, plug_in_mutual_information
+from jaxvae.metrics.results import Result
+
+ACTIVE_SHARE = 1 / 20
+"""Codes with less of the largest range are not counted."""
+
+
+@dataclass(frozen=True, eq=False)
+class InfoMEC(Result):
+    """InfoM as the score, InfoE and InfoC, with what they were computed from."""
+
+    infom: float
+    infoe: float
+    infoc: float
+    normalised_information: np.ndarray
+    """Mutual information over the factor's entropy, [K, D]; NaN for ignored factors."""
+    active: np.ndarray
+    """Codes that are counted in InfoM and InfoC, [D]."""
+    ignored_factors: tuple[int, ...]
+    num_samples: int
+
+
+def infomec(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    neighbours: int = 10,
+    discrete_codes: bool = False,
+    convention: Literal["reference", "paper"] = "reference",
+    seed: int = 0,
+) -> InfoMEC:
+    """InfoM, InfoE, InfoC: modularity, explicitness and compactness from mutual information
+
+    With NMI[k, d] = I(y_k; z_d) / H(y_k), estimated by nearest neighbours (Ross, 2014), over the A active codes, those
+    with a range above 1/20 of the largest:
+
+        InfoM = (mean_d max_k NMI / sum_k NMI - 1/K) / (1 - 1/K)
+        InfoC = (mean_k max_d NMI / sum_d NMI - 1/A) / (1 - 1/A)
+        InfoE = mean_k 1 - CE_k / log S_k
+
+    CE_k is the cross entropy, on the same rows, of an unpenalised, class-balanced logistic regression from all codes.
+    Without information InfoM and InfoC are not near 0: read them beside InfoE.
+
+    Args:
+      codes: [N, D], real, or whole numbers with `discrete_codes`.
+      factors: [N, K], whole numbers.
+      neighbours: of the estimate of information.
+      discrete_codes: codes are categories: plug-in information, and one column per category in the regression.
+      convention: "reference" has NaN where an active code has no information about any factor; "paper" leaves such
+        codes out.
+      seed: of the tiny noise (relative 1e-10) that breaks ties.
+
+    Warns:
+      UserWarning: a factor is constant and left out; or InfoM is undefined.
+
+    Raises:
+      ValueError: as `mig`; or discrete codes that are not whole numbers.
+
+    Reference: Hsu et al. (2023), sections 3 and A.
+    """
+    data = examples(codes, factors)
+    if discrete_codes and not np.array_equal(data.codes, np.round(data.codes)):
+        raise ValueError("discrete codes must be whole numbers")
+    kinds = np.stack([np.unique(code, return_inverse=True)[1] for code in data.codes.T], axis=1)
+    if discrete_codes:
+        information = np.array(
+            [[plug_in_mutual_information(contingency(y, z)) for z in kinds.T] for y in data.factors.T]
+        )
+    else:
+        information = neighbour_information(data.codes, data.factors, neighbours, np.random.default_rng(seed)).T
+    normalised = information / entropy(data.factors)[:, None]
+    ranges = np.ptp(data.codes, axis=0)
+    active = ranges > (0 if discrete_codes else ranges.max() * ACTIVE_SHARE)
+    counted = active & (normalised.sum(axis=0) > 0) if convention == "paper" else active
+    infom, infoc = _gap(normalised[:, counted].T), _gap(normalised[:, counted])
+    if np.isnan(infom):
+        warnings.warn(
+            "InfoM is undefined: there is one factor, no active code, or an active code without information "
+            '(convention="paper" leaves such codes out)',
+            stacklevel=2,
+        )
+    return InfoMEC(
+        score=infom,
+        definition=f"InfoM, {'plug-in' if discrete_codes else f'{neighbours} neighbours'}, {convention} convention",
+        infom=infom,
+        infoe=_explicitness(data.codes, kinds, data.factors, discrete_codes),
+        infoc=infoc,
+        normalised_information=data.spread(normalised.T).T,
+        active=active,
+        ignored_factors=data.ignored_factors,
+        num_samples=len(data.codes),
+    )
+
+
+def neighbour_information(
+    codes: Array[np.float64], factors: Array[np.int64], neighbours: int, rng: np.random.Generator
+) -> Array[np.float64]:
+    """Mutual information of real codes [N, D] and discrete factors [N, K], nats [D, K], clipped at 0 (Ross, 2014).
+
+    Per value of the factor, the distance r to the k-th nearest code of the same value (k at most the others there are);
+    m codes of any value lie nearer than r, itself included: I = psi(N) + mean(psi(k) - psi(n_value) - psi(m)). Values
+    with one example are left out. One-dimensional codes are sorted, so that no pair of examples is ever compared.
+    """
+    noisy = codes / np.where(codes.std(axis=0) > 0, codes.std(axis=0), 1)
+    noisy = noisy + 1e-10 * np.maximum(1, np.abs(noisy).mean(axis=0)) * rng.standard_normal(noisy.shape)
+    orders = np.argsort(noisy, axis=0, kind="stable")
+    information = np.zeros((codes.shape[1], factors.shape[1]))
+    for d, order in enumerate(orders.T):
+        for k, factor in enumerate(factors.T):
+            information[d, k] = _neighbour_information(noisy[order, d], factor[order], neighbours)
+    return information
+
+
+def _neighbour_information(code: Array[np.float64], factor: Array[np.int64], neighbours: int) -> float:
+    """Of a sorted code [N]."""
+    counts = np.bincount(factor)
+    several = counts[factor] > 1
+    code, factor = code[several], factor[several]
+    if len(code) == 0:
+        return 0.0
+    distance, nearest = np.empty(len(code)), np.empty(len(code))
+    for value in np.unique(factor):
+        rows = factor == value
+        nearest[rows] = k = min(neighbours, counts[value] - 1)
+        distance[rows] = _distance_to(code[rows], k)
+    # The k-th neighbour itself lies outside, whatever the rounding of code + distance.
+    inside = distance * (1 - 1e-12) - 4 * np.finfo(np.float64).eps * np.abs(code)
+    within = np.searchsorted(code, code + inside, "right") - np.searchsorted(code, code - inside, "left")
+    terms = digamma(nearest) - digamma(counts[factor]) - digamma(np.maximum(within, 1))
+    return max(0.0, float(digamma(len(code)) + terms.mean()))
+
+
+def _distance_to(code: Array[np.float64], k: int) -> Array[np.float64]:
+    """Distance of each entry of a sorted column to its k-th nearest other entry."""
+    padded = np.concatenate([np.full(k, -np.inf), code, np.full(k, np.inf)])
+    left = np.arange(len(code))
+    return np.min(
+        [np.maximum(code - padded[left + shift], padded[left + shift + k] - code) for shift in range(k + 1)], axis=0
+    )
+
+
+def _gap(normalised: Array[np.float64]) -> float:
+    """Mean over rows of largest over sum, rescaled so that an even spread is 0; NaN where that is undefined."""
+    rows, columns = normalised.shape
+    total = normalised.sum(axis=1)
+    if rows == 0 or columns < 2 or (total == 0).any():
+        return float("nan")
+    return float(((normalised.max(axis=1) / total).mean() - 1 / columns) / (1 - 1 / columns))
+
+
+def _explicitness(
+    codes: Array[np.float64], kinds: Array[np.int64], factors: Array[np.int64], discrete_codes: bool
+) -> float:
+    if discrete_codes:
+        columns = np.concatenate([np.eye(int(kind.max()) + 1)[kind] for kind in kinds.T], axis=1)
+    else:
+        deviation = codes.std(axis=0)
+        columns = (codes - codes.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    gains = []
+    for factor in factors.T:
+        model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(columns, factor)
+        # Without codes, a balanced regression predicts every value alike.
+        nothing = np.log(factor.max() + 1)
+        gains.append((nothing - log_loss(factor, model.predict_proba(columns))) / nothing)
+    return float(np.mean(gains))

@@ -1,0 +1,124 @@
+"""Codes and factors as every metric takes them, and what is refused."""
+
+import math
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from numpy.typing import NDArray as Array
+
+
+class Examples(NamedTuple):
+    """Checked codes and factors."""
+
+    codes: Array[np.float64]
+    """[N, D]"""
+    factors: Array[np.int64]
+    """[N, K'], values 0..S-1: only the factors that vary."""
+    kept: Array[np.int64]
+    """Their columns in what was given, [K']."""
+    num_factors: int
+    """K, with those that do not vary."""
+
+    @property
+    def ignored_factors(self) -> tuple[int, ...]:
+        """Columns that are constant and left out."""
+        return tuple(sorted(set(range(self.num_factors)) - set(self.kept.tolist())))
+
+    @property
+    def live(self) -> Array[np.bool_]:
+        """Codes that are not constant, [D]."""
+        return self.codes.max(axis=0) > self.codes.min(axis=0)
+
+    @property
+    def sizes(self) -> Array[np.int64]:
+        """Number of values of each factor, [K']."""
+        return self.factors.max(axis=0) + 1
+
+    def spread(self, per_factor: Array[np.float64]) -> Array[np.float64]:
+        """Values of the varying factors [..., K'] among all factors [..., K], NaN for the ignored ones."""
+        full = np.full((*per_factor.shape[:-1], self.num_factors), np.nan)
+        full[..., self.kept] = per_factor
+        return full
+
+
+def examples(codes: ArrayLike, factors: ArrayLike) -> Examples:
+    """Codes [N, D] and factors [N, K] for a metric.
+
+    Warns:
+      UserWarning: a factor is constant and left out.
+
+    Raises:
+      ValueError: shapes that do not fit, codes that are not finite, factors not whole or all constant.
+    """
+    continuous, discrete = checked_codes(codes), checked_factors(factors)
+    if len(continuous) != len(discrete):
+        raise ValueError(f"codes and factors must have as many rows; got {len(continuous)} and {len(discrete)}")
+    varies = discrete.max(axis=0) > 0
+    if not varies.any():
+        raise ValueError("every factor is constant in these examples: there is nothing to be informed about")
+    if not varies.all():
+        constant = np.flatnonzero(~varies).tolist()
+        warnings.warn(f"factors {constant} are constant in these examples and left out", stacklevel=3)
+    return Examples(continuous, discrete[:, varies], np.flatnonzero(varies), discrete.shape[1])
+
+
+def checked_codes(codes: ArrayLike) -> Array[np.float64]:
+    """Codes as float64 [N, D].
+
+    Raises:
+      ValueError: not two axes, nothing in them, or values (or their range) that are not finite.
+    """
+    array = np.asarray(codes).astype(np.float64)
+    _require_table("codes", array)
+    if not np.isfinite(array).all():
+        rows, columns = (sorted(set(axis.tolist())) for axis in np.nonzero(~np.isfinite(array)))
+        shown = f"{', '.join(map(str, rows[:5]))}{' ...' if len(rows) > 5 else ''}"
+        raise ValueError(f"codes must be finite; columns {columns} are not, in {len(rows)} rows: {shown}")
+    with np.errstate(over="ignore"):
+        ranges = array.max(axis=0) - array.min(axis=0)
+    if not np.isfinite(ranges).all():
+        raise ValueError(
+            f"codes must be finite; the range of columns {np.flatnonzero(np.isinf(ranges)).tolist()} is not"
+        )
+    return array
+
+
+def checked_factors(factors: ArrayLike) -> Array[np.int64]:
+    """Factors [N, K] of any whole numbers as int64 [N, K]: values of a column become 0..S-1 in order.
+
+    Raises:
+      ValueError: not two axes, nothing in them, or a value that is not a whole number.
+    """
+    array = np.asarray(factors)
+    _require_table("factors", array)
+    if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and not _all_whole(array)):
+        raise ValueError("factors must be whole numbers, one per value of the factor: bin continuous factors first")
+    return np.stack([np.unique(column, return_inverse=True)[1] for column in array.T], axis=1).astype(np.int64)
+
+
+def split_rows(rows: int, train_fraction: float) -> tuple[slice, slice]:
+    """The first ceil(rows * train_fraction) rows to learn from, and the rest to test on; nothing is shuffled.
+
+    ValueError where one of them would be empty.
+    """
+    train = math.ceil(rows * train_fraction) if 0 < train_fraction < 1 else 0
+    if not 0 < train < rows:
+        raise ValueError(f"{rows} rows can't be split with train_fraction={train_fraction}: both parts need rows")
+    return slice(0, train), slice(train, rows)
+
+
+def second_best(values: Array[np.float64]) -> tuple[Array[np.float64], Array[np.float64]]:
+    """Largest and second largest over the first axis, [D, K] -> two of [K]; the second of a single one is 0."""
+    second, first = np.sort(np.pad(values, ((1, 0), (0, 0))), axis=0)[-2:]
+    return first, second
+
+
+def _require_table(name: str, array: np.ndarray) -> None:
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"{name} must have two axes, examples and columns, and not be empty; got shape {array.shape}")
+
+
+def _all_whole(array: np.ndarray) -> bool:
+    return bool(np.isfinite(array).all() and (array == np.floor(array)).all())

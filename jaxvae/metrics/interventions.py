@@ -1,0 +1,220 @@
+"""Scores that hold a factor fixed: the BetaVAE and the FactorVAE score, and codes that are never encoded twice."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from numpy.typing import NDArray as Array
+
+from jaxvae.metrics.inputs import checked_codes
+from jaxvae.metrics.results import Result
+
+BLOCK = 500
+"""Points whose images are looked up together."""
+
+
+class GridCodes:
+    """Codes of the combinations of all factors, each encoded when it is first asked for and never again."""
+
+    def __init__(self, encode: Callable[[Array[np.int64]], ArrayLike], factor_sizes: Sequence[int]) -> None:
+        """`encode` takes factors [n, K] to codes [n, D]."""
+        self.factor_sizes = tuple(factor_sizes)
+        self.encoded = 0
+        """Number of images encoded so far."""
+        self._encode = encode
+        self._codes: Array[np.float32] | None = None
+        self._known = np.zeros(int(np.prod(self.factor_sizes)), bool)
+
+    @classmethod
+    def of_array(cls, codes: ArrayLike, factor_sizes: Sequence[int]) -> "GridCodes":
+        """From codes of the whole grid [N, D], the last factor fastest. ValueError where N is no product of sizes."""
+        array = checked_codes(codes)
+        if len(array) != np.prod(factor_sizes):
+            raise ValueError(f"a grid of {tuple(factor_sizes)} has {np.prod(factor_sizes)} codes, got {len(array)}")
+        return cls(lambda factors: array[np.ravel_multi_index(tuple(factors.T), tuple(factor_sizes))], factor_sizes)
+
+    def __call__(self, factors: Array[np.int64]) -> Array[np.float32]:
+        """Factors [n, K] -> codes [n, D]."""
+        numbers = np.ravel_multi_index(tuple(factors.T), self.factor_sizes)
+        new = np.unique(numbers[~self._known[numbers]])
+        if len(new) or self._codes is None:
+            found = checked_codes(self._encode(np.stack(np.unravel_index(new, self.factor_sizes), axis=1)))
+            if self._codes is None:
+                self._codes = np.zeros((len(self._known), found.shape[1]), np.float32)
+            self._codes[new] = found
+            self._known[new] = True
+            self.encoded += len(new)
+        return self._codes[numbers]
+
+
+@dataclass(frozen=True, eq=False)
+class Intervention(Result):
+    """An accuracy on fresh points, with what it was computed from."""
+
+    train_score: float
+    """Accuracy on the points that were learned from: biased upwards."""
+    counts: np.ndarray
+    """FactorVAE: votes of code d for factor k, [D, K]. BetaVAE: true and predicted factor, [K, K]."""
+    active_codes: np.ndarray
+    """Codes that were not left out, [D]."""
+    num_train: int
+    num_eval: int
+    batch_size: int
+
+
+def beta_vae_score(
+    codes_of: Callable[[Array[np.int64]], Array],
+    factor_sizes: Sequence[int],
+    *,
+    num_train: int = 10_000,
+    num_eval: int = 5000,
+    batch_size: int = 64,
+    convention: Literal["reference", "paper"] = "reference",
+    seed: int = 0,
+) -> Intervention:
+    """BetaVAE score: can a linear classifier tell which factor two batches share from the codes' mean difference?
+
+    One point: a factor k, `batch_size` pairs of random combinations that agree in k, and the mean of |z_1 - z_2|.
+    Logistic regression (scikit-learn's defaults) predicts k; the score is the accuracy on fresh points. Chance is 1/K.
+
+    Args:
+      codes_of: factors [n, K] -> codes [n, D], such as `GridCodes`.
+      factor_sizes: K numbers of values.
+      num_train: points to learn from.
+      num_eval: points to test on.
+      batch_size: pairs per point.
+      convention: "reference" takes differences as they are, so that the penalty makes the score depend on the scale of
+        codes (a perfect code times 0.01 scores chance); "paper" standardises them (Higgins et al. do not say).
+      seed: of the points.
+
+    Raises:
+      ValueError: no factor that varies, or numbers below 1.
+
+    Reference: Higgins et al. (2017), section 4; Locatello et al. (2019).
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    rng, varying = _checked(factor_sizes, num_train, num_eval, batch_size, seed)
+    features, labels = [], []
+    for n in _blocks(num_train + num_eval):
+        factor = varying[rng.integers(len(varying), size=n)]
+        one, two = (_uniform(rng, factor_sizes, (n, batch_size)) for _ in range(2))
+        rows = np.arange(n)
+        two[rows, :, factor] = one[rows, :, factor]
+        difference = np.abs(_look_up(codes_of, one) - _look_up(codes_of, two))
+        features.append(difference.mean(axis=1, dtype=np.float64))
+        labels.append(factor)
+    x, y = np.concatenate(features), np.concatenate(labels)
+    if convention == "paper":
+        deviation = x[:num_train].std(axis=0)
+        x = (x - x[:num_train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    predicted = np.full(len(y), y[0])
+    if len(set(y[:num_train])) > 1:
+        predicted = LogisticRegression().fit(x[:num_train], y[:num_train]).predict(x)
+    confusion = np.zeros((len(factor_sizes), len(factor_sizes)), np.int64)
+    np.add.at(confusion, (y[num_train:], predicted[num_train:]), 1)
+    return Intervention(
+        score=float((predicted[num_train:] == y[num_train:]).mean()),
+        definition=f"BetaVAE score, {num_train} training points of {batch_size} pairs, {convention} convention",
+        train_score=float((predicted[:num_train] == y[:num_train]).mean()),
+        counts=confusion,
+        active_codes=np.ones(x.shape[1], bool),
+        num_train=num_train,
+        num_eval=num_eval,
+        batch_size=batch_size,
+    )
+
+
+def factor_vae_score(
+    codes_of: Callable[[Array[np.int64]], Array],
+    factor_sizes: Sequence[int],
+    *,
+    num_train: int = 10_000,
+    num_eval: int = 5000,
+    batch_size: int = 64,
+    num_variance: int = 10_000,
+    prune_below: float = 0.05,
+    convention: Literal["reference", "paper"] = "reference",
+    seed: int = 0,
+) -> Intervention:
+    """FactorVAE score: does the code that varies least, when a factor is fixed, name that factor?
+
+    One vote: a factor k, a batch of random combinations with one value of k, and the code with the smallest variance
+    relative to its variance over all data. Codes vote for the factor that they voted for most often in training; the
+    score is the share of fresh votes that are right. Chance is about 1/K.
+
+    Args:
+      codes_of: factors [n, K] -> codes [n, D], such as `GridCodes`.
+      factor_sizes: K numbers of values.
+      num_train: votes to learn from.
+      num_eval: votes to test on.
+      batch_size: combinations per vote.
+      num_variance: random combinations that the variances are taken from.
+      prune_below: codes with a smaller standard deviation have no vote; constant codes never have.
+      convention: "reference" takes `prune_below` as it is; "paper" relative to the largest deviation, which takes away
+        the dependence on scale (Kim & Mnih leave out codes that collapsed to the prior, without a number).
+      seed: of the votes.
+
+    Raises:
+      ValueError: no factor that varies, or numbers below 1.
+
+    Reference: Kim & Mnih (2018), section 5; Locatello et al. (2019).
+    """
+    rng, varying = _checked(factor_sizes, num_train, num_eval, batch_size, seed)
+    if batch_size < 2 or num_variance < 2:
+        raise ValueError(f"variances need at least two examples, got {batch_size=} and {num_variance=}")
+    overall = codes_of(_uniform(rng, factor_sizes, (num_variance,))).astype(np.float64).var(axis=0, ddof=1)
+    least = prune_below * (np.sqrt(overall.max()) if convention == "paper" else 1)
+    active = (np.sqrt(overall) >= least) & (overall > 0)
+    votes = np.zeros((2, len(overall), len(factor_sizes)), np.int64)
+    for part, number in enumerate((num_train, num_eval) if active.any() else ()):
+        for n in _blocks(number):
+            factor = varying[rng.integers(len(varying), size=n)]
+            combinations = _uniform(rng, factor_sizes, (n, batch_size))
+            rows = np.arange(n)
+            combinations[rows, :, factor] = combinations[rows, :1, factor]
+            local = _look_up(codes_of, combinations).var(axis=1, ddof=1, dtype=np.float64)
+            relative = np.where(active, local / np.where(active, overall, 1), np.inf)
+            np.add.at(votes[part], (relative.argmin(axis=1), factor), 1)
+    chosen = votes[0].argmax(axis=1)
+    right = votes[:, np.arange(len(overall)), chosen].sum(axis=1)
+    return Intervention(
+        score=float(right[1] / num_eval),
+        definition=f"FactorVAE score, {num_train} votes of {batch_size} examples, {convention} convention",
+        train_score=float(right[0] / num_train),
+        counts=votes[0],
+        active_codes=active,
+        num_train=num_train,
+        num_eval=num_eval,
+        batch_size=batch_size,
+    )
+
+
+def _checked(
+    factor_sizes: Sequence[int], num_train: int, num_eval: int, batch_size: int, seed: int
+) -> tuple[np.random.Generator, Array[np.int64]]:
+    """A generator, and the factors that vary."""
+    if min(num_train, num_eval, batch_size) < 1:
+        raise ValueError(
+            f"num_train, num_eval and batch_size must be at least 1, got {num_train}, {num_eval}, {batch_size}"
+        )
+    varying = np.flatnonzero(np.asarray(factor_sizes) > 1)
+    if not len(varying):
+        raise ValueError(f"every factor is constant in a grid of {tuple(factor_sizes)}")
+    return np.random.default_rng(seed), varying
+
+
+def _uniform(rng: np.random.Generator, factor_sizes: Sequence[int], shape: tuple[int, ...]) -> Array[np.int64]:
+    return np.stack([rng.integers(size, size=shape) for size in factor_sizes], axis=-1)
+
+
+def _look_up(codes_of: Callable[[Array[np.int64]], Array], factors: Array[np.int64]) -> Array:
+    """Factors [n, L, K] -> codes [n, L, D]."""
+    n, length, num_factors = factors.shape
+    return np.asarray(codes_of(factors.reshape(-1, num_factors))).reshape(n, length, -1)
+
+
+def _blocks(count: int) -> list[int]:
+    return [min(BLOCK, count - first) for first in range(0, count, BLOCK)]

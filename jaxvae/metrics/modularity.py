@@ -1,0 +1,147 @@
+"""Modularity and explicitness."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from numpy.typing import NDArray as Array
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from jaxvae.metrics.inputs import examples, split_rows
+from jaxvae.metrics.mutual_information import discretise, mutual_information_matrix
+from jaxvae.metrics.results import Result
+
+
+@dataclass(frozen=True, eq=False)
+class Modularity(Result):
+    """A modularity, with what it was computed from."""
+
+    per_code: np.ndarray
+    """[D]; 0 for codes without information."""
+    mutual_information: np.ndarray
+    """Of binned codes and factors, nats [D, K]; NaN for ignored factors."""
+    informed_codes: int
+    """Number of codes with any information."""
+    ignored_factors: tuple[int, ...]
+    num_bins: int
+    num_samples: int
+
+
+@dataclass(frozen=True, eq=False)
+class Explicitness(Result):
+    """An explicitness, with what it was computed from."""
+
+    train_score: float
+    per_factor: np.ndarray
+    """Area under the curve on the test rows, mean over the factor's values, [K]; NaN for ignored factors."""
+    ignored_factors: tuple[int, ...]
+    num_samples: int
+
+
+def modularity(
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    num_bins: int = 20,
+    convention: Literal["reference", "paper"] = "reference",
+) -> Modularity:
+    """Modularity: does each code know of one factor only?
+
+    For code d with mutual informations m[d, k] and t = max_k m^2:  1 - (sum_k m^2 - t) / (t (K - 1)), and the mean over
+    codes. Noise does not score 0 (its floor depends on the number of examples), and one factor gives NaN.
+
+    Args:
+      codes: [N, D], real.
+      factors: [N, K], whole numbers.
+      num_bins: bins per code, of equal width.
+      convention: "reference" counts codes without any information as 0; "paper" leaves them out.
+
+    Warns:
+      UserWarning: a factor is constant and left out.
+
+    Raises:
+      ValueError: as `mig`.
+
+    Reference: Ridgeway & Mozer (2018); Locatello et al. (2019).
+    """
+    data = examples(codes, factors)
+    information = mutual_information_matrix(discretise(data.codes, num_bins), data.factors)
+    per_code = modularity_of(information)
+    informed = information.max(axis=1) > 0
+    counted = per_code if convention == "reference" else per_code[informed]
+    return Modularity(
+        score=float(counted.mean()) if len(counted) else 0.0,
+        definition=f"modularity, {num_bins} bins, codes without information "
+        + ("count as 0" if convention == "reference" else "left out"),
+        per_code=per_code,
+        mutual_information=data.spread(information),
+        informed_codes=int(informed.sum()),
+        ignored_factors=data.ignored_factors,
+        num_bins=num_bins,
+        num_samples=len(data.codes),
+    )
+
+
+def modularity_of(information: Array[np.float64]) -> Array[np.float64]:
+    """Of a mutual information matrix [D, K], per code [D]; 0 for codes without information, NaN for one factor."""
+    if information.shape[1] < 2:
+        return np.full(len(information), np.nan)
+    squared = information**2
+    top = squared.max(axis=1)
+    rest = (squared.sum(axis=1) - top) / (np.where(top > 0, top, 1) * (information.shape[1] - 1))
+    return np.where(top > 0, 1 - rest, 0)
+
+
+def explicitness(codes: ArrayLike, factors: ArrayLike, *, train_fraction: float = 2 / 3) -> Explicitness:
+    """Explicitness: how well does a linear classifier read each factor off all codes?
+
+    Logistic regression (scikit-learn's defaults) on standardised codes; area under the ROC curve of each value against
+    all others on the test rows, mean over the values that occur there, then over factors. Noise scores 0.5. A value
+    that training never saw gets the probability 0 everywhere, and so 0.5. (In the reference it shifts the others.)
+
+    Args:
+      codes: [N, D], real.
+      factors: [N, K], whole numbers.
+      train_fraction: share of the rows, the first ones, to learn from.
+
+    Raises:
+      ValueError: as `mig`; or rows that can't be split.
+
+    Reference: Ridgeway & Mozer (2018); Locatello et al. (2019).
+    """
+    data = examples(codes, factors)
+    train, test = split_rows(len(data.codes), train_fraction)
+    deviation = data.codes[train].std(axis=0)
+    scaled = (data.codes - data.codes[train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    areas = np.array([_areas(scaled, factor, train, test) for factor in data.factors.T])
+    return Explicitness(
+        score=float(areas[:, 1].mean()),
+        definition=f"explicitness, one-vs-rest AUC on {test.stop - test.start} test rows",
+        train_score=float(areas[:, 0].mean()),
+        per_factor=data.spread(areas[:, 1]),
+        ignored_factors=data.ignored_factors,
+        num_samples=len(data.codes),
+    )
+
+
+def _areas(codes: Array[np.float64], factor: Array[np.int64], train: slice, test: slice) -> tuple[float, float]:
+    if len(set(factor[train])) < 2:
+        return 0.5, 0.5
+    model = LogisticRegression()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(codes[train], factor[train])
+    return _area(model, codes[train], factor[train]), _area(model, codes[test], factor[test])
+
+
+def _area(model: LogisticRegression, codes: Array[np.float64], factor: Array[np.int64]) -> float:
+    values = np.unique(factor)
+    if len(values) < 2:
+        return 0.5
+    probability = np.zeros((len(codes), max(int(values.max()), int(model.classes_.max())) + 1))
+    probability[:, model.classes_] = model.predict_proba(codes)
+    return float(np.mean([roc_auc_score(factor == value, probability[:, value]) for value in values]))

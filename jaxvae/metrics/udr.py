@@ -1,0 +1,121 @@
+"""Unsupervised disentanglement ranking: agreement between models."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+from numpy.typing import NDArray as Array
+from scipy.stats import rankdata
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Lasso
+
+from jaxvae.metrics.inputs import checked_codes
+from jaxvae.metrics.results import Result
+
+SWITCHED_OFF = 0.01
+"""Nats: codes with a smaller mean KL are noise."""
+
+
+@dataclass(frozen=True, eq=False)
+class UDR(Result):
+    """The best model's score, and those of all."""
+
+    model_scores: np.ndarray
+    """Median agreement of each model with the others, [M]."""
+    pairwise: np.ndarray
+    """Agreement of each pair, [M, M]; 0 on the diagonal."""
+    informative: np.ndarray
+    """Codes that are compared, [M, D]."""
+    num_samples: int
+
+
+def udr(
+    codes: Sequence[ArrayLike],
+    kl: ArrayLike,
+    *,
+    similarity: Literal["lasso", "spearman"] = "lasso",
+    kl_threshold: float = SWITCHED_OFF,
+    convention: Literal["reference", "paper"] = "reference",
+) -> UDR:
+    """Unsupervised disentanglement ranking: models that disentangle agree up to order and sign
+
+    For models i and j with R[a, b] = the similarity of code a of i and code b of j (codes are standardised):
+
+        UDR_ij = (mean_b r_b + mean_a r_a) / 2,    r_b = max_a R[a, b]^2 / sum_a R[a, b],  r_a likewise
+
+    over informative codes, and a model's score is its median over the others. A perfect match scores 1 with Spearman's
+    correlation and 0.9 with the Lasso, whose penalty (0.1) shrinks the one coefficient of 1.
+
+    Args:
+      codes: of M models, each [N, D], of the same N inputs.
+      kl: mean KL of each code, nats [M, D].
+      similarity: absolute Lasso coefficients or absolute rank correlations.
+      kl_threshold: nats; codes with less are left out.
+      convention: "reference" is the mean of two means; "paper" divides the sum of all r by the number of codes in both.
+
+    Raises:
+      ValueError: fewer than two models, shapes that differ, or codes that are not finite.
+
+    Reference: Duan et al. (2020).
+    """
+    models = [checked_codes(model) for model in codes]
+    information = np.asarray(kl, np.float64)
+    if len(models) < 2:
+        raise ValueError(f"agreement needs at least two models, got {len(models)}")
+    if len({model.shape for model in models}) > 1 or information.shape != (len(models), models[0].shape[1]):
+        shapes = sorted({model.shape for model in models})
+        raise ValueError(f"codes must all be [N, D] and kl [M, D]; got codes {shapes} and kl {information.shape}")
+    informative = information > kl_threshold
+    scaled = [_standardised(model) * (kept > SWITCHED_OFF) for model, kept in zip(models, information, strict=True)]
+    pairwise = np.zeros((len(models), len(models)))
+    for i, one in enumerate(scaled):
+        for j, other in enumerate(scaled):
+            if i != j:
+                similar = _lasso(one, other) if similarity == "lasso" else _spearman(one, other)
+                pairwise[i, j] = agreement_of(similar[np.ix_(informative[i], informative[j])], convention)
+    scores = np.array([np.median(np.delete(pairwise[:, i], i)) for i in range(len(models))])
+    return UDR(
+        score=float(scores.max()),
+        definition=f"UDR, {similarity}, best of {len(models)} models, {convention} convention",
+        model_scores=scores,
+        pairwise=pairwise,
+        informative=informative,
+        num_samples=len(models[0]),
+    )
+
+
+def agreement_of(similarity: Array[np.float64], convention: str = "reference") -> float:
+    """Of a similarity matrix [D1, D2] of informative codes; 0 where a model has none."""
+    if similarity.size == 0:
+        return 0.0
+    columns, rows = _strength(similarity), _strength(similarity.T)
+    if convention == "paper":
+        return float((columns.sum() + rows.sum()) / (len(columns) + len(rows)))
+    return float((columns.mean() + rows.mean()) / 2)
+
+
+def _strength(similarity: Array[np.float64]) -> Array[np.float64]:
+    """Of each column: its largest entry squared over its sum; 0 for columns of zeros."""
+    total = similarity.sum(axis=0)
+    return similarity.max(axis=0) ** 2 / np.where(total > 0, total, 1)
+
+
+def _standardised(codes: Array[np.float64]) -> Array[np.float64]:
+    deviation = codes.std(axis=0)
+    return (codes - codes.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+
+
+def _lasso(one: Array[np.float64], other: Array[np.float64]) -> Array[np.float64]:
+    model = Lasso(alpha=0.1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(one, other)
+    return np.abs(np.atleast_2d(model.coef_)).T
+
+
+def _spearman(one: Array[np.float64], other: Array[np.float64]) -> Array[np.float64]:
+    """0 where a code is constant."""
+    return np.abs(_standardised(rankdata(one, axis=0)).T @ _standardised(rankdata(other, axis=0))) / len(one)

@@ -1,0 +1,124 @@
+"""Scores of codes alone: how dependent are they? 0 is best."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from numpy.typing import NDArray as Array
+
+from jaxvae.metrics.inputs import checked_codes
+from jaxvae.metrics.mutual_information import discretise, mutual_information_matrix
+from jaxvae.metrics.results import Result
+
+
+@dataclass(frozen=True, eq=False)
+class Dependence(Result):
+    """A score of codes alone, with what it was computed from."""
+
+    matrix: np.ndarray
+    """Covariance (ddof 1), or mutual information of binned codes in nats, [D, D]."""
+    live_codes: int
+    """Number of codes that are not constant."""
+    num_samples: int
+
+
+def gaussian_total_correlation(codes: ArrayLike) -> Dependence:
+    """Total correlation of a Gaussian with the codes' covariance, nats: -1/2 log det of their correlation matrix
+
+    Constant codes are left out (in the reference they give NaN); without two live codes it is 0; codes that determine
+    one another give infinity. Blind to dependence that is not linear.
+
+    Args:
+      codes: [N, D], real.
+
+    Raises:
+      ValueError: codes that are not finite, or fewer than 2 rows.
+
+    Reference: Locatello et al. (2019), appendix.
+    """
+    covariance, live = _covariance(codes)
+    return Dependence(
+        score=total_correlation_of(covariance),
+        definition="Gaussian total correlation of the live codes, nats",
+        matrix=covariance,
+        live_codes=int(live.sum()),
+        num_samples=len(np.asarray(codes)),
+    )
+
+
+def gaussian_wasserstein_correlation(codes: ArrayLike, *, normalised: bool = False) -> Dependence:
+    """Squared 2-Wasserstein distance of Gaussians with the codes' covariance S and with its diagonal
+
+        2 tr S - 2 tr (E S E)^(1/2),    E = diag(S)^(1/2)
+
+    Args:
+      codes: [N, D], real.
+      normalised: divide by tr S, which takes away the scale; NaN where all codes are constant.
+
+    Raises:
+      ValueError: codes that are not finite, or fewer than 2 rows.
+
+    Reference: Locatello et al. (2019), appendix.
+    """
+    covariance, live = _covariance(codes)
+    distance, trace = wasserstein_of(covariance), float(np.trace(covariance))
+    if normalised:
+        distance = distance / trace if trace > 0 else float("nan")
+    return Dependence(
+        score=distance,
+        definition="Gaussian Wasserstein correlation" + (", over the total variance" if normalised else ""),
+        matrix=covariance,
+        live_codes=int(live.sum()),
+        num_samples=len(np.asarray(codes)),
+    )
+
+
+def mutual_information_score(codes: ArrayLike, *, num_bins: int = 20) -> Dependence:
+    """Mean mutual information of two different codes, nats, binned; 0 for a single code
+
+    Independent codes score about (num_bins - 1)^2 / (2 N), the bias of the estimate.
+
+    Args:
+      codes: [N, D], real.
+      num_bins: bins per code, of equal width.
+
+    Raises:
+      ValueError: codes that are not finite.
+
+    Reference: Locatello et al. (2019).
+    """
+    continuous = checked_codes(codes)
+    bins = discretise(continuous, num_bins)
+    information = mutual_information_matrix(bins, bins)
+    pairs = information.size - len(information)
+    return Dependence(
+        score=float((information.sum() - np.trace(information)) / pairs) if pairs else 0.0,
+        definition=f"mean mutual information of two codes, {num_bins} bins",
+        matrix=information,
+        live_codes=int((np.ptp(continuous, axis=0) > 0).sum()),
+        num_samples=len(continuous),
+    )
+
+
+def total_correlation_of(covariance: Array[np.float64]) -> float:
+    """Of a covariance matrix [D, D]; dimensions without variance are left out."""
+    live = np.diag(covariance) > 0
+    deviation = np.sqrt(np.diag(covariance)[live])
+    sign, logdet = np.linalg.slogdet(covariance[np.ix_(live, live)] / np.outer(deviation, deviation))
+    return float(max(0.0, -logdet / 2)) if sign > 0 else float("inf")
+
+
+def wasserstein_of(covariance: Array[np.float64]) -> float:
+    """Of a covariance matrix [D, D]."""
+    deviation = np.sqrt(np.diag(covariance))
+    eigenvalues = np.linalg.eigvalsh(covariance * np.outer(deviation, deviation))
+    return float(max(0.0, 2 * np.trace(covariance) - 2 * np.sqrt(np.clip(eigenvalues, 0, None)).sum()))
+
+
+def _covariance(codes: ArrayLike) -> tuple[Array[np.float64], Array[np.bool_]]:
+    continuous = checked_codes(codes)
+    if len(continuous) < 2:
+        raise ValueError("a covariance needs at least 2 rows of codes, got 1")
+    live = np.ptp(continuous, axis=0) > 0
+    covariance = np.atleast_2d(np.cov(continuous, rowvar=False))
+    return np.where(np.outer(live, live), covariance, 0), live
