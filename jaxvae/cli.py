@@ -21,10 +21,10 @@ import jaxvae
 from jaxvae.config import Config, build, choose, default_config
 from jaxvae.data import DATA, FILES, TABLES
 from jaxvae.methods import METHODS
-from jaxvae.metrics import METRICS
+from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.networks import ARCHITECTURES
 from jaxvae.report import write_report
-from jaxvae.run import evaluate, load_run, represent
+from jaxvae.run import THOROUGH, evaluate, load_run, represent
 from jaxvae.training import NonFiniteLoss, check, train
 from jaxvae.training.run_folder import RunFolderError, open_run, read_config, read_history
 from jaxvae.training.writers import progress_writer, tensorboard_writer
@@ -62,6 +62,14 @@ class RunArgs:
     """latest, best (lowest mean loss of the logging interval that it ends), or a step"""
     num_samples: int = 10_000
     """examples that the scores are computed on"""
+
+
+@dataclass(frozen=True)
+class EvaluateArgs(RunArgs):
+    """Which run, which of its checkpoints, and which metrics."""
+
+    metrics: tuple[str, ...] = THOROUGH
+    """see `jaxvae list`; all but those that take minutes (downstream, dci_es) if not given"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -126,11 +134,11 @@ def train_command(arguments: list[str]) -> None:
 
 def evaluate_command(arguments: list[str]) -> None:
     """Score a run, print the scores and write its scores.json"""
-    args = _parse(RunArgs, "evaluate", arguments)
+    args = _parse(EvaluateArgs, "evaluate", arguments)
     _use_compilation_cache()
     with _usage_errors():
         run = load_run(args.run, args.checkpoint)
-        scores = evaluate(run, represent(run, args.num_samples))
+        scores = evaluate(run, represent(run, args.num_samples), args.metrics)
     _print_scores(scores, run.source.name)
 
 
@@ -153,7 +161,7 @@ def list_command(arguments: list[str]) -> None:
             DATA | TABLES | {f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}": read for kind, read in FILES.items()},
         ),
         ("networks", ARCHITECTURES),
-        ("metrics", METRICS),
+        ("metrics", METRICS | UNSUPERVISED),
     ):
         print(title)
         for name, thing in entries.items():
@@ -221,10 +229,19 @@ def _score_and_report(args: RunArgs) -> None:
 
 
 def _print_scores(scores: dict[str, Any], data: str) -> None:
-    if not scores["metrics"]:
-        print(f"no metrics: the factors of {data} are not known")
+    if not any(name in METRICS for name in scores["metrics"]):
+        print(f"no metrics that need factors: those of {data} are not known")
+    print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({scores['num_samples']} examples)")
     for name, result in scores["metrics"].items():
-        print(f"{name} {result['score']:.3f}  ({result['definition']}; {scores['num_samples']} examples)")
+        low, high = result.get("interval") or (0, 0)
+        spread = f"± {(high - low) / 2:.3f}" if high > low else ""
+        sampled = scores["sampled"][name]["score"]
+        reason = result.get("error", result["definition"])
+        print(f"{name:32} {_number(result['score']):>7} {spread:>8} {_number(sampled):>7}  {reason}")
+
+
+def _number(score: float | None) -> str:
+    return "-" if score is None else f"{score:.3f}"
 
 
 def _new_folder(config: Config[Any, Any]) -> Path:

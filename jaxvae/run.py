@@ -2,20 +2,29 @@
 
 import json
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from jaxvae.analysis import Representation, encode_samples
 from jaxvae.config import Config, build
 from jaxvae.data.source import Source
 from jaxvae.method import Method
-from jaxvae.metrics import METRICS
+from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED
 from jaxvae.training import TrainState, compile_method
 from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.run_folder import RunFolderError, read_config, read_history, write_json
 
+RESAMPLED = ("mig", "sap", "modularity", "irs", "mcc", *UNSUPERVISED)
+"""Metrics that are quick enough to be computed again on resampled examples, for their intervals."""
+QUICK = (*RESAMPLED[:5], "beta_vae_score", "factor_vae_score", *UNSUPERVISED)
+"""Metrics of a second or two, all together."""
+THOROUGH = tuple(name for name in (*METRICS, *UNSUPERVISED) if name not in EXPENSIVE)
+"""All metrics but those that take minutes."""
+RESAMPLES = 20
 EVALUATION_STREAM = 0x6576616C
 """Keeps the evaluation's keys apart from the training's, which `split` and small numbers lead to."""
 
@@ -80,21 +89,63 @@ def represent(run: Run, num_samples: int) -> Representation:
     return encode_samples(run.method, run.state.params, run.source, run.evaluation_key, num_samples)
 
 
-def evaluate(run: Run, codes: Representation) -> dict[str, Any]:
-    """All metrics on the posterior means, none where the factors are not known; also written to scores.json."""
+def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:
+    """Scores of the posterior means, and of one sample of each posterior; also written to scores.json.
+
+    Args:
+      run: that the codes are of.
+      codes: of random examples of its data.
+      metrics: names in `METRICS` and `UNSUPERVISED`. Those that need factors are left out where none are known; one
+        that can't be computed has the reason as its "error", and no score.
+
+    Returns:
+      {"step", "representation", "num_samples", "metrics": {name: result}, "sampled": {name: result}}. Results of means
+      have a 95 % "interval" from resampled examples where the metric is quick.
+
+    Raises:
+      ValueError: no such metric.
+    """
+    for name in metrics:
+        if name not in METRICS and name not in UNSUPERVISED:
+            raise ValueError(f"unknown metric {name!r}. There are: {', '.join([*METRICS, *UNSUPERVISED])}")
+    known = [name for name in metrics if name in UNSUPERVISED or codes.factors is not None]
+    sampled = codes.sample(run.config.seed)
     scores: dict[str, Any] = {
         "step": int(run.state.step),
         "representation": "posterior mean",
         "num_samples": len(codes.mean),
-        "metrics": {},
+        "metrics": {
+            name: _score(name, codes.mean, codes.factors) | _interval(name, codes.mean, codes.factors) for name in known
+        },
+        "sampled": {name: _score(name, sampled, codes.factors) for name in known},
     }
-    for name, metric in METRICS.items() if codes.factors is not None else ():
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            result = metric(codes.mean, codes.factors)
-        scores["metrics"][name] = {**result.to_json(), "warnings": [str(w.message) for w in caught]}
     write_json(run.folder / "scores.json", scores)
     return scores
+
+
+def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            result = UNSUPERVISED[name](codes) if name in UNSUPERVISED else METRICS[name](codes, factors)
+        except ValueError as error:
+            return {"score": None, "definition": "not computed", "error": str(error), "warnings": [str(error)]}
+    return {**result.to_json(), "warnings": sorted({str(w.message) for w in caught})}
+
+
+def _interval(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:
+    """The score's 95 % interval by resampling examples, as {"interval": [low, high]}; empty for slow metrics."""
+    if name not in RESAMPLED:
+        return {}
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(len(codes), size=len(codes)) for _ in range(RESAMPLES)]
+    parts = [_score(name, codes[row], None if factors is None else factors[row])["score"] for row in rows]
+    middle = _score(name, codes, factors)["score"]
+    if middle is None or any(part is None for part in parts):
+        return {"interval": None}
+    # The score itself is the middle: repeated examples push resampled information upwards.
+    half = 1.96 * float(np.std(parts, ddof=1))
+    return {"interval": [middle - half, middle + half]}
 
 
 def read_scores(folder: Path) -> dict[str, Any] | None:

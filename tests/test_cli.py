@@ -9,6 +9,8 @@ import pytest
 from PIL import Image
 
 from jaxvae.cli import main
+from jaxvae.metrics import UNSUPERVISED
+from jaxvae.run import QUICK, THOROUGH
 
 TINY = ["--data", "sprites", "--image-size", "16", "--batch-size", "8", "--steps", "4"]
 
@@ -29,7 +31,7 @@ def test_train_leaves_a_complete_run_folder_and_is_quiet(trained):
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0] == f"beta-vae on sprites: 4 steps of 8 images, in {folder}"
-    assert [line.split()[0] for line in lines[1:]] == ["trained", "mig", "report:"]
+    assert [line.split()[0] for line in lines[1:]] == ["trained", "metric", *QUICK, "report:"]
     assert done.stderr == ""  # no progress bar where it is not a terminal
     config = json.loads((folder / "config.json").read_text())
     assert config["hp"] == {"learning_rate": 0.01, "beta": 2.0, "warmup": 0.0}
@@ -37,13 +39,25 @@ def test_train_leaves_a_complete_run_folder_and_is_quiet(trained):
     assert (folder / "checkpoints" / "4").is_dir()
     scores = json.loads((folder / "scores.json").read_text())
     assert 0 <= scores["metrics"]["mig"]["score"] <= 1
+    low, high = scores["metrics"]["mig"]["interval"]
+    assert low <= scores["metrics"]["mig"]["score"] <= high
+    assert set(scores["sampled"]) == set(QUICK)
     assert "</html>" in (folder / "report" / "index.html").read_text()
 
 
 def test_evaluate_and_report_work_on_the_run(trained, capsys):
     folder, _ = trained
     main(["evaluate", str(folder), "--num-samples", "500", "--checkpoint", "best"])
-    assert "500 examples" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "500 examples" in shown
+    assert [line.split()[0] for line in shown.splitlines()[1:]] == list(THOROUGH)
+    scores = json.loads((folder / "scores.json").read_text())["metrics"]
+    assert np.shape(scores["dci"]["importance"]) == (10, 5)
+    main(["evaluate", str(folder), "--num-samples", "500", "--metrics", "downstream", "mig"])
+    assert list(json.loads((folder / "scores.json").read_text())["sampled"]) == ["downstream", "mig"]
+    with pytest.raises(SystemExit):
+        main(["evaluate", str(folder), "--metrics", "gim"])
+    assert "unknown metric 'gim'. There are: mig, sap" in capsys.readouterr().err
     (folder / "report" / "index.html").unlink()
     main(["report", str(folder), "--num-samples", "500"])
     assert (folder / "report" / "index.html").exists()
@@ -67,8 +81,8 @@ def test_pictures_without_factors_are_trained_on_and_reported(tmp_path, capsys, 
     out = capsys.readouterr().out
     assert "vae on photos: 4 steps of 3 images, in runs/vae-pictures-photos-0" in out
     folder = tmp_path / "runs" / "vae-pictures-photos-0"
-    assert json.loads((folder / "scores.json").read_text())["metrics"] == {}
-    assert "no metrics: the factors of photos are not known" in out
+    assert json.loads((folder / "scores.json").read_text())["metrics"].keys() == UNSUPERVISED.keys()
+    assert "no metrics that need factors: those of photos are not known" in out
     assert "</html>" in (folder / "report" / "index.html").read_text()
     main(["evaluate", str(folder), "--num-samples", "7"])
     assert "not known" in capsys.readouterr().out

@@ -25,6 +25,11 @@ class Representation(NamedTuple):
         """Mean KL of each latent's posterior to N(0, 1) over the examples, nats [D]."""
         return np.asarray(kl_standard_normal_per_latent(jnp.asarray(self.mean), jnp.asarray(self.logvar)).mean(axis=0))
 
+    def sample(self, seed: int = 0) -> np.ndarray:
+        """One draw of each posterior: float32 [n, D]."""
+        noise = np.random.default_rng(seed).standard_normal(self.mean.shape, np.float32)
+        return self.mean + np.exp(0.5 * self.logvar) * noise
+
 
 def encode_samples(
     method: Method,

@@ -6,7 +6,7 @@ from jaxvae.metrics.dci import DCI, dci
 from jaxvae.metrics.dci_es import DCIES, dci_es
 from jaxvae.metrics.downstream import Downstream, downstream
 from jaxvae.metrics.infomec import InfoMEC, infomec
-from jaxvae.metrics.interventions import GridCodes, Intervention, beta_vae_score, factor_vae_score
+from jaxvae.metrics.interventions import GridCodes, Intervention, SampledCodes, beta_vae_score, factor_vae_score
 from jaxvae.metrics.irs import IRS, irs
 from jaxvae.metrics.mcc import MCC, mcc
 from jaxvae.metrics.mig import MIG, mig
@@ -32,16 +32,15 @@ METRICS: dict[str, Callable[..., Result]] = {
     "irs": irs,
     "infomec": infomec,
     "mcc": mcc,
+    "beta_vae_score": beta_vae_score,
+    "factor_vae_score": factor_vae_score,
     "downstream": downstream,
     "dci_es": dci_es,
 }
 """Of codes [N, D] and factors [N, K]. The first line of a docstring is a metric's description."""
 
-INTERVENTIONS: dict[str, Callable[..., Result]] = {
-    "beta_vae_score": beta_vae_score,
-    "factor_vae_score": factor_vae_score,
-}
-"""Of a function from factors [n, K] to codes [n, D], and the factors' sizes."""
+EXPENSIVE = ("downstream", "dci_es")
+"""Metrics that take minutes."""
 
 UNSUPERVISED: dict[str, Callable[..., Result]] = {
     "gaussian_total_correlation": gaussian_total_correlation,
@@ -53,7 +52,7 @@ UNSUPERVISED: dict[str, Callable[..., Result]] = {
 __all__ = [
     "DCI",
     "DCIES",
-    "INTERVENTIONS",
+    "EXPENSIVE",
     "IRS",
     "MCC",
     "METRICS",
@@ -69,6 +68,7 @@ __all__ = [
     "Intervention",
     "Modularity",
     "Result",
+    "SampledCodes",
     "SampledMIG",
     "beta_vae_score",
     "dci",

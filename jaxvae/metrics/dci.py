@@ -58,11 +58,11 @@ def dci(
     Args:
       codes: [N, D], real.
       factors: [N, K], whole numbers.
-      learner: "scikit-learn" is the reference's GradientBoostingClassifier with its defaults; "lightgbm" is some
-        hundred times faster, sums gains of second order, and agrees within a few hundredths.
+      learner: "scikit-learn" is the reference's GradientBoostingClassifier with its defaults; "lightgbm" grows such
+        trees many times faster, from binned codes, and its scores agree within 0.03.
       train_fraction: share of the rows, the first ones, to learn from.
       seed: of the learner.
-      jobs: processes (scikit-learn) or threads (lightgbm); -1 is all cores.
+      jobs: factors that are learned at once, in processes (scikit-learn) or threads (lightgbm); -1 is all cores.
 
     Raises:
       ValueError: as `mig`; or rows that can't be split.
@@ -75,8 +75,8 @@ def dci(
     train, test = split_rows(len(data.codes), train_fraction)
     # The most expensive factors first, so that none of the processes is left alone with one at the end.
     order = np.argsort(-data.sizes, kind="stable")
-    fits = Parallel(n_jobs=jobs if learner == "scikit-learn" else 1)(
-        delayed(_fit)(data.codes, data.factors[:, k], train, test, learner, seed, jobs) for k in order
+    fits = Parallel(n_jobs=jobs, prefer="processes" if learner == "scikit-learn" else "threads")(
+        delayed(_fit)(data.codes, data.factors[:, k], train, test, learner, seed) for k in order
     )
     importance = np.stack([fits[place][0] for place in np.argsort(order)], axis=1)
     accuracies = np.array([accuracy for _, *accuracy in fits])
@@ -117,8 +117,8 @@ def _entropy(rows: Array[np.float64]) -> Array[np.float64]:
     return -(shares * np.log(shares)).sum(axis=1) / np.log(rows.shape[1])
 
 
-def boosted_trees(learner: Learner, seed: int, jobs: int = 1) -> Any:
-    """A classifier of 100 rounds of trees of depth 3 at rate 0.1, with `fit`, `predict` and `feature_importances_`."""
+def boosted_trees(learner: Learner, seed: int) -> Any:
+    """A classifier of 100 rounds of trees of depth 3 at rate 0.1, with `fit` and `predict`."""
     if learner == "scikit-learn":
         from sklearn.ensemble import GradientBoostingClassifier
 
@@ -131,10 +131,9 @@ def boosted_trees(learner: Learner, seed: int, jobs: int = 1) -> Any:
         max_depth=3,
         num_leaves=8,
         min_child_samples=1,
-        min_child_weight=0.0,
-        importance_type="gain",
+        boost_from_average=False,
         random_state=seed,
-        n_jobs=jobs,
+        n_jobs=1,
         deterministic=True,
         force_row_wise=True,
         verbosity=-1,
@@ -142,15 +141,36 @@ def boosted_trees(learner: Learner, seed: int, jobs: int = 1) -> Any:
 
 
 def _fit(
-    codes: Array[np.float64], factor: Array[np.int64], train: slice, test: slice, learner: Learner, seed: int, jobs: int
+    codes: Array[np.float64], factor: Array[np.int64], train: slice, test: slice, learner: Learner, seed: int
 ) -> tuple[Array[np.float64], float, float]:
     """Importances [D] that sum to 1, or are all 0; accuracy on the training and on the test rows."""
     # Classes that the test rows alone have are never predicted.
     classes, labels = np.unique(factor[train], return_inverse=True)
     if len(classes) < 2:
         return np.zeros(codes.shape[1]), 1.0, float((factor[test] == classes[0]).mean())
-    model = boosted_trees(learner, seed, jobs)
+    model = boosted_trees(learner, seed)
     model.fit(codes[train], labels)
-    found = np.abs(np.asarray(model.feature_importances_, np.float64))
+    found = model.feature_importances_ if learner == "scikit-learn" else _reductions(model, codes.shape[1])
     right = [float((classes[model.predict(codes[rows])] == factor[rows]).mean()) for rows in (train, test)]
     return found / found.sum() if found.sum() > 0 else found, right[0], right[1]
+
+
+def _reductions(model: Any, num_codes: int) -> Array[np.float64]:
+    """Total reduction of the residuals' squared error by each code, [D]: what scikit-learn calls its importance.
+
+    LightGBM's own gains divide by second derivatives and so weigh the last, confident trees more. Its nodes keep what
+    is needed: value * weight is the sum of residuals (times the rate), and a node of n rows explains sum^2 / n.
+    """
+    reductions = np.zeros(num_codes)
+
+    def explained(node: dict[str, Any]) -> float:
+        if "split_feature" not in node:
+            return (node["leaf_value"] * node.get("leaf_weight", 0.0)) ** 2 / max(1, node.get("leaf_count", 1))
+        own = (node["internal_value"] * node["internal_weight"]) ** 2 / node["internal_count"]
+        below = explained(node["left_child"]) + explained(node["right_child"])
+        reductions[node["split_feature"]] += below - own
+        return own
+
+    for tree in model.booster_.dump_model()["tree_info"]:
+        explained(tree["tree_structure"])
+    return np.maximum(reductions, 0)

@@ -103,7 +103,7 @@ def _accuracy(
 
 def _model(learner: Kind, labels: Array[np.int64], seed: int) -> Any:
     if learner != "logistic":
-        return boosted_trees(learner, seed, jobs=-1)
+        return boosted_trees(learner, seed)
     folds = KFold(5)
     everywhere = len(labels) >= 5 and all(
         len(set(labels[train])) == len(set(labels)) for train, _ in folds.split(labels)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 from scipy.special import digamma
@@ -171,13 +172,15 @@ def _explicitness(
     else:
         deviation = codes.std(axis=0)
         columns = (codes - codes.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    gains = []
-    for factor in factors.T:
-        model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(columns, factor)
-        # Without codes, a balanced regression predicts every value alike.
-        nothing = np.log(factor.max() + 1)
-        gains.append((nothing - log_loss(factor, model.predict_proba(columns))) / nothing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        gains = Parallel(n_jobs=-1, prefer="threads")(delayed(_gain)(columns, factor) for factor in factors.T)
     return float(np.mean(gains))
+
+
+def _gain(columns: Array[np.float64], factor: Array[np.int64]) -> float:
+    """Share of the cross entropy of guessing that a regression takes away."""
+    model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100).fit(columns, factor)
+    # Without codes, a balanced regression predicts every value alike.
+    nothing = np.log(factor.max() + 1)
+    return float((nothing - log_loss(factor, model.predict_proba(columns))) / nothing)

@@ -1,18 +1,76 @@
 """Scores that hold a factor fixed: the BetaVAE and the FactorVAE score, and codes that are never encoded twice."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
 
-from jaxvae.metrics.inputs import checked_codes
+from jaxvae.metrics.inputs import checked_codes, examples
 from jaxvae.metrics.results import Result
 
 BLOCK = 500
 """Points whose images are looked up together."""
+
+
+class Draws(Protocol):
+    """Codes of random examples, with a factor held fixed. K factors, D codes."""
+
+    factor_sizes: tuple[int, ...]
+    """K numbers of values."""
+
+    def any(self, rng: np.random.Generator, n: int) -> Array:
+        """[n, D]"""
+        ...
+
+    def alike(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> Array:
+        """For each given factor [n], examples with one value of it: [n, length, D]."""
+        ...
+
+    def pairs(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> tuple[Array, Array]:
+        """For each given factor [n], pairs of examples that agree in it: twice [n, length, D]."""
+        ...
+
+
+class SampledCodes:
+    """Examples that have been encoded: fixing a factor draws among those with its value, with replacement."""
+
+    def __init__(self, codes: ArrayLike, factors: ArrayLike) -> None:
+        """Codes [N, D] and factors [N, K]. ValueError as `mig`."""
+        data = examples(codes, factors)
+        self.factor_sizes = tuple(data.sizes.tolist())
+        self._codes, self._factors = data.codes, data.factors
+        self._orders = [np.argsort(factor, kind="stable") for factor in data.factors.T]
+        self._counts = [np.bincount(factor) for factor in data.factors.T]
+
+    def any(self, rng: np.random.Generator, n: int) -> Array:
+        """As in `Draws`."""
+        return self._codes[rng.integers(len(self._codes), size=n)]
+
+    def alike(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> Array:
+        """As in `Draws`."""
+        first = np.repeat(rng.integers(len(self._codes), size=(len(factor), 1)), length, axis=1)
+        return self._codes[self._partners(rng, factor, first)]
+
+    def pairs(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> tuple[Array, Array]:
+        """As in `Draws`."""
+        one = rng.integers(len(self._codes), size=(len(factor), length))
+        return self._codes[one], self._codes[self._partners(rng, factor, one)]
+
+    def _partners(self, rng: np.random.Generator, factor: Array[np.int64], rows: Array[np.int64]) -> Array[np.int64]:
+        """For each row [n, L] a random one that has its value of the given factor [n]."""
+        partners = np.empty_like(rows)
+        share = rng.random(rows.shape)
+        for k, (order, counts) in enumerate(zip(self._orders, self._counts, strict=True)):
+            mine = factor == k
+            value = self._factors[rows[mine], k]
+            partners[mine] = order[(np.cumsum(counts) - counts)[value] + (share[mine] * counts[value]).astype(np.int64)]
+        return partners
 
 
 class GridCodes:
@@ -48,6 +106,32 @@ class GridCodes:
             self.encoded += len(new)
         return self._codes[numbers]
 
+    def any(self, rng: np.random.Generator, n: int) -> Array:
+        """As in `Draws`."""
+        return self(self._uniform(rng, (n,)))
+
+    def alike(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> Array:
+        """As in `Draws`."""
+        combinations = self._uniform(rng, (len(factor), length))
+        rows = np.arange(len(factor))
+        combinations[rows, :, factor] = combinations[rows, :1, factor]
+        return self._of(combinations)
+
+    def pairs(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> tuple[Array, Array]:
+        """As in `Draws`."""
+        one, two = (self._uniform(rng, (len(factor), length)) for _ in range(2))
+        rows = np.arange(len(factor))
+        two[rows, :, factor] = one[rows, :, factor]
+        return self._of(one), self._of(two)
+
+    def _uniform(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array[np.int64]:
+        return np.stack([rng.integers(size, size=shape) for size in self.factor_sizes], axis=-1)
+
+    def _of(self, combinations: Array[np.int64]) -> Array:
+        """[n, L, K] -> [n, L, D]"""
+        n, length, num_factors = combinations.shape
+        return self(combinations.reshape(-1, num_factors)).reshape(n, length, -1)
+
 
 @dataclass(frozen=True, eq=False)
 class Intervention(Result):
@@ -56,7 +140,8 @@ class Intervention(Result):
     train_score: float
     """Accuracy on the points that were learned from: biased upwards."""
     counts: np.ndarray
-    """FactorVAE: votes of code d for factor k, [D, K]. BetaVAE: true and predicted factor, [K, K]."""
+    """FactorVAE: votes of code d for factor k, [D, K]. BetaVAE: true and predicted factor, [K, K]. (Factors that are
+    constant in given examples are left out.)"""
     active_codes: np.ndarray
     """Codes that were not left out, [D]."""
     num_train: int
@@ -65,8 +150,8 @@ class Intervention(Result):
 
 
 def beta_vae_score(
-    codes_of: Callable[[Array[np.int64]], Array],
-    factor_sizes: Sequence[int],
+    codes: GridCodes | ArrayLike,
+    factors: ArrayLike | None = None,
     *,
     num_train: int = 10_000,
     num_eval: int = 5000,
@@ -74,14 +159,15 @@ def beta_vae_score(
     convention: Literal["reference", "paper"] = "reference",
     seed: int = 0,
 ) -> Intervention:
-    """BetaVAE score: can a linear classifier tell which factor two batches share from the codes' mean difference?
+    """BetaVAE score: does the mean difference of codes tell which factor two batches share?
 
-    One point: a factor k, `batch_size` pairs of random combinations that agree in k, and the mean of |z_1 - z_2|.
-    Logistic regression (scikit-learn's defaults) predicts k; the score is the accuracy on fresh points. Chance is 1/K.
+    One point: a factor k, `batch_size` pairs of random examples that agree in k, and the mean of |z_1 - z_2|. Logistic
+    regression (scikit-learn's defaults) predicts k; the score is the accuracy on fresh points. Chance is 1/K.
 
     Args:
-      codes_of: factors [n, K] -> codes [n, D], such as `GridCodes`.
-      factor_sizes: K numbers of values.
+      codes: `GridCodes` of a source and an encoder, which draws combinations of factors as the reference does; or
+        [N, D], with pairs drawn among these examples.
+      factors: whole numbers [N, K], for codes [N, D].
       num_train: points to learn from.
       num_eval: points to test on.
       batch_size: pairs per point.
@@ -90,21 +176,17 @@ def beta_vae_score(
       seed: of the points.
 
     Raises:
-      ValueError: no factor that varies, or numbers below 1.
+      ValueError: as `mig`; no factor that varies; or numbers below 1.
 
     Reference: Higgins et al. (2017), section 4; Locatello et al. (2019).
     """
-    from sklearn.linear_model import LogisticRegression
-
-    rng, varying = _checked(factor_sizes, num_train, num_eval, batch_size, seed)
+    draws = _draws(codes, factors)
+    rng, varying = _checked(draws, num_train, num_eval, batch_size, seed)
     features, labels = [], []
     for n in _blocks(num_train + num_eval):
         factor = varying[rng.integers(len(varying), size=n)]
-        one, two = (_uniform(rng, factor_sizes, (n, batch_size)) for _ in range(2))
-        rows = np.arange(n)
-        two[rows, :, factor] = one[rows, :, factor]
-        difference = np.abs(_look_up(codes_of, one) - _look_up(codes_of, two))
-        features.append(difference.mean(axis=1, dtype=np.float64))
+        one, two = draws.pairs(rng, factor, batch_size)
+        features.append(np.abs(one - two).mean(axis=1, dtype=np.float64))
         labels.append(factor)
     x, y = np.concatenate(features), np.concatenate(labels)
     if convention == "paper":
@@ -112,12 +194,14 @@ def beta_vae_score(
         x = (x - x[:num_train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
     predicted = np.full(len(y), y[0])
     if len(set(y[:num_train])) > 1:
-        predicted = LogisticRegression().fit(x[:num_train], y[:num_train]).predict(x)
-    confusion = np.zeros((len(factor_sizes), len(factor_sizes)), np.int64)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            predicted = LogisticRegression().fit(x[:num_train], y[:num_train]).predict(x)
+    confusion = np.zeros((len(draws.factor_sizes),) * 2, np.int64)
     np.add.at(confusion, (y[num_train:], predicted[num_train:]), 1)
     return Intervention(
         score=float((predicted[num_train:] == y[num_train:]).mean()),
-        definition=f"BetaVAE score, {num_train} training points of {batch_size} pairs, {convention} convention",
+        definition=f"BetaVAE score, {num_train} points of {batch_size} pairs, {convention} convention",
         train_score=float((predicted[:num_train] == y[:num_train]).mean()),
         counts=confusion,
         active_codes=np.ones(x.shape[1], bool),
@@ -128,8 +212,8 @@ def beta_vae_score(
 
 
 def factor_vae_score(
-    codes_of: Callable[[Array[np.int64]], Array],
-    factor_sizes: Sequence[int],
+    codes: GridCodes | ArrayLike,
+    factors: ArrayLike | None = None,
     *,
     num_train: int = 10_000,
     num_eval: int = 5000,
@@ -141,41 +225,40 @@ def factor_vae_score(
 ) -> Intervention:
     """FactorVAE score: does the code that varies least, when a factor is fixed, name that factor?
 
-    One vote: a factor k, a batch of random combinations with one value of k, and the code with the smallest variance
+    One vote: a factor k, a batch of random examples with one value of k, and the code with the smallest variance
     relative to its variance over all data. Codes vote for the factor that they voted for most often in training; the
     score is the share of fresh votes that are right. Chance is about 1/K.
 
     Args:
-      codes_of: factors [n, K] -> codes [n, D], such as `GridCodes`.
-      factor_sizes: K numbers of values.
+      codes: `GridCodes` of a source and an encoder, which draws combinations of factors as the reference does; or
+        [N, D], with batches drawn among these examples.
+      factors: whole numbers [N, K], for codes [N, D].
       num_train: votes to learn from.
       num_eval: votes to test on.
-      batch_size: combinations per vote.
-      num_variance: random combinations that the variances are taken from.
+      batch_size: examples per vote.
+      num_variance: random examples that the variances are taken from.
       prune_below: codes with a smaller standard deviation have no vote; constant codes never have.
       convention: "reference" takes `prune_below` as it is; "paper" relative to the largest deviation, which takes away
         the dependence on scale (Kim & Mnih leave out codes that collapsed to the prior, without a number).
       seed: of the votes.
 
     Raises:
-      ValueError: no factor that varies, or numbers below 1.
+      ValueError: as `mig`; no factor that varies; or numbers below 1.
 
     Reference: Kim & Mnih (2018), section 5; Locatello et al. (2019).
     """
-    rng, varying = _checked(factor_sizes, num_train, num_eval, batch_size, seed)
+    draws = _draws(codes, factors)
+    rng, varying = _checked(draws, num_train, num_eval, batch_size, seed)
     if batch_size < 2 or num_variance < 2:
         raise ValueError(f"variances need at least two examples, got {batch_size=} and {num_variance=}")
-    overall = codes_of(_uniform(rng, factor_sizes, (num_variance,))).astype(np.float64).var(axis=0, ddof=1)
+    overall = draws.any(rng, num_variance).var(axis=0, ddof=1, dtype=np.float64)
     least = prune_below * (np.sqrt(overall.max()) if convention == "paper" else 1)
     active = (np.sqrt(overall) >= least) & (overall > 0)
-    votes = np.zeros((2, len(overall), len(factor_sizes)), np.int64)
+    votes = np.zeros((2, len(overall), len(draws.factor_sizes)), np.int64)
     for part, number in enumerate((num_train, num_eval) if active.any() else ()):
         for n in _blocks(number):
             factor = varying[rng.integers(len(varying), size=n)]
-            combinations = _uniform(rng, factor_sizes, (n, batch_size))
-            rows = np.arange(n)
-            combinations[rows, :, factor] = combinations[rows, :1, factor]
-            local = _look_up(codes_of, combinations).var(axis=1, ddof=1, dtype=np.float64)
+            local = draws.alike(rng, factor, batch_size).var(axis=1, ddof=1, dtype=np.float64)
             relative = np.where(active, local / np.where(active, overall, 1), np.inf)
             np.add.at(votes[part], (relative.argmin(axis=1), factor), 1)
     chosen = votes[0].argmax(axis=1)
@@ -192,28 +275,26 @@ def factor_vae_score(
     )
 
 
+def _draws(codes: GridCodes | ArrayLike, factors: ArrayLike | None) -> Draws:
+    if isinstance(codes, GridCodes):
+        return codes
+    if factors is None:
+        raise ValueError("codes [N, D] need the factors [N, K] of their examples")
+    return SampledCodes(codes, factors)
+
+
 def _checked(
-    factor_sizes: Sequence[int], num_train: int, num_eval: int, batch_size: int, seed: int
+    draws: Draws, num_train: int, num_eval: int, batch_size: int, seed: int
 ) -> tuple[np.random.Generator, Array[np.int64]]:
     """A generator, and the factors that vary."""
     if min(num_train, num_eval, batch_size) < 1:
         raise ValueError(
             f"num_train, num_eval and batch_size must be at least 1, got {num_train}, {num_eval}, {batch_size}"
         )
-    varying = np.flatnonzero(np.asarray(factor_sizes) > 1)
+    varying = np.flatnonzero(np.asarray(draws.factor_sizes) > 1)
     if not len(varying):
-        raise ValueError(f"every factor is constant in a grid of {tuple(factor_sizes)}")
+        raise ValueError(f"every factor is constant in a grid of {draws.factor_sizes}")
     return np.random.default_rng(seed), varying
-
-
-def _uniform(rng: np.random.Generator, factor_sizes: Sequence[int], shape: tuple[int, ...]) -> Array[np.int64]:
-    return np.stack([rng.integers(size, size=shape) for size in factor_sizes], axis=-1)
-
-
-def _look_up(codes_of: Callable[[Array[np.int64]], Array], factors: Array[np.int64]) -> Array:
-    """Factors [n, L, K] -> codes [n, L, D]."""
-    n, length, num_factors = factors.shape
-    return np.asarray(codes_of(factors.reshape(-1, num_factors))).reshape(n, length, -1)
 
 
 def _blocks(count: int) -> list[int]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 from sklearn.exceptions import ConvergenceWarning
@@ -117,7 +118,12 @@ def explicitness(codes: ArrayLike, factors: ArrayLike, *, train_fraction: float 
     train, test = split_rows(len(data.codes), train_fraction)
     deviation = data.codes[train].std(axis=0)
     scaled = (data.codes - data.codes[train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    areas = np.array([_areas(scaled, factor, train, test) for factor in data.factors.T])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        parts = Parallel(n_jobs=-1, prefer="threads")(
+            delayed(_areas)(scaled, factor, train, test) for factor in data.factors.T
+        )
+    areas = np.array(parts)
     return Explicitness(
         score=float(areas[:, 1].mean()),
         definition=f"explicitness, one-vs-rest AUC on {test.stop - test.start} test rows",
@@ -131,10 +137,7 @@ def explicitness(codes: ArrayLike, factors: ArrayLike, *, train_fraction: float 
 def _areas(codes: Array[np.float64], factor: Array[np.int64], train: slice, test: slice) -> tuple[float, float]:
     if len(set(factor[train])) < 2:
         return 0.5, 0.5
-    model = LogisticRegression()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(codes[train], factor[train])
+    model = LogisticRegression().fit(codes[train], factor[train])
     return _area(model, codes[train], factor[train]), _area(model, codes[test], factor[test])
 
 

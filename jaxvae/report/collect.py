@@ -47,8 +47,8 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     information = factor_entropy = None
     latent_factor: list[str | None] = [None] * len(order)
     if "mig" in scores["metrics"]:
-        information = np.array(scores["metrics"]["mig"]["mutual_information"])
-        factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"])
+        information = np.array(scores["metrics"]["mig"]["mutual_information"], float)
+        factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"], float)
         share = information / np.maximum(factor_entropy, 1e-12)
         latent_factor = [source.factor_names[int(share[d].argmax())] if kl[d] > ACTIVE_KL else None for d in order]
     base = method.encode(Nets(method.networks, params), images[:1]).mean[0]
@@ -68,7 +68,10 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         mutual_information=information,
         factor_names=source.factor_names or None,
         factor_entropy=factor_entropy,
-        scores=scores["metrics"],
+        scores={
+            name: {**result, "score": float("nan") if result["score"] is None else result["score"]}
+            for name, result in scores["metrics"].items()
+        },
         history=run.history,
         config=run.config.to_json(),
         reproduce=reproduce_command(run),

@@ -12,6 +12,9 @@ from jaxvae.report.sections import Section, sections, shown_metric, shown_score
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """Browsers then refuse whatever is not in the file, should any text on the page get around its escaping."""
 
+MOST_HEADLINES = 4
+"""Scores at the top of the page."""
+
 
 def report_html(data: ReportData) -> str:
     """The report of a run as a self-contained HTML document, to be stored as UTF-8."""
@@ -54,7 +57,7 @@ def _headline(scores: Mapping[str, Mapping[str, Any]]) -> str:
     entries = "".join(
         f"<div><b>{shown_score(result['score'])}<small>{escape(shown_metric(name))}</small></b>"
         f"<span>{escape(result['definition'])}</span></div>"
-        for name, result in scores.items()
+        for name, result in list(scores.items())[:MOST_HEADLINES]
         if math.isfinite(result["score"])
     )
     return f'<div class="headline">{entries}</div>' if entries else ""

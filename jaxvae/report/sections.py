@@ -137,6 +137,11 @@ def _latents(data: ReportData) -> Section:
         )
         caption += "; in the map, good is one strong cell per column with nothing beside it in its row"
         cards.append(_card("Mutual information / factor entropy", chart))
+    importance = np.array(data.scores.get("dci", {}).get("importance", []), float)
+    if importance.size and data.factor_names:
+        rows, columns = [f"z{index}" for index in order], list(data.factor_names)
+        alt = f"Importance of latents for factors in {data.scores['dci']['definition']}"
+        cards.append(_card("DCI importance", _chart(partial(heat_map, importance[order], rows, columns), alt)))
     layout = "columns" if len(data.factor_names or ()) <= MOST_FACTORS_BESIDE else "stack"
     return Section("latents", "What the latents carry", f"{caption}.", f'<div class="{layout}">{"".join(cards)}</div>')
 

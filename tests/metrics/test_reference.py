@@ -133,7 +133,7 @@ def test_infomec_of_categories():
 def test_dci_with_the_references_learner(case):
     found = dci(codes(case)[:2000], FACTORS[:2000], learner="scikit-learn", train_fraction=0.5)
     expected = CASES[case]["dci"]
-    np.testing.assert_allclose(found.importance, CASES[case]["dci_importance_matrix_seed0"], atol=0.01)
+    np.testing.assert_allclose(found.importance, CASES[case]["dci_importance_matrix_seed0"], atol=0.06)
     assert found.disentanglement == pytest.approx(expected["disentanglement"]["mean"], abs=0.01)
     assert found.completeness == pytest.approx(expected["completeness"]["mean"], abs=0.01)
     assert found.informativeness == pytest.approx(expected["informativeness_test"]["mean"], abs=0.01)
@@ -142,9 +142,9 @@ def test_dci_with_the_references_learner(case):
 
 def test_dci_with_the_fast_learner(case):
     found, expected = dci(codes(case)[:2000], FACTORS[:2000], train_fraction=0.5), CASES[case]["dci"]
-    assert found.disentanglement == pytest.approx(expected["disentanglement"]["mean"], abs=0.05)
-    assert found.completeness == pytest.approx(expected["completeness"]["mean"], abs=0.05)
-    assert found.informativeness == pytest.approx(expected["informativeness_test"]["mean"], abs=0.05)
+    assert found.disentanglement == pytest.approx(expected["disentanglement"]["mean"], abs=0.03)
+    assert found.completeness == pytest.approx(expected["completeness"]["mean"], abs=0.03)
+    assert found.informativeness == pytest.approx(expected["informativeness_test"]["mean"], abs=0.03)
 
 
 def test_downstream(case):
@@ -163,15 +163,24 @@ def test_scores_by_intervention(case):
     grid = GridCodes.of_array(ARRAYS[f"grid_{case}"], SIZES)
     settings = {"num_train": 2000, "num_eval": 1000}
     for name, found in {
-        "beta_vae": beta_vae_score(grid, SIZES, **settings),
-        "factor_vae": factor_vae_score(grid, SIZES, num_variance=5000, **settings),
-        "factor_vae_no_pruning": factor_vae_score(grid, SIZES, num_variance=5000, prune_below=0.0, **settings),
+        "beta_vae": beta_vae_score(grid, **settings),
+        "factor_vae": factor_vae_score(grid, num_variance=5000, **settings),
+        "factor_vae_no_pruning": factor_vae_score(grid, num_variance=5000, prune_below=0.0, **settings),
     }.items():
         expected = GRID["cases"][case][name]
         if case == "const_dead" and name == "factor_vae_no_pruning":
             expected = GRID["cases"][case]["factor_vae"]  # there, all votes go to a code that is 0 / 0
         for value, key in ((found.score, "eval_accuracy"), (found.train_score, "train_accuracy")):
             assert value == pytest.approx(expected[key]["mean"], abs=max(0.03, 4 * expected[key]["sd"])), name
+
+
+@pytest.mark.parametrize("case", ["identity", "rotation45", "tanh_mix"])
+def test_scores_by_intervention_among_examples(case):
+    settings = {"num_train": 2000, "num_eval": 1000}
+    for name, score in {"beta_vae": beta_vae_score, "factor_vae": factor_vae_score}.items():
+        expected = GRID["cases"][case][name]["eval_accuracy"]
+        found = score(codes(case), FACTORS, **settings).score
+        assert found == pytest.approx(expected["mean"], abs=max(0.05, 4 * expected["sd"])), name
 
 
 @pytest.mark.parametrize("kind", ["lasso", "spearman"])
