@@ -23,10 +23,10 @@ class Dependence(Result):
 
 
 def gaussian_total_correlation(codes: ArrayLike) -> Dependence:
-    """Total correlation of a Gaussian with the codes' covariance, nats: -1/2 log det of their correlation matrix
+    """Total correlation of a Gaussian with the codes' covariance, nats
 
-    Constant codes are left out (in the reference they give NaN); without two live codes it is 0; codes that determine
-    one another give infinity. Blind to dependence that is not linear.
+    -1/2 log det of the correlation matrix. Constant codes are left out (in the reference they give NaN); without two
+    live codes it is 0; codes that determine one another give infinity. Blind to dependence that is not linear.
 
     Args:
       codes: [N, D], real.
@@ -47,7 +47,9 @@ def gaussian_total_correlation(codes: ArrayLike) -> Dependence:
 
 
 def gaussian_wasserstein_correlation(codes: ArrayLike, *, normalised: bool = False) -> Dependence:
-    """Squared 2-Wasserstein distance of Gaussians with the codes' covariance S and with its diagonal
+    """Squared Wasserstein distance of Gaussians with and without the codes' correlations
+
+    For the covariance S of the codes
 
         2 tr S - 2 tr (E S E)^(1/2),    E = diag(S)^(1/2)
 
