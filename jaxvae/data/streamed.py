@@ -115,9 +115,11 @@ def read_ahead(source: Source, key: jax.Array, first: int, last: int, n: int) ->
     streamed: Streamed = source.source if isinstance(source, Epochs) else source  # type: ignore[assignment]
     numbers: Any = _Numbers(streamed.table)
     order = Epochs(numbers) if isinstance(source, Epochs) else numbers
-    # On the host's own processor, so that the numbers don't wait behind the updates on the device.
+    # On the host's own processor, so that the numbers don't wait behind the updates on the device; from a copy of the
+    # key, as the training state that holds it is donated to the first update.
     host = jax.local_devices(backend="cpu")[0]
-    key = jax.device_put(key, host)
+    with jax.default_device(host):
+        key = jax.random.wrap_key_data(jnp.asarray(np.array(jax.random.key_data(key))), impl=jax.random.key_impl(key))
     draw = jax.jit(lambda key, step: order.batch(key, step, n)["index"])
 
     def read(step: int) -> _Read:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxvae.data import Epochs, Streamed, from_arrays
-from jaxvae.data.streamed import read_ahead
+from jaxvae.data.streamed import AHEAD, read_ahead
 from jaxvae.methods import beta_vae, factor_vae
 from jaxvae.networks import autoencoder, discriminator
 from jaxvae.training import train
@@ -42,10 +42,11 @@ def method(name, table):
 @pytest.mark.parametrize("name", ["beta_vae", "factor_vae"])
 def test_same_bits_as_in_memory_and_after_an_interruption(name, order, table, mapped, tmp_path):
     settings = {"batch_size": 7, "seed": 3, "log_every": 2, "checkpoint_every": 4}
-    expected = train(method(name, table), order(table), steps=9, **settings)
-    whole = train(method(name, table), order(Streamed(mapped)), steps=9, **settings)
+    steps = 4 * AHEAD  # more than are read before the first update
+    expected = train(method(name, table), order(table), steps=steps, **settings)
+    whole = train(method(name, table), order(Streamed(mapped)), steps=steps, **settings)
     train(method(name, table), order(Streamed(mapped)), steps=5, folder=tmp_path, **settings)
-    resumed = train(method(name, table), order(Streamed(mapped)), steps=9, folder=tmp_path, **settings)
+    resumed = train(method(name, table), order(Streamed(mapped)), steps=steps, folder=tmp_path, **settings)
     for a, b, c in zip(params(expected), params(whole), params(resumed), strict=True):
         np.testing.assert_array_equal(a, b)
         np.testing.assert_array_equal(a, c)
