@@ -68,7 +68,7 @@ def autoencoder(
     if architecture in ("conv", "burgess") and (height % 16 or width % 16):
         raise ValueError(
             f"network {architecture!r} needs image sides divisible by 16, got {height}x{width}: "
-            "choose another image size, or the network 'mlp'"
+            "choose another image size (--image-size resizes), or the network 'mlp'"
         )
     encoder, decoder = ARCHITECTURES[architecture](image_shape, latent_dim, dtype)
     return {"encoder": from_linen(encoder, image_shape), "decoder": from_linen(decoder, (latent_dim,))}
