@@ -1,4 +1,4 @@
-"""jaxvae's metrics beside plain NumPy and scikit-learn forms of the reference code, on the same codes: seconds and scores.
+"""jaxvae's metrics beside plain NumPy and scikit-learn forms of the reference code: seconds and scores.
 
     python -m benchmarks.metrics                        # the reference's DCI alone takes minutes
     python -m benchmarks.metrics --train 1000 --test 500
