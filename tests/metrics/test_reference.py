@@ -148,7 +148,7 @@ def test_dci_with_the_fast_learner(case):
 
 
 def test_downstream(case):
-    for size in (100, 1000):
+    for size in (100, 1000) if case in ("split", "noise") else (100,):
         expected = CASES[case]["downstream_logistic"][str(size)]
         found = downstream(codes(case)[: size + 1000], FACTORS[: size + 1000], sizes=(size,), num_test=1000)
         assert found.accuracy[size] == pytest.approx(expected["mean_test_accuracy"], abs=0.01)
