@@ -114,9 +114,7 @@ def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) ->
         "step": int(run.state.step),
         "representation": "posterior mean",
         "num_samples": len(codes.mean),
-        "metrics": {
-            name: _score(name, codes.mean, codes.factors) | _interval(name, codes.mean, codes.factors) for name in known
-        },
+        "metrics": {name: _score_and_interval(name, codes.mean, codes.factors) for name in known},
         "sampled": {name: _score(name, sampled, codes.factors) for name in known},
     }
     write_json(run.folder / "scores.json", scores)
@@ -133,19 +131,20 @@ def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str
     return {**result.to_json(), "warnings": sorted({str(w.message) for w in caught})}
 
 
-def _interval(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:
-    """The score's 95 % interval by resampling examples, as {"interval": [low, high]}; empty for slow metrics."""
+def _score_and_interval(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:
+    """With the score's 95 % "interval" [low, high] by resampling examples, for quick metrics."""
+    result = _score(name, codes, factors)
     if name not in RESAMPLED:
-        return {}
+        return result
     rng = np.random.default_rng(0)
     rows = [rng.integers(len(codes), size=len(codes)) for _ in range(RESAMPLES)]
     parts = [_score(name, codes[row], None if factors is None else factors[row])["score"] for row in rows]
-    middle = _score(name, codes, factors)["score"]
+    middle = result["score"]
     if middle is None or any(part is None for part in parts):
-        return {"interval": None}
+        return {**result, "interval": None}
     # The score itself is the middle: repeated examples push resampled information upwards.
     half = 1.96 * float(np.std(parts, ddof=1))
-    return {"interval": [middle - half, middle + half]}
+    return {**result, "interval": [middle - half, middle + half]}
 
 
 def read_scores(folder: Path) -> dict[str, Any] | None:

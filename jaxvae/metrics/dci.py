@@ -8,7 +8,7 @@ from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 
-from jaxvae.metrics.inputs import examples, split_rows
+from jaxvae.metrics.inputs import choose, examples, split_rows
 from jaxvae.metrics.results import Result
 
 Learner = Literal["lightgbm", "scikit-learn"]
@@ -69,8 +69,7 @@ def dci(
 
     Reference: Eastwood & Williams (2018), with the learner of Locatello et al. (2019).
     """
-    if learner not in ("lightgbm", "scikit-learn"):
-        raise ValueError(f"learner must be lightgbm or scikit-learn, got {learner!r}")
+    choose("learner", learner, ("lightgbm", "scikit-learn"))
     data = examples(codes, factors)
     train, test = split_rows(len(data.codes), train_fraction)
     # The most expensive factors first, so that none of the processes is left alone with one at the end.

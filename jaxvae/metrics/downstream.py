@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import KFold
 
 from jaxvae.metrics.dci import boosted_trees
-from jaxvae.metrics.inputs import examples
+from jaxvae.metrics.inputs import choose, examples
 from jaxvae.metrics.results import Result
 
 Kind = Literal["logistic", "lightgbm", "scikit-learn"]
@@ -61,6 +61,7 @@ def downstream(
 
     Reference: Locatello et al. (2019), section 5.5.
     """
+    choose("learner", learner, ("logistic", "lightgbm", "scikit-learn"))
     data = examples(codes, factors)
     rows = len(data.codes)
     tested = rows // 3 if num_test is None else num_test

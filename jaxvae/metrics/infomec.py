@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
-from jaxvae.metrics.inputs import examples
+from jaxvae.metrics.inputs import CONVENTIONS, choose, examples
 from jaxvae.metrics.mutual_information import contingency, entropy, plug_in_mutual_information
 from jaxvae.metrics.results import Result
 
@@ -74,6 +74,7 @@ def infomec(
 
     Reference: Hsu et al. (2023), sections 3 and A.
     """
+    choose("convention", convention, CONVENTIONS)
     data = examples(codes, factors)
     if discrete_codes and not np.array_equal(data.codes, np.round(data.codes)):
         raise ValueError("discrete codes must be whole numbers")

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 
+CONVENTIONS = ("reference", "paper")
+
 
 class Examples(NamedTuple):
     """Checked codes and factors."""
@@ -107,6 +109,12 @@ def split_rows(rows: int, train_fraction: float) -> tuple[slice, slice]:
     if not 0 < train < rows:
         raise ValueError(f"{rows} rows can't be split with train_fraction={train_fraction}: both parts need rows")
     return slice(0, train), slice(train, rows)
+
+
+def choose(kind: str, value: str, options: tuple[str, ...]) -> None:
+    """ValueError for a value that is not one of the options: a misspelt convention must not be another one."""
+    if value not in options:
+        raise ValueError(f"{kind} must be {' or '.join(options)}, got {value!r}")
 
 
 def second_best(values: Array[np.float64]) -> tuple[Array[np.float64], Array[np.float64]]:

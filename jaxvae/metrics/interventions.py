@@ -11,7 +11,7 @@ from numpy.typing import NDArray as Array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from jaxvae.metrics.inputs import checked_codes, examples
+from jaxvae.metrics.inputs import CONVENTIONS, checked_codes, choose, examples
 from jaxvae.metrics.results import Result
 
 BLOCK = 500
@@ -180,6 +180,7 @@ def beta_vae_score(
 
     Reference: Higgins et al. (2017), section 4; Locatello et al. (2019).
     """
+    choose("convention", convention, CONVENTIONS)
     draws = _draws(codes, factors)
     rng, varying = _checked(draws, num_train, num_eval, batch_size, seed)
     features, labels = [], []
@@ -247,6 +248,7 @@ def factor_vae_score(
 
     Reference: Kim & Mnih (2018), section 5; Locatello et al. (2019).
     """
+    choose("convention", convention, CONVENTIONS)
     draws = _draws(codes, factors)
     rng, varying = _checked(draws, num_train, num_eval, batch_size, seed)
     if batch_size < 2 or num_variance < 2:

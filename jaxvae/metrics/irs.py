@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxvae.metrics.inputs import examples
+from jaxvae.metrics.inputs import CONVENTIONS, choose, examples
 from jaxvae.metrics.mutual_information import discretise
 from jaxvae.metrics.results import Result
 
@@ -49,6 +49,7 @@ def irs(
 
     Reference: Suter et al. (2019); Locatello et al. (2019).
     """
+    choose("convention", convention, CONVENTIONS)
     quantile = 0.99 if convention == "reference" else 1.0
     data = examples(codes, factors)
     binned = discretise(data.factors, num_bins)

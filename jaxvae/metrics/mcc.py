@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from jaxvae.metrics.inputs import checked_codes
+from jaxvae.metrics.inputs import checked_codes, choose
 from jaxvae.metrics.results import Result
 
 
@@ -42,8 +42,7 @@ def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson",
 
     Reference: Hyvärinen & Morioka (2016); Khemakhem et al. (2020).
     """
-    if correlation not in ("pearson", "spearman"):
-        raise ValueError(f"correlation must be pearson or spearman, got {correlation!r}")
+    choose("correlation", correlation, ("pearson", "spearman"))
     continuous = checked_codes(codes)
     try:
         sources = checked_codes(factors)

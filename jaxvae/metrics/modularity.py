@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from jaxvae.metrics.inputs import examples, split_rows
+from jaxvae.metrics.inputs import CONVENTIONS, choose, examples, split_rows
 from jaxvae.metrics.mutual_information import discretise, mutual_information_matrix
 from jaxvae.metrics.results import Result
 
@@ -69,6 +69,7 @@ def modularity(
 
     Reference: Ridgeway & Mozer (2018); Locatello et al. (2019).
     """
+    choose("convention", convention, CONVENTIONS)
     data = examples(codes, factors)
     information = mutual_information_matrix(discretise(data.codes, num_bins), data.factors)
     per_code = modularity_of(information)

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
-from jaxvae.metrics.inputs import Examples, examples, second_best, split_rows
+from jaxvae.metrics.inputs import Examples, choose, examples, second_best, split_rows
 from jaxvae.metrics.results import Result
 
 SMALLEST_VARIANCE = 1e-12
@@ -57,15 +57,14 @@ def sap(
 
     Reference: Kumar et al. (2018), section 3; Locatello et al. (2019).
     """
+    choose("kind", kind, ("continuous", "discrete"))
     data = examples(codes, factors)
     if kind == "continuous":
         predictability, definition = _squared_correlation(data), "SAP, squared correlation"
-    elif kind == "discrete":
+    else:
         train, test = split_rows(len(data.codes), train_fraction)
         predictability = _svm_accuracy(data, train, test, seed)
         definition = f"SAP, test accuracy of LinearSVC(C=0.01), {train.stop} training rows"
-    else:
-        raise ValueError(f"kind must be continuous or discrete, got {kind!r}")
     first, second = second_best(predictability)
     return SAP(
         score=float((first - second).mean()),

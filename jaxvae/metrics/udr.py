@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import Lasso
 
-from jaxvae.metrics.inputs import checked_codes
+from jaxvae.metrics.inputs import CONVENTIONS, checked_codes, choose
 from jaxvae.metrics.results import Result
 
 SWITCHED_OFF = 0.01
@@ -61,6 +61,8 @@ def udr(
 
     Reference: Duan et al. (2020).
     """
+    choose("convention", convention, CONVENTIONS)
+    choose("similarity", similarity, ("lasso", "spearman"))
     models = [checked_codes(model) for model in codes]
     information = np.asarray(kl, np.float64)
     if len(models) < 2:

@@ -195,6 +195,26 @@ def _psi(n):
     return -0.5772156649015329 + sum(1 / i for i in range(1, int(n)))
 
 
+@pytest.mark.parametrize("name", ["modularity", "irs", "infomec", "beta_vae_score", "factor_vae_score"])
+def test_a_misspelt_convention_is_no_other_one(name):
+    with pytest.raises(ValueError, match="convention must be reference or paper, got 'papr'"):
+        METRICS[name](IDEAL, FACTORS, convention="papr")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("sap", {"kind": "rank"}),
+        ("dci", {"learner": "trees"}),
+        ("downstream", {"learner": "trees"}),
+        ("mcc", {"correlation": "kendall"}),
+    ],
+)
+def test_other_words_are_refused(name, settings):
+    with pytest.raises(ValueError, match=f"{next(iter(settings))} must be .* or .*, got"):
+        METRICS[name](IDEAL, FACTORS, **settings)
+
+
 def test_models_that_can_not_be_compared():
     with pytest.raises(ValueError, match="at least two models, got 1"):
         udr([IDEAL], np.ones((1, 3)))

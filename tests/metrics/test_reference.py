@@ -133,6 +133,9 @@ def test_infomec_of_categories():
 def test_dci_with_the_references_learner(case):
     found = dci(codes(case)[:2000], FACTORS[:2000], learner="scikit-learn", train_fraction=0.5)
     expected = CASES[case]["dci"]
+    # The reference's trees share one generator over all factors, so seeds agree for the first one only.
+    first = np.array(CASES[case]["dci_importance_matrix_seed0"])[:, 0]
+    np.testing.assert_allclose(found.importance[:, 0], first, atol=1e-6)
     np.testing.assert_allclose(found.importance, CASES[case]["dci_importance_matrix_seed0"], atol=0.06)
     assert found.disentanglement == pytest.approx(expected["disentanglement"]["mean"], abs=0.01)
     assert found.completeness == pytest.approx(expected["completeness"]["mean"], abs=0.01)
@@ -171,7 +174,7 @@ def test_scores_by_intervention(case):
         if case == "const_dead" and name == "factor_vae_no_pruning":
             expected = GRID["cases"][case]["factor_vae"]  # there, all votes go to a code that is 0 / 0
         for value, key in ((found.score, "eval_accuracy"), (found.train_score, "train_accuracy")):
-            assert value == pytest.approx(expected[key]["mean"], abs=max(0.03, 4 * expected[key]["sd"])), name
+            assert value == pytest.approx(expected[key]["mean"], abs=max(0.02, 4 * expected[key]["sd"])), name
 
 
 @pytest.mark.parametrize("case", ["identity", "rotation45", "tanh_mix"])
