@@ -31,7 +31,7 @@ ALLOWED = {
 THIRD_PARTY = {
     "losses": {"jax", "jaxtyping"},
     "methods": {"jax", "optax"},
-    "metrics": {"numpy", "scipy", "sklearn", "joblib", "lightgbm"},
+    "metrics": {"jax", "numpy", "scipy", "sklearn", "joblib", "threadpoolctl", "lightgbm"},
     "method": {"jax", "optax"},
     "data": {"jax", "numpy", "scipy", "PIL", "h5py", "grain", "sklearn", "tensorflow_datasets"},
     "networks": {"jax", "flax"},

@@ -17,7 +17,7 @@ from jaxvae.data.pairs import Groups, Pairs
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
-from jaxvae.data.source import GroundTruth, Source, grid_index
+from jaxvae.data.source import GroundTruth, Part, Source, grid_index
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
@@ -39,6 +39,7 @@ __all__ = [
     "Labelled",
     "MovingSprites",
     "Pairs",
+    "Part",
     "Rooms",
     "Scene",
     "Source",

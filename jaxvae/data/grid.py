@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import independent_batch
+from jaxvae.data.source import WHOLE, Part, independent_batch
 
 LARGEST = 4096
 
@@ -69,6 +69,6 @@ class FactorGrid:
         factors = self.sample_factors(key, n, first)
         return {"image": self.observe(factors), "factors": factors}
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
         """Independent draws of update number `step`, as in `Source`."""
-        return independent_batch(self, key, step, n)
+        return independent_batch(self, key, step, n, part)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.data.shuffle import Epochs, shuffled_index
-from jaxvae.data.source import S, Source, Wrapper
+from jaxvae.data.source import WHOLE, Part, S, Source, Wrapper
 from jaxvae.data.subsets import Subset
 
 LABEL_STREAM = 2**32 - 2
@@ -28,11 +28,11 @@ class Labelled(Wrapper[S]):
     few: Source
     """The labelled examples, in epochs."""
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
         """The batch of update number `step`, and the labelled batch beside it."""
-        labelled = self.few.batch(jax.random.fold_in(key, LABEL_STREAM), step, n)
+        labelled = self.few.batch(jax.random.fold_in(key, LABEL_STREAM), step, n, part)
         return {
-            **self.source.batch(key, step, n),
+            **self.source.batch(key, step, n, part),
             "labelled_image": labelled["image"],
             "label": labelled["factors"],
         }

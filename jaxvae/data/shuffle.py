@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import S, Wrapper
+from jaxvae.data.source import WHOLE, Part, S, Wrapper
 
 ROUNDS = 8
 SMALLEST_HALF = 5
@@ -73,6 +73,8 @@ class Epochs(Wrapper[S]):
 
         return self.source.at(jax.vmap(index)(places))
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
         """The n places after those of the updates before."""
-        return self.sample(jax.random.fold_in(key, ORDER_STREAM), n, jnp.asarray(step).astype(jnp.uint32) * n)
+        first, count = part.rows(n)
+        place = jnp.asarray(step).astype(jnp.uint32) * n + jnp.asarray(first).astype(jnp.uint32)
+        return self.sample(jax.random.fold_in(key, ORDER_STREAM), count, place)

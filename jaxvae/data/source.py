@@ -1,11 +1,27 @@
 """What the training loop, the metrics and the report ask of a data set."""
 
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 
 BATCH_STREAM = 0
 """Random stream of an update that draws its batch; the objectives use those after it."""
+
+
+class Part(NamedTuple):
+    """One of equal parts of a batch, as when devices share it."""
+
+    number: int | jax.Array = 0
+    of: int = 1
+
+    def rows(self, n: int) -> tuple[int | jax.Array, int]:
+        """The first of its rows, and their number, in a batch of n. ValueError where parts would not be equal."""
+        if n % self.of:
+            raise ValueError(f"a batch of {n} images can't be split over {self.of} devices: choose a multiple")
+        return self.number * (n // self.of), n // self.of
+
+
+WHOLE = Part()
 
 
 @runtime_checkable
@@ -52,8 +68,8 @@ class Source(Protocol):
         """
         ...
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
-        """The batch of update number `step` of the run that `key` names."""
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+        """The batch of n examples of update number `step` of the run that `key` names, or a part of it."""
         ...
 
 
@@ -84,9 +100,12 @@ def on_device(source: S) -> S:
     return jax.device_put(source)
 
 
-def independent_batch(source: Source, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+def independent_batch(
+    source: Source, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE
+) -> dict[str, jax.Array]:
     """A `batch` of independent draws: every update has a list of random examples of its own."""
-    return source.sample(jax.random.fold_in(jax.random.fold_in(key, step), BATCH_STREAM), n)
+    first, count = part.rows(n)
+    return source.sample(jax.random.fold_in(jax.random.fold_in(key, step), BATCH_STREAM), count, first)
 
 
 class Wrapper(Generic[S]):
@@ -127,9 +146,9 @@ class Wrapper(Generic[S]):
         """As in `Source`."""
         return self.source.sample(key, n, first)
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
         """Independent draws of update number `step`."""
-        return independent_batch(self, key, step, n)
+        return independent_batch(self, key, step, n, part)
 
 
 def grid_index(factors: jax.Array, sizes: tuple[int, ...]) -> jax.Array:

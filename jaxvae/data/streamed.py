@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.shuffle import Epochs
-from jaxvae.data.source import Source, Wrapper, independent_batch
+from jaxvae.data.source import WHOLE, Part, Source, Wrapper, independent_batch
 from jaxvae.data.table import Table
 
 AHEAD = 8
@@ -54,9 +54,9 @@ class Streamed:
         """The rows that `Table.sample` gives."""
         return self.at(self.table.draw(key, n, first))
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
         """The batch that `Table.batch` gives."""
-        return independent_batch(self, key, step, n)
+        return independent_batch(self, key, step, n, part)
 
     def rows(self, index: np.ndarray) -> dict[str, np.ndarray]:
         """Rows of these numbers from the file, as the table keeps them."""
@@ -71,7 +71,7 @@ class _Read(Wrapper[Streamed]):
     source: Streamed
     rows: dict[str, Any]
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
         """The batch that was read; key, step and n are those it was read for."""
         return self.source.table.unpack(self.rows)
 
@@ -87,8 +87,8 @@ class _Numbers:
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         return {"index": index}
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
-        return independent_batch(self, key, step, n)  # type: ignore[arg-type]
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+        return independent_batch(self, key, step, n, part)  # type: ignore[arg-type]
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         return self.at(self.table.draw(key, n, first))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.source import grid_index, independent_batch
+from jaxvae.data.source import WHOLE, Part, grid_index, independent_batch
 
 Storage = Literal["bits", "bytes", "floats"]
 BLOCK = 4096
@@ -68,9 +68,9 @@ class Table:
         """Independent draws, as in `Source`."""
         return self.at(self.draw(key, n, first))
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
         """Independent draws of update number `step`, as in `Source`."""
-        return independent_batch(self, key, step, n)
+        return independent_batch(self, key, step, n, part)
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
         """The factors of the rows that `sample` gives: int32 [n, K]. ValueError where they are not known."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.decorated import read_texture, swirls
-from jaxvae.data.source import independent_batch
+from jaxvae.data.source import WHOLE, Part, independent_batch
 from jaxvae.data.sprites import Sprites
 
 CLIP_STREAM = 2**32 - 1
@@ -53,9 +53,9 @@ class MovingSprites:
         factors = Sprites(self.resolution).sample_factors(key, n, first)
         return self._clips(jax.random.fold_in(key, CLIP_STREAM), factors, first + jnp.arange(n))
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
         """The clips of update number `step`."""
-        return independent_batch(self, key, step, n)
+        return independent_batch(self, key, step, n, part)
 
     def _clips(self, key: jax.Array, factors: jax.Array, place: jax.Array) -> dict[str, jax.Array]:
         clips = jax.vmap(lambda row, i: self._clip(jax.random.fold_in(key, i), row))(factors, place)

@@ -1,6 +1,5 @@
 """Downstream accuracy: how many labels does a classifier on the codes need?"""
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,11 +7,11 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import KFold
 
 from jaxvae.metrics.dci import boosted_trees
+from jaxvae.metrics.fitting import in_threads
 from jaxvae.metrics.inputs import choose, examples
 from jaxvae.metrics.results import Result
 
@@ -72,7 +71,8 @@ def downstream(
         )
     per_factor = {}
     for size in fitting:
-        accuracy = [_accuracy(data.codes, factor, size, rows - tested, learner, seed) for factor in data.factors.T]
+        tasks = [(data.codes, factor, size, rows - tested, learner, seed) for factor in data.factors.T]
+        accuracy = in_threads(_accuracy, tasks)
         per_factor[size] = data.spread(np.array(accuracy))
     mean = {size: float(np.nanmean(values)) for size, values in per_factor.items()}
     most = fitting[-1]
@@ -93,11 +93,7 @@ def _accuracy(
     classes, labels = np.unique(factor[:size], return_inverse=True)
     predicted = np.full(len(factor) - first, classes[0])
     if len(classes) > 1:
-        model = _model(learner, labels, seed)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            warnings.simplefilter("ignore", FutureWarning)
-            model.fit(codes[:size], labels)
+        model = _model(learner, labels, seed).fit(codes[:size], labels)
         predicted = classes[model.predict(codes[first:])]
     return float((predicted == factor[first:]).mean())
 

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 from scipy.special import digamma
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 
+from jaxvae.metrics.fitting import in_threads
 from jaxvae.metrics.inputs import CONVENTIONS, choose, examples
 from jaxvae.metrics.mutual_information import contingency, entropy, plug_in_mutual_information
 from jaxvae.metrics.results import Result
@@ -173,9 +172,7 @@ def _explicitness(
     else:
         deviation = codes.std(axis=0)
         columns = (codes - codes.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        gains = Parallel(n_jobs=-1, prefer="threads")(delayed(_gain)(columns, factor) for factor in factors.T)
+    gains = in_threads(_gain, [(columns, factor) for factor in factors.T])
     return float(np.mean(gains))
 
 

@@ -66,6 +66,17 @@ def examples(codes: ArrayLike, factors: ArrayLike) -> Examples:
     return Examples(continuous, discrete[:, varies], np.flatnonzero(varies), discrete.shape[1])
 
 
+def warn_of_fine_factors(data: Examples, num_bins: int) -> None:
+    """UserWarning where a factor takes more values than there are bins."""
+    fine = data.kept[data.sizes > num_bins].tolist()
+    if fine:
+        warnings.warn(
+            f"factors {fine} take more values than the {num_bins} bins can tell apart: "
+            "a perfect code scores below 1; raise num_bins",
+            stacklevel=3,
+        )
+
+
 def checked_codes(codes: ArrayLike) -> Array[np.float64]:
     """Codes as float64 [N, D].
 

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxvae.metrics.inputs import CONVENTIONS, choose, examples
+from jaxvae.metrics.inputs import CONVENTIONS, choose, examples, warn_of_fine_factors
 from jaxvae.metrics.mutual_information import discretise
 from jaxvae.metrics.results import Result
 
@@ -44,6 +44,9 @@ def irs(
       num_bins: values of a factor that are told apart.
       convention: "reference" takes the 99th percentile; "paper" the largest deviation.
 
+    Warns:
+      UserWarning: a factor is constant and left out, or has more values than there are bins.
+
     Raises:
       ValueError: as `mig`.
 
@@ -52,6 +55,7 @@ def irs(
     choose("convention", convention, CONVENTIONS)
     quantile = 0.99 if convention == "reference" else 1.0
     data = examples(codes, factors)
+    warn_of_fine_factors(data, num_bins)
     binned = discretise(data.factors, num_bins)
     centred = data.codes - data.codes.mean(axis=0)
     widest = np.abs(centred).max(axis=0)

@@ -1,12 +1,11 @@
 """The mutual information gap."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxvae.metrics.inputs import examples, second_best
+from jaxvae.metrics.inputs import examples, second_best, warn_of_fine_factors
 from jaxvae.metrics.mutual_information import discretise, entropy, mutual_information_matrix
 from jaxvae.metrics.results import Result
 
@@ -53,13 +52,7 @@ def mig(codes: ArrayLike, factors: ArrayLike, *, num_bins: int = 20) -> MIG:
     if num_bins < 2:
         raise ValueError(f"num_bins must be at least 2, got {num_bins}")
     data = examples(codes, factors)
-    fine = data.kept[data.sizes > num_bins].tolist()
-    if fine:
-        warnings.warn(
-            f"factors {fine} take more values than the {num_bins} bins of a code can tell apart: "
-            "a perfect code scores below 1; raise num_bins",
-            stacklevel=2,
-        )
+    warn_of_fine_factors(data, num_bins)
     information = mutual_information_matrix(discretise(data.codes, num_bins), data.factors)
     factor_entropy = entropy(data.factors)
     first, second = second_best(information)

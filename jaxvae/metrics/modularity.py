@@ -1,18 +1,16 @@
 """Modularity and explicitness."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from jaxvae.metrics.inputs import CONVENTIONS, choose, examples, split_rows
+from jaxvae.metrics.fitting import in_threads
+from jaxvae.metrics.inputs import CONVENTIONS, choose, examples, split_rows, warn_of_fine_factors
 from jaxvae.metrics.mutual_information import discretise, mutual_information_matrix
 from jaxvae.metrics.results import Result
 
@@ -62,7 +60,7 @@ def modularity(
       convention: "reference" counts codes without any information as 0; "paper" leaves them out.
 
     Warns:
-      UserWarning: a factor is constant and left out.
+      UserWarning: a factor is constant and left out, or has more values than there are bins.
 
     Raises:
       ValueError: as `mig`.
@@ -71,6 +69,7 @@ def modularity(
     """
     choose("convention", convention, CONVENTIONS)
     data = examples(codes, factors)
+    warn_of_fine_factors(data, num_bins)
     information = mutual_information_matrix(discretise(data.codes, num_bins), data.factors)
     per_code = modularity_of(information)
     informed = information.max(axis=1) > 0
@@ -119,11 +118,7 @@ def explicitness(codes: ArrayLike, factors: ArrayLike, *, train_fraction: float 
     train, test = split_rows(len(data.codes), train_fraction)
     deviation = data.codes[train].std(axis=0)
     scaled = (data.codes - data.codes[train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        parts = Parallel(n_jobs=-1, prefer="threads")(
-            delayed(_areas)(scaled, factor, train, test) for factor in data.factors.T
-        )
+    parts = in_threads(_areas, [(scaled, factor, train, test) for factor in data.factors.T])
     areas = np.array(parts)
     return Explicitness(
         score=float(areas[:, 1].mean()),

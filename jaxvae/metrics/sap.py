@@ -1,14 +1,13 @@
 """Separated attribute predictability."""
 
-import warnings
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
+from jaxvae.metrics.fitting import in_threads
 from jaxvae.metrics.inputs import Examples, choose, examples, second_best, split_rows
 from jaxvae.metrics.results import Result
 
@@ -87,15 +86,13 @@ def _squared_correlation(data: Examples) -> np.ndarray:
 
 
 def _svm_accuracy(data: Examples, train: slice, test: slice, seed: int) -> np.ndarray:
-    accuracy = np.zeros((data.codes.shape[1], data.factors.shape[1]))
-    for d, code in enumerate(data.codes.T):
-        for k, factor in enumerate(data.factors.T):
-            if len(set(factor[train])) < 2:
-                accuracy[d, k] = (factor[test] == factor[train][0]).mean()
-                continue
-            classifier = LinearSVC(C=0.01, class_weight="balanced", random_state=seed)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                classifier.fit(code[train, None], factor[train])
-            accuracy[d, k] = (classifier.predict(code[test, None]) == factor[test]).mean()
-    return accuracy
+    pairs = [(code, factor, train, test, seed) for code in data.codes.T for factor in data.factors.T]
+    accuracies = in_threads(_accuracy, pairs)
+    return np.reshape(accuracies, (data.codes.shape[1], data.factors.shape[1]))
+
+
+def _accuracy(code: np.ndarray, factor: np.ndarray, train: slice, test: slice, seed: int) -> float:
+    if len(set(factor[train])) < 2:
+        return float((factor[test] == factor[train][0]).mean())
+    classifier = LinearSVC(C=0.01, class_weight="balanced", random_state=seed).fit(code[train, None], factor[train])
+    return float((classifier.predict(code[test, None]) == factor[test]).mean())

@@ -71,7 +71,7 @@ def fake_report(
                 "score": float(gaps.mean()),
                 "definition": "discretised MIG, 20 equal-width bins per code",
                 "per_factor": gaps.tolist(),
-                "warnings": ["factors [2, 3, 4] take more values than the 20 bins of a code can tell apart"],
+                "warnings": ["factors [2, 3, 4] take more values than the 20 bins can tell apart"],
             }
         },
         history=[_row(int(step), rng) for step in steps],
