@@ -69,7 +69,7 @@ class EvaluateArgs(RunArgs):
     """Which run, which of its checkpoints, and which metrics."""
 
     metrics: tuple[str, ...] = THOROUGH
-    """see `jaxvae list`; all but those that take minutes (downstream, dci_es) if not given"""
+    """see `jaxvae list`; all but those that take longest (downstream, dci_es) if not given"""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

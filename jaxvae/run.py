@@ -23,7 +23,7 @@ RESAMPLED = ("mig", "sap", "modularity", "irs", "mcc", *UNSUPERVISED)
 QUICK = (*RESAMPLED[:5], "beta_vae_score", "factor_vae_score", *UNSUPERVISED)
 """Metrics of a second or two, all together."""
 THOROUGH = tuple(name for name in (*METRICS, *UNSUPERVISED) if name not in EXPENSIVE)
-"""All metrics but those that take minutes."""
+"""All metrics but those that take longest."""
 RESAMPLES = 20
 EVALUATION_STREAM = 0x6576616C
 """Keeps the evaluation's keys apart from the training's, which `split` and small numbers lead to."""

@@ -91,13 +91,18 @@ S = TypeVar("S", bound=Source)
 
 def on_device(source: S) -> S:
     """The source with its images on the device. TypeError, that says what to do, for one that is no pytree."""
+    return jax.device_put(pytree_of(source))
+
+
+def pytree_of(source: S) -> S:
+    """The source itself. TypeError, that says what to do, for one that is no pytree."""
     leaves = jax.tree.leaves(source)
     if len(leaves) == 1 and leaves[0] is source:
         raise TypeError(
             f"{type(source).__name__} must be a pytree to be an argument of compiled functions: decorate it with "
             "jax.tree_util.register_static if it holds no arrays, or see jax.tree_util.register_dataclass"
         )
-    return jax.device_put(source)
+    return source
 
 
 def independent_batch(

@@ -3,13 +3,14 @@
 import importlib.util
 import itertools
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import WHOLE, Part, Source, Wrapper, independent_batch
@@ -72,7 +73,7 @@ class _Read(Wrapper[Streamed]):
     rows: dict[str, Any]
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
-        """The batch that was read; key, step and n are those it was read for."""
+        """The batch that was read, or this device's part of it; all arguments are those it was read for."""
         return self.source.table.unpack(self.rows)
 
 
@@ -99,10 +100,19 @@ def is_streamed(source: Source) -> bool:
     return isinstance(source, Streamed) or (isinstance(source, Epochs) and isinstance(source.source, Streamed))
 
 
-def read_ahead(source: Source, key: jax.Array, first: int, last: int, n: int) -> Iterator[Source]:
+def split_leaves(source: Source, split: Any, whole: Any) -> Any:
+    """A tree like the source: `split` for the rows of a batch that was read ahead, `whole` for all other arrays."""
+    tree = jax.tree.map(lambda _: whole, source)
+    return replace(tree, rows=dict.fromkeys(source.rows, split)) if isinstance(source, _Read) else tree
+
+
+def read_ahead(
+    source: Source, key: jax.Array, first: int, last: int, n: int, sharding: NamedSharding | None = None
+) -> Iterator[Source]:
     """For each of the updates first .. last-1 the source that gives its batch, read by Grain before it is needed.
 
     Batch number s is that of `source.batch(key, s, n)`, whatever `first` is: a resumed run needs no iterator's state.
+    With `sharding`, that of rows over devices, every process reads the rows of its own devices only.
 
     ValueError where Grain is not installed.
     """
@@ -124,8 +134,18 @@ def read_ahead(source: Source, key: jax.Array, first: int, last: int, n: int) ->
 
     def read(step: int) -> _Read:
         with jax.default_device(host):
-            index = draw(key, jnp.int32(step))
-        return _Read(streamed, streamed.rows(np.asarray(index)))
+            index = np.asarray(draw(key, jnp.int32(step)))
+        return _Read(streamed, streamed.rows(index) if sharding is None else sharded_rows(index, sharding))
+
+    def sharded_rows(index: np.ndarray, sharding: NamedSharding) -> dict[str, jax.Array]:
+        return {
+            name: jax.make_array_from_callback(
+                (n, *column.shape[1:]),
+                sharding,
+                lambda part, column=column: np.ascontiguousarray(column[index[part[0]]]),
+            )
+            for name, column in streamed.table.columns().items()
+        }
 
     options = grain.ReadOptions(num_threads=READERS, prefetch_buffer_size=AHEAD)
     return iter(grain.MapDataset.range(first, last).map(read).to_iter_dataset(options))

@@ -40,7 +40,7 @@ METRICS: dict[str, Callable[..., Result]] = {
 """Of codes [N, D] and factors [N, K]. The first line of a docstring is a metric's description."""
 
 EXPENSIVE = ("downstream", "dci_es")
-"""Metrics that take minutes."""
+"""Metrics that take longest: tens of seconds, minutes on a busy machine."""
 
 UNSUPERVISED: dict[str, Callable[..., Result]] = {
     "gaussian_total_correlation": gaussian_total_correlation,

@@ -2,36 +2,28 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import Source, on_device
+from jaxvae.data.source import Part, Source, pytree_of
 from jaxvae.data.streamed import is_streamed, read_ahead
-from jaxvae.method import Batch, Method, Terms
+from jaxvae.method import Method
 from jaxvae.training.checkpoints import Checkpoints
+from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
+from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.run_folder import cut_history
+from jaxvae.training.steps import NEVER, Interval, Step, draw_batch, empty_interval, images_per_update, make_step
 from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer
 
-DrawAndUpdate: TypeAlias = Callable[[TrainState, Source], tuple[TrainState, Terms]]
-NEVER = 2**31 - 1
+Advance: TypeAlias = Callable[[TrainState, Interval, int], tuple[TrainState, Interval]]
 
 
 class NonFiniteLoss(RuntimeError):
     """Training met a loss term, or ended in a parameter, that is not a finite number."""
-
-
-class Interval(NamedTuple):
-    """What has been seen since the last row was written."""
-
-    sums: Terms
-    """Per term, over the steps of the interval."""
-    first_bad: dict[str, jax.Array]
-    """Per term, the first step (0-based) at which it was not finite, or NEVER."""
 
 
 def train(
@@ -45,6 +37,8 @@ def train(
     log_every: int = 100,
     checkpoint_every: int = 1000,
     writers: Sequence[Writer] = (),
+    devices: Devices | None = None,
+    microbatch: int | None = None,
 ) -> TrainState:
     """Trains until `steps` updates are done.
 
@@ -52,123 +46,114 @@ def train(
       method: what to train, with its hyperparameters.
       source: where the batches come from, drawn on the device inside the compiled step; its images are moved there.
       steps: total number of updates, those of an interrupted run included.
-      batch_size: examples per update.
+      batch_size: examples per update, of all devices together.
       seed: of everything random: parameters, batches and noise depend on (seed, step) alone.
       folder: for metrics.jsonl and checkpoints/. Training goes on from the newest checkpoint there and ends in the
         same bits as if it had never stopped. None keeps nothing.
       log_every: updates per row of metrics; a row holds means over its interval.
       checkpoint_every: updates per checkpoint; there is one more at the end.
       writers: called with each row.
+      devices: that share each batch; the first one alone if not given. Their number changes rounding only.
+      microbatch: images that a network sees at a time, see `in_microbatches`; the whole batch if not given.
 
     Returns:
       The final state.
 
     Raises:
+      ValueError: a batch that can't be split over the devices in equal parts.
       NonFiniteLoss: names the step and the terms; the last good checkpoint stays.
     """
+    devices = choose_devices() if devices is None else devices
+    method = method if microbatch is None else in_microbatches(method, microbatch)
     init, update = compile_method(method, dataset_size=source.size)
-    source, images = on_device(source), images_per_update(method, batch_size)
+    source = devices.place(pytree_of(source))
+    images = images_per_update(method, batch_size)
 
-    def draw_and_update(state: TrainState, source: Source) -> tuple[TrainState, Terms]:
-        return update(state, draw_batch(method, source, batch_size, state))
+    def new_state() -> TrainState:
+        return init(jax.random.key(seed))
 
-    new_state = partial(init, jax.random.key(seed))
-    if folder is None:
-        state = _run(new_state(), source, draw_and_update, steps, images, log_every, writers)
-        _check_finite(state)
+    def run(state: TrainState, write: Sequence[Writer], save: Callable[[TrainState, float], None] | None) -> TrainState:
+        first = int(state.step)
+        if first >= steps:
+            return state
+        feed = read_ahead(source, state.key, first, steps, images, devices.batch_sharding())
+        step = make_step(method, update, batch_size, devices.axis_name)
+        empty = devices.place(empty_interval(method, update, batch_size, state, source))
+        advance = compile_steps(step, feed, state, empty, devices, in_one_call=not is_streamed(source))
+        stopwatch = Stopwatch()
+        for last, length in intervals(first, steps, log_every, checkpoint_every if save else None):
+            state, seen = advance(state, empty, length)
+            row = _row(seen, length)
+            seconds = stopwatch.lap()
+            for writer in write:
+                writer(last, {**row, "seconds": seconds, "steps_per_second": length / seconds})
+            if save and (last == steps or last % checkpoint_every == 0):
+                save(state, row["loss"])
         return state
+
+    if folder is None:
+        state = run(devices.create(new_state), writers, None)
+        check_finite(state)
+        return state
+    leads = jax.process_index() == 0
     folder.mkdir(parents=True, exist_ok=True)
     with Checkpoints(folder / "checkpoints") as checkpoints:
         if saved := checkpoints.steps():
-            state = checkpoints.restore(saved[-1], jax.eval_shape(new_state))
+            state = checkpoints.restore(saved[-1], devices.like(jax.eval_shape(new_state)))
         else:
-            state = new_state()
-        cut_history(folder, int(state.step))
+            state = devices.create(new_state)
 
         def save(state: TrainState, loss: float) -> None:
-            _check_finite(state)
+            check_finite(state)
             checkpoints.save(state, loss)
 
+        if not leads:
+            return run(state, writers, save)
+        cut_history(folder, int(state.step))
         with jsonl_writer(folder / "metrics.jsonl") as write:
-            every = (checkpoint_every, save)
-            return _run(state, source, draw_and_update, steps, images, log_every, (write, *writers), every)
+            return run(state, (write, *writers), save)
 
 
-def check(method: Method, source: Source, *, batch_size: int) -> None:
-    """Traces one update without running it: ValueError for a method, source and batch size that don't go together."""
+def check(method: Method, source: Source, *, batch_size: int, parts: int = 1) -> None:
+    """Traces one update without running it: ValueError for a method, source and batch size that don't go together.
+
+    `parts` is the number of devices that share a batch.
+    """
+    Part(0, parts).rows(batch_size)
     init, update = compile_method(method, dataset_size=source.size)
     state = jax.eval_shape(init, jax.random.key(0))
     jax.eval_shape(lambda state: update(state, draw_batch(method, source, batch_size, state)), state)
 
 
-def images_per_update(method: Method, batch_size: int) -> int:
-    """How many images an update draws."""
-    return 2 * batch_size if "fresh_image" in method.needs else batch_size
+def intervals(first: int, steps: int, log_every: int, checkpoint_every: int | None) -> Iterator[tuple[int, int]]:
+    """(end, length) of the stretches from `first` to `steps` without a row of metrics or a checkpoint in between.
+
+    They end at multiples of absolute steps, so that a resumed run writes the same rows.
+    """
+    while first < steps:
+        ends = [steps, *(_next_multiple(first, every) for every in (log_every, checkpoint_every) if every)]
+        yield min(ends), min(ends) - first
+        first = min(ends)
 
 
-def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState) -> Batch:
-    """The batch of the coming step, with what the method needs: "fresh_image" is of a second batch, drawn with it."""
-    both = source.batch(state.key, state.step, images_per_update(method, batch_size))
-    if "fresh_image" not in method.needs:
-        return both
-    return {**{name: value[:batch_size] for name, value in both.items()}, "fresh_image": both["image"][batch_size:]}
-
-
-def _run(
+def compile_steps(
+    step: Step,
+    feed: Iterator[Source],
     state: TrainState,
-    source: Source,
-    draw_and_update: DrawAndUpdate,
-    steps: int,
-    images: int,
-    log_every: int,
-    writers: Sequence[Writer],
-    checkpoint: tuple[int, Callable[[TrainState, float], None]] | None = None,
-) -> TrainState:
-    step = int(state.step)
-    if step >= steps:
-        return state
-    feed = read_ahead(source, state.key, step, steps, images)
-    advance, interval = _compile(draw_and_update, feed, state, in_one_call=not is_streamed(source))
-    stopwatch = Stopwatch()
-    while step < steps:
-        # Intervals end at multiples of absolute steps, so that a resumed run writes the same rows.
-        ends = [steps, _next_multiple(step, log_every)]
-        if checkpoint:
-            ends.append(_next_multiple(step, checkpoint[0]))
-        length, step = min(ends) - step, min(ends)
-        state, seen = advance(state, interval, length)
-        row = _row(seen, length)
-        seconds = stopwatch.lap()
-        for write in writers:
-            write(step, {**row, "seconds": seconds, "steps_per_second": length / seconds})
-        if checkpoint and (step == steps or step % checkpoint[0] == 0):
-            checkpoint[1](state, row["loss"])
-    return state
-
-
-def _compile(
-    draw_and_update: DrawAndUpdate, feed: Iterator[Source], state: TrainState, in_one_call: bool
-) -> tuple[Callable[[TrainState, Interval, int], tuple[TrainState, Interval]], Interval]:
-    """`advance(state, interval, n)`: n updates, each on its source of the feed; and the empty interval to start from.
+    empty: Interval,
+    devices: Devices,
+    *,
+    in_one_call: bool,
+    members: bool = False,
+) -> Advance:
+    """`advance(state, interval, n)`: n steps, each on its source of the feed.
 
     Only where all sources are the same can many updates be one call of the device.
     """
     source = next(feed)
-
-    def step(state: TrainState, seen: Interval, source: Source) -> tuple[TrainState, Interval]:
-        new_state, terms = draw_and_update(state, source)
-        bad = {
-            name: jnp.where(jnp.isfinite(value), seen.first_bad[name], jnp.minimum(seen.first_bad[name], state.step))
-            for name, value in terms.items()
-        }
-        return new_state, Interval({name: seen.sums[name] + value for name, value in terms.items()}, bad)
-
-    names = jax.eval_shape(draw_and_update, state, source)[1]
-    empty = Interval({name: jnp.float32(0) for name in names}, {name: jnp.int32(NEVER) for name in names})
-
     if jax.default_backend() == "cpu" or not in_one_call:
         # XLA runs convolutions inside a CPU while loop ten times slower than outside; a dispatch costs 0.2 ms.
-        one = jax.jit(step, donate_argnums=0).lower(state, empty, source).compile()
+        one = devices.compile(step, state, empty, source, members=members)
         sources = itertools.chain([source], feed)
 
         def advance(state: TrainState, seen: Interval, n: int) -> tuple[TrainState, Interval]:
@@ -176,14 +161,23 @@ def _compile(
                 state, seen = one(state, seen, source)
             return state, seen
 
-        return advance, empty
+        return advance
 
     def loop(state: TrainState, seen: Interval, source: Source, n: jax.Array) -> tuple[TrainState, Interval]:
         # n is traced: one compilation serves every length.
         return jax.lax.fori_loop(0, n, lambda _, carry: step(carry[0], carry[1], source), (state, seen))
 
-    compiled = jax.jit(loop, donate_argnums=0).lower(state, empty, source, jnp.int32(0)).compile()
-    return lambda state, seen, n: compiled(state, seen, source, jnp.int32(n)), empty
+    def number(n: int) -> jax.Array:
+        return devices.place(jnp.int32(n))
+
+    compiled = devices.compile(loop, state, empty, source, number(0), members=members)
+    return lambda state, seen, n: compiled(state, seen, source, number(n))
+
+
+def check_finite(state: TrainState) -> None:
+    """NonFiniteLoss where a parameter is not a finite number."""
+    if not _all_finite(state):
+        raise NonFiniteLoss(f"not a finite number at step {int(state.step)}: the parameters after the update")
 
 
 def _row(seen: Interval, length: int) -> dict[str, float]:
@@ -200,11 +194,6 @@ def _row(seen: Interval, length: int) -> dict[str, float]:
 def _all_finite(state: TrainState) -> jax.Array:
     leaves = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params)]
     return jnp.stack(leaves).all()
-
-
-def _check_finite(state: TrainState) -> None:
-    if not _all_finite(state):
-        raise NonFiniteLoss(f"not a finite number at step {int(state.step)}: the parameters after the update")
 
 
 def _next_multiple(step: int, every: int) -> int:

@@ -1,16 +1,18 @@
-"""Several seeds, and several hyperparameters, of one method trained together by `vmap`."""
+"""Several seeds, and several hyperparameters, of one method trained together."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.source import Source, on_device
-from jaxvae.method import Hyperparameters, Method, Terms
+from jaxvae.data.source import Source, pytree_of
+from jaxvae.method import Hyperparameters, Method
+from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
-from jaxvae.training.loop import NonFiniteLoss, draw_batch
+from jaxvae.training.loop import compile_steps, intervals
+from jaxvae.training.microbatch import in_microbatches
+from jaxvae.training.steps import NEVER, Interval, Step, empty_interval, make_step
 
 
 def train_population(
@@ -21,56 +23,123 @@ def train_population(
     steps: int,
     batch_size: int,
     log_every: int | None = None,
+    checkpoint_every: int | None = None,
     sweep: Mapping[str, Sequence[float]] | None = None,
+    states: TrainState | None = None,
+    devices: Devices | None = None,
+    microbatch: int | None = None,
 ) -> Iterator[tuple[int, TrainState, dict[str, np.ndarray]]]:
-    """Trains every member as `train` would alone, up to rounding, in one compiled step for all.
+    """Trains every member as `train` would alone, up to rounding, with one compilation for all.
 
-    `*_, (step, states, terms) = train_population(...)` keeps the end of it; a for loop looks in between.
+    `*_, (step, states, terms) = train_population(...)` keeps the end of it; a for loop looks in between. A member that
+    meets a loss that is not finite stays as it was before that update, with NaN for its terms, and the others go on.
+
+    Accelerators update all members in one call. A single CPU updates one after another, which is faster there: matrices
+    of several members together fall out of its caches.
 
     Args:
       method: what to train, with the hyperparameters that all members share.
       source: where the batches come from; every member draws its own.
       seeds: one per member.
-      steps: number of updates.
+      steps: number of updates, those that `states` has behind it included.
       batch_size: examples per update and member.
       log_every: updates between two results; all of them if not given.
+      checkpoint_every: updates between further results.
       sweep: hyperparameters that differ, by name, one value per member.
+      states: to go on from, as yielded, all of them at one step; new ones if not given.
+      devices: their axis "population" shares the members, "data" the batch of each; one device if not given.
+      microbatch: as in `train`.
 
     Yields:
-      The number of updates done, the members' states (stacked on a new first axis of every leaf), and the mean of every
-      loss term since the last result, each [members].
+      The number of updates done, the members' states (stacked on a new first axis of every leaf; donated to the next
+      update, so copy what is to be kept), and the mean of every loss term since the last result, each [members].
 
     Raises:
-      ValueError: no seeds, no steps, or a sweep over what is no hyperparameter or with another number of values.
-      NonFiniteLoss: a member's loss is not a finite number.
+      ValueError: no seeds, no steps, a sweep over what is no hyperparameter or with another number of values, or
+        members or batches that can't be split over the devices in equal parts.
     """
+    devices = choose_devices() if devices is None else devices
     log_every = steps if log_every is None else log_every
     if not seeds or steps < 1 or log_every < 1:
         raise ValueError(f"a population needs seeds and steps, got {len(seeds)} and {steps}, every {log_every}")
+    if len(seeds) % devices.mesh.shape["population"]:
+        raise ValueError(f"{len(seeds)} members can't be split over {devices.mesh.shape['population']} devices")
+    method = method if microbatch is None else in_microbatches(method, microbatch)
     init, update = compile_method(method, dataset_size=source.size)
-    keys = jnp.stack([jax.random.key(seed) for seed in seeds])
-    states = jax.jit(jax.vmap(init))(keys, _stack(method, sweep or {}, len(seeds)))
-
-    source = on_device(source)
-
-    @jax.jit
-    @partial(jax.vmap, in_axes=(0, None))
-    def step(state: TrainState, source: Source) -> tuple[TrainState, Terms]:
-        return update(state, draw_batch(method, source, batch_size, state))
-
-    for first in range(0, steps, log_every):
-        last = min(first + log_every, steps)
-        sums: Terms = {}
-        for _ in range(first, last):
-            states, terms = step(states, source)
-            sums = {name: sums[name] + value for name, value in terms.items()} if sums else terms
-        means = {name: np.asarray(total) / (last - first) for name, total in sums.items()}
-        if bad := sorted(name for name, mean in means.items() if not np.isfinite(mean).all()):
-            raise NonFiniteLoss(f"not a finite number in steps {first} to {last - 1}: {', '.join(bad)}")
-        yield last, states, means
+    hyperparameters = stacked_hyperparameters(method, sweep or {}, len(seeds))
+    source = devices.place(pytree_of(source))
+    if states is None:
+        keys = np.asarray(seeds, np.uint32)
+        states = devices.create(
+            lambda: jax.vmap(lambda seed, hp: init(jax.random.key(seed), hp))(keys, hyperparameters), members=True
+        )
+    first = int(states.step.max())
+    step = make_step(method, update, batch_size, devices.axis_name)
+    one = jax.eval_shape(lambda states: jax.tree.map(lambda leaf: leaf[0], states), states)
+    empty = empty_interval(method, update, batch_size, one, source)
+    in_turn = jax.default_backend() == "cpu" and devices.mesh.size == 1
+    advance = (_in_turn if in_turn else _together)(step, source, states, empty, devices)
+    for last, length in intervals(first, steps, log_every, checkpoint_every):
+        states, seen = advance(states, length)
+        yield last, states, _means(seen, length)
 
 
-def _stack(method: Method, sweep: Mapping[str, Sequence[float]], members: int) -> Hyperparameters:
+Advance = Callable[[TrainState, int], tuple[TrainState, Interval]]
+
+
+def _together(step: Step, source: Source, states: TrainState, empty: Interval, devices: Devices) -> Advance:
+    """All members in one compiled call."""
+    members = len(states.step)
+    stepping = jax.vmap(_frozen_at_non_finite(step), in_axes=(0, 0, None))
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), empty)
+    nothing = devices.place(stacked, members=True)
+    advance = compile_steps(stepping, _forever(source), states, nothing, devices, in_one_call=True, members=True)
+    return lambda states, length: advance(states, nothing, length)
+
+
+def _in_turn(step: Step, source: Source, states: TrainState, empty: Interval, devices: Devices) -> Advance:
+    """One member after another, with one compiled step."""
+    members = len(states.step)
+    split = jax.jit(lambda states: [jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in range(members)])
+    stack = jax.jit(lambda parts: jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts))
+    one = compile_steps(
+        _frozen_at_non_finite(step), _forever(source), split(states)[0], empty, devices, in_one_call=True
+    )
+
+    def advance(states: TrainState, length: int) -> tuple[TrainState, Interval]:
+        pairs = [one(state, empty, length) for state in split(states)]
+        return stack([state for state, _ in pairs]), stack([seen for _, seen in pairs])
+
+    return advance
+
+
+def _forever(source: Source) -> Iterator[Source]:
+    while True:
+        yield source
+
+
+def _frozen_at_non_finite(step: Step) -> Step:
+    """The same step, but the state stays as it is where a term is not finite.
+
+    It then meets the same term again at every further step, as batch and noise are those of its step: frozen is frozen.
+    """
+
+    def guarded(state: TrainState, seen: Interval, source: Source) -> tuple[TrainState, Interval]:
+        new_state, new_seen = step(state, seen, source)
+        bad = jnp.stack(list(new_seen.first_bad.values())).min() < NEVER
+        return jax.tree.map(lambda old, new: jnp.where(bad, old, new), state, new_state), new_seen
+
+    return guarded
+
+
+def _means(seen: Interval, length: int) -> dict[str, np.ndarray]:
+    """[members] of each term; NaN for members that met a value that is not finite."""
+    sums, first_bad = jax.device_get(seen)
+    frozen = np.min(list(first_bad.values()), axis=0) < NEVER
+    return {name: np.where(frozen, np.nan, total / length) for name, total in sums.items()}
+
+
+def stacked_hyperparameters(method: Method, sweep: Mapping[str, Sequence[float]], members: int) -> Hyperparameters:
     """The method's hyperparameters, one value per member of each."""
     shared = method.hyperparameters._asdict()
     for name, values in sweep.items():

@@ -13,6 +13,7 @@ from jaxvae.data import (
     GroundTruth,
     Groups,
     Pairs,
+    Part,
     Source,
     Sprites,
     all_factors,
@@ -88,6 +89,17 @@ def test_rows_are_named_by_key_and_place(source):
     assert (source.sample(jax.random.key(4), 12)["factors"] != whole["factors"]).any()
     batches = [source.batch(key, step, 12)["factors"] for step in (0, 1)]
     assert (batches[0] != batches[1]).any()
+
+
+def test_parts_of_a_batch_make_it_up(source):
+    key = jax.random.key(3)
+    draw = jax.jit(lambda number: source.batch(key, jnp.int32(2), 12, Part(number, 3)))
+    whole, parts = source.batch(key, jnp.int32(2), 12), [draw(jnp.int32(number)) for number in range(3)]
+    for name in whole:
+        together = np.concatenate([part[name] for part in parts])
+        np.testing.assert_allclose(together, whole[name], atol=1e-5)
+    with pytest.raises(ValueError, match="batch of 12 images can't be split over 5 devices"):
+        source.batch(key, jnp.int32(2), 12, Part(0, 5))
 
 
 def test_examples_by_number_are_those_of_their_factors(source):

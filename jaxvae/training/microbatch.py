@@ -1,0 +1,45 @@
+"""Large batches on small devices: networks that see a few images at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxvae.method import Method, Params
+
+
+def in_microbatches(method: Method, size: int) -> Method:
+    """The same method, with networks that are applied to `size` examples at a time.
+
+    Losses still see the whole batch, so that its estimators (total correlation, permutations, MMD) are those of the
+    whole batch: values and gradients change by rounding only. (Averaging the gradients of small batches, as is common,
+    estimates from small batches.) Only what networks take and give is kept of the whole batch; what they compute in
+    between is computed once more for the gradient, microbatch by microbatch.
+
+    ValueError for a size below 1.
+    """
+    if size < 1:
+        raise ValueError(f"a microbatch needs at least 1 image, got {size}")
+    networks = {
+        name: network._replace(apply=_chunked(network.apply, size)) for name, network in method.networks.items()
+    }
+    return method._replace(networks=networks)
+
+
+def _chunked(apply: Callable[..., Any], size: int) -> Callable[..., Any]:
+    def apply_in_chunks(params: Params, *inputs: jax.Array) -> Any:
+        total = inputs[0].shape[0]
+        chunks = total // size
+        if total <= size:
+            return apply(params, *inputs)
+        forgetful = jax.checkpoint(lambda parts: apply(params, *parts))
+        whole = [array[: chunks * size].reshape(chunks, size, *array.shape[1:]) for array in inputs]
+        _, outputs = jax.lax.scan(lambda carry, parts: (carry, forgetful(parts)), None, whole)
+        outputs = jax.tree.map(lambda array: array.reshape(chunks * size, *array.shape[2:]), outputs)
+        if chunks * size == total:
+            return outputs
+        rest = forgetful([array[chunks * size :] for array in inputs])
+        return jax.tree.map(lambda one, other: jnp.concatenate([one, other]), outputs, rest)
+
+    return apply_in_chunks

@@ -1,0 +1,65 @@
+"""One step of training, from the batch that is drawn to what is remembered of its terms."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from jaxvae.data.source import WHOLE, Part, Source
+from jaxvae.method import Batch, Method, Terms
+from jaxvae.training.engine import TrainState, Update
+
+NEVER = 2**31 - 1
+
+
+class Interval(NamedTuple):
+    """What has been seen since the last row was written."""
+
+    sums: Terms
+    """Per term, over the steps of the interval."""
+    first_bad: dict[str, jax.Array]
+    """Per term, the first step (0-based) at which it was not finite, or NEVER."""
+
+
+Step: TypeAlias = Callable[[TrainState, Interval, Source], tuple[TrainState, Interval]]
+
+
+def images_per_update(method: Method, batch_size: int) -> int:
+    """How many images an update draws."""
+    return 2 * batch_size if "fresh_image" in method.needs else batch_size
+
+
+def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState, part: Part = WHOLE) -> Batch:
+    """The batch of the coming step, or a part of it, with what the method needs.
+
+    "fresh_image" is of a second batch: of twice as many rows, every other one.
+    """
+    both = source.batch(state.key, state.step, images_per_update(method, batch_size), part)
+    if "fresh_image" not in method.needs:
+        return both
+    return {**{name: value[0::2] for name, value in both.items()}, "fresh_image": both["image"][1::2]}
+
+
+def make_step(method: Method, update: Update, batch_size: int, axis_name: str | None) -> Step:
+    """Draws a batch, updates the state, and adds the terms to the interval.
+
+    Under `axis_name` the device draws its own part of the batch.
+    """
+
+    def step(state: TrainState, seen: Interval, source: Source) -> tuple[TrainState, Interval]:
+        part = WHOLE if axis_name is None else Part(jax.lax.axis_index(axis_name), jax.lax.axis_size(axis_name))
+        new_state, terms = update(state, draw_batch(method, source, batch_size, state, part), axis_name)
+        bad = {
+            name: jnp.where(jnp.isfinite(value), seen.first_bad[name], jnp.minimum(seen.first_bad[name], state.step))
+            for name, value in terms.items()
+        }
+        return new_state, Interval({name: seen.sums[name] + value for name, value in terms.items()}, bad)
+
+    return step
+
+
+def empty_interval(method: Method, update: Update, batch_size: int, state: TrainState, source: Source) -> Interval:
+    """Nothing seen yet, of every term that the update reports."""
+    terms = jax.eval_shape(lambda s, d: update(s, draw_batch(method, d, batch_size, s))[1], state, source)
+    return Interval({name: jnp.float32(0) for name in terms}, {name: jnp.int32(NEVER) for name in terms})
