@@ -138,12 +138,11 @@ def read_ahead(
         return _Read(streamed, streamed.rows(index) if sharding is None else sharded_rows(index, sharding))
 
     def sharded_rows(index: np.ndarray, sharding: NamedSharding) -> dict[str, jax.Array]:
+        def read_part(column: Any, part: tuple[slice, ...]) -> np.ndarray:
+            return np.ascontiguousarray(column[index[part[0]]])
+
         return {
-            name: jax.make_array_from_callback(
-                (n, *column.shape[1:]),
-                sharding,
-                lambda part, column=column: np.ascontiguousarray(column[index[part[0]]]),
-            )
+            name: jax.make_array_from_callback((n, *column.shape[1:]), sharding, partial(read_part, column))
             for name, column in streamed.table.columns().items()
         }
 

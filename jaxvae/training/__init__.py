@@ -1,7 +1,19 @@
 """From a method to a trained model: `compile_method`, then `train`, or `train_population` for many at once."""
 
+from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
 from jaxvae.training.loop import NonFiniteLoss, check, train
+from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.population import train_population
 
-__all__ = ["NonFiniteLoss", "TrainState", "check", "compile_method", "train", "train_population"]
+__all__ = [
+    "Devices",
+    "NonFiniteLoss",
+    "TrainState",
+    "check",
+    "choose_devices",
+    "compile_method",
+    "in_microbatches",
+    "train",
+    "train_population",
+]

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal, TypeVar
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -54,16 +54,19 @@ class Devices:
         if self.mesh.size == 1:
             return jax.jit(step, donate_argnums=0).lower(*arguments).compile()
         if self.backend == "pmap":
-            parts, numbers = self.mesh.size, [None] * (len(arguments) - 3)
+            # pmap insists on an argument with an axis of devices.
+            ranks = jnp.arange(self.mesh.size)
             spread = jax.pmap(
-                step,
+                lambda rank, *arguments: step(*arguments),
                 axis_name="data",
-                in_axes=(None, None, split_leaves(source, 0, None), *numbers),  # type: ignore[arg-type]
-                out_axes=None,  # type: ignore[arg-type]
-                donate_argnums=0,
+                in_axes=(0, None, None, split_leaves(source, 0, None), *[None] * (len(arguments) - 3)),
+                out_axes=None,
+                donate_argnums=1,
                 devices=self.mesh.devices.flatten().tolist(),
             )
-            return lambda state, seen, source, *numbers: spread(state, seen, _stacked(source, parts), *numbers)
+            return lambda state, seen, source, *numbers: spread(
+                ranks, state, seen, _stacked(source, len(ranks)), *numbers
+            )
         own = P("population") if members else P()
         mapped = jax.shard_map(
             step,
@@ -111,7 +114,3 @@ def _stacked(source: Source, parts: int) -> Source:
     """The rows of a batch that was read ahead as pmap takes them, a first axis of devices."""
     split = split_leaves(source, True, False)
     return jax.tree.map(lambda leaf, rows: leaf.reshape(parts, -1, *leaf.shape[1:]) if rows else leaf, source, split)
-
-
-one_device = partial(choose_devices, 1)
-"""All on the first device."""

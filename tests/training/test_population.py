@@ -7,7 +7,7 @@ import pytest
 from jaxvae.data import Sprites
 from jaxvae.methods import BetaVAE, beta_vae
 from jaxvae.networks import autoencoder
-from jaxvae.training import NonFiniteLoss, train, train_population
+from jaxvae.training import choose_devices, train, train_population
 
 SOURCE = Sprites(16)
 
@@ -16,7 +16,14 @@ def method(**hp):
     return beta_vae(autoencoder("mlp-small", SOURCE.image_shape, 3), hyperparameters=BetaVAE(**hp))
 
 
-def test_each_member_is_trained_as_if_alone():
+@pytest.fixture(params=[(1, 1), (1, 2), (2, 2)], ids=["in turn", "together", "two-level"])
+def devices(request):
+    data, population = request.param
+    return choose_devices(data, population=population)
+
+
+@pytest.mark.parametrize("layout", [(1, 1), (1, 3), (2, 3)], ids=["in turn", "together", "two-level"])
+def test_each_member_is_trained_as_if_alone(layout):
     results = list(
         train_population(
             method(learning_rate=1e-3),
@@ -26,6 +33,7 @@ def test_each_member_is_trained_as_if_alone():
             batch_size=8,
             log_every=2,
             sweep={"beta": [1.0, 2.0, 4.0]},
+            devices=choose_devices(layout[0], population=layout[1]),
         )
     )
     assert [step for step, _, _ in results] == [2, 4, 5]
@@ -55,6 +63,7 @@ def test_each_member_is_trained_as_if_alone():
         ({"steps": 0}, "needs seeds and steps"),
         ({"sweep": {"gamma": [1.0]}}, "no hyperparameter 'gamma'; there are learning_rate, beta, warmup"),
         ({"sweep": {"beta": [1.0, 2.0]}}, "one value per seed: 1, got 2"),
+        ({"seeds": [0, 1, 2], "devices": choose_devices(population=2)}, "3 members can't be split over 2"),
     ],
 )
 def test_what_can_not_be(settings, message):
@@ -62,6 +71,24 @@ def test_what_can_not_be(settings, message):
         next(train_population(method(), SOURCE, **{"seeds": [0], "steps": 1, "batch_size": 4, **settings}))
 
 
-def test_a_member_that_diverges_is_an_error():
-    with pytest.raises(NonFiniteLoss, match="steps 0 to 4: .*loss"):
-        next(train_population(method(learning_rate=1e30), SOURCE, seeds=[0, 1], steps=5, batch_size=4))
+def test_a_member_that_diverges_is_frozen_and_the_others_go_on(devices):
+    settings = {"seeds": [0, 1], "steps": 6, "batch_size": 4, "log_every": 3, "devices": devices}
+    sweep = {"learning_rate": [1e30, 1e-3]}
+    results = list(train_population(method(), SOURCE, sweep=sweep, **settings))
+    for _, _, terms in results:
+        assert all(np.isnan(mean[0]) and np.isfinite(mean[1]) for mean in terms.values())
+    states = results[-1][1]
+    assert states.step.tolist() == [1, 6]
+    alone = train(method(learning_rate=1e-3), SOURCE, steps=6, batch_size=4, seed=1)
+    for a, b in zip(jax.tree.leaves(states.params), jax.tree.leaves(alone.params), strict=True):
+        np.testing.assert_allclose(a[1], b, rtol=1e-3, atol=1e-4)
+
+
+def test_going_on_from_states_is_never_having_stopped(devices):
+    settings = {"seeds": [0, 1], "batch_size": 4, "devices": devices}
+    *_, (_, whole, _) = train_population(method(), SOURCE, steps=5, **settings)
+    *_, (_, states, _) = train_population(method(), SOURCE, steps=2, **settings)
+    (step, resumed, _), *_ = train_population(method(), SOURCE, steps=5, states=states, **settings)
+    assert step == 5
+    for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(resumed.params), strict=True):
+        np.testing.assert_array_equal(a, b)

@@ -1,5 +1,6 @@
 """Runs whose images stay in their file end in the bits of runs whose images are in memory."""
 
+import time
 from dataclasses import replace
 
 import jax
@@ -58,6 +59,9 @@ def test_batches_are_read_before_they_are_asked_for(mapped, monkeypatch):
     monkeypatch.setattr(Streamed, "rows", lambda self, index: read.append(len(index)) or rows(self, index))
     feed = read_ahead(Streamed(mapped), jax.random.key(0), 3, 100, 5)
     first = next(feed)
+    patience = time.monotonic() + 60
+    while len(read) == 1 and time.monotonic() < patience:
+        time.sleep(0.01)
     assert 1 < len(read) < 97
     expected = mapped.batch(jax.random.key(0), jnp.int32(3), 5)
     for key, array in first.batch(jax.random.key(0), jnp.int32(3), 5).items():

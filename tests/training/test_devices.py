@@ -1,0 +1,96 @@
+"""A run is the same on any number of devices, with either backend."""
+
+import functools
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "methods"))
+from method_table import SOURCE, make
+
+from jaxvae.data import Epochs, Streamed, from_arrays
+from jaxvae.methods import METHODS, BetaVAE, beta_vae, factor_vae
+from jaxvae.networks import autoencoder, discriminator
+from jaxvae.training import check, choose_devices, train
+
+STEPS = 20
+WAYS = [(4, "shard_map"), (2, "pmap")]
+MORE_WAYS = [(2, "shard_map"), (8, "shard_map"), (4, "pmap"), (8, "pmap")]
+
+
+def rows_of(method, source=SOURCE, **settings):
+    """The terms of every single step."""
+    rows = []
+    settings = {"steps": STEPS, "batch_size": 16, "seed": 1, "log_every": 1, **settings}
+    train(method, source, writers=[lambda step, row: rows.append(row)], **settings)
+    return [{name: value for name, value in row.items() if not name.startswith(("seconds", "steps"))} for row in rows]
+
+
+@functools.cache
+def on_one_device(name):
+    return rows_of(make(name, hp={"learning_rate": 1e-4}))
+
+
+def compare(rows, expected):
+    assert len(rows) == STEPS
+    for row, want in zip(rows, expected, strict=True):
+        for name in want:
+            np.testing.assert_allclose(row[name], want[name], rtol=1e-5, atol=1e-5 * max(1, abs(want["loss"])))
+
+
+@pytest.mark.parametrize(
+    ("count", "backend"), [*WAYS, *(pytest.param(*way, marks=pytest.mark.slow) for way in MORE_WAYS)]
+)
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_takes_the_same_way(name, count, backend):
+    method = make(name, hp={"learning_rate": 1e-4})
+    compare(rows_of(method, devices=choose_devices(count, backend=backend)), on_one_device(name))
+
+
+@pytest.mark.parametrize(("saved", "restored"), [(4, 1), (4, 2), (1, 4)])
+def test_a_run_goes_on_on_other_devices(saved, restored, tmp_path):
+    method = make("beta-vae", hp={"learning_rate": 1e-4})
+    settings = {"folder": tmp_path, "checkpoint_every": 5}
+    first = rows_of(method, devices=choose_devices(saved), steps=12, **settings)
+    rest = rows_of(method, devices=choose_devices(restored), **settings)
+    compare(first + rest, on_one_device("beta-vae"))
+
+
+@pytest.mark.parametrize("backend", ["shard_map", "pmap"])
+@pytest.mark.parametrize("order", [lambda source: source, Epochs], ids=["replacement", "epochs"])
+@pytest.mark.parametrize("build", [beta_vae, factor_vae])
+def test_streamed_rows_reach_the_devices_they_belong_to(build, order, backend, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    table = from_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"))
+    networks = autoencoder("mlp-small", (16, 16, 1), 3) | {"discriminator": discriminator(3, 2, (16,))}
+    settings = {"steps": STEPS, "batch_size": 8}
+    one = rows_of(build(networks), order(table), **settings)
+    many = rows_of(build(networks), order(Streamed(table)), devices=choose_devices(4, backend=backend), **settings)
+    compare(many, one)
+
+
+def test_what_can_not_be():
+    with pytest.raises(ValueError, match=r"16 devices were asked for; there are 8 \(cpu\)"):
+        choose_devices(16)
+    with pytest.raises(ValueError, match="0 devices were asked for"):
+        choose_devices(0)
+    with pytest.raises(ValueError, match="must be shard_map or pmap, got 'xmap'"):
+        choose_devices(2, backend="xmap")
+    with pytest.raises(ValueError, match="use shard_map"):
+        choose_devices(2, population=2, backend="pmap")
+    method = beta_vae(autoencoder("mlp-small", SOURCE.image_shape, 3), hyperparameters=BetaVAE())
+    with pytest.raises(ValueError, match="a batch of 10 images can't be split over 4 devices"):
+        check(method, SOURCE, batch_size=10, parts=4)
+    with pytest.raises(ValueError, match="a batch of 10 images can't be split over 4 devices"):
+        train(method, SOURCE, steps=1, batch_size=10, devices=choose_devices(4))
+
+
+def test_the_state_is_whole_on_every_device():
+    state = train(make("beta-vae"), SOURCE, steps=1, batch_size=8, devices=choose_devices(4))
+    for leaf in jax.tree.leaves(state.params):
+        assert len(leaf.addressable_shards) == 4
+        assert all(shard.data.shape == leaf.shape for shard in leaf.addressable_shards)
