@@ -9,23 +9,25 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Generic, NoReturn, TypeVar
+from typing import Annotated, Any, Generic, Literal, NoReturn, TypeVar
 
 import jax
 import tyro
 
 import jaxvae
-from jaxvae.config import Config, build, choose, default_config
-from jaxvae.data import DATA, FILES, TABLES
+from jaxvae.config import Config, build, check_config, choose, default_config
+from jaxvae.data import DATA, FILES, TABLES, Source
+from jaxvae.method import Method
 from jaxvae.methods import METHODS
 from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.networks import ARCHITECTURES
 from jaxvae.report import write_report
 from jaxvae.run import THOROUGH, evaluate, load_run, represent
-from jaxvae.training import NonFiniteLoss, check, train
+from jaxvae.sweep import Member, members_of, parse_seeds, take_sweep
+from jaxvae.training import NonFiniteLoss, check, choose_devices, train, train_members
 from jaxvae.training.run_folder import RunFolderError, open_run, read_config, read_history
 from jaxvae.training.writers import progress_writer, tensorboard_writer
 
@@ -48,6 +50,12 @@ class TrainArgs(Generic[HP, Options]):
     """folder of the run; a new one below runs/ if not given"""
     resume: bool = False
     """go on with the run in --run, or start it if there is none"""
+    seeds: str | None = None
+    """several runs in one program: 0:8 for seeds 0 to 7, or 0,3,5; --hp.NAME may then name several values, 1,2,4"""
+    devices: int = 1
+    """that share each batch; on a CPU, parts of it that work side by side. Changes rounding only"""
+    backend: Literal["shard_map", "pmap"] = "shard_map"
+    """how the batch is split over the devices"""
     tensorboard: bool = False
     """also write TensorBoard events (needs `pip install 'jaxvae[tensorboard]'`)"""
 
@@ -100,36 +108,89 @@ def main(argv: Sequence[str] | None = None) -> None:
 def train_command(arguments: list[str]) -> None:
     """Train a model, score it, write its report"""
     with _usage_errors():
+        arguments, sweep = take_sweep(arguments)
         args = _parse_train(arguments)
+        _make_cpu_devices(args.devices)
+        devices = choose_devices(args.devices, backend=args.backend)
         source, method = build(args.config)
-        check(method, source, batch_size=args.config.batch_size)
+        check(method, source, batch_size=args.config.batch_size, parts=args.devices)
         folder = args.run or _new_folder(args.config)
-        open_run(folder, args.config.to_json(), resume=args.resume)
+        if args.seeds is not None or sweep:
+            _open_members(args, sweep, folder)
+        else:
+            open_run(folder, args.config.to_json(), resume=args.resume)
     _use_compilation_cache()
-    print(f"{method.name} on {source.name}: {args.config.steps} steps of {args.config.batch_size} images, in {folder}")
+    config = args.config
+    print(f"{method.name} on {source.name}: {config.steps} steps of {config.batch_size} images, in {folder}")
     start = time.perf_counter()
+    settings: dict[str, Any] = {
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "log_every": config.log_every,
+        "checkpoint_every": config.checkpoint_every,
+        "devices": devices,
+        "microbatch": config.microbatch,
+    }
+    if args.seeds is not None or sweep:
+        _train_members(args, sweep, method, source, folder, settings)
+        return
     with ExitStack() as stack:
         done = [row["step"] for row in read_history(folder)]
-        writers = [stack.enter_context(progress_writer(args.config.steps, start=max(done, default=0)))]
+        writers = [stack.enter_context(progress_writer(config.steps, start=max(done, default=0)))]
         if args.tensorboard:
             writers.append(stack.enter_context(tensorboard_writer(folder / "tensorboard")))
         try:
-            train(
-                method,
-                source,
-                steps=args.config.steps,
-                batch_size=args.config.batch_size,
-                seed=args.config.seed,
-                folder=folder,
-                log_every=args.config.log_every,
-                checkpoint_every=args.config.checkpoint_every,
-                writers=writers,
-            )
+            train(method, source, seed=config.seed, folder=folder, writers=writers, **settings)
         except KeyboardInterrupt:
             stack.close()
             _stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from the last checkpoint", FAILURE)
     print(f"trained in {time.perf_counter() - start:.0f} s")
     _score_and_report(RunArgs(folder))
+
+
+def _members(args: TrainArgs[Any, Any], sweep: dict[str, list[float]]) -> list[Member]:
+    seeds = [args.config.seed] if args.seeds is None else parse_seeds(args.seeds)
+    return members_of(args.config, seeds, sweep)
+
+
+def _open_members(args: TrainArgs[Any, Any], sweep: dict[str, list[float]], folder: Path) -> None:
+    if args.tensorboard:
+        raise ValueError("--tensorboard is for a single run")
+    members = _members(args, sweep)
+    for member in members:
+        check_config(member.config)
+    for member in members:
+        open_run(folder / member.name, member.config.to_json(), resume=args.resume)
+
+
+def _train_members(
+    args: TrainArgs[Any, Any],
+    sweep: dict[str, list[float]],
+    method: Method,
+    source: Source,
+    folder: Path,
+    settings: dict[str, Any],
+) -> None:
+    members = _members(args, sweep)
+    columns = {name: [getattr(member.config.hp, name) for member in members] for name in sweep}
+    folders = [folder / member.name for member in members]
+    start = time.perf_counter()
+    with progress_writer(args.config.steps) as bar:
+        outcomes = train_members(
+            method,
+            source,
+            folders,
+            seeds=[member.config.seed for member in members],
+            sweep=columns,
+            progress=lambda step: bar(step, {}),
+            **settings,
+        )
+    print(f"trained {len(members)} models in {time.perf_counter() - start:.0f} s")
+    width = max(len(member.name) for member in members)
+    for member, outcome in zip(members, outcomes, strict=True):
+        terms = "  ".join(f"{name} {value:.4g}" for name, value in outcome.terms.items())
+        print(f"{member.name:{width}}  " + (f"diverged before step {outcome.step}" if outcome.diverged else terms))
+    print(f"each is a run of its own: `jaxvae report {folders[0]}` scores it and writes its report")
 
 
 def evaluate_command(arguments: list[str]) -> None:
@@ -251,6 +312,13 @@ def _new_folder(config: Config[Any, Any]) -> Path:
     base = Path("runs") / f"{config.method}-{data}-{config.seed}"
     candidates = itertools.chain([base], (base.with_name(f"{base.name}-{n}") for n in itertools.count(2)))
     return next(folder for folder in candidates if not folder.exists())
+
+
+def _make_cpu_devices(count: int) -> None:
+    """Lets JAX split the CPU into as many devices, where that is still possible; accelerators are what they are."""
+    if count > 1 and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", count)
 
 
 def _use_compilation_cache() -> None:

@@ -60,7 +60,9 @@ class Config(Generic[HP, Options]):
     steps: int = 5000
     """updates in all, those before an interruption included"""
     batch_size: int = 128
-    """images per update"""
+    """images per update, of all devices together"""
+    microbatch: int | None = None
+    """images that the networks see at a time, to fit a large batch into memory; the losses still see all of it"""
     seed: int = 0
     """of everything random"""
     dtype: str = "float32"
@@ -132,11 +134,13 @@ class Experiment(NamedTuple):
     method: Method
 
 
-def build(config: Config[Any, Any]) -> Experiment:
-    """The source and the method that a Config names. ValueError, in one line, for what can't be."""
+def check_config(config: Config[Any, Any]) -> None:
+    """ValueError, in one line, for numbers that can't be."""
     for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("checkpoint_every", 1)):
         if getattr(config, name) < least:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(config, name)}")
+    if config.microbatch is not None and config.microbatch < 1:
+        raise ValueError(f"--microbatch must be at least 1, got {config.microbatch}")
     if config.seed >= 2**32:
         raise ValueError(f"--seed must be below 2**32, got {config.seed}")
     for name, value in config.hp._asdict().items():
@@ -146,6 +150,11 @@ def build(config: Config[Any, Any]) -> Experiment:
             raise ValueError(f"warmup is a number of updates and must be >= 0, got {value}")
         if name.endswith("learning_rate") and value <= 0:
             raise ValueError(f"the {name.replace('_', ' ')} must be positive, got {value}")
+
+
+def build(config: Config[Any, Any]) -> Experiment:
+    """The source and the method that a Config names. ValueError, in one line, for what can't be."""
+    check_config(config)
     source = open_data(
         config.data,
         image_size=config.image_size,

@@ -45,6 +45,44 @@ def test_train_leaves_a_complete_run_folder_and_is_quiet(trained):
     assert "</html>" in (folder / "report" / "index.html").read_text()
 
 
+def test_many_runs_in_one_command(tmp_path, capsys):
+    many = ["beta-vae", *TINY, "--seeds", "0:2", "--hp.beta", "1,4", "--run", str(tmp_path / "many")]
+    main(["train", *many])
+    shown = capsys.readouterr().out
+    names = [f"beta-{beta}-seed-{seed}" for beta in (1, 4) for seed in (0, 1)]
+    assert [line.split()[0] for line in shown.splitlines()[2:-1]] == names
+    assert sorted(path.name for path in (tmp_path / "many").iterdir()) == names
+    one = tmp_path / "many" / names[-1]
+    config = json.loads((one / "config.json").read_text())
+    assert (config["seed"], config["hp"]["beta"]) == (1, 4.0)
+    main(["evaluate", str(one), "--num-samples", "500", "--metrics", "mig"])
+    assert capsys.readouterr().out.splitlines()[1].startswith("mig")
+    with pytest.raises(SystemExit):
+        main(["train", *many])
+    assert "holds a run already: add --resume" in capsys.readouterr().err
+    main(["train", *many, "--resume", "--steps", "6"])
+    assert json.loads((one / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 6
+    main(["train", "beta-vae", "--run", str(one), "--resume", "--steps", "8"])  # a member is a run like any other
+    assert json.loads((one / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 8
+
+
+def test_several_devices(tmp_path, capsys):
+    main(["train", "beta-vae", *TINY, "--devices", "4", "--microbatch", "2", "--run", str(tmp_path / "four")])
+    main(["train", "beta-vae", *TINY, "--devices", "2", "--backend", "pmap", "--run", str(tmp_path / "two")])
+    main(["train", "beta-vae", *TINY, "--run", str(tmp_path / "one")])
+    losses = [
+        json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1])["loss"]
+        for name in ("four", "two", "one")
+    ]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-5)
+    with pytest.raises(SystemExit):
+        main(["train", "beta-vae", *TINY, "--devices", "3"])
+    assert "a batch of 8 images can't be split over 3 devices" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "beta-vae", *TINY, "--devices", "100"])
+    assert "100 devices were asked for; there are 8 (cpu)" in capsys.readouterr().err
+
+
 def test_evaluate_and_report_work_on_the_run(trained, capsys):
     folder, _ = trained
     main(["evaluate", str(folder), "--num-samples", "500", "--checkpoint", "best"])

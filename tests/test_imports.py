@@ -22,7 +22,8 @@ ALLOWED = {
     "config": {"method", "methods", "networks", "data"},
     "run": {"method", "config", "data", "analysis", "metrics", "training"},
     "report": {"method", "run", "analysis"},
-    "cli": {"", "config", "run", "data", "methods", "networks", "metrics", "report", "training"},
+    "sweep": {"config"},
+    "cli": {"", "method", "sweep", "config", "run", "data", "methods", "networks", "metrics", "report", "training"},
     "__main__": {"cli"},
     "__init__": set(),
 }

@@ -3,6 +3,7 @@
 from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
 from jaxvae.training.loop import NonFiniteLoss, check, train
+from jaxvae.training.members import train_members
 from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.population import train_population
 
@@ -15,5 +16,6 @@ __all__ = [
     "compile_method",
     "in_microbatches",
     "train",
+    "train_members",
     "train_population",
 ]

@@ -1,0 +1,153 @@
+"""A population whose members are ordinary runs, each in a folder of its own."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import reduce
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.data.source import Source
+from jaxvae.method import Method
+from jaxvae.training.checkpoints import Checkpoints
+from jaxvae.training.devices import Devices, choose_devices
+from jaxvae.training.engine import TrainState, compile_method
+from jaxvae.training.loop import NonFiniteLoss, check_finite
+from jaxvae.training.population import stacked_hyperparameters, train_population
+from jaxvae.training.run_folder import cut_history, write_json
+from jaxvae.training.writers import Stopwatch, jsonl_writer
+
+DIVERGED = "diverged.json"
+"""Written into the folder of a member that met a number that is not finite: it does not go on."""
+
+
+class Outcome(NamedTuple):
+    """How a member ended."""
+
+    step: int
+    """Of its last row, or of the interval in which it diverged."""
+    diverged: bool
+    terms: dict[str, float]
+    """Of its last row."""
+
+
+def train_members(
+    method: Method,
+    source: Source,
+    folders: Sequence[Path],
+    *,
+    seeds: Sequence[int],
+    steps: int,
+    batch_size: int,
+    sweep: Mapping[str, Sequence[float]] | None = None,
+    log_every: int = 100,
+    checkpoint_every: int = 1000,
+    devices: Devices | None = None,
+    microbatch: int | None = None,
+    progress: Callable[[int], None] = lambda step: None,
+) -> list[Outcome]:
+    """Trains a population; the folders end up as `train` would leave them, up to rounding.
+
+    Members go on together from the newest step that all of them have a checkpoint of. One that diverges is frozen and
+    marked in its folder, and the others go on; its checkpoints before that stay.
+
+    Args are those of `train_population`, and one folder per member. `progress` is called with every step that is
+    written.
+
+    Raises:
+      ValueError: as `train_population`; not one folder per seed.
+      RunFolderError: a damaged checkpoint.
+    """
+    if len(folders) != len(seeds):
+        raise ValueError(f"one folder per member: {len(seeds)} seeds and {len(folders)} folders")
+    devices = choose_devices() if devices is None else devices
+    outcomes: dict[int, Outcome] = {i: _diverged(folder) for i, folder in enumerate(folders) if _is_diverged(folder)}
+    going = [i for i in range(len(folders)) if i not in outcomes]
+    if not going:
+        return [outcomes[i] for i in range(len(folders))]
+    hyperparameters = {name: [values[i] for i in going] for name, values in (sweep or {}).items()}
+    with ExitStack() as stack:
+        checkpoints = {i: stack.enter_context(Checkpoints(folders[i] / "checkpoints")) for i in going}
+        states = _restored(method, source, list(checkpoints.values()), hyperparameters, devices)
+        first = before = 0 if states is None else int(states.step[0])
+        for i in going:
+            cut_history(folders[i], first)
+        writers = {i: stack.enter_context(jsonl_writer(folders[i] / "metrics.jsonl")) for i in going}
+        stopwatch = Stopwatch()
+        for step, population, terms in train_population(
+            method,
+            source,
+            seeds=[seeds[i] for i in going],
+            sweep=hyperparameters,
+            steps=steps,
+            batch_size=batch_size,
+            log_every=log_every,
+            checkpoint_every=checkpoint_every,
+            states=states,
+            devices=devices,
+            microbatch=microbatch,
+        ):
+            seconds = stopwatch.lap()
+            due = step == steps or step % checkpoint_every == 0
+            for place, i in enumerate(going):
+                if i in outcomes and outcomes[i].diverged:
+                    continue
+                means = {name: float(values[place]) for name, values in terms.items()}
+                row = {"loss": means.pop("loss"), **means}
+                member = _member(population, place) if due else None
+                outcomes[i] = Outcome(step, not _finite(row, member), row)
+                if outcomes[i].diverged:
+                    write_json(folders[i] / DIVERGED, {"step": step})
+                    continue
+                writers[i](step, {**row, "seconds": seconds, "steps_per_second": (step - before) / seconds})
+                # A member may be ahead of the others, from which all go on together.
+                if member is not None and step not in checkpoints[i].steps():
+                    checkpoints[i].save(member, row["loss"])
+            before = step
+            progress(step)
+    return [outcomes.get(i, Outcome(first, False, {})) for i in range(len(folders))]
+
+
+def _restored(
+    method: Method,
+    source: Source,
+    checkpoints: Sequence[Checkpoints],
+    sweep: Mapping[str, Sequence[float]],
+    devices: Devices,
+) -> TrainState | None:
+    """The members at the newest step that all of them have, or None."""
+    common: set[int] = reduce(set.intersection, (set(each.steps()) for each in checkpoints))
+    if not common:
+        return None
+    init, _ = compile_method(method, dataset_size=source.size)
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    states = [each.restore(max(common), shapes) for each in checkpoints]
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
+    # As they are asked for: a run's folder has been checked to hold the same ones.
+    hyperparameters = stacked_hyperparameters(method, sweep, len(states))
+    return devices.place(stacked._replace(hyperparameters=hyperparameters), members=True)
+
+
+def _member(states: TrainState, place: int) -> TrainState:
+    return jax.tree.map(lambda leaf: leaf[place], states)
+
+
+def _finite(row: Mapping[str, float], member: TrainState | None) -> bool:
+    try:
+        if member is not None:
+            check_finite(member)
+    except NonFiniteLoss:
+        return False
+    return bool(np.isfinite(list(row.values())).all())
+
+
+def _is_diverged(folder: Path) -> bool:
+    return (folder / DIVERGED).exists()
+
+
+def _diverged(folder: Path) -> Outcome:
+    return Outcome(int(json.loads((folder / DIVERGED).read_text())["step"]), True, {})

@@ -1,0 +1,102 @@
+"""A population leaves ordinary runs behind."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxvae.data import Sprites
+from jaxvae.methods import BetaVAE, beta_vae
+from jaxvae.networks import autoencoder
+from jaxvae.training import choose_devices, compile_method, train, train_members
+from jaxvae.training.checkpoints import Checkpoints
+from jaxvae.training.run_folder import read_history
+
+SOURCE = Sprites(16)
+SETTINGS = {"batch_size": 8, "log_every": 2, "checkpoint_every": 3}
+SEEDS, BETAS = [0, 1], [1.0, 4.0]
+
+
+def method(**hp):
+    return beta_vae(autoencoder("mlp-small", SOURCE.image_shape, 3), hyperparameters=BetaVAE(learning_rate=1e-3, **hp))
+
+
+@pytest.fixture
+def folders(tmp_path):
+    found = [tmp_path / name for name in ("a", "b")]
+    for folder in found:
+        folder.mkdir()
+    return found
+
+
+def last_state(folder):
+    init, _ = compile_method(method(), dataset_size=SOURCE.size)
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        steps = checkpoints.steps()
+        return steps, checkpoints.restore(steps[-1], jax.eval_shape(init, jax.random.key(0)))
+
+
+def rows_of(folder):
+    return [
+        {name: value for name, value in row.items() if not name.startswith(("seconds", "steps"))}
+        for row in read_history(folder)
+    ]
+
+
+@pytest.mark.parametrize("population", [1, 2], ids=["in turn", "together"])
+def test_folders_are_those_of_single_runs(population, folders, tmp_path):
+    devices = choose_devices(population=population)
+    outcomes = train_members(
+        method(), SOURCE, folders, seeds=SEEDS, sweep={"beta": BETAS}, steps=7, devices=devices, **SETTINGS
+    )
+    for folder, seed, beta, outcome in zip(folders, SEEDS, BETAS, outcomes, strict=True):
+        alone = tmp_path / f"alone-{seed}"
+        expected = train(method(beta=beta), SOURCE, folder=alone, seed=seed, steps=7, **SETTINGS)
+        rows, wanted = rows_of(folder), rows_of(alone)
+        assert [list(row) for row in rows] == [list(row) for row in wanted]
+        for row, want in zip(rows, wanted, strict=True):
+            np.testing.assert_allclose(list(row.values()), list(want.values()), rtol=1e-4)
+        assert (outcome.step, outcome.diverged) == (7, False)
+        assert outcome.terms == {name: value for name, value in rows[-1].items() if name != "step"}
+        steps, state = last_state(folder)
+        assert steps == last_state(alone)[0]
+        assert state.hyperparameters == expected.hyperparameters
+        np.testing.assert_array_equal(jax.random.key_data(state.key), jax.random.key_data(expected.key))
+        for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(expected.params), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-4)
+
+
+def test_a_resumed_population_ends_in_the_same_bits(folders, tmp_path):
+    whole = [tmp_path / "whole-a", tmp_path / "whole-b"]
+    for folder in whole:
+        folder.mkdir()
+    settings = {"seeds": SEEDS, "sweep": {"beta": BETAS}, **SETTINGS}
+    train_members(method(), SOURCE, whole, steps=8, **settings)
+    train_members(method(), SOURCE, folders, steps=6, **settings)
+    # One of them stopped before it had saved step 6: both go on from step 3.
+    with Checkpoints(folders[1] / "checkpoints") as checkpoints:
+        checkpoints._manager.delete(6)
+    train_members(method(), SOURCE, folders, steps=8, **settings)
+    for folder, expected in zip(folders, whole, strict=True):
+        assert rows_of(folder) == rows_of(expected)
+        found, wanted = last_state(folder)[1], last_state(expected)[1]
+        for a, b in zip(jax.tree.leaves(found.opt_state), jax.tree.leaves(wanted.opt_state), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_member_that_diverges_is_marked_and_stays_out_of_the_way(folders):
+    settings = {"seeds": SEEDS, "sweep": {"learning_rate": [1e30, 1e-3]}, **SETTINGS}
+    bad, good = train_members(method(), SOURCE, folders, steps=4, **settings)
+    assert bad.diverged
+    assert not good.diverged
+    assert json.loads((folders[0] / "diverged.json").read_text()) == {"step": 2}
+    assert rows_of(folders[0]) == []
+    bad, good = train_members(method(), SOURCE, folders, steps=6, **settings)
+    assert (bad.step, bad.diverged, good.step, good.diverged) == (2, True, 6, False)
+    assert [row["step"] for row in rows_of(folders[1])] == [2, 3, 4, 6]
+
+
+def test_one_folder_per_member(folders):
+    with pytest.raises(ValueError, match="2 seeds and 1 folders"):
+        train_members(method(), SOURCE, folders[:1], seeds=SEEDS, steps=1, **SETTINGS)
