@@ -27,7 +27,8 @@ from jaxvae.networks import ARCHITECTURES
 from jaxvae.report import write_report
 from jaxvae.run import THOROUGH, evaluate, load_run, represent
 from jaxvae.sweep import Member, members_of, parse_seeds, take_sweep
-from jaxvae.training import NonFiniteLoss, check, choose_devices, train, train_members
+from jaxvae.training import Devices, NonFiniteLoss, check, choose_devices, train, train_members
+from jaxvae.training.processes import check_agreement, join_processes, leads, raise_together
 from jaxvae.training.run_folder import RunFolderError, open_run, read_config, read_history
 from jaxvae.training.writers import progress_writer, tensorboard_writer
 
@@ -52,10 +53,14 @@ class TrainArgs(Generic[HP, Options]):
     """go on with the run in --run, or start it if there is none"""
     seeds: str | None = None
     """several runs in one program: 0:8 for seeds 0 to 7, or 0,3,5; --hp.NAME may then name several values, 1,2,4"""
-    devices: int = 1
-    """that share each batch; on a CPU, parts of it that work side by side. Changes rounding only"""
+    devices: int | None = None
+    """that share each batch: 1, or all of all processes. On a CPU, parts of it that work side by side"""
     backend: Literal["shard_map", "pmap"] = "shard_map"
     """how the batch is split over the devices"""
+    distributed: bool = False
+    """this is one of several processes: SLURM, Kubernetes and TPU pods are recognised; see the README"""
+    wait: int = 300
+    """seconds to wait for the other processes"""
     tensorboard: bool = False
     """also write TensorBoard events (needs `pip install 'jaxvae[tensorboard]'`)"""
 
@@ -110,18 +115,22 @@ def train_command(arguments: list[str]) -> None:
     with _usage_errors():
         arguments, sweep = take_sweep(arguments)
         args = _parse_train(arguments)
-        _make_cpu_devices(args.devices)
-        devices = choose_devices(args.devices, backend=args.backend)
+        if args.distributed:
+            _join(args)
+        devices = _devices(args)
         source, method = build(args.config)
-        check(method, source, batch_size=args.config.batch_size, parts=args.devices)
+        check(method, source, batch_size=args.config.batch_size, parts=devices.mesh.size)
         folder = args.run or _new_folder(args.config)
-        if args.seeds is not None or sweep:
+        many = args.seeds is not None or bool(sweep)
+        if many:
             _open_members(args, sweep, folder)
+        elif args.distributed:
+            _open_together(args, folder)
         else:
             open_run(folder, args.config.to_json(), resume=args.resume)
     _use_compilation_cache()
     config = args.config
-    print(f"{method.name} on {source.name}: {config.steps} steps of {config.batch_size} images, in {folder}")
+    _say(f"{method.name} on {source.name}: {config.steps} steps of {config.batch_size} images, in {folder}")
     start = time.perf_counter()
     settings: dict[str, Any] = {
         "steps": config.steps,
@@ -131,21 +140,58 @@ def train_command(arguments: list[str]) -> None:
         "devices": devices,
         "microbatch": config.microbatch,
     }
-    if args.seeds is not None or sweep:
+    if many:
         _train_members(args, sweep, method, source, folder, settings)
         return
     with ExitStack() as stack:
         done = [row["step"] for row in read_history(folder)]
-        writers = [stack.enter_context(progress_writer(config.steps, start=max(done, default=0)))]
-        if args.tensorboard:
+        writers = []
+        if leads():
+            writers.append(stack.enter_context(progress_writer(config.steps, start=max(done, default=0))))
+        if args.tensorboard and leads():
             writers.append(stack.enter_context(tensorboard_writer(folder / "tensorboard")))
         try:
             train(method, source, seed=config.seed, folder=folder, writers=writers, **settings)
         except KeyboardInterrupt:
             stack.close()
             _stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from the last checkpoint", FAILURE)
-    print(f"trained in {time.perf_counter() - start:.0f} s")
-    _score_and_report(RunArgs(folder))
+    _say(f"trained in {time.perf_counter() - start:.0f} s")
+    if args.distributed:
+        _say(f"`jaxvae report {folder}`, in a process of its own, scores the run and writes its report")
+    else:
+        _score_and_report(RunArgs(folder))
+
+
+def _join(args: TrainArgs[Any, Any]) -> None:
+    if args.run is None or args.seeds is not None:
+        raise ValueError("--distributed trains one run, in a folder that all processes see: name it with --run")
+    join_processes(args.wait)
+    flags = {"run": str(args.run), "resume": args.resume, "devices": args.devices, "backend": args.backend}
+    check_agreement({**args.config.to_json(), **flags})
+
+
+def _open_together(args: TrainArgs[Any, Any], folder: Path) -> None:
+    failed = None
+    if leads():
+        try:
+            open_run(folder, args.config.to_json(), resume=args.resume)
+        except RunFolderError as error:
+            failed = error
+    raise_together(failed)
+
+
+def _devices(args: TrainArgs[Any, Any]) -> Devices:
+    count = args.devices
+    if count is None:
+        count = jax.device_count() if args.distributed else 1
+    if not args.distributed:
+        _make_cpu_devices(count)
+    return choose_devices(count, backend=args.backend)
+
+
+def _say(line: str) -> None:
+    if leads():
+        print(line)
 
 
 def _members(args: TrainArgs[Any, Any], sweep: dict[str, list[float]]) -> list[Member]:
@@ -276,7 +322,9 @@ def _starting_config(arguments: list[str], method: str | None) -> Config[Any, An
 
 def _parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MISSING) -> Any:
     options = {} if default is tyro.MISSING else {"default": default}
-    config = (tyro.conf.SuppressFixed, tyro.conf.FlagCreatePairsOff)
+    # What the run in the folder has switched on may be said again, or switched off.
+    pairs = () if "--resume" in arguments else (tyro.conf.FlagCreatePairsOff,)
+    config = (tyro.conf.SuppressFixed, *pairs)
     return tyro.cli(kind, prog=f"jaxvae {command}", args=arguments, config=config, **options)
 
 

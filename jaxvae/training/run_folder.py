@@ -92,17 +92,19 @@ def _replace(path: Path, text: str) -> None:
     partial.replace(path)
 
 
-def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """(name, old value, new value) of all settings that are not the same, by dotted name."""
     before, after = _flat(old), _flat(new)
-    differences = [
-        f"{name} was {before.get(name)!r} and is now {after.get(name)!r}"
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name) and name != GROWS
-    ]
-    if after.get(GROWS, 0) < before.get(GROWS, 0):
-        differences.append(f"{GROWS} was {before[GROWS]} and can only grow, not shrink to {after[GROWS]}")
-    if differences:
-        raise RunFolderError(f"the run in {folder} is another one: {'; '.join(differences)}")
+    names = sorted(before.keys() | after.keys())
+    return [(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
+
+
+def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    found = [f"{n} was {one!r} and is now {two!r}" for n, one, two in differences(old, new) if n != GROWS]
+    if new.get(GROWS, 0) < old.get(GROWS, 0):
+        found.append(f"{GROWS} was {old[GROWS]} and can only grow, not shrink to {new[GROWS]}")
+    if found:
+        raise RunFolderError(f"the run in {folder} is another one: {'; '.join(found)}")
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
