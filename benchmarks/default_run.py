@@ -52,7 +52,7 @@ def run(name: str, seed: int) -> dict[str, Any]:
     import jax
 
     from jaxvae.analysis import encode_samples
-    from jaxvae.cli import DEFAULT_METHOD
+    from jaxvae.commands.train import DEFAULT_METHOD
     from jaxvae.config import build, default_config
     from jaxvae.metrics import mig
     from jaxvae.training import train

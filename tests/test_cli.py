@@ -60,7 +60,7 @@ def test_many_runs_in_one_command(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["train", *many])
     assert "holds a run already: add --resume" in capsys.readouterr().err
-    main(["train", *many, "--resume", "--steps", "6"])
+    main(["train", *many, "--resume", "--steps", "6", "--devices", "2"])
     assert json.loads((one / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 6
     main(["train", "beta-vae", "--run", str(one), "--resume", "--steps", "8"])  # a member is a run like any other
     assert json.loads((one / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 8
@@ -81,6 +81,19 @@ def test_several_devices(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["train", "beta-vae", *TINY, "--devices", "100"])
     assert "100 devices were asked for; there are 8 (cpu)" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "beta-vae", *TINY, "--seeds", "0:2", "--tensorboard"])
+    assert "--tensorboard is for a single run" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["train", "beta-vae", *TINY, "--seeds", "0:2", "--hp.beta", "1,inf"])
+    assert "hyperparameter beta must be a finite number, got inf" in capsys.readouterr().err
+
+
+def test_what_a_run_has_switched_on_may_be_said_again(tmp_path):
+    np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), np.uint8))
+    flags = ["--data", f"arrays:{tmp_path / 'images.npy'}", "--stream", "--batch-size", "8", "--steps", "2"]
+    main(["train", "beta-vae", *flags, "--run", str(tmp_path / "run")])
+    main(["train", "beta-vae", *flags, "--run", str(tmp_path / "run"), "--resume"])
 
 
 def test_evaluate_and_report_work_on_the_run(trained, capsys):

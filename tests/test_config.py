@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from jaxvae.cli import _parse_train
+from jaxvae.commands.train import parse_train
 from jaxvae.config import Config, build, default_config, options_of
 from jaxvae.data import Epochs, Streamed
 from jaxvae.methods import METHODS, bernoulli
@@ -37,7 +37,7 @@ def test_every_method_of_the_study_has_its_preset():
 
 def test_a_preset_trains(tmp_path):
     """All that it says fits together; the flags beside it change it."""
-    args = _parse_train(["factor-vae", "--preset", "study", "--batch-size", "2", "--hp.gamma", "50"])
+    args = parse_train(["factor-vae", "--preset", "study", "--batch-size", "2", "--hp.gamma", "50"])
     assert (args.config.batch_size, args.config.hp.gamma) == (2, 50)
     assert args.config.discriminator == (1000,) * 6
     assert asdict(args.config.options) == {"batches": "one"}
@@ -47,15 +47,15 @@ def test_a_preset_trains(tmp_path):
 
 
 def test_options_become_flags():
-    args = _parse_train(["beta-tc-vae", "--weighting", "mss", "--form", "sampled"])
+    args = parse_train(["beta-tc-vae", "--weighting", "mss", "--form", "sampled"])
     assert asdict(args.config.options) == {"weighting": "mss", "form": "sampled"}
-    assert asdict(_parse_train(["iwae", "--samples", "7"]).config.options) == {"samples": 7}
-    assert asdict(_parse_train(["decomposition-vae"]).config.options) == {"prior": "normal", "divergence": "mmd"}
-    assert _parse_train(["factor-vae", "--discriminator", "8", "9"]).config.discriminator == (8, 9)
+    assert asdict(parse_train(["iwae", "--samples", "7"]).config.options) == {"samples": 7}
+    assert asdict(parse_train(["decomposition-vae"]).config.options) == {"prior": "normal", "divergence": "mmd"}
+    assert parse_train(["factor-vae", "--discriminator", "8", "9"]).config.discriminator == (8, 9)
 
 
 def test_an_option_reaches_the_method():
-    args = _parse_train(["wae-mmd", "--encoder", "gaussian"])
+    args = parse_train(["wae-mmd", "--encoder", "gaussian"])
     assert (args.config.likelihood, round(args.config.scale, 3)) == ("gaussian", 3.162)
     source, method = build(args.config)
     _, plain = build(default_config("wae-mmd"))
@@ -84,15 +84,15 @@ def test_what_is_no_choice_or_number_is_for_python_only():
 )
 def test_an_unknown_preset(arguments, message):
     with pytest.raises(ValueError, match=message):
-        _parse_train(arguments)
+        parse_train(arguments)
 
 
 def test_a_run_of_a_preset_is_resumed_with_its_own_settings(tmp_path):
     config = default_config("beta-vae", "study")
     (tmp_path / "config.json").write_text(json.dumps(config.to_json()))
-    assert _parse_train(["--run", str(tmp_path), "--resume"]).config == config
+    assert parse_train(["--run", str(tmp_path), "--resume"]).config == config
     flags = ["beta-vae", "--run", str(tmp_path), "--resume", "--preset", "paper"]
-    assert _parse_train(flags).config == default_config("beta-vae", "paper")
+    assert parse_train(flags).config == default_config("beta-vae", "paper")
 
 
 def test_data_of_a_run(tmp_path):

@@ -94,11 +94,11 @@ def test_a_damaged_checkpoint_is_named_and_can_be_deleted(trained, tmp_path, emp
 
 
 def test_the_command_to_reproduce_a_run_gives_its_configuration(trained, monkeypatch):
-    from jaxvae import cli
+    from jaxvae.commands.train import parse_train
 
     words = reproduce_command(load_run(trained)).replace("\\\n", "").split()
     assert words[:2] == ["jaxvae", "train"]
-    assert cli._parse_train(words[2:]).config == CONFIG
+    assert parse_train(words[2:]).config == CONFIG
 
 
 def test_the_scale_of_a_likelihood_reaches_the_loss():

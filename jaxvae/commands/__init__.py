@@ -1,0 +1,1 @@
+"""What the `jaxvae` command does, a module per command."""

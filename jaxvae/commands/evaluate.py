@@ -1,0 +1,75 @@
+"""jaxvae evaluate, jaxvae report: a run's scores and its page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from jaxvae.commands.terminal import parse, usage_errors, use_compilation_cache
+from jaxvae.metrics import METRICS
+from jaxvae.report import write_report
+from jaxvae.run import THOROUGH, evaluate, load_run, represent
+
+
+@dataclass(frozen=True)
+class RunArgs:
+    """Which run, and which of its checkpoints."""
+
+    run: tyro.conf.Positional[Path]
+    """folder of the run"""
+    checkpoint: str = "latest"
+    """latest, best (lowest mean loss of the logging interval that it ends), or a step"""
+    num_samples: int = 10_000
+    """examples that the scores are computed on"""
+
+
+@dataclass(frozen=True)
+class EvaluateArgs(RunArgs):
+    """Which run, which of its checkpoints, and which metrics."""
+
+    metrics: tuple[str, ...] = THOROUGH
+    """see `jaxvae list`; all but those that take longest (downstream, dci_es) if not given"""
+
+
+def evaluate_command(arguments: list[str]) -> None:
+    """Score a run, print the scores and write its scores.json"""
+    args = parse(EvaluateArgs, "evaluate", arguments)
+    use_compilation_cache()
+    with usage_errors():
+        run = load_run(args.run, args.checkpoint)
+        scores = evaluate(run, represent(run, args.num_samples), args.metrics)
+    _print_scores(scores, run.source.name)
+
+
+def report_command(arguments: list[str]) -> None:
+    """Score a run and write its report/index.html"""
+    args = parse(RunArgs, "report", arguments)
+    use_compilation_cache()
+    score_and_report(args)
+
+
+def score_and_report(args: RunArgs) -> None:
+    """Prints the quick scores of a run and writes its scores.json and its report."""
+    with usage_errors():
+        run = load_run(args.run, args.checkpoint)
+        codes = represent(run, args.num_samples)
+        scores = evaluate(run, codes)
+    _print_scores(scores, run.source.name)
+    print(f"report: {write_report(run, codes, scores)}")
+
+
+def _print_scores(scores: dict[str, Any], data: str) -> None:
+    if not any(name in METRICS for name in scores["metrics"]):
+        print(f"no metrics that need factors: those of {data} are not known")
+    print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({scores['num_samples']} examples)")
+    for name, result in scores["metrics"].items():
+        low, high = result.get("interval") or (0, 0)
+        spread = f"± {(high - low) / 2:.3f}" if high > low else ""
+        sampled = scores["sampled"][name]["score"]
+        reason = result.get("error", result["definition"])
+        print(f"{name:32} {_number(result['score']):>7} {spread:>8} {_number(sampled):>7}  {reason}")
+
+
+def _number(score: float | None) -> str:
+    return "-" if score is None else f"{score:.3f}"

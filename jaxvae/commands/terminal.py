@@ -1,0 +1,45 @@
+"""What all commands share: flags, errors of usage, and the cache of compiled programs."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+import tyro
+
+USAGE, FAILURE = 2, 1
+"""Exit codes: for what was asked wrongly, and for what went wrong."""
+
+
+def parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MISSING) -> Any:
+    """The flags as an object of that kind; exits for --help, and for flags that there are not."""
+    options = {} if default is tyro.MISSING else {"default": default}
+    # What the run in the folder has switched on may be said again, or switched off.
+    pairs = () if "--resume" in arguments else (tyro.conf.FlagCreatePairsOff,)
+    config = (tyro.conf.SuppressFixed, *pairs)
+    return tyro.cli(kind, prog=f"jaxvae {command}", args=arguments, config=config, **options)
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """A ValueError in here is about what was asked for, not about what we did."""
+    try:
+        yield
+    except ValueError as error:
+        stop(str(error), USAGE)
+
+
+def stop(message: str, code: int) -> NoReturn:
+    """Ends the process with a line on stderr."""
+    print(f"jaxvae: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def use_compilation_cache() -> None:
+    """Compiled programs are kept in the user's cache folder, unless JAX has been told where (or not) to keep them."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "jaxvae" / "xla"))
