@@ -121,6 +121,15 @@ def _gradient(
         loss, terms = global_mean((loss, terms))
         return loss, {"loss": loss, **terms}
 
-    # The mean goes inside the gradient and once more on it: right under vmap, pmap and shard_map, checked or not.
+    # The mean goes inside the gradient, and once more on it: right under vmap, pmap and unchecked shard_map. Checked,
+    # shard_map has added the devices' shares up already, and a second mean would only send everything again.
     gradient, terms = jax.grad(loss_of, has_aux=True)(_trained(objective, params))
-    return global_mean(gradient), terms
+    return gradient if _is_checked(ctx.axis_name) else global_mean(gradient), terms
+
+
+def _is_checked(axis_name: str | None) -> bool:
+    """Whether this is traced in a shard_map that tracks what varies over the axis; False where JAX does not tell."""
+    if axis_name is None:
+        return False
+    tracked = getattr(jax.typeof(jax.lax.axis_index(axis_name)), "manual_axis_type", None)
+    return tracked is not None and axis_name in tracked.varying

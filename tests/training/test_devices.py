@@ -1,6 +1,8 @@
 """A run is the same on any number of devices, with either backend."""
 
 import functools
+import math
+import re
 import sys
 from pathlib import Path
 
@@ -14,7 +16,8 @@ from method_table import SOURCE, make
 from jaxvae.data import Epochs, Streamed, from_arrays
 from jaxvae.methods import METHODS, BetaVAE, beta_vae, factor_vae
 from jaxvae.networks import autoencoder, discriminator
-from jaxvae.training import check, choose_devices, train
+from jaxvae.training import check, choose_devices, compile_method, train
+from jaxvae.training.steps import empty_interval, make_step
 
 STEPS = 20
 MORE_WAYS = [(2, "shard_map"), (8, "shard_map"), (2, "pmap"), (4, "pmap"), (8, "pmap")]
@@ -88,6 +91,25 @@ def test_what_can_not_be():
         check(method, SOURCE, batch_size=10, parts=4)
     with pytest.raises(ValueError, match="a batch of 10 images can't be split over 4 devices"):
         train(method, SOURCE, steps=1, batch_size=10, devices=choose_devices(4))
+
+
+def test_devices_send_each_other_gradients_and_posteriors_once():
+    """2 B D numbers are gathered and as many scattered back, and the gradient of every parameter is added up once."""
+    batch, latents = 16, 4
+    method = make("beta-tc-vae")
+    init, update = compile_method(method, dataset_size=SOURCE.size)
+    devices = choose_devices(4)
+    state = devices.create(lambda: init(jax.random.key(0)))
+    empty = devices.place(empty_interval(method, update, batch, state, SOURCE))
+    program = devices.compile(make_step(method, update, batch, devices.axis_name), state, empty, SOURCE).as_text()
+    numbers = {"all-gather": 0, "all-reduce": 0, "reduce-scatter": 0}
+    for shapes, kind in re.findall(r"= (.*?) (all-gather|all-reduce|reduce-scatter)(?:-start)?\(", program):
+        for sides in re.findall(r"f32\[([\d,]*)\]", shapes):
+            numbers[kind] += math.prod(int(side) for side in sides.split(",") if side)
+    weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    assert numbers["all-gather"] == 2 * batch * latents
+    assert numbers["reduce-scatter"] == 2 * batch * latents / 4
+    assert weights <= numbers["all-reduce"] < weights + 20  # and the loss with its terms
 
 
 def test_the_state_is_whole_on_every_device():

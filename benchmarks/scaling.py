@@ -1,0 +1,113 @@
+"""What devices send each other in one update: a model on paper, checked against the compiled program.
+
+    python -m benchmarks.scaling
+
+Every device gathers the posteriors of all (2 D floats an example) where the estimator needs them, sends back their
+gradient, and takes part in the mean of the gradients of all parameters. With n devices, a batch B, D latents and W
+parameters, the arrays that the collectives of a beta-TCVAE's update give each device are
+
+    all-gather        2 B D floats           the posteriors of the global batch
+    reduce-scatter    2 B D / n floats       (or an all-reduce of 2 B D) their gradients
+    all-reduce        W floats               the gradients of the parameters
+
+A ring of n devices sends (n - 1) / n of an array per all-gather or reduce-scatter, and twice that per all-reduce. A
+ring that passes posteriors on instead of gathering them sends the same 2 B D (n - 1) / n, in n - 1 messages, twice (the
+backward pass goes round again), and saves memory only. The program is compiled for 2, 4 and 8 virtual devices.
+"""
+
+import json
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+
+import jax
+import tyro
+
+from jaxvae.data import Sprites
+from jaxvae.methods import beta_tc_vae, beta_vae
+from jaxvae.networks import autoencoder
+from jaxvae.training import choose_devices, compile_method
+from jaxvae.training.steps import empty_interval, make_step
+
+RESULTS = Path(__file__).parent / "results" / "scaling.json"
+FLOAT = 4
+COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|reduce-scatter|collective-permute|all-to-all)(?:-start)?\(")
+SHAPE = re.compile(r"f32\[([\d,]*)\]")
+
+
+@dataclass
+class Args:
+    """Flags of the benchmark."""
+
+    batch_per_device: int = 64
+    latents: int = 10
+    network: str = "mlp-small"
+
+
+def received(program: str) -> Counter[str]:
+    """Bytes of float32 arrays that the collectives of a compiled program give each device, by kind."""
+    bytes_of: Counter[str] = Counter()
+    for shapes, kind in COLLECTIVE.findall(program):
+        for shape in SHAPE.findall(shapes):
+            size = FLOAT
+            for side in filter(None, shape.split(",")):
+                size *= int(side)
+            bytes_of[kind] += size
+    return bytes_of
+
+
+def sent(devices: int, batch: int, latents: int, weights: int) -> dict[str, float]:
+    """Bytes per device and update on paper: of the gather form, of the ring form, and of the gradients in both."""
+    share = (devices - 1) / devices
+    posteriors = 2 * batch * latents * FLOAT
+    return {
+        "posteriors, gather": 2 * posteriors * share,
+        "posteriors, ring": 2 * posteriors * share,
+        "posteriors, memory of gather": posteriors,
+        "posteriors, memory of ring": 2 * posteriors / devices,
+        "gradients": 2 * weights * FLOAT * share,
+    }
+
+
+def main(args: Args) -> None:
+    """Prints both and writes results/scaling.json."""
+    source = Sprites(16)
+    networks = autoencoder(args.network, source.image_shape, args.latents)
+    rows = []
+    for devices in (2, 4, 8):
+        batch = args.batch_per_device * devices
+        found = {}
+        for build in (beta_vae, beta_tc_vae):
+            method = build(networks)
+            init, update = compile_method(method, dataset_size=source.size)
+            mesh = choose_devices(devices)
+            state = mesh.create(partial(init, jax.random.key(0)))
+            weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+            empty = mesh.place(empty_interval(method, update, batch, state, source))
+            program = mesh.compile(make_step(method, update, batch, mesh.axis_name), state, empty, source)
+            found[method.name] = received(program.as_text())  # type: ignore[attr-defined]
+        extra = found["beta-tc-vae"] - found["beta-vae"]
+        row = {
+            "devices": devices,
+            "batch": batch,
+            "all-reduce of the beta-VAE, bytes": found["beta-vae"]["all-reduce"],
+            "parameters, bytes": weights * FLOAT,
+            "added by the estimator, bytes": dict(extra),
+            "posteriors, bytes": 2 * batch * args.latents * FLOAT,
+        }
+        rows.append(row)
+        print(row)
+    paper = []
+    for devices in (8, 256, 4096):
+        paper.append({"devices": devices, **sent(devices, args.batch_per_device * devices, args.latents, weights)})
+        print({name: round(value) for name, value in paper[-1].items()})
+    RESULTS.write_text(json.dumps({"settings": vars(args), "compiled": rows, "paper": paper}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
