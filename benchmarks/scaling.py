@@ -90,7 +90,7 @@ def main(args: Args) -> None:
             weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
             empty = mesh.place(empty_interval(method, update, batch, state, source))
             program = mesh.compile(make_step(method, update, batch, mesh.axis_name), state, empty, source)
-            found[method.name] = received(program.as_text())  # type: ignore[attr-defined]
+            found[method.name] = received(program.as_text())
         extra = found["beta-tc-vae"] - found["beta-vae"]
         row = {
             "devices": devices,

@@ -1,6 +1,7 @@
 """Scores of many models at once: one compiled call for the codes of a whole population."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from numpy.typing import NDArray as Array
 
 from jaxvae.metrics.inputs import checked_codes, examples
 from jaxvae.metrics.interventions import BLOCK, SampledCodes
+from jaxvae.metrics.sap import SMALLEST_VARIANCE
 
 
 def score_stacked(
@@ -42,18 +44,19 @@ def score_stacked(
       {name: [M]}
 
     Raises:
-      ValueError: codes that are not [M, N, D], or as `mig`.
+      ValueError: codes that are not [M, N, D]; numbers of bins, votes or examples below 2; or as `mig`.
     """
     stacked = np.asarray(codes, np.float32)
     if stacked.ndim != 3 or stacked.size == 0:
         raise ValueError(f"codes must be [models, examples, latents] and not be empty, got shape {stacked.shape}")
+    if min(num_bins, num_votes, batch_size) < 2:
+        raise ValueError(f"{num_bins=}, {num_votes=} and {batch_size=} must be at least 2")
     checked_codes(stacked.reshape(-1, stacked.shape[2]))
     data = examples(stacked[0], factors)
     overall, rows, voted = _votes(data.factors, num_votes, batch_size, seed)
-    score = partial(_score, sizes=tuple(data.sizes.tolist()), num_bins=num_bins, num_votes=num_votes)
-    scores = jax.jit(jax.vmap(partial(score, prune_below=prune_below), in_axes=(0, None, None, None, None)))(
-        stacked, data.factors.astype(np.int32), overall, rows, voted
-    )
+    sizes = tuple(data.sizes.tolist())
+    drawn = (data.factors.astype(np.int32), overall, rows, voted)
+    scores = _scores(stacked, *drawn, prune_below, sizes=sizes, num_bins=num_bins, num_votes=num_votes)
     return {name: np.asarray(value) for name, value in scores.items()}
 
 
@@ -74,17 +77,23 @@ def _votes(factors: Array, num_votes: int, batch_size: int, seed: int) -> tuple[
     return overall, np.stack(rows), np.stack(voted)
 
 
+@partial(jax.jit, static_argnames=("sizes", "num_bins", "num_votes"))
+def _scores(codes: jax.Array, *drawn: Any, **settings: Any) -> dict[str, jax.Array]:
+    """Of all models: codes [M, N, D]."""
+    return jax.vmap(lambda one: _score(one, *drawn, **settings))(codes)
+
+
 def _score(
     codes: jax.Array,
     factors: jax.Array,
     overall: jax.Array,
     rows: jax.Array,
     voted: jax.Array,
+    prune_below: jax.Array,
     *,
     sizes: tuple[int, ...],
     num_bins: int,
     num_votes: int,
-    prune_below: float,
 ) -> dict[str, jax.Array]:
     """Of one model: codes [N, D], factors [N, K]."""
     latents = codes.shape[1]
@@ -138,8 +147,12 @@ def _sap(codes: jax.Array, factors: jax.Array) -> jax.Array:
     values = factors - factors.mean(axis=0, keepdims=True)
     variance = (centred**2).mean(axis=0)
     covariance = jnp.matmul(centred.T, values, precision="highest") / codes.shape[0]
-    squared = covariance**2 / (jnp.where(variance > 1e-12, variance, 1.0)[:, None] * (values**2).mean(axis=0)[None])
-    top = jnp.sort(jnp.pad(jnp.where(variance[:, None] > 1e-12, squared, 0.0), ((1, 0), (0, 0))), axis=0)[-2:]
+    squared = covariance**2 / (
+        jnp.where(variance > SMALLEST_VARIANCE, variance, 1.0)[:, None] * (values**2).mean(axis=0)[None]
+    )
+    top = jnp.sort(jnp.pad(jnp.where(variance[:, None] > SMALLEST_VARIANCE, squared, 0.0), ((1, 0), (0, 0))), axis=0)[
+        -2:
+    ]
     return (top[1] - top[0]).mean()
 
 
@@ -163,7 +176,7 @@ def _factor_vae(
     voted: jax.Array,
     num_factors: int,
     num_votes: int,
-    prune_below: float,
+    prune_below: jax.Array,
 ) -> jax.Array:
     variance = codes[overall].var(axis=0, ddof=1)
     active = (jnp.sqrt(variance) >= prune_below) & (variance > 0)

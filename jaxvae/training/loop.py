@@ -15,6 +15,7 @@ from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
 from jaxvae.training.microbatch import in_microbatches
+from jaxvae.training.processes import leads
 from jaxvae.training.run_folder import cut_history
 from jaxvae.training.steps import NEVER, Interval, Step, draw_batch, empty_interval, images_per_update, make_step
 from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer
@@ -95,7 +96,6 @@ def train(
         state = run(devices.create(new_state), writers, None)
         check_finite(state)
         return state
-    leads = jax.process_index() == 0
     folder.mkdir(parents=True, exist_ok=True)
     with Checkpoints(folder / "checkpoints") as checkpoints:
         if saved := checkpoints.steps():
@@ -107,7 +107,7 @@ def train(
             check_finite(state)
             checkpoints.save(state, loss)
 
-        if not leads:
+        if not leads():
             return run(state, writers, save)
         cut_history(folder, int(state.step))
         with jsonl_writer(folder / "metrics.jsonl") as write:

@@ -17,7 +17,7 @@ from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
 from jaxvae.training.loop import NonFiniteLoss, check_finite
-from jaxvae.training.population import stacked_hyperparameters, train_population
+from jaxvae.training.population import train_population
 from jaxvae.training.run_folder import cut_history, write_json
 from jaxvae.training.writers import Stopwatch, jsonl_writer
 
@@ -72,7 +72,7 @@ def train_members(
     hyperparameters = {name: [values[i] for i in going] for name, values in (sweep or {}).items()}
     with ExitStack() as stack:
         checkpoints = {i: stack.enter_context(Checkpoints(folders[i] / "checkpoints")) for i in going}
-        states = _restored(method, source, list(checkpoints.values()), hyperparameters, devices)
+        states = _restored(method, source, list(checkpoints.values()), devices)
         first = before = 0 if states is None else int(states.step[0])
         for i in going:
             cut_history(folders[i], first)
@@ -113,11 +113,7 @@ def train_members(
 
 
 def _restored(
-    method: Method,
-    source: Source,
-    checkpoints: Sequence[Checkpoints],
-    sweep: Mapping[str, Sequence[float]],
-    devices: Devices,
+    method: Method, source: Source, checkpoints: Sequence[Checkpoints], devices: Devices
 ) -> TrainState | None:
     """The members at the newest step that all of them have, or None."""
     common: set[int] = reduce(set.intersection, (set(each.steps()) for each in checkpoints))
@@ -126,10 +122,7 @@ def _restored(
     init, _ = compile_method(method, dataset_size=source.size)
     shapes = jax.eval_shape(init, jax.random.key(0))
     states = [each.restore(max(common), shapes) for each in checkpoints]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    # As they are asked for: a run's folder has been checked to hold the same ones.
-    hyperparameters = stacked_hyperparameters(method, sweep, len(states))
-    return devices.place(stacked._replace(hyperparameters=hyperparameters), members=True)
+    return devices.place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), members=True)
 
 
 def _member(states: TrainState, place: int) -> TrainState:

@@ -66,7 +66,7 @@ def train_population(
         raise ValueError(f"{len(seeds)} members can't be split over {devices.mesh.shape['population']} devices")
     method = method if microbatch is None else in_microbatches(method, microbatch)
     init, update = compile_method(method, dataset_size=source.size)
-    hyperparameters = stacked_hyperparameters(method, sweep or {}, len(seeds))
+    hyperparameters = _stacked_hyperparameters(method, sweep or {}, len(seeds))
     source = devices.place(pytree_of(source))
     if states is None:
         keys = np.asarray(seeds, np.uint32)
@@ -139,7 +139,7 @@ def _means(seen: Interval, length: int) -> dict[str, np.ndarray]:
     return {name: np.where(frozen, np.nan, total / length) for name, total in sums.items()}
 
 
-def stacked_hyperparameters(method: Method, sweep: Mapping[str, Sequence[float]], members: int) -> Hyperparameters:
+def _stacked_hyperparameters(method: Method, sweep: Mapping[str, Sequence[float]], members: int) -> Hyperparameters:
     """The method's hyperparameters, one value per member of each."""
     shared = method.hyperparameters._asdict()
     for name, values in sweep.items():

@@ -74,3 +74,9 @@ def test_constant_factors_are_left_out():
 def test_bad_input(codes, factors, message):
     with pytest.raises(ValueError, match=message):
         score_stacked(codes, factors)
+
+
+@pytest.mark.parametrize("settings", [{"num_votes": 1}, {"num_bins": 1}, {"batch_size": 1}])
+def test_too_few(settings):
+    with pytest.raises(ValueError, match="must be at least 2"):
+        score_stacked(MODELS, FACTORS, **settings)

@@ -16,7 +16,7 @@ from method_table import SOURCE, make
 from jaxvae.data import Epochs, Streamed, from_arrays
 from jaxvae.methods import METHODS, BetaVAE, beta_vae, factor_vae
 from jaxvae.networks import autoencoder, discriminator
-from jaxvae.training import check, choose_devices, compile_method, train
+from jaxvae.training import check, choose_devices, compile_method, train, train_population
 from jaxvae.training.steps import empty_interval, make_step
 
 STEPS = 20
@@ -52,6 +52,19 @@ def compare(rows, expected):
 def test_every_method_takes_the_same_way(name, count, backend):
     method = make(name, hp={"learning_rate": 1e-4})
     compare(rows_of(method, devices=choose_devices(count, backend=backend)), on_one_device(name))
+
+
+@pytest.mark.parametrize("layout", [pytest.param((1, 1), marks=pytest.mark.slow), (1, 2)], ids=["in turn", "together"])
+@pytest.mark.parametrize("name", METHODS)
+def test_a_member_of_a_population_takes_the_same_way(name, layout):
+    method = make(name, hp={"learning_rate": 1e-4})
+    devices = choose_devices(layout[0], population=layout[1])
+    settings = {"seeds": [0, 1], "steps": STEPS, "batch_size": 16, "log_every": 1, "devices": devices}
+    rows = [
+        {term: means[1] for term, means in terms.items()}
+        for _, _, terms in train_population(method, SOURCE, **settings)
+    ]
+    compare(rows, on_one_device(name))
 
 
 @pytest.mark.parametrize(("saved", "restored"), [(4, 1), (4, 2), (1, 4)])
