@@ -16,6 +16,17 @@ Backend = Literal["shard_map", "pmap"]
 T = TypeVar("T")
 
 
+class DoesNotFit(ValueError):
+    """A compiled step needs more memory than a device has left."""
+
+    def __init__(self, needs: int, free: int):
+        super().__init__(
+            f"an update needs {needs / 1e6:,.0f} MB of each device's memory besides data and models, and "
+            f"{free / 1e6:,.0f} are free: take smaller batches, more devices, or microbatches"
+        )
+        self.needs, self.free = needs, free
+
+
 @dataclass(frozen=True)
 class Devices:
     """A mesh of devices with the axes "population" and "data", and how a step is spread over it.
@@ -25,23 +36,29 @@ class Devices:
 
     mesh: Mesh
     backend: Backend = "shard_map"
+    memory: int | None = None
+    """Bytes of each device that a step may take for itself; what is free if not given, where the device tells."""
 
     @property
     def axis_name(self) -> str | None:
         """What the batch is split over: "data", or None where it is not."""
         return "data" if self.mesh.shape["data"] > 1 else None
 
+    def sharding(self, members: bool) -> NamedSharding:
+        """Whole on every device, or split by the first axis into members."""
+        return NamedSharding(self.mesh, P("population") if members else P())
+
     def place(self, tree: T, *, members: bool = False) -> T:
         """The arrays of the tree on all devices: whole on each, or split by their first axis into members."""
-        return jax.device_put(tree, self._sharding(members))
+        return jax.device_put(tree, self.sharding(members))
 
     def create(self, make: Callable[[], T], *, members: bool = False) -> T:
         """What `make` returns, made on the devices, as `place` would put it there."""
-        return jax.jit(make, out_shardings=self._sharding(members))()
+        return jax.jit(make, out_shardings=self.sharding(members))()
 
     def like(self, shapes: T, *, members: bool = False) -> T:
         """The shapes of a tree (`jax.eval_shape`), with where its arrays belong."""
-        sharding = self._sharding(members)
+        sharding = self.sharding(members)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
 
     def compile(self, step: Callable[..., T], *arguments: Any, members: bool = False) -> Callable[..., T]:
@@ -49,10 +66,13 @@ class Devices:
 
         The state is donated. State and seen are whole on every device, or split into members; of a source that was
         read ahead each device sees its part of the batch.
+
+        Raises:
+          DoesNotFit: not enough memory.
         """
         source = arguments[2]
         if self.mesh.size == 1:
-            return jax.jit(step, donate_argnums=0).lower(*arguments).compile()
+            return self._checked(jax.jit(step, donate_argnums=0).lower(*arguments).compile())
         if self.backend == "pmap":
             # pmap insists on an argument with an axis of devices.
             ranks = jnp.arange(self.mesh.size)
@@ -74,14 +94,26 @@ class Devices:
             in_specs=(own, own, split_leaves(source, P("data"), P()), *[P()] * (len(arguments) - 3)),
             out_specs=(own, own),
         )
-        return jax.jit(mapped, donate_argnums=0).lower(*arguments).compile()
+        return self._checked(jax.jit(mapped, donate_argnums=0).lower(*arguments).compile())
+
+    def _checked(self, compiled: jax.stages.Compiled) -> jax.stages.Compiled:
+        """The same, where a device has the memory that it needs besides its arguments."""
+        free, sizes = self._free(), compiled.memory_analysis()
+        if free is not None and sizes is not None:
+            needs = sizes.temp_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
+            if needs > free:
+                raise DoesNotFit(needs, free)
+        return compiled
+
+    def _free(self) -> int | None:
+        if self.memory is not None:
+            return self.memory
+        stats = self.mesh.local_devices[0].memory_stats() or {}
+        return stats["bytes_limit"] - stats["bytes_in_use"] if "bytes_limit" in stats else None
 
     def batch_sharding(self) -> NamedSharding | None:
         """Where the rows of a batch belong that is read on the host; None for the backend or device that needs none."""
         return NamedSharding(self.mesh, P("data")) if self.axis_name and self.backend == "shard_map" else None
-
-    def _sharding(self, members: bool) -> NamedSharding:
-        return NamedSharding(self.mesh, P("population") if members else P())
 
 
 def choose_devices(data: int = 1, *, population: int = 1, backend: Backend = "shard_map") -> Devices:

@@ -1,6 +1,7 @@
 """Several seeds, and several hyperparameters, of one method trained together."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 
 from jaxvae.data.source import Source, pytree_of
 from jaxvae.method import Hyperparameters, Method
-from jaxvae.training.devices import Devices, choose_devices
+from jaxvae.training.devices import Devices, DoesNotFit, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
 from jaxvae.training.loop import compile_steps, intervals
 from jaxvae.training.microbatch import in_microbatches
@@ -34,8 +35,9 @@ def train_population(
     `*_, (step, states, terms) = train_population(...)` keeps the end of it; a for loop looks in between. A member that
     meets a loss that is not finite stays as it was before that update, with NaN for its terms, and the others go on.
 
-    Accelerators update all members in one call. A single CPU updates one after another, which is never slower per model
-    than a single run: there, convolutions of several members together are slow (0.64x for 8), matrices mixed.
+    Accelerators update all members in one call, or in waves of as many as fit into memory, all of them up to the next
+    result before it is yielded. A single CPU updates one after another, which is never slower per model than a single
+    run: there, convolutions of several members together are slow (0.64x for 8), matrices mixed.
 
     Args:
       method: what to train, with the hyperparameters that all members share.
@@ -56,7 +58,7 @@ def train_population(
 
     Raises:
       ValueError: no seeds, no steps, a sweep over what is no hyperparameter or with another number of values, or
-        members or batches that can't be split over the devices in equal parts.
+        members or batches that can't be split over the devices in equal parts; not the memory for one member.
     """
     devices = choose_devices() if devices is None else devices
     log_every = steps if log_every is None else log_every
@@ -74,11 +76,10 @@ def train_population(
             lambda: jax.vmap(lambda seed, hp: init(jax.random.key(seed), hp))(keys, hyperparameters), members=True
         )
     first = int(states.step.max())
-    step = make_step(method, update, batch_size, devices.axis_name)
+    step = _frozen_at_non_finite(make_step(method, update, batch_size, devices.axis_name))
     one = jax.eval_shape(lambda states: jax.tree.map(lambda leaf: leaf[0], states), states)
     empty = empty_interval(method, update, batch_size, one, source)
-    in_turn = jax.default_backend() == "cpu" and devices.mesh.size == 1
-    advance = (_in_turn if in_turn else _together)(step, source, states, empty, devices)
+    advance = _compile(step, source, states, empty, devices)
     for last, length in intervals(first, steps, log_every, checkpoint_every):
         states, seen = advance(states, length)
         yield last, states, _means(seen, length)
@@ -87,30 +88,50 @@ def train_population(
 Advance = Callable[[TrainState, int], tuple[TrainState, Interval]]
 
 
-def _together(step: Step, source: Source, states: TrainState, empty: Interval, devices: Devices) -> Advance:
-    """All members in one compiled call."""
+def _compile(step: Step, source: Source, states: TrainState, empty: Interval, devices: Devices) -> Advance:
+    """All members in one call where they fit into memory; else in waves, as large as fit, one after another."""
+    members, least = len(states.step), devices.mesh.shape["population"]
+    size = 1 if jax.default_backend() == "cpu" and devices.mesh.size == 1 else members
+    while True:
+        try:
+            return _in_waves(size, step, source, states, empty, devices)
+        except DoesNotFit as error:
+            if size == least:
+                raise
+            fitting = min(size - least, int(size * error.free / error.needs))
+            size = max(least, fitting // least * least)
+
+
+def _in_waves(size: int, step: Step, source: Source, states: TrainState, empty: Interval, devices: Devices) -> Advance:
+    """`size` members at a time, each wave in one call of the same program; the last member fills up the last wave."""
     members = len(states.step)
-    stepping = jax.vmap(_frozen_at_non_finite(step), in_axes=(0, 0, None))
-    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * members), empty)
-    nothing = devices.place(stacked, members=True)
-    advance = compile_steps(stepping, _forever(source), states, nothing, devices, in_one_call=True, members=True)
-    return lambda states, length: advance(states, nothing, length)
+    rows = np.minimum(np.arange(-(-members // size) * size), members - 1).reshape(-1, size)
+
+    @partial(jax.jit, out_shardings=devices.sharding(members=True))
+    def split(states: TrainState) -> list[TrainState]:
+        return [jax.tree.map(lambda leaf, wave=wave: leaf[wave], states) for wave in rows]
+
+    @partial(jax.jit, out_shardings=devices.sharding(members=True))
+    def join(waves: list[tuple[TrainState, Interval]]) -> tuple[TrainState, Interval]:
+        return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:members], *waves)
+
+    stepping = _alone(step) if size == devices.mesh.size == 1 else jax.vmap(step, in_axes=(0, 0, None))
+    nothing = devices.place(jax.tree.map(lambda leaf: jnp.stack([leaf] * size), empty), members=True)
+    first = states if len(rows) == 1 else split(states)[0]
+    one = compile_steps(stepping, _forever(source), first, nothing, devices, in_one_call=True, members=True)
+    if len(rows) == 1:
+        return lambda states, length: one(states, nothing, length)
+    return lambda states, length: join([one(wave, nothing, length) for wave in split(states)])
 
 
-def _in_turn(step: Step, source: Source, states: TrainState, empty: Interval, devices: Devices) -> Advance:
-    """One member after another, with one compiled step."""
-    members = len(states.step)
-    split = jax.jit(lambda states: [jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in range(members)])
-    stack = jax.jit(lambda parts: jax.tree.map(lambda *leaves: jnp.stack(leaves), *parts))
-    one = compile_steps(
-        _frozen_at_non_finite(step), _forever(source), split(states)[0], empty, devices, in_one_call=True
-    )
+def _alone(step: Step) -> Step:
+    """The step of a population of one, without the transformation that slows a CPU's convolutions down."""
 
-    def advance(states: TrainState, length: int) -> tuple[TrainState, Interval]:
-        pairs = [one(state, empty, length) for state in split(states)]
-        return stack([state for state, _ in pairs]), stack([seen for _, seen in pairs])
+    def stepping(state: TrainState, seen: Interval, source: Source) -> tuple[TrainState, Interval]:
+        member, interval = jax.tree.map(lambda leaf: leaf[0], (state, seen))
+        return jax.tree.map(lambda leaf: leaf[None], step(member, interval, source))
 
-    return advance
+    return stepping
 
 
 def _forever(source: Source) -> Iterator[Source]:

@@ -1,5 +1,7 @@
 """A population is its members, trained together."""
 
+from dataclasses import replace
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from jaxvae.data import Sprites
 from jaxvae.methods import BetaVAE, beta_vae
 from jaxvae.networks import autoencoder
-from jaxvae.training import choose_devices, train, train_population
+from jaxvae.training import choose_devices, population, train, train_population
 
 SOURCE = Sprites(16)
 
@@ -92,3 +94,33 @@ def test_going_on_from_states_is_never_having_stopped(devices):
     assert step == 5
     for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(resumed.params), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(("megabytes", "wave"), [(100, 6), (3, 4), (2, 2)])
+def test_members_that_do_not_fit_together_take_turns_in_waves(megabytes, wave, monkeypatch):
+    settings = {"seeds": range(6), "steps": 3, "batch_size": 4, "log_every": 2}
+    sizes = []
+
+    def compile_steps(step, feed, state, *arguments, **flags):
+        sizes.append(len(state.step))
+        return original(step, feed, state, *arguments, **flags)
+
+    original = population.compile_steps
+    devices = choose_devices(population=2)
+    *_, (_, whole, terms) = train_population(method(), SOURCE, devices=devices, **settings)
+    monkeypatch.setattr(population, "compile_steps", compile_steps)
+    little = replace(devices, memory=megabytes * 10**6)
+    *_, (_, waves, terms_of_waves) = train_population(method(), SOURCE, devices=little, **settings)
+    assert sizes[-1] == wave
+    for a, b in zip(
+        jax.tree.leaves((whole.params, terms)), jax.tree.leaves((waves.params, terms_of_waves)), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_too_little_memory_for_one_member_is_told():
+    little = replace(choose_devices(), memory=1000)
+    with pytest.raises(ValueError, match=r"needs \d+ MB of each device's memory.*0 are free: take smaller batches"):
+        next(train_population(method(), SOURCE, seeds=[0], steps=1, batch_size=4, devices=little))
+    with pytest.raises(ValueError, match="are free: take smaller batches"):
+        train(method(), SOURCE, steps=1, batch_size=4, devices=little)
