@@ -9,14 +9,7 @@ from jax.typing import DTypeLike
 
 from jaxvae.method import Posterior
 from jaxvae.networks.heads import GLOROT, gaussian_head
-
-
-def _conv(features: int, kernel: int, dtype: DTypeLike) -> nn.Conv:
-    return nn.Conv(features, (kernel, kernel), (2, 2), kernel_init=GLOROT, dtype=dtype)
-
-
-def _deconv(features: int, dtype: DTypeLike) -> nn.ConvTranspose:
-    return nn.ConvTranspose(features, (4, 4), (2, 2), kernel_init=GLOROT, dtype=dtype)
+from jaxvae.networks.layers import Conv, ConvTranspose
 
 
 class StudyEncoder(nn.Module):
@@ -33,7 +26,7 @@ class StudyEncoder(nn.Module):
         """[B, H, W, C] -> mean and logvar [B, D]"""
         x = image
         for features, kernel in ((32, 4), (32, 4), (64, 2), (64, 2)):
-            x = nn.relu(_conv(features, kernel, self.dtype)(x))
+            x = nn.relu(Conv(features, kernel, self.dtype)(x))
         x = x.reshape(x.shape[0], -1)
         x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(x))
         return gaussian_head(x, self.latent_dim, self.dtype)
@@ -53,8 +46,8 @@ class StudyDecoder(nn.Module):
         x = nn.relu(nn.Dense((height // 16) * (width // 16) * 64, kernel_init=GLOROT, dtype=self.dtype)(x))
         x = x.reshape(x.shape[0], height // 16, width // 16, 64)
         for features in (64, 32, 32):
-            x = nn.relu(_deconv(features, self.dtype)(x))
-        return _deconv(channels, self.dtype)(x).astype(jnp.float32)
+            x = nn.relu(ConvTranspose(features, self.dtype)(x))
+        return ConvTranspose(channels, self.dtype)(x).astype(jnp.float32)
 
 
 def burgess_halvings(image_shape: tuple[int, ...]) -> int:
@@ -77,7 +70,7 @@ class BurgessEncoder(nn.Module):
         """[B, H, W, C] -> mean and logvar [B, D]"""
         x = image
         for _ in range(burgess_halvings(image.shape[1:])):
-            x = nn.relu(_conv(32, 4, self.dtype)(x))
+            x = nn.relu(Conv(32, 4, self.dtype)(x))
         x = x.reshape(x.shape[0], -1)
         for _ in range(2):
             x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(x))
@@ -101,5 +94,5 @@ class BurgessDecoder(nn.Module):
             x = nn.relu(nn.Dense(features, kernel_init=GLOROT, dtype=self.dtype)(x))
         x = x.reshape(x.shape[0], height, width, 32)
         for _ in range(halvings - 1):
-            x = nn.relu(_deconv(32, self.dtype)(x))
-        return _deconv(channels, self.dtype)(x).astype(jnp.float32)
+            x = nn.relu(ConvTranspose(32, self.dtype)(x))
+        return ConvTranspose(channels, self.dtype)(x).astype(jnp.float32)

@@ -1,0 +1,183 @@
+"""Convolutions that halve the sides of an image, and transposed ones that double them.
+
+Parameters and results are those of Flax's `Conv` and `ConvTranspose` with stride 2 and padding "SAME". Accelerators get
+one call of `lax` each. On CPUs XLA is slow at some of these: a transposed convolution's weight gradient is 60% of a
+training step. There the products and their gradients are written in the forms measured to be fastest
+(`python -m benchmarks.train_step`); these are plain `lax` as well, so that every transformation of JAX applies.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
+from jax.typing import DTypeLike
+
+from jaxvae.networks.heads import GLOROT
+
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+CACHED = 2**17
+"""Elements of an operand that a core's cache holds: weight gradients are summed over parts of a batch of that size."""
+MOST_PARTS = 16
+
+Product: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class Conv(nn.Module):
+    """Square kernel, stride 2, padding "SAME"; [B, H, W, C] -> [B, H/2, W/2, features]."""
+
+    features: int
+    kernel: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H/2, W/2, features]"""
+        return _affine(self, halve, x, self.kernel)
+
+
+class ConvTranspose(nn.Module):
+    """4x4 kernel, stride 2, padding "SAME"; [B, H, W, C] -> [B, 2H, 2W, features]."""
+
+    features: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, 2H, 2W, features]"""
+        return _affine(self, double, x, 4)
+
+
+def _affine(module: Conv | ConvTranspose, product: Product, x: jax.Array, kernel: int) -> jax.Array:
+    weights = module.param("kernel", GLOROT, (kernel, kernel, x.shape[-1], module.features))
+    bias = module.param("bias", nn.initializers.zeros_init(), (module.features,))
+    return product(x.astype(module.dtype), weights.astype(module.dtype)) + bias.astype(module.dtype)
+
+
+def halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """[B, H, W, C], [k, k, C, F] -> [B, H/2, W/2, F]: cross-correlation of stride 2, padding "SAME"."""
+    even = x.shape[1] % 2 == x.shape[2] % 2 == 0
+    if jax.default_backend() == "cpu" and even and kernel.shape[:2] == (2, 2):
+        return _halve_by_blocks(x, kernel)
+    if jax.default_backend() == "cpu" and even and kernel.shape[:2] == (4, 4):
+        return _halve4(x, kernel)
+    return _strided(x, kernel)
+
+
+def double(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """[B, H, W, C], [4, 4, C, F] -> [B, 2H, 2W, F]: `lax.conv_transpose` of stride 2, padding "SAME"."""
+    if jax.default_backend() == "cpu":
+        return _double4(x, kernel)
+    return lax.conv_transpose(x, kernel, (2, 2), "SAME", dimension_numbers=LAYOUT)
+
+
+def _strided(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=LAYOUT)
+
+
+def _halve_by_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A 2x2 kernel sees every pixel once: a matrix product."""
+    return jnp.tensordot(_blocks(x), kernel, axes=((3, 4, 5), (0, 1, 2)))
+
+
+def _blocks(x: jax.Array) -> jax.Array:
+    """[B, H, W, C] -> [B, H/2, W/2, 2, 2, C]"""
+    batch, height, width, channels = x.shape
+    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
+
+
+def _overlap_add(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """`double` as a matrix product, [.., C] x [C, 16 F], and a sum of what falls on the same pixel."""
+    batch, height, width, _ = x.shape
+    patches = jnp.tensordot(x, kernel, axes=((3,), (2,)))
+    # Pixel 2i + a of a row is reached from input i + a - 1 by tap a, and from the next one by tap a + 2.
+    patches = patches.reshape(batch, height, width, 2, 2, 2, 2, kernel.shape[3])
+    zero = jnp.zeros((), patches.dtype)
+
+    def pixels(a: int, b: int) -> jax.Array:
+        total = jnp.zeros((), patches.dtype)
+        for next_row in (0, 1):
+            for next_column in (0, 1):
+                down, right = 1 - a - next_row, 1 - b - next_column
+                shift = ((0, 0, 0), (down, -down, 0), (right, -right, 0), (0, 0, 0))
+                total += lax.pad(patches[:, :, :, next_row, a, next_column, b], zero, shift)
+        return total
+
+    rows = [jnp.stack([pixels(a, 0), pixels(a, 1)], axis=3) for a in (0, 1)]
+    return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, kernel.shape[3])
+
+
+def _kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Of `_strided` with a 4x4 kernel, for input [B, H, W, C] and cotangent [B, H/2, W/2, F]: [4, 4, C, F]."""
+    batch, height, width, channels = x.shape
+    if channels <= 4:
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+        blocks = _blocks(x)
+        rows, columns = height // 2, width // 2
+        corners = [[blocks[:, i : i + rows, j : j + columns] for j in (0, 1)] for i in (0, 1)]
+        patches = jnp.stack([jnp.stack(row, axis=5) for row in corners], axis=3)  # [B, H/2, W/2, 2, 2, 2, 2, C]
+        gradient = jnp.tensordot(patches, y, axes=((0, 1, 2), (0, 1, 2)))
+        return gradient.reshape(4, 4, channels, y.shape[3])
+    size = max(1, CACHED // (height * width * channels), -(-batch // MOST_PARTS))
+    total = jnp.zeros((), y.dtype)
+    for first in range(0, batch, size):
+        total += lax.conv_general_dilated(
+            x[first : first + size],
+            y[first : first + size],
+            window_strides=(1, 1),
+            padding=((1, 1), (1, 1)),
+            rhs_dilation=(2, 2),
+            dimension_numbers=("CHWN", "IHWO", "HWNC"),
+        )
+    return total
+
+
+def _flip(kernel: jax.Array) -> jax.Array:
+    """[4, 4, C, F] -> [4, 4, F, C]: the adjoint of `_strided` with the one is `double` with the other."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
+
+
+def _with_gradients(product: Product, by_input: Product, by_kernel: Product) -> Product:
+    """The bilinear `product(x, kernel)` of these gradients: by_input(cotangent, kernel), by_kernel(x, cotangent).
+
+    The derivative is written as the transpose of the gradients. Reverse mode, which transposes it back, runs them as
+    they are; forward mode, second derivatives, `vmap` and `shard_map` need no rules of their own.
+    """
+    known = jax.custom_jvp(product)
+
+    def derivative(
+        primals: tuple[jax.Array, jax.Array], tangents: tuple[jax.Array | SymbolicZero, ...]
+    ) -> tuple[jax.Array, jax.Array]:
+        (x, kernel), (dx, dkernel) = primals, tangents
+        y = known(x, kernel)
+        dy = jnp.zeros_like(y)
+        if not isinstance(dx, SymbolicZero):
+            dy += jax.linear_transpose(lambda cotangent: by_input(cotangent, kernel), y)(dx)[0]
+        if not isinstance(dkernel, SymbolicZero):
+            dy += jax.linear_transpose(lambda cotangent: by_kernel(x, cotangent), y)(dkernel)[0]
+        return y, dy
+
+    known.defjvp(derivative, symbolic_zeros=True)
+    return lambda x, kernel: known(*_varying_alike(x, kernel))
+
+
+def _varying_alike(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Where shard_map tracks what varies over its devices, a transpose wants both to vary over the same axes."""
+
+    def axes(array: jax.Array) -> frozenset[str]:
+        return getattr(getattr(jax.typeof(array), "manual_axis_type", None), "varying", frozenset())
+
+    def vary(array: jax.Array, other: jax.Array) -> jax.Array:
+        missing = tuple(axes(other) - axes(array))
+        return lax.pcast(array, missing, to="varying") if missing else array
+
+    return vary(x, kernel), vary(kernel, x)
+
+
+_halve4 = _with_gradients(_strided, lambda y, kernel: _overlap_add(y, _flip(kernel)), _kernel_gradient)
+_double4 = _with_gradients(
+    _overlap_add, lambda y, kernel: _strided(y, _flip(kernel)), lambda x, y: _flip(_kernel_gradient(y, x))
+)
