@@ -54,7 +54,9 @@ class ConvTranspose(nn.Module):
 def _affine(module: Conv | ConvTranspose, product: Product, x: jax.Array, kernel: int) -> jax.Array:
     weights = module.param("kernel", GLOROT, (kernel, kernel, x.shape[-1], module.features))
     bias = module.param("bias", nn.initializers.zeros_init(), (module.features,))
-    return product(x.astype(module.dtype), weights.astype(module.dtype)) + bias.astype(module.dtype)
+    return product(x.astype(module.dtype), weights.astype(module.dtype)) + bias.astype(module.dtype).reshape(
+        1, 1, 1, -1
+    )
 
 
 def halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -118,7 +120,7 @@ def _kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
         blocks = _blocks(x)
         rows, columns = height // 2, width // 2
         corners = [[blocks[:, i : i + rows, j : j + columns] for j in (0, 1)] for i in (0, 1)]
-        patches = jnp.stack([jnp.stack(row, axis=5) for row in corners], axis=3)  # [B, H/2, W/2, 2, 2, 2, 2, C]
+        patches = jnp.stack([jnp.stack(row, axis=4) for row in corners], axis=3)  # [B, H/2, W/2, 2, 2, 2, 2, C]
         gradient = jnp.tensordot(patches, y, axes=((0, 1, 2), (0, 1, 2)))
         return gradient.reshape(4, 4, channels, y.shape[3])
     size = max(1, CACHED // (height * width * channels), -(-batch // MOST_PARTS))
