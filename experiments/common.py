@@ -13,9 +13,10 @@ from scipy import stats
 
 from jaxvae.data import Sprites, Table, from_arrays
 from jaxvae.method import Method, Nets, Posterior
-from jaxvae.training import TrainState
+from jaxvae.training import TrainState, keep_freed_memory
 
 matplotlib.use("Agg")
+keep_freed_memory()
 RESULTS = Path(__file__).parent / "results"
 
 

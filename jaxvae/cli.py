@@ -16,7 +16,7 @@ from jaxvae.data import DATA, FILES, TABLES
 from jaxvae.methods import METHODS
 from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.networks import ARCHITECTURES
-from jaxvae.training import NonFiniteLoss
+from jaxvae.training import NonFiniteLoss, keep_freed_memory
 from jaxvae.training.run_folder import RunFolderError
 
 
@@ -24,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: exits with 2 for what was asked wrongly and 1 for what went wrong, one line each."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it then raises, tracebacks and all
+    keep_freed_memory()
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("-h", "--help"):
         print(_overview())

@@ -4,6 +4,7 @@ from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
 from jaxvae.training.loop import NonFiniteLoss, check, train
 from jaxvae.training.members import train_members
+from jaxvae.training.memory import keep_freed_memory
 from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.population import train_population
 
@@ -15,6 +16,7 @@ __all__ = [
     "choose_devices",
     "compile_method",
     "in_microbatches",
+    "keep_freed_memory",
     "train",
     "train_members",
     "train_population",

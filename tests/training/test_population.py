@@ -10,6 +10,7 @@ from jaxvae.data import Sprites
 from jaxvae.methods import BetaVAE, beta_vae
 from jaxvae.networks import autoencoder
 from jaxvae.training import choose_devices, population, train, train_population
+from jaxvae.training.devices import DoesNotFit
 
 SOURCE = Sprites(16)
 
@@ -96,8 +97,8 @@ def test_going_on_from_states_is_never_having_stopped(devices):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize(("megabytes", "wave"), [(100, 6), (3, 4), (2, 2)])
-def test_members_that_do_not_fit_together_take_turns_in_waves(megabytes, wave, monkeypatch):
+@pytest.mark.parametrize(("pairs", "wave"), [(10.0, 6), (2.6, 4), (1.1, 2)])
+def test_members_that_do_not_fit_together_take_turns_in_waves(pairs, wave, monkeypatch):
     settings = {"seeds": range(6), "steps": 3, "batch_size": 4, "log_every": 2}
     sizes = []
 
@@ -108,8 +109,10 @@ def test_members_that_do_not_fit_together_take_turns_in_waves(megabytes, wave, m
     original = population.compile_steps
     devices = choose_devices(population=2)
     *_, (_, whole, terms) = train_population(method(), SOURCE, devices=devices, **settings)
+    with pytest.raises(DoesNotFit) as one_each:
+        next(train_population(method(), SOURCE, devices=replace(devices, memory=0), **settings))
+    little = replace(devices, memory=int(pairs * one_each.value.needs))
     monkeypatch.setattr(population, "compile_steps", compile_steps)
-    little = replace(devices, memory=megabytes * 10**6)
     *_, (_, waves, terms_of_waves) = train_population(method(), SOURCE, devices=little, **settings)
     assert sizes[-1] == wave
     for a, b in zip(
