@@ -1,6 +1,6 @@
 """How fast each kind of data gives its batches, and which share of a training step that is.
 
-    python -m benchmarks.data_throughput
+    python -m benchmarks.data
 
 A batch of 64 images of 64 x 64 pixels is drawn by a compiled function, as inside a training step; beside it, an update
 of the study's conv VAE on the same images, without drawing them. Medians over repeats, in one process. The share is
@@ -28,7 +28,7 @@ from jaxvae.methods import beta_vae
 from jaxvae.networks import autoencoder
 from jaxvae.training import compile_method
 
-RESULTS = Path(__file__).parent / "results" / "data_throughput.json"
+RESULTS = Path(__file__).parent / "results" / "data.json"
 
 
 @dataclass
@@ -83,7 +83,7 @@ def streamed_row(table: Table, args: Args) -> dict[str, Any]:
 
 
 def main(args: Args) -> None:
-    """Prints the table and writes results/data_throughput.json."""
+    """Prints the table and writes results/data.json."""
     looks = {name: open_data(name, image_size=64) for name in ("color-sprites", "noisy-sprites", "scream-sprites")}
     drawn: dict[str, Source] = {"sprites": Sprites(64), "scene": Scene(64), "rooms": Rooms(64), **looks}
     rows = []
