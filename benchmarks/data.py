@@ -8,7 +8,6 @@ drawing / (drawing + update). Images in a file are read by Grain's threads, here
 computed; in training they are read during the updates.
 """
 
-import json
 import statistics
 import tempfile
 import time
@@ -22,13 +21,12 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
+from benchmarks.record import record
 from jaxvae.data import Epochs, Rooms, Scene, Source, Sprites, Streamed, Table, from_arrays, open_data
 from jaxvae.data.streamed import read_ahead
 from jaxvae.methods import beta_vae
 from jaxvae.networks import autoencoder
-from jaxvae.training import compile_method
-
-RESULTS = Path(__file__).parent / "results" / "data.json"
+from jaxvae.training import compile_method, keep_freed_memory
 
 
 @dataclass
@@ -84,6 +82,7 @@ def streamed_row(table: Table, args: Args) -> dict[str, Any]:
 
 def main(args: Args) -> None:
     """Prints the table and writes results/data.json."""
+    keep_freed_memory()
     looks = {name: open_data(name, image_size=64) for name in ("color-sprites", "noisy-sprites", "scream-sprites")}
     drawn: dict[str, Source] = {"sprites": Sprites(64), "scene": Scene(64), "rooms": Rooms(64), **looks}
     rows = []
@@ -107,7 +106,8 @@ def main(args: Args) -> None:
         print(rows[-1], flush=True)
     rows.append(streamed_row(tables(args.images)["bits in memory"], args))
     print(rows[-1], flush=True)
-    RESULTS.write_text(json.dumps({"settings": vars(args), "rows": rows}, indent=1) + "\n")
+    ratios = {f"{row['data']}, part of a step that is not drawing": 1 - row["share"] for row in rows if "share" in row}
+    record("data", vars(args), rows, ratios)
 
 
 if __name__ == "__main__":

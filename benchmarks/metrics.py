@@ -26,6 +26,7 @@ from sklearn.metrics import log_loss, mutual_info_score, roc_auc_score
 from sklearn.preprocessing import label_binarize
 from sklearn.svm import LinearSVC
 
+from benchmarks.record import earlier_rows, record
 from jaxvae.metrics import (
     GridCodes,
     beta_vae_score,
@@ -43,7 +44,6 @@ from jaxvae.metrics import (
 from jaxvae.metrics.dci import disentanglement_of
 from jaxvae.metrics.modularity import modularity_of
 
-RESULTS = Path(__file__).parent / "results" / "metrics.json"
 GOLDEN = Path(__file__).parents[1] / "tests" / "metrics" / "golden"
 SIZES = (3, 6, 40, 32, 32)
 
@@ -210,7 +210,7 @@ def main(args: Args) -> None:
         "dci, lightgbm": (lambda: dci(z, y, **split), None),
         "dci, scikit-learn": (lambda: dci(z, y, learner="scikit-learn", **split), lambda: plain_dci(z, y, args)),
     }
-    rows = json.loads(RESULTS.read_text())["rows"] if args.only else []
+    rows = earlier_rows("metrics") if args.only else []
     for name in args.only or pairs:
         ours, reference = pairs[name]
         score, seconds = timed(ours)
@@ -225,8 +225,12 @@ def main(args: Args) -> None:
         rows = [row if old["metric"] == name else old for old in rows] if args.only else [*rows, row]
         print(row, flush=True)
     settings = {name: value for name, value in vars(args).items() if name != "only"}
-    record = {"settings": settings, "rows": rows, "lightgbm_beside_the_reference": agreement()}
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n")
+    ratios = {
+        f"{row['metric']}, against the reference": row["reference_seconds"] / row["seconds"]
+        for row in rows
+        if row["reference_seconds"]
+    }
+    record("metrics", settings, rows, ratios, lightgbm_beside_the_reference=agreement())
 
 
 def agreement() -> list[dict[str, Any]]:

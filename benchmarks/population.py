@@ -7,26 +7,23 @@
 on a CPU; "together" is its vmap, as on accelerators. Medians of repeats that take turns.
 """
 
-import json
-import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 
 import jax
 import tyro
 
+from benchmarks.record import earlier_rows, record
 from jaxvae.data import Sprites
 from jaxvae.methods import beta_tc_vae
 from jaxvae.networks import autoencoder
-from jaxvae.training import TrainState, compile_method
+from jaxvae.training import TrainState, compile_method, keep_freed_memory
 from jaxvae.training.steps import draw_batch
 
 S = TypeVar("S")
-RESULTS = Path(__file__).parent / "results" / "population.json"
 
 
 @dataclass
@@ -44,6 +41,7 @@ class Args:
 
 def main(args: Args) -> None:
     """Prints a row per population and adds them to results/population.json."""
+    keep_freed_memory()
     source = Sprites(args.resolution)
     method = beta_tc_vae(autoencoder(args.network, source.image_shape))
     init, update = compile_method(method, dataset_size=source.size)
@@ -83,12 +81,16 @@ def main(args: Args) -> None:
         }
         rows.append(row)
         print(row, flush=True)
-    settings = [args.network, args.resolution, args.batch_size]
-    kept = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
-    kept = [row for row in kept if [row["network"], row["resolution"], row["batch_size"]] != settings]
-    machine = f"{jax.devices()[0].device_kind}, {os.cpu_count()} cores"
-    record = {"device": machine, "jax": jax.__version__, "rows": kept + rows}
-    RESULTS.write_text(json.dumps(record, indent=1) + "\n")
+    names = ("network", "resolution", "batch_size")
+    settings = [getattr(args, name) for name in names]
+    kept = [row for row in earlier_rows("population") if [row[name] for name in names] != settings]
+    rows = kept + rows
+    ratios = {
+        f"{row['network']} of {row['members']}, {way}": row[f"{way}, speed against single"]
+        for row in rows
+        for way in ("in turn", "together")
+    }
+    record("population", {"repeats": args.repeats, "updates": args.updates}, rows, ratios)
 
 
 def timed(advance: Callable[[S], S], states: S, updates: int) -> tuple[S, float]:

@@ -15,26 +15,24 @@ ring that passes posteriors on instead of gathering them sends the same 2 B D (n
 backward pass goes round again), and saves memory only. The program is compiled for 2, 4 and 8 virtual devices.
 """
 
-import json
 import os
 import re
 from collections import Counter
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 
 import jax
 import tyro
 
+from benchmarks.record import record
 from jaxvae.data import Sprites
 from jaxvae.methods import beta_tc_vae, beta_vae
 from jaxvae.networks import autoencoder
 from jaxvae.training import choose_devices, compile_method
 from jaxvae.training.steps import empty_interval, make_step
 
-RESULTS = Path(__file__).parent / "results" / "scaling.json"
 FLOAT = 4
 COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|reduce-scatter|collective-permute|all-to-all)(?:-start)?\(")
 SHAPE = re.compile(r"f32\[([\d,]*)\]")
@@ -106,7 +104,7 @@ def main(args: Args) -> None:
     for devices in (8, 256, 4096):
         paper.append({"devices": devices, **sent(devices, args.batch_per_device * devices, args.latents, weights)})
         print({name: round(value) for name, value in paper[-1].items()})
-    RESULTS.write_text(json.dumps({"settings": vars(args), "compiled": rows, "paper": paper}, indent=1) + "\n")
+    record("scaling", vars(args), rows, {}, paper=paper)
 
 
 if __name__ == "__main__":

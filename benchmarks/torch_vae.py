@@ -1,6 +1,7 @@
 """The same VAEs in PyTorch: networks, loss and Adam. Needs torch and numpy alone."""
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -74,5 +75,4 @@ def training(name: str, images: np.ndarray, form: str, threads: int) -> Callable
 
 
 def _dense(widths: tuple[int, ...], activation: Callable[[], nn.Module]) -> list[nn.Module]:
-    pairs = zip(widths[:-1], widths[1:], strict=True)
-    return [layer for a, b in pairs for layer in (nn.Linear(a, b), activation())]
+    return [layer for a, b in pairwise(widths) for layer in (nn.Linear(a, b), activation())]

@@ -18,12 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results" / "total_correlation.json"
-TUNED = {
-    "MALLOC_MMAP_MAX_": "0",
-    "MALLOC_TRIM_THRESHOLD_": str(2**40),
-    "MALLOC_TOP_PAD_": str(64 * 2**20),
-}
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from benchmarks.turns import TUNED_MALLOC
+
 DATASET_SIZE = 737_280
 WARMUP, LEAST, SECONDS = 2, 3, 4.0
 
@@ -159,7 +158,10 @@ class Args:
 
 def main(args: Args) -> None:
     """Runs everything, prints a table and writes results/total_correlation.json."""
-    rows = []
+    from benchmarks.record import record
+
+    rows: list[dict[str, Any]] = []
+    ratios: dict[str, float] = {}
     rate = exponentials_per_second()
     print(f"{rate / 1e9:.2f} G exponentials / s on {os.cpu_count()} cores")
     print(
@@ -174,12 +176,14 @@ def main(args: Args) -> None:
                 if name != "jaxvae" and 6 * 4 * batch**2 * latents > args.most_bytes:
                     continue
                 python = args.torch_python if name.startswith("PyTorch") else sys.executable
-                environment = os.environ | (TUNED if name == "PyTorch, tuned" else {})
+                environment = os.environ | (TUNED_MALLOC if name == "PyTorch, tuned" else {})
                 command = [str(python), __file__, "--measure", name, str(batch), str(latents)]
                 done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
                 row = {"name": name, "batch": batch, "latents": latents, **json.loads(done.stdout)}
                 row["floor_ms"] = batch**2 * (latents + 1) / rate * 1e3
                 ours = ours or row
+                if row is not ours:
+                    ratios[f"{latents} latents, batch of {batch}, against {name}"] = row["wall_ms"] / ours["wall_ms"]
                 rows.append(row)
                 print(
                     f"{latents:3} {batch:6} {name:15} {row['wall_ms']:9.1f} {row['cpu_ms']:9.1f} {row['peak_mib']:7.0f}"
@@ -189,12 +193,11 @@ def main(args: Args) -> None:
                 )
                 for check in ("value", "gradient_norm"):
                     assert abs(row[check] - ours[check]) < 1e-3 * abs(ours[check]) + 1e-4, (check, row, ours)
-    RESULTS.write_text(json.dumps({"exponentials_per_second": rate, "rows": rows}, indent=1) + "\n")
+    record("total_correlation", vars(args), rows, ratios, exponentials_per_second=rate)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--measure"]:
-        sys.path.insert(0, str(Path(__file__).parent.parent))
         print(json.dumps(measure(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))))
     else:
         import tyro

@@ -2,10 +2,10 @@
 
     python -m benchmarks.train_step --torch-python PATH/TO/python     # of an environment with torch and numpy
 
-Images are 64 x 64 with one channel, and stay the same; noise is drawn anew. Every peer is a process of its own, and they
-take turns. PyTorch runs as people run it (eager), tuned (channels_last, fused Adam, its allocator keeping memory) and
-compiled (that, and `torch.compile`). "as shipped" is jaxvae without `keep_freed_memory`. The floor is the arithmetic of
-the layers at the speed of a large matrix product, and the bytes of parameters and Adam's moments at that of a copy,
+Images are 64 x 64 with one channel, and stay the same; noise is drawn anew. Every peer is a process of its own, and
+they take turns. PyTorch runs as people run it (eager), tuned (channels_last, fused Adam, its allocator keeping memory)
+and compiled (that, and `torch.compile`). "as shipped" is jaxvae without `keep_freed_memory`. The floor is the arithmetic
+of the layers at the speed of a large matrix product, or the bytes of parameters and Adam's moments at that of a copy,
 whichever takes longer. Last, the updates of beta-TCVAE and FactorVAE beside the plain one.
 """
 
@@ -190,7 +190,9 @@ def main(args: Args) -> None:
         network, batch = case.split(":")[0], int(case.split(":")[1])
         least = floor_ms(network, batch)
         print(case, "floor, ms:", {name: round(value, 1) for name, value in least.items()})
-        workers = {peer: worker(args, peer, network, batch) for peer in peers if network != "mlp" or peer != "plain Flax"}
+        workers = {
+            peer: worker(args, peer, network, batch) for peer in peers if network != "mlp" or peer != "plain Flax"
+        }
         found = take_turns(workers, args.repeats)
         ours = min(found["jaxvae"]["wall_ms"], found["jaxvae, 2 devices"]["wall_ms"])
         for peer, values in found.items():

@@ -1,4 +1,4 @@
-"""Peers side by side: each works in a process of its own, and they take turns, so that a noisy machine hits all alike."""
+"""Peers side by side, each in a process of its own: they take turns, so that a noisy machine hits all alike."""
 
 import json
 import os

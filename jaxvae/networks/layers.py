@@ -19,7 +19,7 @@ from jax.typing import DTypeLike
 from jaxvae.networks.heads import GLOROT
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-CACHED = 2**17
+CACHED = 2**19
 """Elements of an operand that a core's cache holds: weight gradients are summed over parts of a batch of that size."""
 MOST_PARTS = 16
 

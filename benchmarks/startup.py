@@ -1,0 +1,82 @@
+"""How long one waits at the start: imports, and the first update of `jaxvae train` with an empty and a warm cache.
+
+    python -m benchmarks.startup
+
+Imports are medians over fresh processes that take turns. The first update is from typing the command to the end of a
+training of one step, import, compilation and checkpoint included; compiled programs are kept in the user's cache.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from benchmarks.record import record
+
+MODULES = ("jax", "jaxvae.losses", "jaxvae.metrics", "jaxvae.training", "jaxvae.cli")
+
+
+@dataclass
+class Args:
+    """Flags of the benchmark."""
+
+    networks: tuple[str, ...] = ("mlp-small", "conv", "burgess", "mlp")
+    repeats: int = 9
+    """of the imports"""
+
+
+def import_seconds(module: str) -> float:
+    """In a fresh process, the start of Python included."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
+    return time.perf_counter() - start
+
+
+def first_step_seconds(network: str, cache: Path) -> float:
+    """Until the command says that it has trained."""
+    environment = {name: value for name, value in os.environ.items() if name != "JAX_COMPILATION_CACHE_DIR"}
+    environment["XDG_CACHE_HOME"] = str(cache)
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, "-m", "jaxvae", "train", "--steps", "1", "--network", network]
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [*command, "--run", f"{folder}/run"], stdout=subprocess.PIPE, text=True, env=environment
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith("trained"):
+                seconds = time.perf_counter() - start
+                process.kill()
+                process.wait()
+                return seconds
+    raise RuntimeError("the training ended without a word")
+
+
+def main(args: Args) -> None:
+    """Prints rows and writes results/startup.json."""
+    imports: dict[str, list[float]] = {module: [] for module in MODULES}
+    for _ in range(args.repeats):
+        for module in MODULES:
+            imports[module].append(import_seconds(module))
+    seconds = {module: statistics.median(values) for module, values in imports.items()}
+    rows: list[dict[str, Any]] = [{"import": module, "seconds": round(value, 3)} for module, value in seconds.items()]
+    print(*rows, sep="\n")
+    ratios = {f"import jax against {module}": seconds["jax"] / seconds[module] for module in MODULES[1:]}
+    for network in args.networks:
+        with tempfile.TemporaryDirectory() as cache:
+            cold, warm = (round(first_step_seconds(network, Path(cache)), 2) for _ in range(2))
+        rows.append({"first step with": network, "cold_seconds": cold, "warm_seconds": warm})
+        print(rows[-1], flush=True)
+        ratios[f"first step with {network}, warm against cold"] = cold / warm
+    record("startup", vars(args), rows, ratios)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
