@@ -4,8 +4,8 @@
 
 Images are 64 x 64 with one channel, and stay the same; noise is drawn anew. Every peer is a process of its own, and
 they take turns. PyTorch runs as people run it (eager), tuned (channels_last, fused Adam, its allocator keeping memory)
-and compiled (that, and `torch.compile`). "as shipped" is jaxvae without `keep_freed_memory`. The floor is the arithmetic
-of the layers at the speed of a large matrix product, or the bytes of parameters and Adam's moments at that of a copy,
+and compiled (that, and `torch.compile`). "as shipped" is jaxvae without `keep_freed_memory`. The floor is the layers'
+arithmetic at the speed of a large matrix product, or the bytes of parameters and Adam's moments at that of a copy,
 whichever takes longer. Last, the updates of beta-TCVAE and FactorVAE beside the plain one.
 """
 

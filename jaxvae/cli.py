@@ -8,16 +8,12 @@ from typing import Any
 import jax
 
 import jaxvae
-from jaxvae.commands.evaluate import evaluate_command, report_command
 from jaxvae.commands.terminal import FAILURE, stop, usage_errors
-from jaxvae.commands.train import train_command
 from jaxvae.config import choose
-from jaxvae.data import DATA, FILES, TABLES
-from jaxvae.methods import METHODS
-from jaxvae.metrics import METRICS, UNSUPERVISED
-from jaxvae.networks import ARCHITECTURES
 from jaxvae.training import NonFiniteLoss, keep_freed_memory
 from jaxvae.training.run_folder import RunFolderError
+
+# A command imports what it needs when it is asked for: scores and figures alone take a second.
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -46,8 +42,34 @@ def main(argv: Sequence[str] | None = None) -> None:
             stop("interrupted", FAILURE)
 
 
-def list_command(arguments: list[str]) -> None:
+def _train(arguments: list[str]) -> None:
+    """Train a model, score it, write its report"""
+    from jaxvae.commands.train import train_command
+
+    train_command(arguments)
+
+
+def _evaluate(arguments: list[str]) -> None:
+    """Score a run, print the scores and write its scores.json"""
+    from jaxvae.commands.evaluate import evaluate_command
+
+    evaluate_command(arguments)
+
+
+def _report(arguments: list[str]) -> None:
+    """Score a run and write its report/index.html"""
+    from jaxvae.commands.evaluate import report_command
+
+    report_command(arguments)
+
+
+def _list(arguments: list[str]) -> None:
     """List the methods, data, networks, metrics and presets there are, a line each"""
+    from jaxvae.data import DATA, FILES, TABLES
+    from jaxvae.methods import METHODS
+    from jaxvae.metrics import METRICS, UNSUPERVISED
+    from jaxvae.networks import ARCHITECTURES
+
     with usage_errors():
         if arguments:
             raise ValueError(f"`jaxvae list` takes no arguments, got {' '.join(arguments)}")
@@ -69,10 +91,10 @@ def list_command(arguments: list[str]) -> None:
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
-    "train": train_command,
-    "evaluate": evaluate_command,
-    "report": report_command,
-    "list": list_command,
+    "train": _train,
+    "evaluate": _evaluate,
+    "report": _report,
+    "list": _list,
 }
 
 

@@ -14,7 +14,6 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import jax
 import tyro
 
-from jaxvae.commands.evaluate import RunArgs, score_and_report
 from jaxvae.commands.terminal import FAILURE, parse, stop, usage_errors, use_compilation_cache
 from jaxvae.config import Config, build, check_config, default_config
 from jaxvae.data import Source
@@ -109,6 +108,9 @@ def train_command(arguments: list[str]) -> None:
     if args.distributed:
         _say(f"`jaxvae report {folder}`, in a process of its own, scores the run and writes its report")
     else:
+        # Only now: scores and figures take a second to import, which would be a second before the first update.
+        from jaxvae.commands.evaluate import RunArgs, score_and_report
+
         score_and_report(RunArgs(folder))
 
 

@@ -1,6 +1,7 @@
 """Convolutional encoders and decoders. Images are [B, H, W, C] with H and W divisible by 16."""
 
 import math
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -9,7 +10,29 @@ from jax.typing import DTypeLike
 
 from jaxvae.method import Posterior
 from jaxvae.networks.heads import GLOROT, gaussian_head
-from jaxvae.networks.layers import Conv, ConvTranspose
+from jaxvae.networks.layers import Conv, ConvTranspose, in_parts
+
+
+def _convolved(layers: Sequence[Conv], image: jax.Array) -> jax.Array:
+    """ReLU after each; [B, H, W, C] -> features [B, F]"""
+
+    def apply(x: jax.Array) -> jax.Array:
+        for layer in layers:
+            x = nn.relu(layer(x))
+        return x.reshape(x.shape[0], -1)
+
+    return in_parts(apply, image)
+
+
+def _drawn(layers: Sequence[ConvTranspose], features: jax.Array) -> jax.Array:
+    """ReLU after each but the last; [B, h, w, F] -> [B, H, W, C], float32"""
+
+    def apply(x: jax.Array) -> jax.Array:
+        for layer in layers[:-1]:
+            x = nn.relu(layer(x))
+        return layers[-1](x).astype(jnp.float32)
+
+    return in_parts(apply, features)
 
 
 class StudyEncoder(nn.Module):
@@ -24,10 +47,8 @@ class StudyEncoder(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array) -> Posterior:
         """[B, H, W, C] -> mean and logvar [B, D]"""
-        x = image
-        for features, kernel in ((32, 4), (32, 4), (64, 2), (64, 2)):
-            x = nn.relu(Conv(features, kernel, self.dtype)(x))
-        x = x.reshape(x.shape[0], -1)
+        layers = [Conv(features, kernel, self.dtype) for features, kernel in ((32, 4), (32, 4), (64, 2), (64, 2))]
+        x = _convolved(layers, image)
         x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(x))
         return gaussian_head(x, self.latent_dim, self.dtype)
 
@@ -45,9 +66,7 @@ class StudyDecoder(nn.Module):
         x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(z))
         x = nn.relu(nn.Dense((height // 16) * (width // 16) * 64, kernel_init=GLOROT, dtype=self.dtype)(x))
         x = x.reshape(x.shape[0], height // 16, width // 16, 64)
-        for features in (64, 32, 32):
-            x = nn.relu(ConvTranspose(features, self.dtype)(x))
-        return ConvTranspose(channels, self.dtype)(x).astype(jnp.float32)
+        return _drawn([ConvTranspose(features, self.dtype) for features in (64, 32, 32, channels)], x)
 
 
 def burgess_halvings(image_shape: tuple[int, ...]) -> int:
@@ -68,10 +87,7 @@ class BurgessEncoder(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array) -> Posterior:
         """[B, H, W, C] -> mean and logvar [B, D]"""
-        x = image
-        for _ in range(burgess_halvings(image.shape[1:])):
-            x = nn.relu(Conv(32, 4, self.dtype)(x))
-        x = x.reshape(x.shape[0], -1)
+        x = _convolved([Conv(32, 4, self.dtype) for _ in range(burgess_halvings(image.shape[1:]))], image)
         for _ in range(2):
             x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(x))
         return gaussian_head(x, self.latent_dim, self.dtype)
@@ -93,6 +109,5 @@ class BurgessDecoder(nn.Module):
         for features in (256, 256, height * width * 32):
             x = nn.relu(nn.Dense(features, kernel_init=GLOROT, dtype=self.dtype)(x))
         x = x.reshape(x.shape[0], height, width, 32)
-        for _ in range(halvings - 1):
-            x = nn.relu(ConvTranspose(32, self.dtype)(x))
-        return ConvTranspose(channels, self.dtype)(x).astype(jnp.float32)
+        widths = [32] * (halvings - 1) + [channels]
+        return _drawn([ConvTranspose(features, self.dtype) for features in widths], x)

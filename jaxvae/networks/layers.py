@@ -19,9 +19,8 @@ from jax.typing import DTypeLike
 from jaxvae.networks.heads import GLOROT
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-CACHED = 2**19
-"""Elements of an operand that a core's cache holds: weight gradients are summed over parts of a batch of that size."""
-MOST_PARTS = 16
+IMAGES, MOST_PARTS = 16, 8
+"""Of a part of a batch, on CPUs, and of a batch. More parts take longer to compile."""
 
 Product: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -57,6 +56,14 @@ def _affine(module: Conv | ConvTranspose, product: Product, x: jax.Array, kernel
     return product(x.astype(module.dtype), weights.astype(module.dtype)) + bias.astype(module.dtype).reshape(
         1, 1, 1, -1
     )
+
+
+def in_parts(layers: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """`layers(x)` of some images at a time on CPUs, whose caches hold no more: [B, ..] -> [B, ..]."""
+    if jax.default_backend() != "cpu":
+        return layers(x)
+    size = max(IMAGES, -(-len(x) // MOST_PARTS))
+    return jnp.concatenate([layers(x[first : first + size]) for first in range(0, len(x), size)])
 
 
 def halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -114,7 +121,7 @@ def _overlap_add(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 def _kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
     """Of `_strided` with a 4x4 kernel, for input [B, H, W, C] and cotangent [B, H/2, W/2, F]: [4, 4, C, F]."""
-    batch, height, width, channels = x.shape
+    _, height, width, channels = x.shape
     if channels <= 4:
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
         blocks = _blocks(x)
@@ -123,18 +130,14 @@ def _kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
         patches = jnp.stack([jnp.stack(row, axis=4) for row in corners], axis=3)  # [B, H/2, W/2, 2, 2, 2, 2, C]
         gradient = jnp.tensordot(patches, y, axes=((0, 1, 2), (0, 1, 2)))
         return gradient.reshape(4, 4, channels, y.shape[3])
-    size = max(1, CACHED // (height * width * channels), -(-batch // MOST_PARTS))
-    total = jnp.zeros((), y.dtype)
-    for first in range(0, batch, size):
-        total += lax.conv_general_dilated(
-            x[first : first + size],
-            y[first : first + size],
-            window_strides=(1, 1),
-            padding=((1, 1), (1, 1)),
-            rhs_dilation=(2, 2),
-            dimension_numbers=("CHWN", "IHWO", "HWNC"),
-        )
-    return total
+    return lax.conv_general_dilated(
+        x,
+        y,
+        window_strides=(1, 1),
+        padding=((1, 1), (1, 1)),
+        rhs_dilation=(2, 2),
+        dimension_numbers=("CHWN", "IHWO", "HWNC"),
+    )
 
 
 def _flip(kernel: jax.Array) -> jax.Array:

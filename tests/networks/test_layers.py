@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from jaxvae.networks import layers
-from jaxvae.networks.layers import Conv, ConvTranspose, double, halve
+from jaxvae.networks import autoencoder, layers
+from jaxvae.networks.layers import Conv, ConvTranspose, double, halve, in_parts
 
 
 def arrays(*shapes, seed=0):
@@ -77,11 +77,8 @@ def test_against_the_formula(name):
 
 
 @every_case
-@pytest.mark.parametrize("parts", ["whole", "in parts"])
-def test_every_derivative_is_that_of_plain_lax(name, parts, monkeypatch):
+def test_every_derivative_is_that_of_plain_lax(name, monkeypatch):
     product, _, *shapes = CASES[name]
-    if parts == "in parts":
-        monkeypatch.setattr(layers, "CACHED", 6 * 8 * 5 * 2)
     plain = in_plain_lax(product, monkeypatch)
     operands = arrays(*shapes)
     directions = arrays(*shapes, seed=1)
@@ -170,3 +167,37 @@ def test_bfloat16_stays_close_to_float32(name):
     gradients = jax.grad(lambda *a: product(*a).astype(jnp.float32).sum(), (0, 1))(x, kernel)
     assert {g.dtype for g in (product(x, kernel), *gradients)} == {jnp.dtype(jnp.bfloat16)}
     close(product(x, kernel).astype(jnp.float32), oracle(x, kernel), 0.02)
+
+
+@pytest.mark.parametrize("batch", [1, 15, 16, 17, 33, 130])
+def test_parts_are_the_whole(batch, monkeypatch):
+    (x,) = arrays((batch, 3))
+    sizes = []
+
+    def double_of(part):
+        sizes.append(len(part))
+        return 2 * part
+
+    np.testing.assert_array_equal(in_parts(double_of, x), 2 * x)
+    assert sum(sizes) == batch
+    assert len(sizes) <= layers.MOST_PARTS
+    assert max(sizes) <= max(layers.IMAGES, -(-batch // layers.MOST_PARTS))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    sizes.clear()
+    in_parts(double_of, x)
+    assert sizes == [batch]
+
+
+@pytest.mark.parametrize("architecture", ["conv", "burgess"])
+def test_networks_do_not_depend_on_the_parts(architecture, monkeypatch):
+    networks = autoencoder(architecture, (16, 16, 3), 4)
+    (image,) = arrays((5, 16, 16, 3))
+    params = {name: network.init(jax.random.key(0)) for name, network in networks.items()}
+
+    def loss(params):
+        code = networks["encoder"].apply(params["encoder"], image).mean
+        return jnp.sin(networks["decoder"].apply(params["decoder"], code)).sum()
+
+    whole = jax.jit(jax.value_and_grad(loss))(params)
+    monkeypatch.setattr(layers, "IMAGES", 2)
+    close(jax.jit(jax.value_and_grad(lambda params: loss(params)))(params), whole, 1e-4)

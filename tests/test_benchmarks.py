@@ -1,0 +1,82 @@
+"""What the benchmarks conclude from, not how fast anything is."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks import check, record
+from benchmarks.train_step import jax_training, multiply_adds
+from benchmarks.turns import Worker, take_turns
+from jaxvae.networks import autoencoder
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_only_what_fell_by_more_than_allowed_is_reported():
+    before = {"level": 1.0, "a little": 1.0, "fell": 2.0, "gone": 3.0}
+    now = {"level": 1.0, "a little": 0.9, "fell": 1.6, "new": 0.1}
+    found = {change.name: change.fell(0.15) for change in check.changes(before, now)}
+    assert found == {"level": False, "a little": False, "fell": True, "new": False, "gone": False}
+
+
+def test_the_check_compares_with_a_commit(tmp_path, monkeypatch, capsys):
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True)
+
+    monkeypatch.setattr(record, "FOLDER", tmp_path)
+    monkeypatch.setattr(check, "FOLDER", tmp_path)
+    record.record("speed", {"repeats": 1}, [{"ms": 2}], {"against a peer": 2.0})
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "results")
+    check.main(check.Args())
+    record.record("speed", {"repeats": 1}, [{"ms": 3}], {"against a peer": 1.5})
+    with pytest.raises(SystemExit, match="1 ratios fell by more than 15%"):
+        check.main(check.Args())
+    assert "2.00 ->    1.50  against a peer   FELL" in capsys.readouterr().out
+    assert {"processor", "cores", "devices", "python", "jax"} <= set(
+        json.loads((tmp_path / "speed.json").read_text())["machine"]
+    )
+
+
+def test_committed_results_name_their_machine():
+    for file in (ROOT / "benchmarks" / "results").glob("*.json"):
+        assert {"machine", "settings", "ratios", "rows"} <= set(json.loads(file.read_text())), file.name
+
+
+def test_arithmetic_of_the_study_s_network_is_counted():
+    networks = autoencoder("conv", (64, 64, 1))
+    inputs = {"encoder": jnp.zeros((3, 64, 64, 1)), "decoder": jnp.zeros((3, 10))}
+    counted = {
+        name: multiply_adds(jax.make_jaxpr(net.apply)(jax.eval_shape(net.init, jax.random.key(0)), inputs[name]).jaxpr)
+        for name, net in networks.items()
+    }
+    convolutions = 32**2 * 16 * 32 + 16**2 * 16 * 32 * 32 + 8**2 * 4 * 32 * 64 + 4**2 * 4 * 64 * 64
+    transposed = 4**2 * 16 * 64 * 64 + 8**2 * 16 * 64 * 32 + 16**2 * 16 * 32 * 32 + 32**2 * 16 * 32
+    assert counted == {
+        "encoder": 3 * (convolutions + 1024 * 256 + 2 * 256 * 10),
+        "decoder": 3 * (10 * 256 + 256 * 1024 + transposed),
+    }
+
+
+def test_peers_take_turns():
+    program = "import time; from benchmarks.turns import serve; serve(lambda steps: time.sleep(0.001 * steps))"
+    workers = {name: Worker([sys.executable, "-c", program], {"PYTHONPATH": str(ROOT)}) for name in ("one", "other")}
+    found = take_turns(workers, 2)
+    assert set(found) == {"one", "other"}
+    assert all(set(medians) == {"wall_ms", "cpu_ms"} and medians["wall_ms"] > 0 for medians in found.values())
+
+
+def test_a_peer_that_ends_early_is_named():
+    with pytest.raises(RuntimeError, match="a peer ended early: .*exit"):
+        Worker([sys.executable, "-c", "exit(3)"])
+
+
+@pytest.mark.parametrize("method", ["beta-vae", "factor-vae"])
+def test_our_own_peer_runs(method):
+    jax_training("jaxvae, as shipped", "mlp", 2, method)(2)
