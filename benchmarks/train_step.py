@@ -90,13 +90,14 @@ def jax_training(peer: str, network: str, batch: int, method: str) -> Callable[[
 
 
 def use_plain_flax() -> None:
-    """Flax's own layers in our networks."""
+    """Flax's own layers in our networks, all images at once."""
     import flax.linen as nn
 
     import jaxvae.networks.conv as conv
 
     settings = {"strides": (2, 2), "kernel_init": conv.GLOROT}
     conv.Conv = lambda features, kernel, dtype: nn.Conv(features, (kernel, kernel), dtype=dtype, **settings)
+    conv.in_parts = lambda layers, x: layers(x)
     conv.ConvTranspose = lambda features, dtype: nn.ConvTranspose(features, (4, 4), dtype=dtype, **settings)
 
 

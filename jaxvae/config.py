@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypeVar, 
 import jax.numpy as jnp
 import tyro
 
-from jaxvae.data import Epochs, Source, Streamed, Table, open_data
+from jaxvae.data import Epochs, GroundTruth, Pairs, Source, Streamed, Table, few_labels, open_data
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, Likelihood, bernoulli, gaussian, laplace
 from jaxvae.networks import ARCHITECTURES, autoencoder, discriminator
@@ -45,6 +45,10 @@ class Config(Generic[HP, Options]):
     """leave images in their file and read ahead, for data larger than memory (tfds:NAME, and arrays:PATH of npy)"""
     skip_bad: bool = False
     """leave out pictures that can't be read, for pictures:PATH"""
+    shared: int | None = None
+    """factors that two images have in common, for methods that learn from pairs; all but one if not given"""
+    labels: int = 100
+    """examples that have labels, for methods that learn from labels"""
     texture: str | None = None
     """picture behind the sprites, for scream-...; one of our own if not given"""
     network: str = "mlp-small"
@@ -174,7 +178,23 @@ def build(config: Config[Any, Any]) -> Experiment:
     if entry.logits:
         networks["discriminator"] = discriminator(config.latents, entry.logits, config.discriminator, dtype)
     method = entry.build(networks, likelihood=_likelihood(config), hyperparameters=config.hp, **asdict(config.options))
+    if "image2" in method.needs:
+        source = _in_pairs(source, config)
+    elif config.shared is not None:
+        raise ValueError(f"--shared is for methods that learn from pairs of images; {config.method} takes single ones")
+    if "labelled_image" in method.needs:
+        if config.stream:
+            raise ValueError(f"{config.method} keeps labelled images on the device: leave out --stream")
+        source = few_labels(source, config.labels)
     return Experiment(source, method)
+
+
+def _in_pairs(source: Source, config: Config[Any, Any]) -> Source:
+    if config.stream or config.sampling == "epochs":
+        raise ValueError(f"{config.method} draws pairs of images: leave out --stream and --sampling epochs")
+    if not isinstance(source, GroundTruth) or not source.factor_names:
+        raise ValueError(f"{config.method} draws pairs by their factors; those of {config.data} are not known")
+    return Pairs(source, len(source.factor_names) - 1 if config.shared is None else config.shared)
 
 
 def choose(kind: str, name: str, options: Mapping[str, Any]) -> Any:

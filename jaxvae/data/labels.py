@@ -19,9 +19,10 @@ LABEL_STREAM = 2**32 - 2
 class Labelled(Wrapper[S]):
     """A source whose batches hold a second, labelled batch of the same size.
 
-    {"image", "factors", "labelled_image" [n, H, W, C], "label" int32 [n, K]}: the labelled examples come round in
-    epochs, so few of them are cycled through (Locatello et al., 2020). Samples, and examples by number, have no labels.
-    A method must not look at "factors".
+    {"image", "factors", "labelled_image" [n, H, W, C], "label" int32 [n, K], "target" float32 [n, K]}: the labelled
+    examples come round in epochs, so few of them are cycled through (Locatello et al., 2020). A target is its label on
+    a scale from 0 to 1, NaN for a factor of one value. Samples, and examples by number, have no labels. A method must
+    not look at "factors".
     """
 
     source: S
@@ -35,7 +36,12 @@ class Labelled(Wrapper[S]):
             **self.source.batch(key, step, n, part),
             "labelled_image": labelled["image"],
             "label": labelled["factors"],
+            "target": self._on_unit_scale(labelled["factors"]),
         }
+
+    def _on_unit_scale(self, label: jax.Array) -> jax.Array:
+        last = jnp.asarray(self.factor_sizes, jnp.float32)[None] - 1
+        return jnp.where(last > 0, label.astype(jnp.float32) / last, jnp.nan)
 
 
 def few_labels(source: S, count: int, *, seed: int = 0) -> Labelled[S]:

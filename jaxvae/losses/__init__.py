@@ -19,6 +19,7 @@ from jaxvae.losses.density_ratio import density_ratio_loss, density_ratio_tc, pe
 from jaxvae.losses.gaussian import (
     gaussian_log_density,
     kl_gaussian,
+    kl_gaussian_per_latent,
     kl_standard_normal,
     kl_standard_normal_per_latent,
     reparameterize,
@@ -41,14 +42,18 @@ from jaxvae.losses.priors import (
     standard_normal,
     student_t,
 )
+from jaxvae.losses.supervision import label_covariance, label_cross_entropy, label_squared_error
+from jaxvae.losses.weak_supervision import Averaging, average_posteriors, shared_latents
 
 __all__ = [
+    "Averaging",
     "KLTerms",
     "Kernel",
     "LogQz",
     "Prior",
     "Weighting",
     "anisotropic_normal",
+    "average_posteriors",
     "bernoulli_nll",
     "code_covariance",
     "continuous_bernoulli_nll",
@@ -66,8 +71,12 @@ __all__ = [
     "inverse_multiquadric",
     "kl_decomposition",
     "kl_gaussian",
+    "kl_gaussian_per_latent",
     "kl_standard_normal",
     "kl_standard_normal_per_latent",
+    "label_covariance",
+    "label_cross_entropy",
+    "label_squared_error",
     "laplace_nll",
     "minibatch_log_qz",
     "mmd_dimensionwise",
@@ -77,6 +86,7 @@ __all__ = [
     "radial_basis",
     "reparameterize",
     "sampled_kl",
+    "shared_latents",
     "softmax_variances",
     "spike_and_slab",
     "standard_normal",

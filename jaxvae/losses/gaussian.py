@@ -123,16 +123,16 @@ def kl_standard_normal(mean: Float[Array, "*batch D"], logvar: Float[Array, "*ba
     return kl_standard_normal_per_latent(mean, logvar).sum(axis=-1)
 
 
-def kl_gaussian(
+def kl_gaussian_per_latent(
     mean: Float[Array, "*batch D"],
     logvar: Float[Array, "*batch D"],
     prior_mean: Float[Array, "*batch D"] | Float[Array, " D"],
     prior_logvar: Float[Array, "*batch D"] | Float[Array, " D"],
-) -> Float[Array, "*batch"]:
-    """KL( Normal(mean, diag exp(logvar)) || Normal(prior_mean, diag exp(prior_logvar)) ), summed over the latents.
+) -> Float[Array, "*batch D"]:
+    """KL( Normal(mean, exp(logvar)) || Normal(prior_mean, exp(prior_logvar)) ) of every latent.
 
-    Per latent ( (mean - prior_mean)^2 exp(-prior_logvar) + expm1(r) - r ) / 2 >= 0, r = logvar - prior_logvar. For a
-    prior of zeros it is `kl_standard_normal`. A mean more than 1e15 prior deviations away counts as 1e15 away, and an
+    ( (mean - prior_mean)^2 exp(-prior_logvar) + expm1(r) - r ) / 2 >= 0, r = logvar - prior_logvar. For a prior of
+    zeros it is `kl_standard_normal_per_latent`. A mean more than 1e15 prior deviations away counts as 1e15 away, and an
     r above 80 as 80, with a gradient of 0: their squares and exponentials would overflow float32.
 
     Args:
@@ -141,7 +141,7 @@ def kl_gaussian(
       prior_mean, prior_logvar: each of the same shape, or [D] for one prior of all examples.
 
     Returns:
-      Nats per example [...], at least float32.
+      Nats [..., D], at least float32.
 
     Raises:
       ValueError: shapes do not fit, or an input is not floating.
@@ -157,4 +157,28 @@ def kl_gaussian(
     )
     deviations = jnp.clip((mean - prior_mean) * jnp.exp(-0.5 * prior_logvar), -MAX_DEVIATIONS, MAX_DEVIATIONS)
     log_ratio = jnp.minimum(logvar - prior_logvar, MAX_LOG_RATIO)
-    return 0.5 * (deviations**2 + jnp.expm1(log_ratio) - log_ratio).sum(axis=-1)
+    return 0.5 * (deviations**2 + jnp.expm1(log_ratio) - log_ratio)
+
+
+def kl_gaussian(
+    mean: Float[Array, "*batch D"],
+    logvar: Float[Array, "*batch D"],
+    prior_mean: Float[Array, "*batch D"] | Float[Array, " D"],
+    prior_logvar: Float[Array, "*batch D"] | Float[Array, " D"],
+) -> Float[Array, "*batch"]:
+    """KL( Normal(mean, diag exp(logvar)) || Normal(prior_mean, diag exp(prior_logvar)) ).
+
+    `kl_gaussian_per_latent` summed over the latents.
+
+    Args:
+      mean: [..., D].
+      logvar: log variance, of the same shape.
+      prior_mean, prior_logvar: each of the same shape, or [D] for one prior of all examples.
+
+    Returns:
+      Nats per example [...], at least float32.
+
+    Raises:
+      ValueError: shapes do not fit, or an input is not floating.
+    """
+    return kl_gaussian_per_latent(mean, logvar, prior_mean, prior_logvar).sum(axis=-1)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from jaxvae.method import Hyperparameters, Method
+from jaxvae.methods.ada_gvae import ADA_GVAE_PRESETS, AdaGVAE, ada_gvae
 from jaxvae.methods.annealed_vae import ANNEALED_VAE_PRESETS, AnnealedVAE, annealed_vae
 from jaxvae.methods.autoencoding import autoencode, autoencoder_method
 from jaxvae.methods.beta_tc_vae import BETA_TC_VAE_PRESETS, BetaTCVAE, beta_tc_vae
@@ -14,6 +15,7 @@ from jaxvae.methods.factor_vae import FACTOR_VAE_PRESETS, FactorVAE, factor_vae
 from jaxvae.methods.iwae import IWAE, IWAE_PRESETS, iwae
 from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace
 from jaxvae.methods.presets import Preset
+from jaxvae.methods.semi_supervised_vae import SEMI_SUPERVISED_VAE_PRESETS, SemiSupervisedVAE, semi_supervised_vae
 from jaxvae.methods.vae import VAE, VAE_PRESETS, vae
 from jaxvae.methods.wae import WAE_COST, WAE_GAN_PRESETS, WAE_MMD_PRESETS, WAEGAN, WAEMMD, wae_gan, wae_mmd
 
@@ -25,6 +27,7 @@ __all__ = [
     "VAE",
     "WAEGAN",
     "WAEMMD",
+    "AdaGVAE",
     "AnnealedVAE",
     "BetaTCVAE",
     "BetaVAE",
@@ -32,6 +35,8 @@ __all__ = [
     "FactorVAE",
     "Likelihood",
     "Preset",
+    "SemiSupervisedVAE",
+    "ada_gvae",
     "annealed_vae",
     "autoencode",
     "autoencoder_method",
@@ -45,6 +50,7 @@ __all__ = [
     "gaussian",
     "iwae",
     "laplace",
+    "semi_supervised_vae",
     "vae",
     "wae_gan",
     "wae_mmd",
@@ -77,5 +83,7 @@ METHODS = {
     "wae-mmd": Entry(wae_mmd, WAEMMD, WAE_MMD_PRESETS, WAE_COST),
     "wae-gan": Entry(wae_gan, WAEGAN, WAE_GAN_PRESETS, WAE_COST, logits=1),
     "iwae": Entry(iwae, IWAE, IWAE_PRESETS),
+    "ada-gvae": Entry(ada_gvae, AdaGVAE, ADA_GVAE_PRESETS),
+    "semi-supervised-vae": Entry(semi_supervised_vae, SemiSupervisedVAE, SEMI_SUPERVISED_VAE_PRESETS),
 }
 """Name on the command line -> how to build it."""

@@ -19,7 +19,7 @@ from jax.typing import DTypeLike
 from jaxvae.networks.heads import GLOROT
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-IMAGES, MOST_PARTS = 16, 8
+IMAGES, MOST_PARTS = 16, 4
 """Of a part of a batch, on CPUs, and of a batch. More parts take longer to compile."""
 
 Product: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]

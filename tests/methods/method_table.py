@@ -5,14 +5,15 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data import Sprites
+from jaxvae.data import Pairs, Sprites, few_labels
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
 from jaxvae.networks import autoencoder, discriminator
 from jaxvae.training import compile_method
 
-SOURCE = Sprites(16)
-LATENTS = 4
+SOURCE = few_labels(Pairs(Sprites(16), shared=4), 50)
+"""Single images as well: the first of a pair."""
+LATENTS = 5
 
 
 def networks(name="vae", dtype=jnp.float32):
@@ -37,7 +38,7 @@ def compiled(name, dtype=jnp.float32):
 @partial(jax.jit, static_argnums=1)
 def draw(key, n=32):
     """A batch with all that any method needs."""
-    return {**SOURCE.sample(key, n), "fresh_image": SOURCE.sample(key, n, first=n)["image"]}
+    return {**SOURCE.batch(key, jnp.int32(0), n), "fresh_image": SOURCE.sample(key, n)["image"]}
 
 
 def own(method, params):

@@ -1,0 +1,103 @@
+"""How far codes are from the labels of their examples: the first F latents are tied to the F factors, one each."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxvae.losses.checks import check_same_shape, working_floats
+
+
+def label_cross_entropy(mean: Float[Array, "B D"], target: Float[Array, "B F"]) -> Float[Array, " B"]:
+    """Binary cross-entropy of the first F latents, as logits, against targets in [0, 1]:
+
+        sum_f softplus(mean_f) - target_f mean_f
+
+    A target of NaN is not known and costs nothing; the known ones of an example count F / (their number) each.
+
+    Args:
+      mean: posterior means.
+      target: factor values, on a scale from 0 to 1.
+
+    Returns:
+      Nats per example, at least float32.
+
+    Raises:
+      ValueError: more factors than latents, other shapes, or an input that is not floating.
+
+    Reference: Locatello et al. (2020, "few labels"), appendix; their code divides a value by the number of values, so
+    that no target reaches 1, and sums over the batch.
+    """
+    tied, target, known = _tied(mean, target)
+    return _over_known(jax.nn.softplus(tied) - target * tied, known)
+
+
+def label_squared_error(mean: Float[Array, "B D"], target: Float[Array, "B F"]) -> Float[Array, " B"]:
+    """Squared error of the first F latents, through the logistic function s: sum_f (s(mean_f) - target_f)^2.
+
+    Unknown targets, arguments, errors and source as in `label_cross_entropy`. (In the authors' code an axis too many
+    compares every example with every label.)
+
+    Returns:
+      [B], at least float32.
+    """
+    tied, target, known = _tied(mean, target)
+    return _over_known((jax.nn.sigmoid(tied) - target) ** 2, known)
+
+
+def label_covariance(
+    mean: Float[Array, "B D"], target: Float[Array, "B F"], *, axis_name: str | None = None
+) -> Float[Array, ""]:
+    """Squared covariances of every latent with every factor but its own, over the global batch:
+
+        sum_{d != f} Cov(mean_d, target_f)^2,    Cov divided by B
+
+    It asks latents to be silent about other factors, not to know their own.
+
+    Args:
+      mean: posterior means.
+      target: factor values, all known.
+      axis_name: axis that the batch is split over, in equal parts.
+
+    Returns:
+      Scalar, at least float32, the same on every device.
+
+    Raises:
+      ValueError: other shapes, or an input that is not floating.
+
+    Reference: Locatello et al. (2020, "few labels").
+    """
+    _check_batch(mean, target)
+    mean, target = working_floats(mean=mean, target=target)
+
+    def global_mean(values: jax.Array) -> jax.Array:
+        return values if axis_name is None else jax.lax.pmean(values, axis_name)
+
+    centred = [values - global_mean(values.mean(axis=0))[None] for values in (mean, target)]
+    product = jnp.matmul(centred[0].T, centred[1], precision=jax.lax.Precision.HIGHEST)
+    covariance = global_mean(product / mean.shape[0])
+    own = jnp.eye(covariance.shape[0], covariance.shape[1], dtype=bool)
+    return (jnp.where(own, 0, covariance) ** 2).sum()
+
+
+def _tied(mean: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """[B, F] each: the latents tied to factors, their targets, and which of these are known."""
+    _check_batch(mean, target)
+    factors, latents = jnp.shape(target)[1], jnp.shape(mean)[1]
+    if factors > latents:
+        raise ValueError(f"every factor needs a latent of its own: {factors} factors, {latents} latents")
+    mean, target = working_floats(mean=mean, target=target)
+    tied = mean[:, :factors]
+    check_same_shape(tied=tied, target=target)
+    known = ~jnp.isnan(target)
+    return tied, jnp.where(known, target, 0), known
+
+
+def _over_known(cost: jax.Array, known: jax.Array) -> jax.Array:
+    share = cost.shape[1] / jnp.maximum(known.sum(axis=1), 1).astype(cost.dtype)
+    return share * jnp.where(known, cost, 0).sum(axis=1)
+
+
+def _check_batch(mean: jax.Array, target: jax.Array) -> None:
+    shapes = jnp.shape(mean), jnp.shape(target)
+    if {len(shape) for shape in shapes} != {2} or shapes[0][0] != shapes[1][0]:
+        raise ValueError(f"codes [B, D] and targets [B, F] must be of one batch, got {shapes[0]} and {shapes[1]}")

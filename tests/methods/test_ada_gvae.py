@@ -1,0 +1,107 @@
+"""Ada-GVAE: a pair's loss against its parts, and what is averaged."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from method_table import LATENTS, loss_of, make
+
+from jaxvae import losses
+from jaxvae.commands.train import parse_train
+from jaxvae.config import build, default_config
+from jaxvae.data import Pairs, Sprites
+from jaxvae.training import check
+
+KEY = jax.random.key(1)
+
+
+def terms_by_hand(params, batch, shared, averaging, beta):
+    """The equation, image by image."""
+    method = make("vae")
+    encoder, decoder = (method.networks[name].apply for name in ("encoder", "decoder"))
+    own = [encoder(params["encoder"], batch[name]) for name in ("image", "image2")]
+    average = losses.average_posteriors(*(jnp.stack(parts) for parts in zip(*own, strict=True)), averaging)
+    value = 0.0
+    for key, name, posterior in zip(jax.random.split(KEY), ("image", "image2"), own, strict=True):
+        mean, logvar = (jnp.where(shared, a, b) for a, b in zip(average, posterior, strict=True))
+        z = losses.reparameterize(key, mean, logvar)
+        nll = losses.bernoulli_nll(decoder(params["decoder"], z), batch[name])
+        value += 0.5 * (nll + beta * losses.kl_standard_normal(mean, logvar)).mean()
+    return value
+
+
+@pytest.mark.parametrize("averaging", ["gvae", "ml-vae", "ml-vae-harmonic"])
+def test_loss_is_its_equation(averaging, params, batch):
+    method = make("ada-gvae", averaging=averaging, hp={"beta": 3.0})
+    value, terms = loss_of(method, params, batch, KEY)
+    encoder = method.networks["encoder"].apply
+    (mean, logvar), (mean2, logvar2) = (encoder(params["encoder"], batch[name]) for name in ("image", "image2"))
+    divergence = 0.5 * (jnp.exp(logvar - logvar2) + (mean2 - mean) ** 2 / jnp.exp(logvar2) - 1 + logvar2 - logvar)
+    low, high = divergence.min(1, keepdims=True), divergence.max(1, keepdims=True)
+    shared = divergence < (low + high) / 2
+    np.testing.assert_allclose(value, terms_by_hand(params, batch, shared, averaging, 3.0), rtol=1e-4)
+    np.testing.assert_allclose(terms["shared_latents"], shared.sum(1).mean(), rtol=1e-6)
+    assert 0 < terms["shared_latents"] < LATENTS
+
+
+def test_known_masks_are_the_batch_s(params, batch):
+    few = {**batch, "shared": batch["shared"][:, :3]}
+    value, _ = loss_of(make("ada-gvae", masks="known"), params, few, KEY)
+    shared = jnp.concatenate([few["shared"], jnp.ones((len(few["shared"]), 1), bool)], axis=1)
+    np.testing.assert_allclose(value, terms_by_hand(params, few, shared, "gvae", 1.0), rtol=1e-5)
+    many = {**batch, "shared": jnp.zeros((len(batch["image"]), 6), bool)}
+    with pytest.raises(ValueError, match="6 factors, 5 latents"):
+        loss_of(make("ada-gvae", masks="known"), params, many, KEY)
+
+
+def test_a_pair_that_shares_nothing_is_two_images_of_the_beta_vae(params, batch):
+    """With known masks, none of them set: the mean of two beta-VAE losses, up to the noise, which is none here."""
+    silence = jax.tree.map(lambda leaf: 0 * leaf - 30.0 * (leaf.ndim == 1), params["encoder"]["logvar"])
+    quiet = {**params, "encoder": {**params["encoder"], "logvar": silence}}
+    nothing = {**batch, "shared": jnp.zeros((len(batch["image"]), LATENTS), bool)}
+    value, _ = loss_of(make("ada-gvae", masks="known", hp={"beta": 2.0}), quiet, nothing, KEY)
+    beta_vae = make("beta-vae", hp={"beta": 2.0})
+    alone = [loss_of(beta_vae, quiet, {"image": batch[name]}, KEY)[0] for name in ("image", "image2")]
+    np.testing.assert_allclose(value, sum(alone) / 2, rtol=1e-5)
+
+
+def test_equal_images_are_averaged_whole(params, batch):
+    """Nothing differs, so that all is shared, and the average of equal posteriors is each of them."""
+    twins = {**batch, "image2": batch["image"]}
+    _, terms = loss_of(make("ada-gvae"), params, twins, KEY)
+    assert terms["shared_latents"] == LATENTS
+    _, alone = loss_of(make("beta-vae"), params, batch, KEY)
+    np.testing.assert_allclose(terms["kl"], alone["kl"], rtol=1e-5)
+
+
+def test_negative_beta_is_refused():
+    with pytest.raises(ValueError, match="must be >= 0, got -1"):
+        make("ada-gvae", hp={"beta": -1.0})
+
+
+def test_the_command_draws_pairs():
+    args = parse_train(
+        ["ada-gvae", "--data", "sprites", "--image-size", "16", "--averaging", "ml-vae", "--shared", "2"]
+    )
+    source, method = build(args.config)
+    assert source == Pairs(Sprites(16), 2)
+    check(method, source, batch_size=4)
+    assert build(default_config("ada-gvae")).source.shared == 5
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (
+            ["beta-vae", "--shared", "2"],
+            "--shared is for methods that learn from pairs of images; beta-vae takes single",
+        ),
+        (["ada-gvae", "--sampling", "epochs"], "leave out --stream and --sampling epochs"),
+        (["ada-gvae", "--shared", "9"], "can share 0 to"),
+        (["ada-gvae", "--data", "arrays:{folder}/a.npy"], "those of arrays:.* are not known"),
+    ],
+)
+def test_what_can_not_be_paired(flags, message, tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 16, 16, 1), np.uint8))
+    with pytest.raises(ValueError, match=message):
+        build(parse_train([flag.format(folder=tmp_path) for flag in flags]).config)
