@@ -46,8 +46,8 @@ class TrainArgs(Generic[HP, Options]):
     seeds: str | None = None
     """several runs in one program: 0:8 for seeds 0 to 7, or 0,3,5; --hp.NAME may then name several values, 1,2,4"""
     devices: int | None = None
-    """that share each batch, or the models of --seeds: 1, or all of all processes. On a CPU, parts that work side by
-    side"""
+    """that share each batch, or the models of --seeds: 1, or all of all processes. A CPU can be split into several, but
+    uses all cores as one"""
     backend: Literal["shard_map", "pmap"] = "shard_map"
     """how the batch is split over the devices"""
     distributed: bool = False

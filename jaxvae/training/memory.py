@@ -3,16 +3,21 @@
 import ctypes
 import sys
 
+import jax
+
 LIMIT = 2**31 - 1
-PADDING = 64 * 2**20
 
 
 def keep_freed_memory() -> bool:
     """Lets this process keep memory that it frees, to use it again, instead of handing it back to Linux.
 
-    XLA allocates the intermediate values of an update at once and frees them after it. On a CPU the GNU allocator takes
-    them from the system anew every time, and a third of an update of convolutions is page faults. The `jaxvae` command
-    does this by itself. In a program of your own, call it before JAX computes anything; accelerators don't need it.
+    XLA allocates the intermediate values of an update in one piece and frees them after it. On a CPU the GNU allocator
+    takes them from the system anew every time, and a third of an update of convolutions is page faults. The `jaxvae`
+    command does this by itself. In a program of your own, call it before JAX computes anything; accelerators don't need
+    it.
+
+    JAX's asynchronous dispatch on CPUs is switched off along with it: it allocates in another thread, where the
+    allocator never keeps a piece of more than 64 MB.
 
     Returns:
       Whether this system has such settings; elsewhere nothing happens.
@@ -20,8 +25,7 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is None:
         return False
-    # Numbers from malloc.h. Arenas of threads hold no more than 64 MB in one piece, hence a single one.
-    trim_threshold, top_pad, mmap_threshold, mmap_max, arena_max = -1, -2, -3, -4, -8
-    settings = {mmap_threshold: 2**30, trim_threshold: LIMIT, top_pad: PADDING, mmap_max: 0, arena_max: 1}
-    accepted = [mallopt(name, value) for name, value in settings.items()]
+    trim_threshold, mmap_threshold, mmap_max = -1, -3, -4  # as in malloc.h
+    accepted = [mallopt(mmap_threshold, 2**30), mallopt(trim_threshold, LIMIT), mallopt(mmap_max, 0)]
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     return all(accepted)

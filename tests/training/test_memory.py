@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import jax
 import pytest
 
 from jaxvae.training import keep_freed_memory
@@ -39,4 +40,6 @@ def test_other_systems_are_left_alone(missing, monkeypatch):
     if missing == "platform":
         monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    before = jax.config.read("jax_cpu_enable_async_dispatch")
     assert keep_freed_memory() is False
+    assert jax.config.read("jax_cpu_enable_async_dispatch") == before
