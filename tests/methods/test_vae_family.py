@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from method_table import SOURCE, draw, loss_of, make, own
+from method_table import LATENTS, SOURCE, draw, loss_of, make, own
 
 from jaxvae import losses
 from jaxvae.method import Context, Nets, Network, Posterior
@@ -172,8 +172,8 @@ def test_wae_mmd_is_the_kernels(kernel, encoder, params, batch):
     noise, prior = jax.random.split(KEY)
     mean, logvar = posterior(params, batch["image"])
     z = mean if encoder == "deterministic" else losses.reparameterize(noise, mean, logvar)
-    drawn = losses.standard_normal(4).sample(prior, 32)
-    similarity = losses.inverse_multiquadric(4) if kernel == "imq" else losses.radial_basis(4.0)
+    drawn = losses.standard_normal(LATENTS).sample(prior, 32)
+    similarity = losses.inverse_multiquadric(LATENTS) if kernel == "imq" else losses.radial_basis(float(LATENTS))
     np.testing.assert_allclose(terms["mmd"], losses.mmd_unbiased(z, drawn, kernel=similarity), rtol=1e-5)
 
 
@@ -213,16 +213,16 @@ def test_wae_encodes_to_points_unless_its_encoder_is_gaussian(name, params, batc
 def test_decomposition_vae_measures_against_its_prior(prior, divergence, params, batch):
     _, terms = loss_of(make("decomposition-vae", prior=prior, divergence=divergence), params, batch, KEY)
     mean, logvar = posterior(params, batch["image"])
-    z, p = losses.reparameterize(KEY, mean, logvar), PRIORS[prior](4)
+    z, p = losses.reparameterize(KEY, mean, logvar), PRIORS[prior](LATENTS)
     s = p.sample(jax.random.fold_in(KEY, DRAWS), 32)
     want = {
-        "mmd": lambda: losses.mmd_unbiased(z, s, kernel=losses.inverse_multiquadric(4)),
+        "mmd": lambda: losses.mmd_unbiased(z, s, kernel=losses.inverse_multiquadric(LATENTS)),
         "mmd-dimensionwise": lambda: losses.mmd_dimensionwise(z, s, kernel=PER_LATENT),
         "inclusive-kl": lambda: losses.inclusive_kl(s, p.log_density(s), mean, logvar).mean(),
     }[divergence]()
     np.testing.assert_allclose(terms["prior_distance"], want, rtol=1e-4)
     if prior in ("normal", "anisotropic"):
-        kl = losses.kl_gaussian(mean, logvar, jnp.zeros(4), jnp.log(p.variances)).mean()
+        kl = losses.kl_gaussian(mean, logvar, jnp.zeros(LATENTS), jnp.log(p.variances)).mean()
     else:
         kl = losses.sampled_kl(z, mean, logvar, p.log_density).mean()
     np.testing.assert_allclose(terms["kl"], kl, rtol=1e-5)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "methods"))
-from method_table import SOURCE, make
+from method_table import LATENTS, SOURCE, draw, make  # noqa: F401
 
 from jaxvae.data import Epochs, Streamed, from_arrays
 from jaxvae.methods import METHODS, BetaVAE, beta_vae, factor_vae
@@ -108,7 +108,7 @@ def test_what_can_not_be():
 
 def test_devices_send_each_other_gradients_and_posteriors_once():
     """2 B D numbers are gathered and as many scattered back, and the gradient of every parameter is added up once."""
-    batch, latents = 16, 4
+    batch, latents = 16, LATENTS
     method = make("beta-tc-vae")
     init, update = compile_method(method, dataset_size=SOURCE.size)
     devices = choose_devices(4)

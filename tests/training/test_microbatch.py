@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_devices import SOURCE, make, on_one_device, rows_of
+from test_devices import SOURCE, draw, make, on_one_device, rows_of
 
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, beta_tc_vae
@@ -17,8 +17,7 @@ def test_every_method_has_the_same_gradient(name):
     method = make(name)
     init, _ = compile_method(method, dataset_size=SOURCE.size)
     params = init(jax.random.key(0)).params
-    drawn = SOURCE.sample(jax.random.key(1), 32)["image"]
-    batch = {"image": drawn[:16], "fresh_image": drawn[16:]}
+    batch = draw(jax.random.key(1), 16)
     ctx = Context(jax.random.key(2), jax.tree.map(jnp.float32, method.hyperparameters), jnp.int32(3), SOURCE.size)
     for index in range(len(method.objectives)):
         found = []
