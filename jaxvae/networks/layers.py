@@ -19,8 +19,10 @@ from jax.typing import DTypeLike
 from jaxvae.networks.heads import GLOROT
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
-IMAGES, MOST_PARTS = 16, 4
-"""Of a part of a batch, on CPUs, and of a batch. More parts take longer to compile."""
+IMAGES = 16
+"""In a part of a batch, at least: about what a CPU's caches hold."""
+MOST_PARTS = 4
+"""Of a batch: more take longer to compile."""
 
 Product: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -53,9 +55,8 @@ class ConvTranspose(nn.Module):
 def _affine(module: Conv | ConvTranspose, product: Product, x: jax.Array, kernel: int) -> jax.Array:
     weights = module.param("kernel", GLOROT, (kernel, kernel, x.shape[-1], module.features))
     bias = module.param("bias", nn.initializers.zeros_init(), (module.features,))
-    return product(x.astype(module.dtype), weights.astype(module.dtype)) + bias.astype(module.dtype).reshape(
-        1, 1, 1, -1
-    )
+    y = product(x.astype(module.dtype), weights.astype(module.dtype))
+    return y + bias.astype(module.dtype).reshape(1, 1, 1, -1)
 
 
 def in_parts(layers: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
