@@ -37,7 +37,7 @@ def train_population(
 
     Accelerators update all members in one call, or in waves of as many as fit into memory, all of them up to the next
     result before it is yielded. A single CPU updates one after another, which is never slower per model than a single
-    run: there, convolutions of several members together are slow (0.64x for 8), matrices mixed.
+    run: there, convolutions of several members together are slow (0.23x for 8), matrices mixed.
 
     Args:
       method: what to train, with the hyperparameters that all members share.
