@@ -84,10 +84,10 @@ def _list(arguments: list[str]) -> None:
     ):
         print(title)
         for name, thing in entries.items():
-            print(f"  {name:18} {_first_line(thing)}")
+            print(f"  {name:20} {_first_line(thing)}")
     print("presets of methods (--preset)")
     for name, entry in METHODS.items():
-        print(f"  {name:18} {', '.join(entry.presets)}")
+        print(f"  {name:20} {', '.join(entry.presets)}")
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
