@@ -15,10 +15,13 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scik
 def record(
     name: str, settings: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], ratios: Mapping[str, float], **more: Any
 ) -> None:
-    """Writes results/NAME.json. `ratios` are speeds against a peer or an earlier form: larger is better, 1 is level."""
+    """Writes results/NAME.json. `ratios` are speeds against a peer or an earlier form: larger is better, 1 is level.
+
+    Of the settings, the path of PyTorch's Python stays out: it says nothing elsewhere.
+    """
     content = {
         "machine": machine(),
-        "settings": dict(settings),
+        "settings": {key: value for key, value in settings.items() if key != "torch_python"},
         "ratios": {key: round(ratio, 3) for key, ratio in ratios.items()},
         **more,
         "rows": rows,

@@ -46,8 +46,8 @@ def images(batch: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 2, (batch, 1, 64, 64)).astype(np.float32)
 
 
-def jax_training(peer: str, network: str, batch: int, method: str) -> Callable[[int], None]:
-    """`run(n)` does n updates, dispatched like those of `jaxvae.training.train`."""
+def jax_training(peer: str, network: str, batch: int, method: str) -> Callable[[int], int]:
+    """`run(n)` does n updates, dispatched like those of `jaxvae.training.train`, and tells how many there have been."""
     import jax
     import jax.numpy as jnp
 
@@ -80,11 +80,12 @@ def jax_training(peer: str, network: str, batch: int, method: str) -> Callable[[
     state = devices.create(partial(init, jax.random.key(0)))
     compiled = devices.compile(step, state, {}, data)
 
-    def run(steps: int) -> None:
+    def run(steps: int) -> int:
         nonlocal state
         for _ in range(steps):
             state, _ = compiled(state, {}, data)
         jax.block_until_ready(state)
+        return int(state.step)
 
     return run
 

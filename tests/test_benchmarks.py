@@ -79,4 +79,5 @@ def test_a_peer_that_ends_early_is_named():
 
 @pytest.mark.parametrize("method", ["beta-vae", "factor-vae"])
 def test_our_own_peer_runs(method):
-    jax_training("jaxvae, as shipped", "mlp", 2, method)(2)
+    run = jax_training("jaxvae, as shipped", "mlp", 2, method)
+    assert [run(2), run(3)] == [2, 5]
