@@ -117,8 +117,9 @@ def _in_waves(size: int, step: Step, source: Source, states: TrainState, empty: 
 
     stepping = _alone(step) if size == devices.mesh.size == 1 else jax.vmap(step, in_axes=(0, 0, None))
     nothing = devices.place(jax.tree.map(lambda leaf: jnp.stack([leaf] * size), empty), members=True)
-    first = states if len(rows) == 1 else split(states)[0]
-    one = compile_steps(stepping, _forever(source), first, nothing, devices, in_one_call=True, members=True)
+    # All waves are there while the step is compiled, as when it runs: what is free is what it will find.
+    waves = [states] if len(rows) == 1 else split(states)
+    one = compile_steps(stepping, _forever(source), waves[0], nothing, devices, in_one_call=True, members=True)
     if len(rows) == 1:
         return lambda states, length: one(states, nothing, length)
     return lambda states, length: join([one(wave, nothing, length) for wave in split(states)])
