@@ -47,8 +47,8 @@ class Config(Generic[HP, Options]):
     """leave out pictures that can't be read, for pictures:PATH"""
     shared: int | None = None
     """factors that two images have in common, for methods that learn from pairs; all but one if not given"""
-    labels: int = 100
-    """examples that have labels, for methods that learn from labels"""
+    labels: int | None = None
+    """examples that have labels, for methods that learn from labels; 100 if not given"""
     texture: str | None = None
     """picture behind the sprites, for scream-...; one of our own if not given"""
     network: str = "mlp-small"
@@ -185,7 +185,9 @@ def build(config: Config[Any, Any]) -> Experiment:
     if "labelled_image" in method.needs:
         if config.stream:
             raise ValueError(f"{config.method} keeps labelled images on the device: leave out --stream")
-        source = few_labels(source, config.labels)
+        source = few_labels(source, 100 if config.labels is None else config.labels)
+    elif config.labels is not None:
+        raise ValueError(f"--labels is for methods that learn from labels; {config.method} does not")
     return Experiment(source, method)
 
 

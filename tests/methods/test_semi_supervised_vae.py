@@ -63,6 +63,11 @@ def test_the_command_draws_labels():
     check(method, source, batch_size=4)
 
 
+def test_labels_for_a_method_that_has_no_use_for_them_are_refused():
+    with pytest.raises(ValueError, match="--labels is for methods that learn from labels; beta-vae does not"):
+        build(parse_train(["beta-vae", "--labels", "7"]).config)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
