@@ -39,7 +39,9 @@ def all_images(source: Table) -> jax.Array:
 
 def posteriors(method: Method, states: TrainState, images: jax.Array) -> Posterior:
     """Of all images under every member of a population: mean and logvar [members, N, D]."""
-    return jax.jit(jax.vmap(lambda params: method.encode(Nets(method.networks, params), images)))(states.params)
+    return jax.jit(jax.vmap(lambda params: method.encode(Nets(method.networks, params), {"image": images})))(
+        states.params
+    )
 
 
 def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:

@@ -14,10 +14,17 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypeVar, 
 import jax.numpy as jnp
 import tyro
 
-from jaxvae.data import Epochs, GroundTruth, Pairs, Source, Streamed, Table, few_labels, open_data
-from jaxvae.method import Method
-from jaxvae.methods import METHODS, Likelihood, bernoulli, gaussian, laplace
-from jaxvae.networks import ARCHITECTURES, autoencoder, discriminator
+from jaxvae.data import Conditioned, Epochs, GroundTruth, Pairs, Source, Streamed, Table, few_labels, open_data
+from jaxvae.method import Method, Network
+from jaxvae.methods import METHODS, Entry, Likelihood, bernoulli, gaussian, laplace
+from jaxvae.networks import (
+    ARCHITECTURES,
+    autoencoder,
+    conditional_prior,
+    discriminator,
+    grouped_decoder,
+    mixture_prior,
+)
 
 HP = TypeVar("HP")
 Options = TypeVar("Options")
@@ -49,6 +56,8 @@ class Config(Generic[HP, Options]):
     """factors that two images have in common, for methods that learn from pairs; all but one if not given"""
     labels: int | None = None
     """examples that have labels, for methods that learn from labels; 100 if not given"""
+    aux: str | None = None
+    """factor that is the auxiliary variable, for methods whose prior depends on one; the first if not given"""
     texture: str | None = None
     """picture behind the sprites, for scream-...; one of our own if not given"""
     network: str = "mlp-small"
@@ -57,6 +66,8 @@ class Config(Generic[HP, Options]):
     """size of the code"""
     discriminator: tuple[int, ...] = (256, 256, 256)
     """widths of the hidden layers of the discriminator, if the method has one"""
+    components: int = 100
+    """of the mixture prior, if the method has one"""
     likelihood: str = "bernoulli"
     """of a pixel: bernoulli, gaussian or laplace"""
     scale: float = 1.0
@@ -171,12 +182,12 @@ def build(config: Config[Any, Any]) -> Experiment:
         source = Streamed(source)
     if config.sampling == "epochs":
         source = Epochs(source)
-    choose("network", config.network, ARCHITECTURES)
-    dtype = choose("dtype", config.dtype, DTYPES)
-    networks = autoencoder(config.network, source.image_shape, config.latents, dtype)
     entry = choose("method", config.method, METHODS)
-    if entry.logits:
-        networks["discriminator"] = discriminator(config.latents, entry.logits, config.discriminator, dtype)
+    if entry.special == "conditional prior":
+        source = _conditioned(source, config)
+    elif config.aux is not None:
+        raise ValueError(f"--aux is for methods whose prior depends on a factor; that of {config.method} does not")
+    networks = _networks(config, entry, source)
     method = entry.build(networks, likelihood=_likelihood(config), hyperparameters=config.hp, **asdict(config.options))
     if "image2" in method.needs:
         source = _in_pairs(source, config)
@@ -189,6 +200,33 @@ def build(config: Config[Any, Any]) -> Experiment:
     elif config.labels is not None:
         raise ValueError(f"--labels is for methods that learn from labels; {config.method} does not")
     return Experiment(source, method)
+
+
+def _networks(config: Config[Any, Any], entry: Entry, source: Source) -> dict[str, Network]:
+    choose("network", config.network, ARCHITECTURES)
+    dtype = choose("dtype", config.dtype, DTYPES)
+    aux_dim = source.aux_dim if isinstance(source, Conditioned) else 0
+    networks = autoencoder(config.network, source.image_shape, config.latents, dtype, aux_dim=aux_dim)
+    if entry.logits:
+        networks["discriminator"] = discriminator(config.latents, entry.logits, config.discriminator, dtype)
+    match entry.special:
+        case "conditional prior":
+            networks["prior"] = conditional_prior(aux_dim, config.latents, dtype)
+        case "grouped decoder":
+            networks |= grouped_decoder(source.image_shape, config.latents, dtype=dtype)
+        case "mixture prior":
+            networks["prior"] = mixture_prior(config.latents, config.components)
+    return networks
+
+
+def _conditioned(source: Source, config: Config[Any, Any]) -> Conditioned:
+    if config.stream:
+        raise ValueError(f"{config.method} reads factors with every image: leave out --stream")
+    if not source.factor_names:
+        raise ValueError(f"{config.method} needs a factor to depend on; those of {config.data} are not known")
+    if config.aux is not None and config.aux not in source.factor_names:
+        raise ValueError(f"no factor {config.aux!r} in {config.data}; there are {', '.join(source.factor_names)}")
+    return Conditioned(source, (config.aux or source.factor_names[0],))
 
 
 def _in_pairs(source: Source, config: Config[Any, Any]) -> Source:

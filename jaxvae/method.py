@@ -63,6 +63,10 @@ class Nets:
             raise AttributeError(f"no network {name!r}; this method has {sorted(self._networks)}")
         return lambda *inputs: self._networks[name].apply(self._params[name], *inputs)
 
+    def params(self, name: str) -> Params:
+        """The parameters of a network, for a prior on them."""
+        return self._params[name]
+
 
 Terms: TypeAlias = dict[str, jax.Array]
 """Named scalars to log, in nats per example unless the name says otherwise."""
@@ -75,8 +79,14 @@ class Objective(NamedTuple):
     """(net, batch, ctx) -> (scalar, terms). With `ctx.axis_name`, means are over the local examples."""
     trains: tuple[str, ...]
     optimizer: optax.GradientTransformation = optax.scale_by_adam()
-    learning_rate: str = "learning_rate"
-    """Field of the hyperparameters that scales the optimizer's update."""
+    learning_rate: str | Mapping[str, str] = "learning_rate"
+    """Field of the hyperparameters that scales the optimizer's update, or one for each network that is trained."""
+    project: Callable[[dict[str, Params], Hyperparameters], dict[str, Params]] = lambda params, hyperparameters: params
+    """(params of what is trained, after the update) -> params within a constraint, or after a proximal step."""
+
+    def rate_of(self, network: str) -> str:
+        """The field of the hyperparameters that scales the updates of a network."""
+        return self.learning_rate if isinstance(self.learning_rate, str) else self.learning_rate[network]
 
 
 class Method(NamedTuple):
@@ -89,8 +99,9 @@ class Method(NamedTuple):
     networks: Mapping[str, Network]
     hyperparameters: Hyperparameters
     objectives: tuple[Objective, ...]
-    encode: Callable[[Nets, jax.Array], Posterior]
-    """(net, image [B, H, W, C]) -> posterior over codes"""
+    encode: Callable[[Nets, Batch], Posterior]
+    """(net, batch) -> posterior over codes [B, D]. It reads "image" [B, H, W, C] of the batch; methods whose encoder
+    sees more say so."""
     decode: Callable[[Nets, jax.Array], jax.Array]
     """(net, code [B, D]) -> the expected image [B, H, W, C], on the data's scale"""
     needs: tuple[str, ...] = ("image",)

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxvae.data.source import Source, on_device
 from jaxvae.losses import kl_standard_normal_per_latent
-from jaxvae.method import Method, Nets, Params
+from jaxvae.method import Batch, Method, Nets, Params
 
 
 class Representation(NamedTuple):
@@ -45,8 +45,9 @@ def encode_samples(
     @jax.jit
     def encode(params: dict[str, Params], source: Source, first: jax.Array) -> dict[str, jax.Array]:
         batch = source.sample(key, batch_size, first)
-        mean, logvar = method.encode(Nets(method.networks, params), batch.pop("image"))
-        return {"mean": mean, "logvar": logvar, **batch}
+        mean, logvar = method.encode(Nets(method.networks, params), batch)
+        factors = {"factors": batch["factors"]} if "factors" in batch else {}
+        return {"mean": mean, "logvar": logvar, **factors}
 
     source = on_device(source)
     parts = [jax.device_get(encode(params, source, jnp.int32(first))) for first in range(0, n, batch_size)]
@@ -54,10 +55,10 @@ def encode_samples(
     return Representation(columns["mean"], columns["logvar"], columns.get("factors"))
 
 
-def reconstruct(method: Method, params: dict[str, Params], images: jax.Array) -> jax.Array:
-    """Expected images at the posterior means: [B, H, W, C] -> [B, H, W, C]."""
+def reconstruct(method: Method, params: dict[str, Params], batch: Batch) -> jax.Array:
+    """Expected images at the posterior means of a batch: [B, H, W, C]."""
     net = Nets(method.networks, params)
-    return method.decode(net, method.encode(net, images).mean)
+    return method.decode(net, method.encode(net, batch).mean)
 
 
 def traverse(method: Method, params: dict[str, Params], code: jax.Array, values: jax.Array) -> jax.Array:

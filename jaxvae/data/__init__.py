@@ -11,7 +11,7 @@ from jaxvae.data.decorated import Decorated, Look, decorated
 from jaxvae.data.files import array_file, picture_folder
 from jaxvae.data.generated import bars, clusters, digits, segments, time_series
 from jaxvae.data.grid import FactorGrid
-from jaxvae.data.labels import Labelled, few_labels
+from jaxvae.data.labels import Conditioned, Labelled, few_labels
 from jaxvae.data.layouts import LAYOUTS
 from jaxvae.data.pairs import Groups, Pairs
 from jaxvae.data.rooms import Rooms
@@ -30,6 +30,7 @@ __all__ = [
     "FILES",
     "LOOKS",
     "TABLES",
+    "Conditioned",
     "Correlated",
     "Decorated",
     "Epochs",

@@ -1,4 +1,4 @@
-"""A few labels beside many images: semi-supervision."""
+"""Labels beside images: of a few examples, for semi-supervision, or of all, as what a prior may depend on."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -42,6 +42,44 @@ class Labelled(Wrapper[S]):
     def _on_unit_scale(self, label: jax.Array) -> jax.Array:
         last = jnp.asarray(self.factor_sizes, jnp.float32)[None] - 1
         return jnp.where(last > 0, label.astype(jnp.float32) / last, jnp.nan)
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["known"])
+@dataclass(frozen=True)
+class Conditioned(Wrapper[S]):
+    """A source with some of its factors as the auxiliary variable: "aux" float32 [n, U], a one-hot vector of each."""
+
+    source: S
+    known: tuple[str, ...]
+    """Names of factors."""
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.known if name not in self.factor_names]
+        if unknown or not self.known:
+            there = ", ".join(self.factor_names) or "none"
+            raise ValueError(f"the auxiliary variable is made of factors of {self.name}: {there}; got {self.known}")
+
+    @property
+    def aux_dim(self) -> int:
+        """U, the number of values of the known factors, added up."""
+        return sum(self.factor_sizes[self.factor_names.index(name)] for name in self.known)
+
+    def at(self, index: jax.Array) -> dict[str, jax.Array]:
+        """As in `Source`."""
+        return self._with_aux(self.source.at(index))
+
+    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
+        """As in `Source`."""
+        return self._with_aux(self.source.sample(key, n, first))
+
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+        """The batch of update number `step`."""
+        return self._with_aux(self.source.batch(key, step, n, part))
+
+    def _with_aux(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
+        places = [self.factor_names.index(name) for name in self.known]
+        parts = [jax.nn.one_hot(batch["factors"][:, k], self.factor_sizes[k]) for k in places]
+        return {**batch, "aux": jnp.concatenate(parts, axis=1)}
 
 
 def few_labels(source: S, count: int, *, seed: int = 0) -> Labelled[S]:

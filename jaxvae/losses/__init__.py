@@ -15,6 +15,7 @@ from jaxvae.losses.aggregate_posterior import (
     minibatch_log_qz,
 )
 from jaxvae.losses.bounds import importance_weighted_bound, sampled_kl
+from jaxvae.losses.clusters import component_log_densities
 from jaxvae.losses.density_ratio import density_ratio_loss, density_ratio_tc, permute_dims
 from jaxvae.losses.gaussian import (
     gaussian_log_density,
@@ -24,6 +25,7 @@ from jaxvae.losses.gaussian import (
     kl_standard_normal_per_latent,
     reparameterize,
 )
+from jaxvae.losses.group_sparsity import group_laplace_log_density, group_norms, group_soft_threshold
 from jaxvae.losses.likelihoods import bernoulli_nll, continuous_bernoulli_nll, gaussian_nll, laplace_nll
 from jaxvae.losses.mmd import Kernel, inverse_multiquadric, mmd_dimensionwise, mmd_unbiased, radial_basis
 from jaxvae.losses.moments import (
@@ -31,6 +33,14 @@ from jaxvae.losses.moments import (
     dip_vae_penalty,
     gaussian_total_correlation,
     gaussian_wasserstein_correlation,
+)
+from jaxvae.losses.neighbours import (
+    LogKernel,
+    gaussian_similarity,
+    neighbour_affinities,
+    neighbour_divergence,
+    student_t_similarity,
+    von_mises_similarity,
 )
 from jaxvae.losses.priors import (
     Prior,
@@ -42,6 +52,12 @@ from jaxvae.losses.priors import (
     standard_normal,
     student_t,
 )
+from jaxvae.losses.sphere import (
+    kl_von_mises_fisher_uniform,
+    kl_von_mises_uniform,
+    polar_coordinates,
+    sample_von_mises_fisher,
+)
 from jaxvae.losses.supervision import label_covariance, label_cross_entropy, label_squared_error
 from jaxvae.losses.weak_supervision import Averaging, average_posteriors, shared_latents
 
@@ -49,6 +65,7 @@ __all__ = [
     "Averaging",
     "KLTerms",
     "Kernel",
+    "LogKernel",
     "LogQz",
     "Prior",
     "Weighting",
@@ -56,6 +73,7 @@ __all__ = [
     "average_posteriors",
     "bernoulli_nll",
     "code_covariance",
+    "component_log_densities",
     "continuous_bernoulli_nll",
     "density_ratio_loss",
     "density_ratio_tc",
@@ -64,8 +82,12 @@ __all__ = [
     "gaussian_log_density",
     "gaussian_mixture",
     "gaussian_nll",
+    "gaussian_similarity",
     "gaussian_total_correlation",
     "gaussian_wasserstein_correlation",
+    "group_laplace_log_density",
+    "group_norms",
+    "group_soft_threshold",
     "importance_weighted_bound",
     "inclusive_kl",
     "inverse_multiquadric",
@@ -74,6 +96,8 @@ __all__ = [
     "kl_gaussian_per_latent",
     "kl_standard_normal",
     "kl_standard_normal_per_latent",
+    "kl_von_mises_fisher_uniform",
+    "kl_von_mises_uniform",
     "label_covariance",
     "label_cross_entropy",
     "label_squared_error",
@@ -81,14 +105,20 @@ __all__ = [
     "minibatch_log_qz",
     "mmd_dimensionwise",
     "mmd_unbiased",
+    "neighbour_affinities",
+    "neighbour_divergence",
     "permute_dims",
     "pinwheel_mixture",
+    "polar_coordinates",
     "radial_basis",
     "reparameterize",
+    "sample_von_mises_fisher",
     "sampled_kl",
     "shared_latents",
     "softmax_variances",
     "spike_and_slab",
     "standard_normal",
     "student_t",
+    "student_t_similarity",
+    "von_mises_similarity",
 ]

@@ -1,7 +1,7 @@
 """One paper, one file: each builds a `Method` from networks, a likelihood and hyperparameters."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from jaxvae.method import Hyperparameters, Method
 from jaxvae.methods.ada_gvae import ADA_GVAE_PRESETS, AdaGVAE, ada_gvae
@@ -12,19 +12,25 @@ from jaxvae.methods.beta_vae import BETA_VAE_PRESETS, BetaVAE, beta_vae
 from jaxvae.methods.decomposition_vae import DECOMPOSITION_VAE_PRESETS, DecompositionVAE, decomposition_vae
 from jaxvae.methods.dip_vae import DIP_VAE_I_PRESETS, DIP_VAE_II_PRESETS, DIPVAEI, DIPVAEII, dip_vae_i, dip_vae_ii
 from jaxvae.methods.factor_vae import FACTOR_VAE_PRESETS, FactorVAE, factor_vae
+from jaxvae.methods.ivae import IVAE, IVAE_PRESETS, ivae
 from jaxvae.methods.iwae import IWAE, IWAE_PRESETS, iwae
 from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace
+from jaxvae.methods.oi_vae import OI_VAE_PRESETS, OIVAE, oi_vae
 from jaxvae.methods.presets import Preset
 from jaxvae.methods.semi_supervised_vae import SEMI_SUPERVISED_VAE_PRESETS, SemiSupervisedVAE, semi_supervised_vae
 from jaxvae.methods.vae import VAE, VAE_PRESETS, vae
+from jaxvae.methods.vae_sne import VAE_SNE_PRESETS, VAE_SNE_SETTINGS, VAESNE, vae_sne
 from jaxvae.methods.wae import WAE_COST, WAE_GAN_PRESETS, WAE_MMD_PRESETS, WAEGAN, WAEMMD, wae_gan, wae_mmd
 
 __all__ = [
     "DIPVAEI",
     "DIPVAEII",
+    "IVAE",
     "IWAE",
     "METHODS",
+    "OIVAE",
     "VAE",
+    "VAESNE",
     "WAEGAN",
     "WAEMMD",
     "AdaGVAE",
@@ -48,10 +54,13 @@ __all__ = [
     "dip_vae_ii",
     "factor_vae",
     "gaussian",
+    "ivae",
     "iwae",
     "laplace",
+    "oi_vae",
     "semi_supervised_vae",
     "vae",
+    "vae_sne",
     "wae_gan",
     "wae_mmd",
 ]
@@ -69,6 +78,8 @@ class Entry(NamedTuple):
     """The command's other flags, where this method's defaults are its own."""
     logits: int = 0
     """Outputs of the method's discriminator; 0 for none."""
+    special: Literal["conditional prior", "grouped decoder", "mixture prior"] | None = None
+    """What the method needs in its networks besides, or in place of, the usual ones."""
 
 
 METHODS = {
@@ -85,5 +96,8 @@ METHODS = {
     "iwae": Entry(iwae, IWAE, IWAE_PRESETS),
     "ada-gvae": Entry(ada_gvae, AdaGVAE, ADA_GVAE_PRESETS),
     "semi-supervised-vae": Entry(semi_supervised_vae, SemiSupervisedVAE, SEMI_SUPERVISED_VAE_PRESETS),
+    "ivae": Entry(ivae, IVAE, IVAE_PRESETS, special="conditional prior"),
+    "oi-vae": Entry(oi_vae, OIVAE, OI_VAE_PRESETS, special="grouped decoder"),
+    "vae-sne": Entry(vae_sne, VAESNE, VAE_SNE_PRESETS, VAE_SNE_SETTINGS, special="mixture prior"),
 }
 """Name on the command line -> how to build it."""

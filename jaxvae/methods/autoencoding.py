@@ -53,7 +53,7 @@ def autoencoder_method(
         networks=networks,
         hyperparameters=hyperparameters,
         objectives=objectives,
-        encode=lambda net, image: net.encoder(image),
+        encode=lambda net, batch: net.encoder(batch["image"]),
         decode=lambda net, z: likelihood.mean(net.decoder(z)),
         needs=needs,
     )

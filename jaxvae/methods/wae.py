@@ -140,8 +140,8 @@ def _method(
     hyperparameters: WAEMMD | WAEGAN,
     *objectives: Objective,
 ) -> Method:
-    def encode_to_points(net: Nets, image: jax.Array) -> Posterior:
-        mean, _ = net.encoder(image)
+    def encode_to_points(net: Nets, batch: Batch) -> Posterior:
+        mean, _ = net.encoder(batch["image"])
         return Posterior(mean, jnp.full_like(mean, POINT_LOGVAR))
 
     method = autoencoder_method(name, networks, likelihood, hyperparameters, *objectives)

@@ -6,6 +6,17 @@ for a module of your own.
 
 from jaxvae.networks.autoencoders import ARCHITECTURES, autoencoder
 from jaxvae.networks.discriminator import discriminator
+from jaxvae.networks.grouped import grouped_decoder
 from jaxvae.networks.linen import from_linen
+from jaxvae.networks.mixture_prior import mixture_prior
+from jaxvae.networks.xtanh import conditional_prior
 
-__all__ = ["ARCHITECTURES", "autoencoder", "discriminator", "from_linen"]
+__all__ = [
+    "ARCHITECTURES",
+    "autoencoder",
+    "conditional_prior",
+    "discriminator",
+    "from_linen",
+    "grouped_decoder",
+    "mixture_prior",
+]

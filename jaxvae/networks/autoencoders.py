@@ -10,6 +10,7 @@ from jaxvae.method import Network
 from jaxvae.networks.conv import BurgessDecoder, BurgessEncoder, StudyDecoder, StudyEncoder
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mlp import MLPDecoder, MLPEncoder
+from jaxvae.networks.xtanh import XtanhDecoder, XtanhEncoder
 
 Shape = tuple[int, int, int]
 
@@ -32,9 +33,19 @@ def _mlp(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn
 def _mlp_small(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
     """Two dense layers of 256 with ReLU each way, quick on a laptop"""
     return (
-        MLPEncoder(latent_dim, (256, 256), dtype),
+        MLPEncoder(latent_dim, (256, 256), dtype=dtype),
         MLPDecoder(shape, (256, 256), nn.relu, dtype),
     )
+
+
+def _selu(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
+    """Four dense layers of 256 with SELU each way, of Graving's code after the VAE-SNE"""
+    return MLPEncoder(latent_dim, (256,) * 4, nn.selu, dtype), MLPDecoder(shape, (256,) * 4, nn.selu, dtype)
+
+
+def _xtanh(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
+    """Three dense nets with two layers of 100, tanh(h) + h/10 between, of Khemakhem et al. (2020), for vectors"""
+    return XtanhEncoder(latent_dim, dtype), XtanhDecoder(shape, dtype)
 
 
 ARCHITECTURES: dict[str, Callable[[Shape, int, DTypeLike], tuple[nn.Module, nn.Module]]] = {
@@ -42,12 +53,19 @@ ARCHITECTURES: dict[str, Callable[[Shape, int, DTypeLike], tuple[nn.Module, nn.M
     "burgess": _burgess,
     "mlp": _mlp,
     "mlp-small": _mlp_small,
+    "selu": _selu,
+    "xtanh": _xtanh,
 }
 """Name -> (image_shape, latent_dim, dtype) -> (encoder, decoder)."""
 
 
 def autoencoder(
-    architecture: str, image_shape: Shape, latent_dim: int = 10, dtype: DTypeLike = jnp.float32
+    architecture: str,
+    image_shape: Shape,
+    latent_dim: int = 10,
+    dtype: DTypeLike = jnp.float32,
+    *,
+    aux_dim: int = 0,
 ) -> dict[str, Network]:
     """The networks of the VAE family: {"encoder": image -> Posterior, "decoder": code -> raw outputs}.
 
@@ -56,6 +74,7 @@ def autoencoder(
       image_shape: (height, width, channels); "conv" and "burgess" need sides divisible by 16.
       latent_dim: D, the size of the code.
       dtype: of the computation; parameters and outputs are float32 whatever it is.
+      aux_dim: channels that the encoder sees besides the image's own.
 
     Raises:
       ValueError: unknown architecture, sides not divisible by 16, or latent_dim < 1.
@@ -64,11 +83,12 @@ def autoencoder(
         raise ValueError(f"unknown network {architecture!r}; there are {', '.join(ARCHITECTURES)}")
     if latent_dim < 1:
         raise ValueError(f"a code needs at least 1 latent, got latent_dim={latent_dim}")
-    height, width, _ = image_shape
+    height, width, channels = image_shape
     if architecture in ("conv", "burgess") and (height % 16 or width % 16):
         raise ValueError(
             f"network {architecture!r} needs image sides divisible by 16, got {height}x{width}: "
             "choose another image size (--image-size resizes), or the network 'mlp'"
         )
     encoder, decoder = ARCHITECTURES[architecture](image_shape, latent_dim, dtype)
-    return {"encoder": from_linen(encoder, image_shape), "decoder": from_linen(decoder, (latent_dim,))}
+    seen = (height, width, channels + aux_dim)
+    return {"encoder": from_linen(encoder, seen), "decoder": from_linen(decoder, (latent_dim,))}

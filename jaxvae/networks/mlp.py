@@ -13,10 +13,11 @@ from jaxvae.networks.heads import GLOROT, gaussian_head
 
 
 class MLPEncoder(nn.Module):
-    """Dense layers with ReLU. Higgins et al. (2017), dSprites: (1200, 1200)."""
+    """Dense layers. Higgins et al. (2017), dSprites: (1200, 1200) with ReLU."""
 
     latent_dim: int
     widths: tuple[int, ...] = (1200, 1200)
+    activation: Callable[[jax.Array], jax.Array] = nn.relu
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -24,7 +25,7 @@ class MLPEncoder(nn.Module):
         """[B, H, W, C] -> mean and logvar [B, D]"""
         x = image.reshape(image.shape[0], -1)
         for width in self.widths:
-            x = nn.relu(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
+            x = self.activation(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
         return gaussian_head(x, self.latent_dim, self.dtype)
 
 

@@ -41,7 +41,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     """Everything the page shows, as numpy arrays and plain values."""
     method, params, source = run.method, run.state.params, run.source
     picture_key, prior_key = jax.random.split(run.evaluation_key)
-    images = source.sample(picture_key, SHOWN_IMAGES)["image"]
+    batch = source.sample(picture_key, SHOWN_IMAGES)
     kl = codes.kl_per_latent()
     order = np.argsort(-kl)
     information = factor_entropy = None
@@ -51,14 +51,14 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"], float)
         share = information / np.maximum(factor_entropy, 1e-12)
         latent_factor = [source.factor_names[int(share[d].argmax())] if kl[d] > ACTIVE_KL else None for d in order]
-    base = method.encode(Nets(method.networks, params), images[:1]).mean[0]
+    base = method.encode(Nets(method.networks, params), batch).mean[0]
     z = jax.random.normal(prior_key, (PRIOR_SAMPLES, base.shape[0]))
     return ReportData(
         title=f"{method.name} on {source.name}",
         summary=_summary(run),
         about_data=" ".join((type(source).__doc__ or "").split()),
-        images=_pixels(images),
-        reconstructions=_pixels(reconstruct(method, params, images)),
+        images=_pixels(batch["image"]),
+        reconstructions=_pixels(reconstruct(method, params, batch)),
         traversals=_pixels(traverse(method, params, base, jnp.asarray(TRAVERSAL_VALUES)))[order],
         traversal_values=TRAVERSAL_VALUES,
         latent_order=order,

@@ -58,8 +58,9 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
             raise ValueError(
                 f"{method.name}: an objective trains {sorted(unknown)}, not among {sorted(method.networks)}"
             )
-        if not hasattr(method.hyperparameters, objective.learning_rate):
-            raise ValueError(f"{method.name}: no hyperparameter {objective.learning_rate!r} for a learning rate")
+        for rate in map(objective.rate_of, objective.trains):
+            if not hasattr(method.hyperparameters, rate):
+                raise ValueError(f"{method.name}: no hyperparameter {rate!r} for a learning rate")
 
     def init(key: jax.Array, hyperparameters: Hyperparameters | None = None) -> TrainState:
         init_key, train_key = jax.random.split(key)
@@ -89,10 +90,12 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
             direction, opt_state = objective.optimizer.update(
                 gradient, state.opt_state[index], _trained(objective, state.params)
             )
-            rate = getattr(state.hyperparameters, objective.learning_rate)
-            params |= optax.apply_updates(
-                _trained(objective, params), jax.tree.map(lambda d, rate=rate: -rate * d, direction)
-            )
+            updates = {}
+            for network in objective.trains:
+                rate = getattr(state.hyperparameters, objective.rate_of(network))
+                updates[network] = jax.tree.map(lambda d, rate=rate: -rate * d, direction[network])
+            stepped = optax.apply_updates(_trained(objective, params), updates)
+            params |= objective.project(stepped, state.hyperparameters)
             opt_states.append(opt_state)
             loss_name = "loss" if index == 0 else "_".join((*objective.trains, "loss"))
             values = {loss_name: values.pop("loss"), **values}

@@ -29,7 +29,7 @@ def in_microbatches(method: Method, size: int) -> Method:
 
 def _chunked(apply: Callable[..., Any], size: int) -> Callable[..., Any]:
     def apply_in_chunks(params: Params, *inputs: jax.Array) -> Any:
-        total = inputs[0].shape[0]
+        total = inputs[0].shape[0] if inputs else 0
         chunks = total // size
         if total <= size:
             return apply(params, *inputs)

@@ -17,9 +17,9 @@ def method(encode=None, decode=None):
     return Method("toy", {"same": IDENTITY}, None, (), encode, decode)
 
 
-def moments(net, image):
-    flat = net.same(image.reshape(len(image), -1))
-    return Posterior(jnp.stack([flat.mean(1), flat.sum(1)], axis=1), jnp.zeros((len(image), 2)))
+def moments(net, batch):
+    flat = net.same(batch["image"].reshape(len(batch["image"]), -1))
+    return Posterior(jnp.stack([flat.mean(1), flat.sum(1)], axis=1), jnp.zeros((len(flat), 2)))
 
 
 @pytest.mark.parametrize("batch_size", [3, 7, 500])
@@ -49,8 +49,11 @@ def test_a_traversal_sets_one_latent_and_leaves_the_others():
 def test_reconstructions_are_decoded_from_the_posterior_mean():
     images = jnp.arange(8.0).reshape(2, 2, 2, 1)
     shown = reconstruct(
-        method(lambda net, x: Posterior(2 * net.same(x), net.same(x) + 100), lambda net, z: net.same(z) + 1),
+        method(
+            lambda net, x: Posterior(2 * net.same(x["image"]), net.same(x["image"]) + 100),
+            lambda net, z: net.same(z) + 1,
+        ),
         {"same": {}},
-        images,
+        {"image": images},
     )
     np.testing.assert_array_equal(shown, 2 * images + 1)

@@ -5,26 +5,36 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data import Pairs, Sprites, few_labels
+from jaxvae.data import Conditioned, Pairs, Sprites, few_labels
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
-from jaxvae.networks import autoencoder, discriminator
+from jaxvae.networks import autoencoder, conditional_prior, discriminator, grouped_decoder, mixture_prior
 from jaxvae.training import compile_method
 
-SOURCE = few_labels(Pairs(Sprites(16), shared=4), 50)
+SOURCE = Conditioned(few_labels(Pairs(Sprites(16), shared=4), 50), ("shape",))
 """Single images as well: the first of a pair."""
 LATENTS = 5
+OWN = {"oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01}}
+"""Hyperparameters of a decoder that is slow to learn, and has priors that would hide the rest of the loss."""
 
 
 def networks(name="vae", dtype=jnp.float32):
-    nets = autoencoder("mlp-small", SOURCE.image_shape, LATENTS, dtype)
-    logits = METHODS[name].logits
-    return nets | ({"discriminator": discriminator(LATENTS, logits, (32, 32), dtype)} if logits else {})
+    entry, shape = METHODS[name], SOURCE.image_shape
+    conditional = entry.special == "conditional prior"
+    nets = autoencoder("mlp-small", shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if conditional else 0)
+    match entry.special:
+        case "conditional prior":
+            nets["prior"] = conditional_prior(SOURCE.aux_dim, LATENTS, dtype)
+        case "grouped decoder":
+            nets |= grouped_decoder(shape, LATENTS, dtype=dtype)
+        case "mixture prior":
+            nets["prior"] = mixture_prior(LATENTS, 20)
+    return nets | ({"discriminator": discriminator(LATENTS, entry.logits, (32, 32), dtype)} if entry.logits else {})
 
 
 def make(name, dtype=jnp.float32, *, likelihood=bernoulli(), hp=None, **options):
     entry = METHODS[name]
-    hyperparameters = entry.hyperparameters(**{"learning_rate": 1e-3, **(hp or {})})
+    hyperparameters = entry.hyperparameters(**{"learning_rate": 1e-3, **OWN.get(name, {}), **(hp or {})})
     return entry.build(networks(name, dtype), likelihood=likelihood, hyperparameters=hyperparameters, **options)
 
 
@@ -42,10 +52,15 @@ def draw(key, n=32):
 
 
 def own(method, params):
-    """`params` with a discriminator that fits the method."""
+    """`params`, with new ones for networks of the method that they do not fit."""
+
+    def shapes(tree):
+        return jax.tree.map(jnp.shape, tree)
+
+    fresh = {name: network.init(jax.random.key(3)) for name, network in method.networks.items()}
     return {
-        name: network.init(jax.random.key(3)) if name == "discriminator" else params[name]
-        for name, network in method.networks.items()
+        name: params[name] if name in params and shapes(params[name]) == shapes(new) else new
+        for name, new in fresh.items()
     }
 
 

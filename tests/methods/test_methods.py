@@ -36,8 +36,8 @@ def test_each_objective_changes_exactly_what_it_trains(name, batch):
     init, update = compiled(name)
     before = init(jax.random.key(0))
     for objective in method.objectives:
-        others = {o.learning_rate: 0.0 for o in method.objectives if o is not objective}
-        assert objective.learning_rate not in others
+        others = {o.rate_of(network): 0.0 for o in method.objectives if o is not objective for network in o.trains}
+        assert not set(others) & set(map(objective.rate_of, objective.trains))
         after, _ = update(before._replace(hyperparameters=before.hyperparameters._replace(**others)), batch)
         for network in method.networks:
             pairs = zip(*(jax.tree.leaves(s.params[network]) for s in (before, after)), strict=True)
@@ -108,8 +108,9 @@ def test_any_likelihood(name, likelihood, params, batch):
     other, _ = loss_of(make(name), params, batch, jax.random.key(0))
     assert np.isfinite(value)
     assert abs(value - other) > 1
-    raw = method.networks["decoder"].apply(params["decoder"], jnp.zeros((1, LATENTS)))
-    np.testing.assert_array_equal(method.decode(Nets(method.networks, params), jnp.zeros((1, LATENTS))), raw)
+    code = jnp.ones((1, LATENTS))
+    raw, probability = (m.decode(Nets(m.networks, params), code) for m in (method, make(name)))
+    np.testing.assert_allclose(probability, jax.nn.sigmoid(raw), rtol=1e-5)
 
 
 def test_a_missing_network_is_named():

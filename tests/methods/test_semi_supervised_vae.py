@@ -36,7 +36,7 @@ def test_loss_is_the_beta_vae_s_and_the_labels(supervision, step, share, params,
 def test_targets_run_from_0_to_1(batch):
     label, sizes = np.asarray(batch["label"]), np.array(SOURCE.factor_sizes)
     np.testing.assert_allclose(batch["target"], label / (sizes - 1), rtol=1e-6)
-    assert set(map(tuple, label)) <= set(map(tuple, np.asarray(SOURCE.few.source.at(jnp.arange(50))["factors"])))
+    assert set(map(tuple, label)) <= set(map(tuple, np.asarray(SOURCE.source.few.source.at(jnp.arange(50))["factors"])))
 
 
 def test_labels_teach_the_latents():

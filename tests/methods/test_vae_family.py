@@ -203,7 +203,7 @@ def test_wae_encodes_to_points_unless_its_encoder_is_gaussian(name, params, batc
     mean, logvar = posterior(params, batch["image"])
     for encoder, want in (("deterministic", jnp.full_like(mean, POINT_LOGVAR)), ("gaussian", logvar)):
         method = make(name, encoder=encoder)
-        code = method.encode(Nets(method.networks, params), batch["image"])
+        code = method.encode(Nets(method.networks, params), batch)
         np.testing.assert_array_equal(code.mean, mean)
         np.testing.assert_array_equal(code.logvar, want)
 

@@ -1,0 +1,118 @@
+"""Identifiable VAE (Khemakhem, Kingma, Monti & Hyvärinen, 2020): a prior that depends on an observed variable u.
+
+    loss = a E_q(z|x,u)[ -log p(x|z) ] + b MI + c TC + d DWKL
+    MI + TC + DWKL = KL( q(z|x,u) || p(z|u) ),   p(z|u) = N(m(u), diag l(u)) by a network, m = 0 unless it is learned
+    MI   = E[ log q(z|x,u) - log q(z) ],   TC = E[ log q(z) - log prod_j q(z_j) ]
+    DWKL = E[ sum_j log q(z_j) - log p(z_j|u) ]
+
+u is a time segment, a class or another label, one-hot. With variances that change enough from one u to another (latents
++ 1 values of u at the least) codes are those of the sources up to order, sign and scale, which no VAE with one prior
+can tell from a rotation of them.
+
+a = b = c = d = 1 is minus the evidence lower bound, with its KL in closed form; what other weights add to it is
+estimated from the (global) batch, as for the beta-TCVAE. The encoder sees u as further channels of the image, which for
+vectors is to append it; encoder="marginal" hides u from it, so that new examples can be encoded without. Use a Gaussian
+likelihood whose scale is the noise of the observations (0.1^(1/2) in the authors' later code), never the default of 1.
+
+Presets. paper: the authors' runs on non-stationary sources, without their cut of the rate where the loss stays.
+weighted: the same with the weights of their figures, 100, 1, 0, 10.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxvae.losses import gaussian_log_density, kl_decomposition, kl_gaussian, minibatch_log_qz, reparameterize
+from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Posterior, Terms
+from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
+from jaxvae.methods.likelihoods import Likelihood, bernoulli
+from jaxvae.methods.presets import Preset
+
+
+class IVAE(NamedTuple):
+    """Hyperparameters of the identifiable VAE; weights are >= 0."""
+
+    learning_rate: float = 1e-3
+    a: float = 1.0
+    """Weight of the reconstruction."""
+    b: float = 1.0
+    """Weight of the mutual information of code and image."""
+    c: float = 1.0
+    """Weight of the total correlation."""
+    d: float = 1.0
+    """Weight of the rest, each latent's KL to the prior given u."""
+
+
+_PAPER = {
+    "network": "xtanh",
+    "latents": 5,
+    "batch_size": 64,
+    "steps": 12_500,
+    "likelihood": "gaussian",
+    "scale": 0.1**0.5,
+}
+IVAE_PRESETS = {
+    "paper": Preset(IVAE(learning_rate=1e-2), _PAPER),
+    "weighted": Preset(IVAE(learning_rate=1e-2, a=100.0, c=0.0, d=10.0), _PAPER),
+}
+
+
+def ivae(
+    networks: Mapping[str, Network],
+    *,
+    likelihood: Likelihood = bernoulli(),
+    prior_mean: bool = False,
+    encoder: Literal["conditional", "marginal"] = "conditional",
+    hyperparameters: IVAE = IVAE(),
+) -> Method:
+    """Identifiable VAE: a prior that depends on an observed variable (Khemakhem et al., 2020).
+
+    Args:
+      networks: encoder (of images with one more channel per entry of u), decoder, and prior: u [B, U] -> Posterior.
+      likelihood: of an image given its code.
+      prior_mean: whether the prior's mean depends on u too; else it is 0.
+      encoder: whether it sees u, or zeros in its place.
+      hyperparameters: their defaults, and what a sweep starts from.
+
+    ValueError for a negative weight.
+    """
+    if min(hyperparameters.a, hyperparameters.b, hyperparameters.c, hyperparameters.d) < 0:
+        raise ValueError(f"the weights a, b, c and d must be >= 0, got {hyperparameters}")
+
+    def encode(net: Nets, batch: Batch) -> Posterior:
+        aux = batch["aux"] if encoder == "conditional" else jnp.zeros_like(batch["aux"])
+        return net.encoder(with_channels(batch["image"], aux))
+
+    def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        hp = ctx.hyperparameters
+        mean, logvar = encode(net, batch)
+        z = reparameterize(ctx.key, mean, logvar, axis_name=ctx.axis_name)
+        reconstruction = likelihood.nll(net.decoder(z), batch["image"]).mean()
+        prior = net.prior(batch["aux"])
+        prior = prior if prior_mean else prior._replace(mean=jnp.zeros_like(prior.mean))
+        kl = kl_gaussian(mean, logvar, *prior).mean()
+        log_qz = minibatch_log_qz(z, mean, logvar, dataset_size=ctx.dataset_size, axis_name=ctx.axis_name)
+        mi, tc, _ = kl_decomposition(z, mean, logvar, log_qz)
+        dwkl = log_qz.marginals.sum(axis=-1) - gaussian_log_density(z, *prior).sum(axis=-1)
+        mi, tc, dwkl = mi.mean(), tc.mean(), dwkl.mean()
+        weighted = kl + (hp.b - 1.0) * mi + (hp.c - 1.0) * tc + (hp.d - 1.0) * dwkl
+        return hp.a * reconstruction + weighted, {
+            "reconstruction": reconstruction,
+            "kl": kl,
+            "mutual_information": mi,
+            "total_correlation": tc,
+            "dimensionwise_kl": dwkl,
+        }
+
+    objective = Objective(loss, (*AUTOENCODER, "prior"))
+    method = autoencoder_method("ivae", networks, likelihood, hyperparameters, objective, needs=("image", "aux"))
+    return method._replace(encode=encode)
+
+
+def with_channels(image: jax.Array, aux: jax.Array) -> jax.Array:
+    """[B, H, W, C] and [B, U] -> [B, H, W, C + U]: every pixel carries the auxiliary variable."""
+    height, width = image.shape[1:3]
+    planes = jnp.broadcast_to(aux[:, None, None, :], (aux.shape[0], height, width, aux.shape[1]))
+    return jnp.concatenate([image, planes.astype(image.dtype)], axis=-1)

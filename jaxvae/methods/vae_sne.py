@@ -1,0 +1,145 @@
+"""VAE-SNE (Graving & Couzin, 2020): neighbours in the data stay neighbours in the code, clusters come with it.
+
+    loss = distortion E_q(z|x)[ -log p(x|z) ] + rate KL( q(z|x) || p(z) ) + sne P SNE
+    SNE  = mean_i sum_{j != i} p_ij (log p_ij - log q_ij)
+    p_ij = neighbourhoods of the data in the (global) batch, of a given perplexity;   P = number of values of an example
+    q_ij = those of the sampled codes, by a Student-t, a Gaussian or a von Mises kernel
+
+The prior is a mixture of many Gaussians of unit variance whose means and weights are learned, and the KL is sampled;
+`jaxvae.analysis.find_clusters` merges components that overlap, so that the number of clusters is found. One component
+is kept at the origin: the VAE's own prior and closed form. space="sphere" has von Mises-Fisher posteriors on the unit
+sphere, three latents and a uniform prior: the encoder's mean points where the posterior does, its length is the
+concentration, and its log variances are not used.
+
+Perplexities are fractions of the batch (a neighbourhood's share of the data), at least 5 examples. They fall, by equal
+ratios, over the first `annealing` updates: large neighbourhoods lay out the whole, small ones the details. Distances
+are of pixels unless `features` gives others: standardise columns of different units first.
+
+No code of the paper was ever published. The objective is its own; of the constants, P is second-hand, and the nets, 100
+components, perplexities and annealing are our choice. Presets. successor: nets and batches of the first author's later
+code. sphere: the polar variant.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxvae import losses
+from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Posterior, Terms
+from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
+from jaxvae.methods.likelihoods import Likelihood, bernoulli
+from jaxvae.methods.presets import Preset
+from jaxvae.methods.schedules import linear_ramp
+
+LEAST_NEIGHBOURS = 5.0
+SIMILARITIES = {
+    "student-t": losses.student_t_similarity(),
+    "gaussian": losses.gaussian_similarity(),
+    "von-mises": losses.von_mises_similarity(10.0),
+}
+
+
+class VAESNE(NamedTuple):
+    """Hyperparameters of the VAE-SNE."""
+
+    learning_rate: float = 1e-3
+    distortion: float = 1.0
+    """Weight of the reconstruction, >= 0."""
+    rate: float = 1.0
+    """Weight of the KL, >= 0."""
+    sne: float = 1.0
+    """Weight of the neighbour term per value of an example, >= 0."""
+    perplexity: float = 0.01
+    """Of the neighbourhoods in the end, as a fraction of the batch."""
+    first_perplexity: float = 0.1
+    """At the first update."""
+    annealing: float = 2500.0
+    """Updates over which the perplexity falls."""
+
+
+VAE_SNE_SETTINGS = {"latents": 2, "batch_size": 256}
+VAE_SNE_PRESETS = {
+    "successor": Preset(VAESNE(), {"network": "selu", "latents": 2, "batch_size": 512}),
+    "sphere": Preset(VAESNE(), {"latents": 3, "batch_size": 256, "space": "sphere", "similarity": "von-mises"}),
+}
+
+
+def vae_sne(
+    networks: Mapping[str, Network],
+    *,
+    likelihood: Likelihood = bernoulli(),
+    similarity: Literal["student-t", "gaussian", "von-mises"] = "student-t",
+    space: Literal["plane", "sphere"] = "plane",
+    features: Callable[[jax.Array], jax.Array] = lambda image: image,
+    hyperparameters: VAESNE = VAESNE(),
+) -> Method:
+    """VAE-SNE: neighbours in the data stay neighbours in the code (Graving & Couzin, 2020).
+
+    Args:
+      networks: encoder, decoder and, unless the space is a sphere, prior: see `jaxvae.networks.mixture_prior`.
+      likelihood: of an image given its code.
+      similarity: of two codes, which their neighbourhoods are made of.
+      space: of the codes: any number of latents, or the unit sphere in three.
+      features: image [B, H, W, C] -> what distances of the data are taken of [B, ...].
+      hyperparameters: their defaults, and what a sweep starts from.
+
+    ValueError for a negative weight, or a perplexity that is no fraction; when it is traced, for a sphere without three
+    latents, or a batch of fewer than 3.
+    """
+    hp = hyperparameters
+    if min(hp.distortion, hp.rate, hp.sne) < 0 or not 0 < hp.perplexity < 1 or not 0 < hp.first_perplexity < 1:
+        raise ValueError(f"weights must be >= 0, and perplexities fractions of the batch in (0, 1); got {hp}")
+    on_sphere = space == "sphere"
+    if on_sphere:
+        networks = {name: network for name, network in networks.items() if name != "prior"}
+
+    def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        hp, image = ctx.hyperparameters, batch["image"]
+        z, kl = _coded(net, image, ctx, on_sphere)
+        reconstruction = likelihood.nll(net.decoder(z), image).mean()
+        x = features(image).reshape(image.shape[0], -1)
+        devices = 1 if ctx.axis_name is None else jax.lax.axis_size(ctx.axis_name)
+        p = losses.neighbour_affinities(x, _perplexity(ctx, devices * x.shape[0]), axis_name=ctx.axis_name)
+        sne = losses.neighbour_divergence(z, p, similarity=SIMILARITIES[similarity], axis_name=ctx.axis_name).mean()
+        values = image[0].size
+        return hp.distortion * reconstruction + hp.rate * kl.mean() + hp.sne * values * sne, {
+            "reconstruction": reconstruction,
+            "kl": kl.mean(),
+            "neighbours": sne,
+        }
+
+    trains = AUTOENCODER if on_sphere else (*AUTOENCODER, "prior")
+    method = autoencoder_method("vae-sne", networks, likelihood, hyperparameters, Objective(loss, trains))
+    if not on_sphere:
+        return method
+
+    def encode(net: Nets, batch: Batch) -> Posterior:
+        direction, concentration = losses.polar_coordinates(net.encoder(batch["image"]).mean)
+        return Posterior(direction, jnp.broadcast_to(-jnp.log1p(concentration)[:, None], direction.shape))
+
+    return method._replace(
+        encode=encode, decode=lambda net, z: likelihood.mean(net.decoder(losses.polar_coordinates(z)[0]))
+    )
+
+
+def _coded(net: Nets, image: jax.Array, ctx: Context, on_sphere: bool) -> tuple[jax.Array, jax.Array]:
+    """A code of every image, and the KL of its posterior to the prior."""
+    mean, logvar = net.encoder(image)
+    if on_sphere:
+        direction, concentration = losses.polar_coordinates(mean)
+        z = losses.sample_von_mises_fisher(ctx.key, direction, concentration, axis_name=ctx.axis_name)
+        return z, losses.kl_von_mises_fisher_uniform(concentration)
+    z = losses.reparameterize(ctx.key, mean, logvar, axis_name=ctx.axis_name)
+    means, log_weights = net.prior()
+    if means.shape[0] == 1:
+        return z, losses.kl_standard_normal(mean, logvar)
+    log_prior = jax.nn.logsumexp(losses.component_log_densities(z, means, log_weights), axis=-1)
+    return z, losses.gaussian_log_density(z, mean, logvar).sum(axis=-1) - log_prior
+
+
+def _perplexity(ctx: Context, batch_size: int) -> jax.Array:
+    hp = ctx.hyperparameters
+    first, last = jnp.log(jnp.maximum(jnp.stack([hp.first_perplexity, hp.perplexity]) * batch_size, LEAST_NEIGHBOURS))
+    return jnp.exp(linear_ramp(first, last, ctx.step, hp.annealing))

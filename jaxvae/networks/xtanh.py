@@ -1,0 +1,69 @@
+"""The dense nets of the identifiable VAE (Khemakhem et al., 2020): tanh with a slope that never vanishes."""
+
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxvae.method import Network, Posterior
+from jaxvae.networks.linen import from_linen
+
+WIDTHS = (100, 100)
+"""Of the hidden layers."""
+
+
+def xtanh(h: jax.Array) -> jax.Array:
+    """tanh(h) + h / 10, invertible."""
+    return jnp.tanh(h) + 0.1 * h
+
+
+class XtanhMLP(nn.Module):
+    """Dense layers with `xtanh` between them."""
+
+    outputs: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """[B, F] -> [B, outputs], float32"""
+        for width in WIDTHS:
+            x = xtanh(nn.Dense(width, dtype=self.dtype)(x))
+        return nn.Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
+
+
+class XtanhEncoder(nn.Module):
+    """A net for the means and another for the log variances."""
+
+    latent_dim: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> Posterior:
+        """[B, ...] -> mean and logvar [B, D]"""
+        x = image.reshape(image.shape[0], -1)
+        mean = XtanhMLP(self.latent_dim, self.dtype, name="mean")(x)
+        return Posterior(mean, XtanhMLP(self.latent_dim, self.dtype, name="logvar")(x))
+
+
+class XtanhDecoder(nn.Module):
+    """One net."""
+
+    image_shape: tuple[int, int, int]
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """[B, D] -> raw outputs [B, H, W, C], float32"""
+        return XtanhMLP(math.prod(self.image_shape), self.dtype)(z).reshape(z.shape[0], *self.image_shape)
+
+
+def conditional_prior(aux_dim: int, latent_dim: int, dtype: DTypeLike = jnp.float32) -> Network:
+    """Auxiliary variable [B, aux_dim] -> mean and logvar [B, latent_dim] of the code: the "prior" of the iVAE.
+
+    ValueError for a size below 1.
+    """
+    if min(aux_dim, latent_dim) < 1:
+        raise ValueError(f"sizes must be at least 1, got aux_dim={aux_dim}, latent_dim={latent_dim}")
+    return from_linen(XtanhEncoder(latent_dim, dtype), (aux_dim,))
