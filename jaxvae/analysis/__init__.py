@@ -1,15 +1,38 @@
 """Questions put to a trained model."""
 
+from jaxvae.analysis.clusters import Clusters, find_clusters
+from jaxvae.analysis.directions import (
+    Orthogonality,
+    active_latents,
+    decode_jacobians,
+    distance_to_orthogonality,
+    knn_gap,
+    local_optimum_variances,
+    polarised_gap,
+)
 from jaxvae.analysis.exact_terms import ExactTerms, exact_kl_terms
+from jaxvae.analysis.neighbourhoods import Neighbourhoods, neighbourhood_scores, temporal_correlation
 from jaxvae.analysis.representation import Representation, encode_samples, reconstruct, traverse
 from jaxvae.analysis.sparsity import hoyer_sparsity
 
 __all__ = [
+    "Clusters",
     "ExactTerms",
+    "Neighbourhoods",
+    "Orthogonality",
     "Representation",
+    "active_latents",
+    "decode_jacobians",
+    "distance_to_orthogonality",
     "encode_samples",
     "exact_kl_terms",
+    "find_clusters",
     "hoyer_sparsity",
+    "knn_gap",
+    "local_optimum_variances",
+    "neighbourhood_scores",
+    "polarised_gap",
     "reconstruct",
+    "temporal_correlation",
     "traverse",
 ]

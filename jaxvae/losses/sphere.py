@@ -8,8 +8,10 @@ from jaxtyping import Array, Float, Key
 
 from jaxvae.losses.checks import working_floats
 
-SMALL = 1e-2
-"""Concentration below which series are used."""
+SMALL = 0.1
+"""Concentration below which divergences are summed as series."""
+UNIFORM = 1e-4
+"""Concentration below which samples are, to first order in it, uniform."""
 
 
 def kl_von_mises_uniform(concentration: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
@@ -24,8 +26,13 @@ def kl_von_mises_uniform(concentration: Float[Array, "*batch"]) -> Float[Array, 
     ValueError for input that is not floating.
     """
     (k,) = working_floats(concentration=concentration)
-    log_i0 = jnp.log(jax.scipy.special.i0e(k)) + k
-    return k * jax.scipy.special.i1e(k) / jax.scipy.special.i0e(k) - log_i0
+    small = k < SMALL
+    k2 = jnp.where(small, k, 0) ** 2
+    # Each branch sees only what is harmless to it, or its gradient would be NaN where it is not taken.
+    large = jnp.where(small, 1, k)
+    i0, i1 = jax.scipy.special.i0e(large), jax.scipy.special.i1e(large)
+    far = large * (i1 / i0 - 1) - jnp.log(i0)
+    return jnp.where(small, k2 / 4 * (1 - k2 * (3 / 16 - k2 * 5 / 144)), far)
 
 
 def kl_von_mises_fisher_uniform(concentration: Float[Array, "*batch"]) -> Float[Array, "*batch"]:
@@ -44,12 +51,11 @@ def kl_von_mises_fisher_uniform(concentration: Float[Array, "*batch"]) -> Float[
     (k,) = working_floats(concentration=concentration)
     small = k < SMALL
     k2 = jnp.where(small, k, 0) ** 2
-    # Each branch sees only what is harmless to it, or its gradient would be NaN where it is not taken.
     large = jnp.where(small, 1, k)
     shrunk = jnp.exp(-2 * large)
     log_sinh = large + jnp.log1p(-shrunk) - math.log(2)
     far = large * (1 + shrunk) / (1 - shrunk) - 1 + jnp.log(large) - log_sinh
-    return jnp.where(small, k2 / 6 * (1 - k2 / 10), far)
+    return jnp.where(small, k2 / 6 * (1 - k2 * (1 / 10 - k2 * 2 / 189)), far)
 
 
 def polar_coordinates(vector: Float[Array, "*batch D"]) -> tuple[Float[Array, "*batch D"], Float[Array, "*batch"]]:
@@ -119,9 +125,9 @@ def sample_von_mises_fisher(
 
 def _heights(u: jax.Array, k: jax.Array) -> jax.Array:
     """w, by inverting its distribution function; to first order in k where k is small."""
-    small = k < SMALL
+    small = k < UNIFORM
     large = jnp.where(small, 1, k)
-    far = 1 + jnp.log(u + (1 - u) * jnp.exp(-2 * large)) / large
+    far = 1 + jnp.log1p((1 - u) * jnp.expm1(-2 * large)) / large
     near = (2 * u - 1) + 2 * jnp.where(small, k, 0) * u * (1 - u)
     return jnp.where(small, near, far)
 

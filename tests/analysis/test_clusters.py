@@ -1,0 +1,51 @@
+"""Components of a mixture become clusters: blobs, one Gaussian in many pieces, the distance at which two part."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvae.analysis import find_clusters
+
+EVEN = lambda k: jnp.full(k, -np.log(k), jnp.float32)  # noqa: E731
+
+
+def test_three_blobs_of_thirty_components():
+    centres = jnp.array([[-8.0, 0.0], [8.0, 0.0], [0.0, 12.0]])
+    sizes = (18, 8, 4)
+    blob = np.repeat(np.arange(3), sizes)
+    means = centres[blob] + 0.7 * jax.random.normal(jax.random.key(0), (30, 2))
+    found = find_clusters(means, EVEN(30))
+    assert found.number == 3
+    np.testing.assert_array_equal(found.of_component, blob)
+    np.testing.assert_array_equal(found.of_points(np.asarray(centres)[::-1]), [2, 1, 0])
+
+
+def test_one_gaussian_in_twenty_pieces_is_one_cluster():
+    quantiles = np.linspace(-2.5, 2.5, 20)
+    weights = np.exp(-(quantiles**2) / 2)
+    found = find_clusters(
+        jnp.asarray(quantiles[:, None], jnp.float32), jnp.log(jnp.asarray(weights / weights.sum(), jnp.float32))
+    )
+    assert found.number == 1
+
+
+@pytest.mark.parametrize("variance", [1.0, 0.25])
+@pytest.mark.parametrize(("distance", "count"), [(1.0, 1), (1.9, 1), (2.2, 2), (5.0, 2)])
+def test_two_components_part_at_two_deviations(distance, count, variance):
+    means = variance**0.5 * distance * jnp.array([[0.0], [1.0]])
+    assert find_clusters(means, EVEN(2), variance=variance).number == count
+
+
+def test_weights_decide():
+    """A light component on the slope of a heavy one has no hill of its own."""
+    means = jnp.array([[0.0], [2.2]])
+    assert find_clusters(means, jnp.log(jnp.array([0.99, 0.01]))).number == 1
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_bad_input():
+    with pytest.raises(ValueError, match="variance must be positive"):
+        find_clusters(jnp.zeros((3, 2)), jnp.zeros(3), variance=0.0)
+    with pytest.raises(ValueError, match=r"means \[K, D\]"):
+        find_clusters(jnp.zeros((3, 2)), jnp.zeros(2))
