@@ -128,6 +128,8 @@ def _coded(net: Nets, image: jax.Array, ctx: Context, on_sphere: bool) -> tuple[
     """A code of every image, and the KL of its posterior to the prior."""
     mean, logvar = net.encoder(image)
     if on_sphere:
+        if mean.shape[-1] != 3:
+            raise ValueError(f"a sphere has 3 latents, got {mean.shape[-1]}")
         direction, concentration = losses.polar_coordinates(mean)
         z = losses.sample_von_mises_fisher(ctx.key, direction, concentration, axis_name=ctx.axis_name)
         return z, losses.kl_von_mises_fisher_uniform(concentration)
