@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypeVar, 
 import jax.numpy as jnp
 import tyro
 
-from jaxvae.data import Conditioned, Epochs, GroundTruth, Pairs, Source, Streamed, Table, few_labels, open_data
+from jaxvae.data import Conditioned, Epochs, GroundTruth, Groups, Pairs, Source, Streamed, Table, few_labels, open_data
 from jaxvae.method import Method, Network
 from jaxvae.methods import METHODS, Entry, Likelihood, bernoulli, gaussian, laplace
 from jaxvae.networks import (
@@ -54,6 +54,8 @@ class Config(Generic[HP, Options]):
     """leave out pictures that can't be read, for pictures:PATH"""
     shared: int | None = None
     """factors that two images have in common, for methods that learn from pairs; all but one if not given"""
+    common: tuple[str, ...] = ()
+    """factors that the images of a group share, for methods that learn from groups; the first if not given"""
     labels: int | None = None
     """examples that have labels, for methods that learn from labels; 100 if not given"""
     aux: str | None = None
@@ -98,8 +100,8 @@ class Config(Generic[HP, Options]):
         try:
             entry = choose("method", values["method"], METHODS)
             hp, options = entry.hyperparameters(**values["hp"]), options_of(entry.build)(**values["options"])
-            widths = tuple(values["discriminator"])
-            return cls(**{**values, "hp": hp, "options": options, "discriminator": widths})
+            lists = {name: tuple(values[name]) for name in ("discriminator", "common")}
+            return cls(**{**values, "hp": hp, "options": options, **lists})
         except (TypeError, KeyError) as error:
             raise ValueError(f"this config.json was not written by this version of jaxvae: {error}") from error
 
@@ -193,6 +195,10 @@ def build(config: Config[Any, Any]) -> Experiment:
         source = _in_pairs(source, config)
     elif config.shared is not None:
         raise ValueError(f"--shared is for methods that learn from pairs of images; {config.method} takes single ones")
+    if "group" in method.needs:
+        source = _in_groups(source, config)
+    elif config.common:
+        raise ValueError(f"--common is for methods that learn from groups of images; {config.method} takes single ones")
     if "labelled_image" in method.needs:
         if config.stream:
             raise ValueError(f"{config.method} keeps labelled images on the device: leave out --stream")
@@ -230,11 +236,21 @@ def _conditioned(source: Source, config: Config[Any, Any]) -> Conditioned:
 
 
 def _in_pairs(source: Source, config: Config[Any, Any]) -> Source:
+    known = _by_factors(source, config, "pairs")
+    return Pairs(known, len(known.factor_names) - 1 if config.shared is None else config.shared)
+
+
+def _in_groups(source: Source, config: Config[Any, Any]) -> Source:
+    known = _by_factors(source, config, "groups")
+    return Groups(known, config.common or known.factor_names[:1], config.options.members)
+
+
+def _by_factors(source: Source, config: Config[Any, Any], what: str) -> GroundTruth:
     if config.stream or config.sampling == "epochs":
-        raise ValueError(f"{config.method} draws pairs of images: leave out --stream and --sampling epochs")
+        raise ValueError(f"{config.method} draws {what} of images: leave out --stream and --sampling epochs")
     if not isinstance(source, GroundTruth) or not source.factor_names:
-        raise ValueError(f"{config.method} draws pairs by their factors; those of {config.data} are not known")
-    return Pairs(source, len(source.factor_names) - 1 if config.shared is None else config.shared)
+        raise ValueError(f"{config.method} draws {what} by their factors; those of {config.data} are not known")
+    return source
 
 
 def choose(kind: str, name: str, options: Mapping[str, Any]) -> Any:

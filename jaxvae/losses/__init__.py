@@ -55,6 +55,7 @@ from jaxvae.losses.neighbours import (
     student_t_similarity,
     von_mises_similarity,
 )
+from jaxvae.losses.non_gaussianity import Contrast, excess_kurtosis, negentropy
 from jaxvae.losses.priors import (
     Prior,
     anisotropic_normal,
@@ -76,6 +77,7 @@ from jaxvae.losses.weak_supervision import Averaging, average_posteriors, shared
 
 __all__ = [
     "Averaging",
+    "Contrast",
     "KLTerms",
     "Kernel",
     "LogKernel",
@@ -96,6 +98,7 @@ __all__ = [
     "dip_vae_penalty",
     "embedding_cross_entropy",
     "exact_log_qz",
+    "excess_kurtosis",
     "gaussian_log_density",
     "gaussian_mixture",
     "gaussian_nll",
@@ -126,6 +129,7 @@ __all__ = [
     "mmd_dimensionwise",
     "mmd_unbiased",
     "multiplicative_analogy",
+    "negentropy",
     "neighbour_affinities",
     "neighbour_divergence",
     "permute_dims",

@@ -12,6 +12,7 @@ from jaxvae.methods.beta_vae import BETA_VAE_PRESETS, BetaVAE, beta_vae
 from jaxvae.methods.decomposition_vae import DECOMPOSITION_VAE_PRESETS, DecompositionVAE, decomposition_vae
 from jaxvae.methods.dip_vae import DIP_VAE_I_PRESETS, DIP_VAE_II_PRESETS, DIPVAEI, DIPVAEII, dip_vae_i, dip_vae_ii
 from jaxvae.methods.factor_vae import FACTOR_VAE_PRESETS, FactorVAE, factor_vae
+from jaxvae.methods.group_vae import GROUP_VAE_PRESETS, GroupVAE, group_vae
 from jaxvae.methods.ivae import IVAE, IVAE_PRESETS, ivae
 from jaxvae.methods.iwae import IWAE, IWAE_PRESETS, iwae
 from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace
@@ -39,6 +40,7 @@ __all__ = [
     "BetaVAE",
     "DecompositionVAE",
     "FactorVAE",
+    "GroupVAE",
     "Likelihood",
     "Preset",
     "SemiSupervisedVAE",
@@ -54,6 +56,7 @@ __all__ = [
     "dip_vae_ii",
     "factor_vae",
     "gaussian",
+    "group_vae",
     "ivae",
     "iwae",
     "laplace",
@@ -95,6 +98,7 @@ METHODS = {
     "wae-gan": Entry(wae_gan, WAEGAN, WAE_GAN_PRESETS, WAE_COST, logits=1),
     "iwae": Entry(iwae, IWAE, IWAE_PRESETS),
     "ada-gvae": Entry(ada_gvae, AdaGVAE, ADA_GVAE_PRESETS),
+    "group-vae": Entry(group_vae, GroupVAE, GROUP_VAE_PRESETS),
     "semi-supervised-vae": Entry(semi_supervised_vae, SemiSupervisedVAE, SEMI_SUPERVISED_VAE_PRESETS),
     "ivae": Entry(ivae, IVAE, IVAE_PRESETS, special="conditional prior"),
     "oi-vae": Entry(oi_vae, OIVAE, OI_VAE_PRESETS, special="grouped decoder"),

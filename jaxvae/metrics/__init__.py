@@ -8,7 +8,7 @@ from jaxvae.metrics.downstream import Downstream, downstream
 from jaxvae.metrics.infomec import InfoMEC, infomec
 from jaxvae.metrics.interventions import GridCodes, Intervention, SampledCodes, beta_vae_score, factor_vae_score
 from jaxvae.metrics.irs import IRS, irs
-from jaxvae.metrics.mcc import MCC, mcc
+from jaxvae.metrics.mcc import MCC, amari_index, mcc
 from jaxvae.metrics.mig import MIG, mig
 from jaxvae.metrics.modularity import Explicitness, Modularity, explicitness, modularity
 from jaxvae.metrics.mutual_information import discretise, entropy, mutual_information_matrix
@@ -70,6 +70,7 @@ __all__ = [
     "Result",
     "SampledCodes",
     "SampledMIG",
+    "amari_index",
     "beta_vae_score",
     "dci",
     "dci_es",

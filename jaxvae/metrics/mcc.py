@@ -66,6 +66,29 @@ def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson",
     )
 
 
+def amari_index(product: ArrayLike) -> float:
+    """How far a matrix is from a scaled permutation: 0 for one, 1 where all entries are equally large.
+
+        [ sum_i (sum_j |p_ij| / max_j |p_ij| - 1) + sum_j (sum_i |p_ij| / max_i |p_ij| - 1) ] / (2 n (n - 1))
+
+    Args:
+      product: [n, n], n >= 2: an unmixing matrix times the true mixing matrix.
+
+    Raises:
+      ValueError: not [n, n] with n >= 2, not finite, or a row or column of zeros.
+
+    Reference: Amari, Cichocki & Yang (1996), scaled to [0, 1].
+    """
+    strength = np.abs(checked_codes(product))
+    size = len(strength)
+    if strength.shape != (size, size) or size < 2:
+        raise ValueError(f"the matrix must be square, at least 2 x 2, got shape {strength.shape}")
+    if not (strength.any(axis=0).all() and strength.any(axis=1).all()):
+        raise ValueError("the matrix has a row or column of zeros: a source or component that is not there")
+    parts = [(strength / strength.max(axis=axis, keepdims=True)).sum() - size for axis in (0, 1)]
+    return float(sum(parts) / (2 * size * (size - 1)))
+
+
 def _unit(columns: np.ndarray) -> np.ndarray:
     """Centred columns of length 1; 0 for constant ones."""
     centred = np.where(np.ptp(columns, axis=0) > 0, columns - columns.mean(axis=0), 0)

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 from jaxvae.method import Network
 
 
-def mixture_prior(latent_dim: int, components: int = 100, *, spread: float = 1.0) -> Network:
+def mixture_prior(latent_dim: int, components: int = 100, *, spread: float = 5.0) -> Network:
     """Nothing -> (means [K, latent_dim], log weights [K]): the "prior" of the VAE-SNE.
 
     Args:
       latent_dim: size of the code.
       components: K, many more than there may be clusters.
-      spread: standard deviation of the means at the start.
+      spread: standard deviation of the means at the start: wide, as codes spread further than Adam moves a mean.
 
     ValueError for a size below 1, or a spread that is negative.
     """

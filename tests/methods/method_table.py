@@ -48,7 +48,8 @@ def compiled(name, dtype=jnp.float32):
 @partial(jax.jit, static_argnums=1)
 def draw(key, n=32):
     """A batch with all that any method needs."""
-    return {**SOURCE.batch(key, jnp.int32(0), n), "fresh_image": SOURCE.sample(key, n)["image"]}
+    group = jnp.arange(n) // 2
+    return {**SOURCE.batch(key, jnp.int32(0), n), "fresh_image": SOURCE.sample(key, n)["image"], "group": group}
 
 
 def own(method, params):

@@ -1,0 +1,86 @@
+"""ML-VAE: the loss of a group by hand, what is shared, and what the data must be."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from method_table import LATENTS, loss_of, make
+
+from jaxvae import losses
+from jaxvae.commands.train import parse_train
+from jaxvae.config import build
+from jaxvae.methods.group_vae import GROUP_STREAM
+from jaxvae.training import check
+
+KEY = jax.random.key(1)
+
+
+@pytest.mark.parametrize("averaging", ["gvae", "ml-vae", "ml-vae-harmonic"])
+@pytest.mark.parametrize("members", [2, 4])
+def test_loss_is_its_equation(averaging, members, params, batch):
+    """Group by group, over the noise that each latent is given."""
+    content, beta = 3, 2.0
+    method = make("group-vae", averaging=averaging, members=members, content=content, hp={"beta": beta})
+    value, terms = loss_of(method, params, batch, KEY)
+    encoder, decoder = (method.networks[name].apply for name in ("encoder", "decoder"))
+    mean, logvar = encoder(params["encoder"], batch["image"])
+    groups = len(mean) // members
+    noise = losses.reparameterize(KEY, jnp.zeros((32, LATENTS - content)), jnp.zeros((32, LATENTS - content)))
+    zeros = jnp.zeros((groups, content))
+    common_noise = losses.reparameterize(jax.random.fold_in(KEY, GROUP_STREAM), zeros, zeros)
+    total = 0.0
+    for group in range(groups):
+        rows = slice(group * members, (group + 1) * members)
+        m, v = losses.average_posteriors(mean[rows, :content], logvar[rows, :content], averaging)
+        total += beta * losses.kl_standard_normal(m, v)
+        code = m + jnp.exp(v / 2) * common_noise[group]
+        for n in range(rows.start, rows.stop):
+            style = mean[n, content:] + jnp.exp(logvar[n, content:] / 2) * noise[n]
+            raw = decoder(params["decoder"], jnp.concatenate([code, style])[None])
+            total += losses.bernoulli_nll(raw, batch["image"][n : n + 1])[0]
+            total += beta * losses.kl_standard_normal(mean[n, content:], logvar[n, content:])
+    np.testing.assert_allclose(value, total / 32, rtol=1e-4)
+    np.testing.assert_allclose(
+        value, terms["reconstruction"] + beta * (terms["content_kl"] + terms["style_kl"]), rtol=1e-6
+    )
+
+
+def test_groups_of_equal_images_share_their_posterior(params, batch):
+    """Averaged as they are by "gvae": the VAE, but for a content that is paid for once."""
+    twice = {**batch, "image": jnp.repeat(batch["image"][:16], 2, axis=0)}
+    method = make("group-vae", averaging="gvae")
+    _, terms = loss_of(method, params, twice, KEY)
+    mean, logvar = method.networks["encoder"].apply(params["encoder"], twice["image"])
+    kl = losses.kl_standard_normal_per_latent(mean, logvar).mean(0)
+    np.testing.assert_allclose(terms["content_kl"], kl[:4].sum() / 2, rtol=1e-5)
+    np.testing.assert_allclose(terms["style_kl"], kl[4:].sum(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["group-vae", "--batch-size", "31"], "got a batch of 31"),
+        (["group-vae", "--content", "11"], "11 latents of content: got a batch of 128, 10 latents"),
+        (["group-vae", "--members", "1"], "members at least 2"),
+        (["group-vae", "--data", "sprites", "--common", "colour"], "no factor 'colour'"),
+        (["group-vae", "--data", "digits"], "no image for every combination of factors"),
+        (["group-vae", "--sampling", "epochs"], "leave out --stream"),
+        (["vae", "--common", "x"], "takes single ones"),
+    ],
+)
+def test_what_the_command_refuses(words, message):
+    def built_and_traced():
+        config = parse_train(words).config
+        source, method = build(config)
+        check(method, source, batch_size=config.batch_size)
+
+    with pytest.raises(ValueError, match=message):
+        built_and_traced()
+
+
+def test_the_command_draws_groups():
+    words = ["group-vae", "--data", "sprites", "--image-size", "16", "--members", "3", "--common", "shape", "x"]
+    source, _ = build(parse_train(words).config)
+    batch = source.sample(KEY, 9)
+    same = (batch["factors"].reshape(3, 3, -1) == batch["factors"].reshape(3, 3, -1)[:, :1]).all((0, 1))
+    assert same.tolist() == [name in ("shape", "x") for name in source.factor_names]
