@@ -43,7 +43,7 @@ class Args:
     """of the synthetic groups"""
     seeds: int = 5
     steps: int = 6000
-    batch_size: int = 64
+    batch_size: int = 128
     full: bool = False
     results: Path = RESULTS
     """folder for the table and the figure"""

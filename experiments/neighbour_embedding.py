@@ -96,8 +96,9 @@ def main(args: Args) -> None:
             found = find_clusters(*net.prior())
             codes = np.asarray(mean)
             nll = gaussian_nll(method.decode(net, mean), jnp.asarray(test), args.scale).mean()
-            results.append(measured(codes, test) | {"log p(x|z)": -float(nll), "clusters": found.number})
-            results[-1]["adjusted Rand"] = adjusted_rand_score(label, found.of_points(codes))
+            cluster = found.of_points(codes)
+            results.append(measured(codes, test) | {"log p(x|z)": -float(nll), "clusters": len(set(cluster))})
+            results[-1]["adjusted Rand"] = adjusted_rand_score(label, cluster)
             pictures.setdefault(name, codes)
         scores[name] = {column: np.array([result[column] for result in results]) for column in results[0]}
         print(name, {column: shown(values) for column, values in scores[name].items()}, flush=True)

@@ -16,7 +16,7 @@ import tyro
 
 from jaxvae.data import Conditioned, Epochs, GroundTruth, Groups, Pairs, Source, Streamed, Table, few_labels, open_data
 from jaxvae.method import Method, Network
-from jaxvae.methods import METHODS, Entry, Likelihood, bernoulli, gaussian, laplace
+from jaxvae.methods import METHODS, Likelihood, bernoulli, gaussian, laplace
 from jaxvae.networks import (
     ARCHITECTURES,
     autoencoder,
@@ -189,8 +189,10 @@ def build(config: Config[Any, Any]) -> Experiment:
         source = _conditioned(source, config)
     elif config.aux is not None:
         raise ValueError(f"--aux is for methods whose prior depends on a factor; that of {config.method} does not")
-    networks = _networks(config, entry, source)
-    method = entry.build(networks, likelihood=_likelihood(config), hyperparameters=config.hp, **asdict(config.options))
+    networks = build_networks(config, source.image_shape, source.aux_dim if isinstance(source, Conditioned) else 0)
+    method = entry.build(
+        networks, likelihood=build_likelihood(config), hyperparameters=config.hp, **asdict(config.options)
+    )
     if "image2" in method.needs:
         source = _in_pairs(source, config)
     elif config.shared is not None:
@@ -208,18 +210,18 @@ def build(config: Config[Any, Any]) -> Experiment:
     return Experiment(source, method)
 
 
-def _networks(config: Config[Any, Any], entry: Entry, source: Source) -> dict[str, Network]:
+def build_networks(config: Config[Any, Any], image_shape: tuple[int, int, int], aux_dim: int = 0) -> dict[str, Network]:
+    """The networks that a Config's method needs, for images of a shape. ValueError for what can't be."""
     choose("network", config.network, ARCHITECTURES)
-    dtype = choose("dtype", config.dtype, DTYPES)
-    aux_dim = source.aux_dim if isinstance(source, Conditioned) else 0
-    networks = autoencoder(config.network, source.image_shape, config.latents, dtype, aux_dim=aux_dim)
+    entry, dtype = choose("method", config.method, METHODS), choose("dtype", config.dtype, DTYPES)
+    networks = autoencoder(config.network, image_shape, config.latents, dtype, aux_dim=aux_dim)
     if entry.logits:
         networks["discriminator"] = discriminator(config.latents, entry.logits, config.discriminator, dtype)
     match entry.special:
         case "conditional prior":
             networks["prior"] = conditional_prior(aux_dim, config.latents, dtype)
         case "grouped decoder":
-            networks |= grouped_decoder(source.image_shape, config.latents, dtype=dtype)
+            networks |= grouped_decoder(image_shape, config.latents, dtype=dtype)
         case "mixture prior":
             networks["prior"] = mixture_prior(config.latents, config.components)
     return networks
@@ -265,7 +267,8 @@ def _nearest(name: str, options: Iterable[str]) -> str:
     return f": did you mean {near[0]!r}?" if near else "."
 
 
-def _likelihood(config: Config[Any, Any]) -> Likelihood:
+def build_likelihood(config: Config[Any, Any]) -> Likelihood:
+    """The likelihood that a Config names. ValueError for one that there is not, or a scale that is not positive."""
     make = choose("likelihood", config.likelihood, LIKELIHOODS)
     if config.likelihood == "bernoulli":
         return make()

@@ -22,6 +22,7 @@ ALLOWED = {
     "config": {"method", "methods", "networks", "data"},
     "run": {"method", "config", "data", "analysis", "metrics", "training"},
     "report": {"method", "run", "analysis"},
+    "sklearn": {"method", "config", "data", "methods", "analysis", "training"},
     "sweep": {"config"},
     "commands": {"method", "sweep", "config", "run", "data", "methods", "metrics", "report", "training"},
     "cli": {"", "commands", "config", "data", "methods", "metrics", "networks", "training"},

@@ -29,7 +29,7 @@ class Clusters(NamedTuple):
 
     @property
     def number(self) -> int:
-        """Number of clusters."""
+        """Number of clusters, those that no point is in included: a component may be unused."""
         return int(self.of_component.max()) + 1
 
     def of_points(self, codes: np.ndarray) -> np.ndarray:

@@ -31,6 +31,10 @@ from jaxvae.methods.likelihoods import Likelihood, bernoulli
 from jaxvae.methods.presets import Preset
 
 
+MOST_LOGVAR = 15.0
+"""Of the prior, either way: its variances divide."""
+
+
 class IVAE(NamedTuple):
     """Hyperparameters of the identifiable VAE; weights are >= 0."""
 
@@ -91,7 +95,10 @@ def ivae(
         z = reparameterize(ctx.key, mean, logvar, axis_name=ctx.axis_name)
         reconstruction = likelihood.nll(net.decoder(z), batch["image"]).mean()
         prior = net.prior(batch["aux"])
-        prior = prior if prior_mean else prior._replace(mean=jnp.zeros_like(prior.mean))
+        prior = Posterior(
+            prior.mean if prior_mean else jnp.zeros_like(prior.mean),
+            jnp.clip(prior.logvar, -MOST_LOGVAR, MOST_LOGVAR),
+        )
         kl = kl_gaussian(mean, logvar, *prior).mean()
         log_qz = minibatch_log_qz(z, mean, logvar, dataset_size=ctx.dataset_size, axis_name=ctx.axis_name)
         mi, tc, _ = kl_decomposition(z, mean, logvar, log_qz)

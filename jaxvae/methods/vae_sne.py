@@ -26,7 +26,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxvae import losses
+import jaxvae.losses as losses
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Posterior, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
 from jaxvae.methods.likelihoods import Likelihood, bernoulli

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 
 from jaxvae.method import Network
@@ -34,7 +33,8 @@ class Generators(nn.Module):
             for layer, width in enumerate(self.hidden):
                 x = nn.tanh(nn.Dense(width, dtype=self.dtype, name=f"group{group}_{layer}")(x))
             outputs.append(nn.Dense(size, dtype=self.dtype, name=f"group{group}")(x))
-        values = jnp.concatenate(outputs, axis=1)[:, np.argsort(self.order)]
+        places = sorted(range(len(self.order)), key=self.order.__getitem__)
+        values = jnp.concatenate(outputs, axis=1)[:, jnp.array(places)]
         return values.reshape(-1, *self.image_shape).astype(jnp.float32)
 
 
@@ -65,9 +65,10 @@ def grouped_decoder(
     Raises:
       ValueError: a size below 1, or groups that are empty, overlap, or leave a value out.
     """
-    rows, values = image_shape[0], math.prod(image_shape)
+    values = math.prod(image_shape)
     if groups is None:
-        groups = np.arange(values).reshape(rows, -1).tolist()
+        row = values // image_shape[0]
+        groups = [range(first, first + row) for first in range(0, values, row)]
     if min(latent_dim, width, *hidden) < 1 or not all(len(group) for group in groups):
         raise ValueError(
             f"no size may be 0, got latent_dim={latent_dim}, width={width}, hidden={tuple(hidden)} and groups of "

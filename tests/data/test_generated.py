@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 
 from jaxvae.data import bars, clusters, digits, from_arrays, open_data, segments, time_series
+from jaxvae.metrics import mcc
 
 
 def column(table, name):
@@ -122,3 +124,19 @@ def test_more_columns_follow_the_order_of_the_grid():
         from_arrays(np.zeros((3, 4, 4)), extras={"image": np.zeros(3)})
     with pytest.raises(ValueError, match="not finite"):
         from_arrays(np.full((3, 1, 1, 4), np.inf), real=True)
+
+
+def test_variances_of_segments_identify_the_mixing():
+    """Linear mixing: whitening by one segment and turning by another finds the sources, up to order, sign and scale."""
+    table = segments(segments=2, points=50_000, sources=4, layers=1)
+    true, seen = (values.reshape(2, 50_000, 4) for values in (column(table, "sources"), vectors(table)))
+    one, two = (np.cov(values.T) for values in seen)
+    _, unmixing = scipy.linalg.eigh(two, one)
+    assert mcc(seen.reshape(-1, 4) @ unmixing, true.reshape(-1, 4)).score > 0.99
+
+
+def test_forty_segments_tell_enough():
+    """1 / variance of every source, less that in the first segment: of full rank, as identifiability supposes."""
+    table = segments(segments=40, points=200, sources=5)
+    natural = -0.5 / column(table, "sources").reshape(40, 200, 5).var(axis=1)
+    assert np.linalg.matrix_rank((natural[1:] - natural[:1]), tol=0.05) == 5

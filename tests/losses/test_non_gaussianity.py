@@ -78,6 +78,13 @@ def test_known_distributions():
         assert 0 <= negentropy(NORMAL, contrast=name)[0] < 30 / N
 
 
+def test_kurtosis_of_a_mixture():
+    """kurt(a y + b z) = a^4 kurt(y) + b^4 kurt(z) of independent y and z of unit variance, a^2 + b^2 = 1."""
+    y, z = (codes / codes.std() for codes in (UNIFORM - UNIFORM.mean(), LAPLACE - LAPLACE.mean()))
+    mixed = excess_kurtosis(0.6 * y + 0.8 * z)
+    np.testing.assert_allclose(mixed, 0.6**4 * excess_kurtosis(y) + 0.8**4 * excess_kurtosis(z), atol=0.05)
+
+
 @pytest.mark.parametrize("name", ["logcosh", "exp"])
 def test_constants_by_quadrature(name):
     even = _EVEN[name]

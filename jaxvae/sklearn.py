@@ -1,0 +1,316 @@
+"""The methods as scikit-learn estimators, for vectors: X [n_samples, n_features] in, posterior means out.
+
+One adapter serves every method that learns from single images; the lines at the end make a class of each. Parameters
+are those of `_COMMON`, the method's hyperparameters and its own choices, all flat and by keyword.
+"""
+
+import inspect
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_array, check_random_state, check_scalar
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from jaxvae.analysis import find_clusters
+from jaxvae.config import Config, build_likelihood, build_networks, check_config, choose, options_of
+from jaxvae.data import from_arrays
+from jaxvae.method import Nets, Params
+from jaxvae.methods import METHODS
+from jaxvae.training import train
+
+__all__ = [
+    "DIPVAEI",
+    "DIPVAEII",
+    "IWAE",
+    "OIVAE",
+    "VAE",
+    "VAESNE",
+    "WAEGAN",
+    "WAEMMD",
+    "AnnealedVAE",
+    "BetaTCVAE",
+    "BetaVAE",
+    "DecompositionVAE",
+    "FactorVAE",
+]
+
+CHUNK = 512
+"""Rows that a trained network is given at a time."""
+LEAST_PROBABILITY = 1e-7
+"""Expected values of the Bernoulli likelihood are kept this far from 0 and 1 in the score."""
+_COMMON: dict[str, Any] = {
+    "n_components": 2,
+    "network": "mlp-small",
+    "likelihood": "gaussian",
+    "scale": 1.0,
+    "standardize": True,
+    "max_iter": 5000,
+    "batch_size": 256,
+    "random_state": None,
+}
+_DOC = """{summary}
+
+    Args:
+      n_components: latents, the size of the code.
+      {own}: see jaxvae.methods.{build}.{components}
+      network: "mlp", "mlp-small", "selu" or "xtanh".
+      likelihood: of a value given the code: "gaussian", "laplace", or "bernoulli" for values in [0, 1].
+      scale: standard deviation of the gaussian, or scale of the laplace likelihood, of standardised values.
+      standardize: whether features are centred and divided by their standard deviation, constant ones by 1.
+      max_iter: updates.
+      batch_size: rows per update, drawn with replacement; at most all there are.
+      random_state: int, RandomState or None; of everything random.
+
+    After `fit`: method_ (of jaxvae), state_ (TrainState), mean_ and scale_ of the features, loss_curve_ (means over 100
+    updates each), n_iter_, n_features_in_, and feature_names_in_ where X has names.{fitted}
+    """
+
+
+class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """What all estimators here are: an autoencoder of one of `METHODS`, trained in memory on the rows of X."""
+
+    _name: ClassVar[str]
+    """in `METHODS`"""
+
+    def __init__(self, **params: Any):
+        for name, value in params.items():
+            setattr(self, name, value)
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Trains on the rows of X, from the start.
+
+        Args:
+          X: [n_samples, n_features], finite numbers, at least 3 rows.
+          y: ignored.
+
+        Raises:
+          ValueError: a parameter or data that can't be, with the reason.
+          NonFiniteLoss: training diverged.
+        """
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3)
+        self._fitted_params = self.get_params(deep=False)
+        self._fitted_params.pop("random_state")
+        self._prepare()
+        scaler = StandardScaler(with_mean=self.standardize, with_std=self.standardize).fit(X)
+        self.mean_ = scaler.mean_ if self.standardize else np.zeros(X.shape[1])
+        self.scale_ = scaler.scale_ if self.standardize else np.ones(X.shape[1])
+        curve: list[float] = []
+        self.state_ = train(
+            self.method_,
+            from_arrays(self._images(X), name="X", real=True),
+            steps=self.max_iter,
+            batch_size=min(self.batch_size, len(X)),
+            seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
+            writers=[lambda step, row: curve.append(row["loss"])],
+        )
+        self.loss_curve_ = curve
+        self.n_iter_ = self.max_iter
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Posterior means: float32 [n_samples, n_components]."""
+        images = self._images(self._checked(X))
+        return self._in_chunks(self._encode, images)
+
+    def inverse_transform(self, Z: Any) -> np.ndarray:
+        """The expected rows of X given their codes Z [n_samples, n_components], on the scale of X."""
+        check_is_fitted(self)
+        Z, latents = check_array(Z, dtype=np.float32), self._n_features_out
+        if Z.shape[1] != latents:
+            raise ValueError(f"codes have {latents} columns here, got {Z.shape[1]}")
+        images = self._in_chunks(self._decode, Z)
+        return images.reshape(len(Z), -1) * self.scale_ + self.mean_
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Mean log-likelihood of the rows of X, standardised, given the posterior means of their codes; nats per row.
+
+        Higher is better. It is that of `likelihood` and `scale` whatever the method is trained on, and no bound on the
+        evidence: what a code costs is not counted, so that methods with other priors, or none, can be compared.
+        """
+        images = self._images(self._checked(X))
+        return -float(self._in_chunks(self._nll, images).mean(dtype=np.float64))
+
+    @property
+    def _n_features_out(self) -> int:
+        return self._fitted_params["n_components"]
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without compiled programs and closures, in numpy: they are made again from the parameters at the fit."""
+        state = dict(super().__getstate__())
+        for name in ("method_", "_encode", "_decode", "_nll"):
+            state.pop(name, None)
+        if "state_" in state:
+            trained = state["state_"]
+            state["state_"] = jax.device_get(trained._replace(key=jax.random.key_data(trained.key)))
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "state_" in state:
+            trained = jax.tree.map(jnp.asarray, self.state_)
+            self.state_ = trained._replace(key=jax.random.wrap_key_data(trained.key))
+            self._prepare()
+
+    def _prepare(self) -> None:
+        """The method, and what is asked of it, from the parameters at the fit. ValueError for what can't be."""
+        config = _config(self._name, self._fitted_params)
+        entry, likelihood = METHODS[self._name], build_likelihood(config)
+        # In rows of one pixel, each feature is a group of outputs by itself.
+        shape = (self.n_features_in_, 1, 1) if entry.special == "grouped decoder" else (1, 1, self.n_features_in_)
+        networks = build_networks(config, shape)
+        choices = vars(config.options)
+        method = entry.build(networks, likelihood=likelihood, hyperparameters=config.hp, **choices)
+
+        def encode(params: dict[str, Params], images: jax.Array) -> jax.Array:
+            return method.encode(Nets(networks, params), {"image": images}).mean
+
+        def decode(params: dict[str, Params], codes: jax.Array) -> jax.Array:
+            return method.decode(Nets(networks, params), codes)
+
+        def nll(params: dict[str, Params], images: jax.Array) -> jax.Array:
+            expected = decode(params, encode(params, images))
+            if config.likelihood == "bernoulli":
+                expected = jax.scipy.special.logit(jnp.clip(expected, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY))
+            return likelihood.nll(expected, images)
+
+        self.method_, self._image_shape = method, shape
+        self._encode, self._decode, self._nll = jax.jit(encode), jax.jit(decode), jax.jit(nll)
+
+    def _checked(self, X: Any) -> np.ndarray:
+        check_is_fitted(self)
+        return validate_data(self, X, dtype=np.float64, reset=False)
+
+    def _images(self, X: np.ndarray) -> np.ndarray:
+        """The rows as what the networks are given. ValueError for values that the likelihood or float32 can't hold."""
+        if self._fitted_params["likelihood"] == "bernoulli" and (X.min() < 0 or X.max() > 1):
+            raise ValueError(
+                f"the bernoulli likelihood is for values in [0, 1], found {X.min():g} to {X.max():g}: rescale them"
+            )
+        with np.errstate(over="ignore"):
+            rows = ((X - self.mean_) / self.scale_).astype(np.float32)
+        if not np.isfinite(rows).all():
+            raise ValueError("X holds values too large for float32")
+        return rows.reshape(-1, *self._image_shape)
+
+    def _in_chunks(self, program: Any, rows: np.ndarray) -> np.ndarray:
+        """`program(params, rows)`, of full chunks always: compiled once, and no row's result depends on the others."""
+        parts = []
+        for first in range(0, len(rows), CHUNK):
+            chunk = rows[first : first + CHUNK]
+            full = np.zeros((CHUNK, *rows.shape[1:]), np.float32)
+            full[: len(chunk)] = chunk
+            parts.append(np.asarray(program(self.state_.params, full))[: len(chunk)])
+        return np.concatenate(parts)
+
+
+class ClusteringVectorAutoencoder(VectorAutoencoder):
+    """The same, of a method whose prior is a mixture: it finds clusters too."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """As of the others; clusters are found besides: clusters_, and labels_ of the rows of X."""
+        super().fit(X)
+        for stale in ("clusters_", "labels_"):
+            self.__dict__.pop(stale, None)
+        if "prior" in self.method_.networks:
+            self.clusters_ = find_clusters(*Nets(self.method_.networks, self.state_.params).prior())
+            self.labels_ = self.predict(X)
+        return self
+
+    @available_if(lambda self: self.space != "sphere")
+    def predict(self, X: Any) -> np.ndarray:
+        """The clusters of the rows, int [n_samples]: that of the component most responsible for the posterior mean.
+
+        Components are merged by `jaxvae.analysis.find_clusters`. There are no clusters on a sphere.
+        """
+        codes = self.transform(X)
+        return self.clusters_.of_points(codes)
+
+
+T = TypeVar("T", bound=VectorAutoencoder)
+
+
+def _config(name: str, params: Mapping[str, Any]) -> Config[Any, Any]:
+    """The parameters of an estimator as the command line's. ValueError or TypeError for what can't be."""
+    entry = METHODS[name]
+    for size in ("n_components", "max_iter", "batch_size", "components"):
+        if size in params:
+            check_scalar(params[size], size, Integral, min_val=1)
+    hp = entry.hyperparameters(**{field: params[field] for field in entry.hyperparameters()._fields})
+    for field, value in {**hp._asdict(), "scale": params["scale"]}.items():
+        check_scalar(value, field, Real)
+    choices = get_type_hints(options_of(entry.build))
+    for option, kind in choices.items():
+        if get_origin(kind) is Literal:
+            choose(option, params[option], dict.fromkeys(get_args(kind)))
+    if params["likelihood"] == "bernoulli" and params["standardize"]:
+        raise ValueError("the bernoulli likelihood is for values in [0, 1] as they are: set standardize=False")
+    config: Config[Any, Any] = Config(
+        method=name,
+        hp=hp,
+        options=options_of(entry.build)(**{option: params[option] for option in choices}),
+        network=params["network"],
+        latents=params["n_components"],
+        components=params.get("components", 1),
+        likelihood=params["likelihood"],
+        scale=params["scale"],
+        steps=params["max_iter"],
+        batch_size=params["batch_size"],
+    )
+    check_config(config)
+    return config
+
+
+def _estimator(name: str, base: type[T]) -> type[T]:
+    """The class of a method, called as its hyperparameters are, with a signature that scikit-learn can read."""
+    entry = METHODS[name]
+    common = _COMMON | {key: value for key, value in entry.settings.items() if key in _COMMON}
+    mixture = {"components": 100} if entry.special == "mixture prior" else {}
+    own = {**entry.hyperparameters()._asdict(), **vars(options_of(entry.build)())}
+    defaults = {"n_components": common.pop("n_components"), **own, **mixture, **common}
+    keywords = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=defaults[key]) for key in defaults]
+    signature = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *keywords])
+
+    def __init__(self: T, **params: Any) -> None:
+        signature.bind(self, **params)
+        VectorAutoencoder.__init__(self, **(defaults | params))
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    title = entry.hyperparameters.__name__
+    doc = _DOC.format(
+        summary=inspect.getdoc(entry.build).splitlines()[0],  # type: ignore[union-attr]
+        own=", ".join(own),
+        build=entry.build.__name__,
+        components="\n      components: of the mixture prior." if mixture else "",
+        fitted=" Also clusters_ (see\n    jaxvae.analysis.find_clusters) and labels_, except on a sphere."
+        if mixture
+        else "",
+    )
+    members = {"__init__": __init__, "__doc__": doc, "__module__": __name__, "_name": name}
+    return type(title, (base,), members)
+
+
+VAE = _estimator("vae", VectorAutoencoder)
+BetaVAE = _estimator("beta-vae", VectorAutoencoder)
+AnnealedVAE = _estimator("annealed-vae", VectorAutoencoder)
+BetaTCVAE = _estimator("beta-tc-vae", VectorAutoencoder)
+FactorVAE = _estimator("factor-vae", VectorAutoencoder)
+DIPVAEI = _estimator("dip-vae-i", VectorAutoencoder)
+DIPVAEII = _estimator("dip-vae-ii", VectorAutoencoder)
+DecompositionVAE = _estimator("decomposition-vae", VectorAutoencoder)
+WAEMMD = _estimator("wae-mmd", VectorAutoencoder)
+WAEGAN = _estimator("wae-gan", VectorAutoencoder)
+IWAE = _estimator("iwae", VectorAutoencoder)
+OIVAE = _estimator("oi-vae", VectorAutoencoder)
+VAESNE = _estimator("vae-sne", ClusteringVectorAutoencoder)

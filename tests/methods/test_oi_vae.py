@@ -1,0 +1,157 @@
+"""oi-VAE: reductions that are exact, the proximal step, supports that are found, groups and their places."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from method_table import LATENTS, loss_of, make, own
+from scipy.optimize import linear_sum_assignment
+
+from jaxvae import losses
+from jaxvae.data import from_arrays
+from jaxvae.method import Nets
+from jaxvae.methods import OIVAE, gaussian, oi_vae, vae
+from jaxvae.networks import autoencoder, grouped_decoder
+from jaxvae.training import compile_method, train
+
+KEY = jax.random.key(1)
+
+
+def test_oi_vae_without_the_lasso_is_the_vae_and_a_prior_on_its_decoder(batch):
+    """One group, loadings that are the identity: a plain linear decoder."""
+    shape = (16, 16, 1)
+    networks = autoencoder("mlp-small", shape, LATENTS) | grouped_decoder(shape, LATENTS, [range(256)], width=LATENTS)
+    method = oi_vae(networks, hyperparameters=OIVAE(lam=0.0))
+    linear = networks["decoder"]._replace(apply=lambda w, z: networks["decoder"].apply(w, z[:, None, :]))
+    plain = vae({"encoder": networks["encoder"], "decoder": linear})
+    init, _ = compile_method(method, dataset_size=2)
+    params = init(KEY).params | {"loadings": {"weights": jnp.eye(LATENTS)[None]}}
+    value, terms = loss_of(method, params, batch, KEY)
+    want, _ = loss_of(plain, params, batch, KEY)
+    squares = sum((np.asarray(leaf, np.float64) ** 2).sum() for leaf in jax.tree.leaves(params["decoder"]))
+    np.testing.assert_allclose(terms["decoder_prior"], squares / 2, rtol=1e-5)
+    np.testing.assert_allclose(value, want + squares / 2, rtol=1e-6)
+
+
+def test_oi_vae_learned_noise_is_the_normal_density(params, batch):
+    method = make("oi-vae", noise="learned", hp={"prior_scale": 0.0})
+    params = own(method, params)
+    params["scales"] = 0.3 * jax.random.normal(KEY, (16, 16, 1))
+    _, terms = loss_of(method, params, batch, KEY)
+    net = Nets(method.networks, params)
+    mean = net.decoder(net.loadings(losses.reparameterize(KEY, *net.encoder(batch["image"]))))
+    scale = jnp.broadcast_to(jnp.exp(params["scales"])[None] + 1e-3, mean.shape)
+    nll = -losses.gaussian_log_density(batch["image"], mean, 2 * jnp.log(scale)).sum((1, 2, 3))
+    np.testing.assert_allclose(terms["reconstruction"], nll.mean(), rtol=1e-5)
+
+
+def test_oi_vae_weights_can_not_hide_behind_each_other(batch):
+    """Loadings times c and generators divided by it draw the same images; the priors make one c the best."""
+    method = make("oi-vae", hp={"lam": 1.0, "prior_scale": 1.0})
+    init, _ = compile_method(method, dataset_size=2)
+    params = init(KEY).params
+    losses_, images = [], []
+    for c in (0.03, 1.0, 3.0, 30.0):
+        generators = {
+            group: {"kernel": leaf["kernel"] / c, "bias": leaf["bias"]} for group, leaf in params["decoder"].items()
+        }
+        scaled = {**params, "decoder": generators, "loadings": {"weights": c * params["loadings"]["weights"]}}
+        value, terms = loss_of(method, scaled, batch, KEY)
+        losses_.append(value)
+        images.append(terms["reconstruction"])
+    np.testing.assert_allclose(images, images[0], rtol=1e-5)
+    assert min(losses_[1:3]) < min(losses_[0], losses_[3]) - 1
+
+
+def test_oi_vae_finds_the_support_of_sparse_loadings():
+    """Linear generators, one number per group: which latent drives which of six groups."""
+    rng = np.random.default_rng(0)
+    mask = np.zeros((6, 3), bool)
+    mask[np.arange(6), np.arange(6) % 3] = True
+    strength = np.where(mask, rng.choice([-1, 1], (6, 3)) * rng.uniform(1, 2, (6, 3)), 0)
+    signal = rng.standard_normal((2000, 3)) @ strength.T
+    x = signal[:, :, None] * rng.standard_normal((6, 4))[None] + 0.3 * rng.standard_normal((2000, 6, 4))
+    source = from_arrays(x.reshape(-1, 6, 4, 1).astype(np.float32), real=True)
+    networks = autoencoder("mlp-small", (6, 4, 1), 3) | grouped_decoder((6, 4, 1), 3)
+    hp = OIVAE(learning_rate=3e-3, loadings_learning_rate=1e-3, lam=3.0)
+    method = oi_vae(networks, likelihood=gaussian(0.3), hyperparameters=hp)
+    state = train(method, source, steps=2000, batch_size=256, seed=0)
+    found = np.asarray(losses.group_norms(state.params["loadings"]["weights"])) > 1e-6
+    overlap = (found[:, :, None] & mask[:, None, :]).sum(0)
+    rows, columns = linear_sum_assignment(overlap, maximize=True)
+    assert 2 * overlap[rows, columns].sum() / (found.sum() + mask.sum()) > 0.9
+
+
+@pytest.mark.parametrize(("lam", "dead"), [(0.0, "none"), (1e-3, "none"), (1e6, "all")])
+def test_oi_vae_columns_die_by_the_proximal_step(lam, dead, batch):
+    method = make("oi-vae", hp={"lam": lam, "loadings_learning_rate": 1e-2})
+    init, update = compile_method(method, dataset_size=2)
+    state, terms = jax.jit(update)(init(KEY), batch)
+    columns = losses.group_norms(state.params["loadings"]["weights"])
+    zeros = int((columns == 0).sum())
+    assert zeros == {"none": 0, "all": columns.size}[dead]
+    assert np.isfinite(terms["loss"])
+    start = losses.group_norms(init(KEY).params["loadings"]["weights"]).sum()
+    np.testing.assert_allclose(terms["group_lasso"], start, rtol=1e-5)
+
+
+def test_oi_vae_takes_a_plain_step_and_then_shrinks(batch):
+    method = make("oi-vae", hp={"lam": 5.0, "loadings_learning_rate": 1e-2, "prior_scale": 0.5})
+    init, update = compile_method(method, dataset_size=2)
+    state = init(KEY)
+    after, _ = update(state, batch)
+    lonely = make("oi-vae", hp={"lam": 0.0, "loadings_learning_rate": 1e-2, "prior_scale": 0.5})
+    unshrunk, _ = compile_method(lonely, dataset_size=2)[1](
+        state._replace(hyperparameters=jax.tree.map(jnp.float32, lonely.hyperparameters)), batch
+    )
+    want = losses.group_soft_threshold(unshrunk.params["loadings"]["weights"], 1e-2 * 0.5 * 5.0)
+    np.testing.assert_allclose(after.params["loadings"]["weights"], want, rtol=1e-5, atol=1e-7)
+
+
+def test_a_latent_without_a_column_does_not_move_the_group(params):
+    method = make("oi-vae")
+    params = own(method, params)
+    params["loadings"] = {"weights": params["loadings"]["weights"].at[3, 2].set(0.0)}
+    jacobian = jax.jacobian(lambda z: method.decode(Nets(method.networks, params), z[None])[0])(jnp.ones(LATENTS))
+    np.testing.assert_array_equal(jacobian[3, :, :, 2], 0)
+    assert (jacobian[2, :, :, 2] != 0).all()
+
+
+def test_groups_are_put_back_in_their_places():
+    """Permuted groups with permuted parameters draw the same image; loads of a group reach its values only."""
+    groups = [[0, 5, 2], [1, 3], [4]]
+    decoder = grouped_decoder((1, 2, 3), 2, groups)["decoder"]
+    weights = decoder.init(KEY)
+    for group, places in enumerate(groups):
+        loads = jnp.zeros((1, 3, 1)).at[0, group].set(1.0)
+        moved = decoder.apply(weights, loads)[0] != decoder.apply(weights, 0 * loads)[0]
+        assert np.flatnonzero(moved.reshape(-1)).tolist() == sorted(places)
+    turned = grouped_decoder((1, 2, 3), 2, groups[::-1])["decoder"]
+    renamed = {f"group{2 - int(name[5:])}": leaf for name, leaf in weights.items()}
+    loads = jax.random.normal(KEY, (4, 3, 1))
+    np.testing.assert_array_equal(turned.apply(renamed, loads[:, ::-1]), decoder.apply(weights, loads))
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        ([[0, 1], [1, 2, 3]], r"not so for 1: \[1\]"),
+        ([[0, 1], [2]], r"not so for 1: \[3\]"),
+        ([[0, 1], [2, 3, 7]], r"not so for 1: \[7\]"),
+        ([[0, 1, 2, 3], []], "no size may be 0"),
+    ],
+)
+def test_groups_must_cover_the_image(groups, message):
+    with pytest.raises(ValueError, match=message):
+        grouped_decoder((2, 2, 1), 3, groups)
+
+
+@pytest.mark.parametrize(
+    ("name", "hp", "message"),
+    [
+        ("oi-vae", {"lam": -1.0}, "lam and prior_scale must be >= 0"),
+    ],
+)
+def test_bad_hyperparameters(name, hp, message):
+    with pytest.raises(ValueError, match=message):
+        make(name, hp=hp)

@@ -1,0 +1,110 @@
+"""VAE-SNE: reductions that are exact, the loss against its parts, the sphere, what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from method_table import LATENTS, loss_of, make, own
+
+from jaxvae import losses
+from jaxvae.commands.train import parse_train
+from jaxvae.config import build
+from jaxvae.method import Nets
+from jaxvae.methods import vae_sne
+from jaxvae.networks import autoencoder, mixture_prior
+from jaxvae.training import check, compile_method
+
+KEY = jax.random.key(1)
+
+
+def test_vae_sne_without_neighbours_and_with_one_component_is_the_vae(params, batch):
+    networks = make("vae").networks | {"prior": mixture_prior(LATENTS, 1)}
+    method = vae_sne(networks, hyperparameters=make("vae-sne", hp={"sne": 0.0}).hyperparameters)
+    params = own(method, params)
+    np.testing.assert_allclose(
+        loss_of(method, params, batch, KEY)[0], loss_of(make("vae"), params, batch, KEY)[0], rtol=1e-6
+    )
+
+
+@pytest.mark.parametrize("similarity", ["student-t", "gaussian", "von-mises"])
+@pytest.mark.parametrize(("step", "perplexity"), [(0, 0.5 * 32), (5, (16 * 6.4) ** 0.5), (10, 6.4), (99, 6.4)])
+def test_vae_sne_is_its_equation(similarity, step, perplexity, params, batch):
+    hp = {"first_perplexity": 0.5, "perplexity": 0.2, "annealing": 10.0, "distortion": 2.0, "rate": 3.0, "sne": 0.5}
+    method = make("vae-sne", hp=hp, similarity=similarity)
+    params = own(method, params)
+    value, terms = loss_of(method, params, batch, KEY, step)
+    net = Nets(method.networks, params)
+    mean, logvar = net.encoder(batch["image"])
+    z = losses.reparameterize(KEY, mean, logvar)
+    means, log_weights = net.prior()
+    mixture = losses.gaussian_mixture(means, 1.0, jnp.exp(log_weights))
+    np.testing.assert_allclose(terms["kl"], losses.sampled_kl(z, mean, logvar, mixture.log_density).mean(), rtol=1e-4)
+    p = losses.neighbour_affinities(batch["image"].reshape(32, -1), perplexity)
+    kernel = {
+        "student-t": losses.student_t_similarity(),
+        "gaussian": losses.gaussian_similarity(),
+        "von-mises": losses.von_mises_similarity(10.0),
+    }[similarity]
+    np.testing.assert_allclose(
+        terms["neighbours"], losses.neighbour_divergence(z, p, similarity=kernel).mean(), rtol=1e-3
+    )
+    want = 2 * terms["reconstruction"] + 3 * terms["kl"] + 0.5 * 256 * terms["neighbours"]
+    np.testing.assert_allclose(value, want, rtol=1e-5)
+
+
+def test_vae_sne_on_the_sphere(batch):
+    networks = autoencoder("mlp-small", (16, 16, 1), 3)
+    method = vae_sne(networks, space="sphere", similarity="von-mises")
+    init, update = compile_method(method, dataset_size=2)
+    state, first = jax.jit(update)(init(KEY), batch)
+    for _ in range(30):
+        state, terms = jax.jit(update)(state, batch)
+    assert terms["loss"] < first["loss"]
+    net = Nets(method.networks, state.params)
+    code = method.encode(net, batch)
+    np.testing.assert_allclose((code.mean**2).sum(1), 1, rtol=1e-4)
+    np.testing.assert_allclose(method.decode(net, 5 * code.mean), method.decode(net, code.mean), rtol=1e-4)
+    flat = vae_sne(autoencoder("mlp-small", (16, 16, 1), 2), space="sphere")
+    with pytest.raises(ValueError, match="a sphere has 3 latents, got 2"):
+        loss_of(flat, own(flat, {}), batch, KEY)
+
+
+def test_distances_may_be_of_features(params, batch):
+    rows = vae_sne(make("vae-sne").networks, features=lambda image: image.sum(axis=(2, 3)))
+    params = own(rows, params)
+    assert (
+        loss_of(rows, params, batch, KEY)[1]["neighbours"]
+        != loss_of(make("vae-sne"), params, batch, KEY)[1]["neighbours"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "hp", "message"),
+    [
+        ("vae-sne", {"perplexity": 1.5}, "fractions of the batch"),
+        ("vae-sne", {"sne": -1.0}, "weights must be >= 0"),
+    ],
+)
+def test_bad_hyperparameters(name, hp, message):
+    with pytest.raises(ValueError, match=message):
+        make(name, hp=hp)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["vae-sne", "--components", "0"], "at least 1 component"),
+        (["vae-sne", "--batch-size", "2"], "at least 3 examples, got 2"),
+    ],
+)
+def test_what_the_command_refuses(words, message, tmp_path):
+    np.save(tmp_path / "a.npy", np.zeros((4, 16, 16, 1), np.uint8))
+    words = [word.format(folder=tmp_path) for word in words]
+
+    def built_and_traced():
+        config = parse_train(words).config
+        source, method = build(config)
+        check(method, source, batch_size=config.batch_size)
+
+    with pytest.raises(ValueError, match=message):
+        built_and_traced()
