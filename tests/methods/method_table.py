@@ -5,11 +5,13 @@ from functools import cache, partial
 import jax
 import jax.numpy as jnp
 
+from jaxvae.commands.train import parse_train
+from jaxvae.config import build
 from jaxvae.data import Conditioned, Pairs, Sprites, few_labels
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
 from jaxvae.networks import autoencoder, conditional_prior, discriminator, grouped_decoder, mixture_prior
-from jaxvae.training import compile_method
+from jaxvae.training import check, compile_method
 
 SOURCE = Conditioned(few_labels(Pairs(Sprites(16), shared=4), 50), ("shape",))
 """Single images as well: the first of a pair."""
@@ -69,3 +71,10 @@ def loss_of(method, params, batch, key, step=0, objective=0):
     hp = jax.tree.map(jnp.float32, method.hyperparameters)
     ctx = Context(key, hp, jnp.int32(step), SOURCE.size)
     return method.objectives[objective].loss(Nets(method.networks, params), batch, ctx)
+
+
+def build_and_trace(words):
+    """What the command does with these words before it trains: where bad input is refused."""
+    config = parse_train(words).config
+    source, method = build(config)
+    check(method, source, batch_size=config.batch_size)

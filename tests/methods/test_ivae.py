@@ -4,14 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from method_table import LATENTS, loss_of, make, own
+from method_table import LATENTS, build_and_trace, loss_of, make, own
 
 from jaxvae import losses
 from jaxvae.commands.train import parse_train
 from jaxvae.config import build
 from jaxvae.method import Nets, Posterior
 from jaxvae.methods import ivae
-from jaxvae.training import check
 
 KEY = jax.random.key(1)
 ONES = {"a": 1.0, "b": 1.0, "c": 1.0, "d": 1.0}
@@ -132,14 +131,8 @@ def test_bad_hyperparameters(name, hp, message):
 def test_what_the_command_refuses(words, message, tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((4, 16, 16, 1), np.uint8))
     words = [word.format(folder=tmp_path) for word in words]
-
-    def built_and_traced():
-        config = parse_train(words).config
-        source, method = build(config)
-        check(method, source, batch_size=config.batch_size)
-
     with pytest.raises(ValueError, match=message):
-        built_and_traced()
+        build_and_trace(words)
 
 
 def test_the_command_conditions_on_a_factor():
