@@ -4,8 +4,8 @@
     python experiments/neighbour_embedding.py --full   longer training
 
 Two latents for handwritten digits, and for a rolled-up sheet in three dimensions: PCA, a VAE, and VAE-SNE with
-Student-t and Gaussian kernels, with and without annealing of the perplexity; t-SNE, which can't place new points, of the
-test points themselves for comparison.
+Student-t and Gaussian kernels, with and without annealing of the perplexity; t-SNE, which can't place new points, of
+the test points themselves for comparison.
 """
 
 from dataclasses import dataclass

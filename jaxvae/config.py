@@ -58,6 +58,8 @@ class Config(Generic[HP, Options]):
     """factors that the images of a group share, for methods that learn from groups; the first if not given"""
     labels: int | None = None
     """examples that have labels, for methods that learn from labels; 100 if not given"""
+    label_quality: Literal["perfect", "binned", "noisy", "permuted", "partial"] = "perfect"
+    """of those labels: what is wrong with them"""
     aux: str | None = None
     """factor that is the auxiliary variable, for methods whose prior depends on one; the first if not given"""
     texture: str | None = None
@@ -204,9 +206,11 @@ def build(config: Config[Any, Any]) -> Experiment:
     if "labelled_image" in method.needs:
         if config.stream:
             raise ValueError(f"{config.method} keeps labelled images on the device: leave out --stream")
-        source = few_labels(source, 100 if config.labels is None else config.labels)
-    elif config.labels is not None:
-        raise ValueError(f"--labels is for methods that learn from labels; {config.method} does not")
+        source = few_labels(source, 100 if config.labels is None else config.labels, quality=config.label_quality)
+    elif config.labels is not None or config.label_quality != "perfect":
+        raise ValueError(
+            f"--labels and --label-quality are for methods that learn from labels; {config.method} does not"
+        )
     return Experiment(source, method)
 
 

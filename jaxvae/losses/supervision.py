@@ -55,7 +55,7 @@ def label_covariance(
 
     Args:
       mean: posterior means.
-      target: factor values, all known.
+      target: factor values; one of NaN is not known and counts as its factor's mean.
       axis_name: axis that the batch is split over, in equal parts.
 
     Returns:
@@ -72,8 +72,13 @@ def label_covariance(
     def global_mean(values: jax.Array) -> jax.Array:
         return values if axis_name is None else jax.lax.pmean(values, axis_name)
 
-    centred = [values - global_mean(values.mean(axis=0))[None] for values in (mean, target)]
-    product = jnp.matmul(centred[0].T, centred[1], precision=jax.lax.Precision.HIGHEST)
+    known = ~jnp.isnan(target)
+    target = jnp.where(known, target, 0)
+    share = global_mean(known.astype(target.dtype).mean(axis=0))
+    centre = global_mean(target.mean(axis=0)) / jnp.where(share > 0, share, 1)
+    codes = mean - global_mean(mean.mean(axis=0))[None]
+    labels = jnp.where(known, target - centre[None], 0)
+    product = jnp.matmul(codes.T, labels, precision=jax.lax.Precision.HIGHEST)
     covariance = global_mean(product / mean.shape[0])
     own = jnp.eye(covariance.shape[0], covariance.shape[1], dtype=bool)
     return (jnp.where(own, 0, covariance) ** 2).sum()

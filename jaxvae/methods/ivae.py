@@ -30,7 +30,6 @@ from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
 from jaxvae.methods.presets import Preset
 
-
 MOST_LOGVAR = 15.0
 """Of the prior, either way: its variances divide."""
 

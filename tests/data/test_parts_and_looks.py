@@ -114,6 +114,54 @@ def test_what_is_no_group():
             Groups(Scene(), shared, members)
 
 
+def labels_of(quality, seed=0):
+    """True factors, labels and targets of the labelled examples."""
+    source = few_labels(Sprites(16), 200, quality=quality, seed=seed)
+    batches = [source.batch(jax.random.key(0), jnp.int32(step), 100) for step in (0, 1)]
+    truth = jnp.concatenate(
+        [
+            few_labels(Sprites(16), 200, seed=seed).batch(jax.random.key(0), jnp.int32(step), 100)["label"]
+            for step in (0, 1)
+        ]
+    )
+    return np.asarray(truth), *(np.concatenate([batch[name] for batch in batches]) for name in ("label", "target"))
+
+
+def test_binned_labels_have_five_values():
+    truth, label, target = labels_of("binned")
+    sizes = np.array(Sprites(16).factor_sizes)
+    np.testing.assert_array_equal(label, np.where(sizes > 5, truth * 5 // sizes, truth))
+    np.testing.assert_allclose(target.max(0), 1)
+    assert target.min() == 0
+
+
+def test_noisy_labels_stay_as_they_are():
+    truth, label, _ = labels_of("noisy")
+    # A label that is drawn anew may be the old one.
+    assert 0.03 < (truth != label).mean() < 0.12
+    assert (label >= 0).all()
+    assert (label < np.array(Sprites(16).factor_sizes)).all()
+    np.testing.assert_array_equal(labels_of("noisy")[1], label)
+
+
+def test_permuted_labels_tell_as_much():
+    truth, label, _ = labels_of("permuted")
+    for true, given in zip(truth.T, label.T, strict=True):
+        assert len(set(zip(true, given, strict=True))) == len(set(true)) == len(set(given))
+    assert (truth != label).mean() > 0.5
+
+
+def test_partial_labels_are_of_two_factors():
+    truth, label, target = labels_of("partial")
+    np.testing.assert_array_equal(label, truth)
+    known = ~np.isnan(target)
+    assert known.all(0).sum() == 2
+    assert known.any(0).sum() == 2
+    assert not np.array_equal(known.all(0), ~np.isnan(labels_of("partial", seed=1)[2]).all(0))
+    with pytest.raises(ValueError, match="one of perfect, binned, noisy, permuted, partial, got 'bad'"):
+        few_labels(Sprites(16), 5, quality="bad")
+
+
 def test_few_labels_come_round_and_are_right():
     source = few_labels(Sprites(16), 6)
     batches = [source.batch(KEY, step, 4) for step in range(6)]

@@ -61,6 +61,17 @@ def test_covariance_by_hand_and_against_the_oracle():
     np.testing.assert_allclose(label_covariance(MEAN + 100, TARGET - 3), want, rtol=1e-3)
 
 
+def test_covariance_with_unknown_labels():
+    """They count as the mean of the known ones; a factor nobody labelled costs nothing."""
+    few = TARGET.at[:5, 1].set(jnp.nan)
+    filled = few.at[:5, 1].set(TARGET[5:, 1].mean())
+    np.testing.assert_allclose(label_covariance(MEAN, few), label_covariance(MEAN, filled), rtol=1e-5)
+    partial_labels = TARGET.at[:, 1:].set(jnp.nan)
+    constant = TARGET.at[:, 1:].set(0.5)
+    np.testing.assert_allclose(label_covariance(MEAN, partial_labels), label_covariance(MEAN, constant), rtol=1e-5)
+    assert np.isfinite(jax.grad(label_covariance)(MEAN, partial_labels)).all()
+
+
 @every_kernel
 def test_extremes_are_finite(name):
     mean = jnp.array([[1e4, -1e4, 0.0], [-1e4, 1e4, 80.0]])
