@@ -43,7 +43,7 @@ class Args:
     """Flags of the experiment."""
 
     seeds: int = 5
-    steps: int = 2000
+    steps: int = 1500
     batch_size: int = 256
     scale: float = 0.2
     """of the Gaussian likelihood; pixels are from 0 to 1"""
@@ -87,7 +87,7 @@ def embedded(images: np.ndarray, label: np.ndarray, args: Args) -> tuple[dict[st
         "VAE-SNE, Gaussian": ("gaussian", {"annealing": annealing}),
     }
     for name, (similarity, hp) in cases.items():
-        networks = autoencoder("selu", images.shape[1:], 2) | {"prior": mixture_prior(2, args.components)}
+        networks = autoencoder("mlp-small", images.shape[1:], 2) | {"prior": mixture_prior(2, args.components)}
         method = vae_sne(networks, likelihood=gaussian(args.scale), similarity=similarity, hyperparameters=VAESNE(**hp))
         members = {"seeds": range(args.seeds), "steps": args.steps, "batch_size": args.batch_size}
         *_, (_, states, _) = train_population(method, from_arrays(train, real=True), **members)
