@@ -192,9 +192,7 @@ def build(config: Config[Any, Any]) -> Experiment:
     elif config.aux is not None:
         raise ValueError(f"--aux is for methods whose prior depends on a factor; that of {config.method} does not")
     networks = build_networks(config, source.image_shape, source.aux_dim if isinstance(source, Conditioned) else 0)
-    method = entry.build(
-        networks, likelihood=build_likelihood(config), hyperparameters=config.hp, **asdict(config.options)
-    )
+    method = build_method(config, networks)
     if "image2" in method.needs:
         source = _in_pairs(source, config)
     elif config.shared is not None:
@@ -212,6 +210,14 @@ def build(config: Config[Any, Any]) -> Experiment:
             f"--labels and --label-quality are for methods that learn from labels; {config.method} does not"
         )
     return Experiment(source, method)
+
+
+def build_method(config: Config[Any, Any], networks: Mapping[str, Network]) -> Method:
+    """The method that a Config names, of these networks. ValueError, in one line, for what can't be."""
+    entry = choose("method", config.method, METHODS)
+    return entry.build(
+        networks, likelihood=build_likelihood(config), hyperparameters=config.hp, **asdict(config.options)
+    )
 
 
 def build_networks(config: Config[Any, Any], image_shape: tuple[int, int, int], aux_dim: int = 0) -> dict[str, Network]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxvae.analysis import Representation, encode_samples
 from jaxvae.config import Config, build
+from jaxvae.data import Groups
 from jaxvae.data.source import Source
 from jaxvae.method import Method
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED
@@ -86,7 +87,9 @@ def represent(run: Run, num_samples: int) -> Representation:
     """The codes of `num_samples` random examples of the run's data. ValueError for less than 1."""
     if num_samples < 1:
         raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
-    return encode_samples(run.method, run.state.params, run.source, run.evaluation_key, num_samples)
+    # Members of a group are no independent examples.
+    source = run.source.source if isinstance(run.source, Groups) else run.source
+    return encode_samples(run.method, run.state.params, source, run.evaluation_key, num_samples)
 
 
 def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:

@@ -95,6 +95,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
           NonFiniteLoss: training diverged.
         """
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3)
+        self.__dict__.pop("state_", None)
         self._fitted_params = self.get_params(deep=False)
         self._fitted_params.pop("random_state")
         self._prepare()
@@ -228,7 +229,7 @@ class ClusteringVectorAutoencoder(VectorAutoencoder):
             self.labels_ = self.predict(X)
         return self
 
-    @available_if(lambda self: self.space != "sphere")
+    @available_if(lambda self: getattr(self, "_fitted_params", vars(self))["space"] != "sphere")
     def predict(self, X: Any) -> np.ndarray:
         """The clusters of the rows, int [n_samples]: that of the component most responsible for the posterior mean.
 

@@ -62,7 +62,7 @@ def find_clusters(means: jax.Array, log_weights: jax.Array, *, variance: float =
     @jax.jit
     def climb(z: jax.Array) -> jax.Array:
         def shift(_: jax.Array, z: jax.Array) -> jax.Array:
-            return jax.nn.softmax(densities(z), axis=-1) @ means
+            return jnp.matmul(jax.nn.softmax(densities(z), axis=-1), means, precision=jax.lax.Precision.HIGHEST)
 
         return jax.lax.fori_loop(0, STEPS, shift, z)
 

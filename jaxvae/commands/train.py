@@ -15,7 +15,7 @@ import jax
 import tyro
 
 from jaxvae.commands.terminal import FAILURE, parse, stop, usage_errors, use_compilation_cache
-from jaxvae.config import Config, build, check_config, default_config
+from jaxvae.config import Config, build, build_method, check_config, default_config
 from jaxvae.data import Source
 from jaxvae.method import Method
 from jaxvae.methods import METHODS
@@ -68,6 +68,8 @@ def train_command(arguments: list[str]) -> None:
             _join(args, members)
         devices = _devices(args, len(members))
         source, method = build(args.config)
+        for member in members:
+            build_method(member.config, method.networks)
         check(method, source, batch_size=args.config.batch_size, parts=devices.mesh.shape["data"])
         folder = args.run or _new_folder(args.config)
         if members:

@@ -12,8 +12,10 @@ from jaxvae.losses.checks import working_floats
 
 LogKernel: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 """(z [B, D], others [N, D]) -> unnormalised log-similarity [B, N]."""
-BISECTIONS = 26
-"""Halvings of a bracket of 28 nats: less than float32 resolves is left."""
+BISECTIONS = 30
+"""Halvings of the bracket: less than float32 resolves is left."""
+BRACKET = 30.0
+"""Nats either way of the inverse mean distance that widths are looked for in: some rows may be far from all others."""
 
 
 def student_t_similarity(df: float = 1.0, scale: float = 1.0) -> LogKernel:
@@ -62,7 +64,8 @@ def neighbour_affinities(
 
     b_i is such that exp(entropy of row i) = perplexity, by bisection: an effective number of neighbours, of the N in
     the (global) batch. Perplexities out of reach are cut: more than 0.99 (N - 1); or fewer than the exact duplicates of
-    x_i, which share the row equally. Standardise features first: distances depend on their scale. Without a gradient.
+    x_i, which share the row equally. Standardise features first: distances depend on their scale, and squared ones are
+    kept to about 1e-6 of the largest distance from the batch's mean, squared; smaller ones count as 0. No gradient.
 
     Args:
       x: examples, or features of them.
@@ -102,7 +105,7 @@ def neighbour_affinities(
         return jnp.where(flat, middle, low), jnp.where(flat, high, middle)
 
     start = jnp.zeros_like(unit) + 0 * unit
-    low, high = jax.lax.fori_loop(0, BISECTIONS, halve, (start - 14, start + 14))
+    low, high = jax.lax.fori_loop(0, BISECTIONS, halve, (start - BRACKET, start + BRACKET))
     return jax.nn.softmax(-jnp.exp(0.5 * (low + high)) * distance, axis=1)
 
 

@@ -69,10 +69,10 @@ def group_vae(
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         mean, logvar = net.encoder(batch["image"])
         examples, latents = mean.shape
-        if latents < content or examples % members:
-            raise ValueError(
-                f"groups of {members} with {content} latents of content: got a batch of {examples}, {latents} latents"
-            )
+        if latents < content:
+            raise ValueError(f"content={content} needs as many latents, got {latents}")
+        if examples % members:
+            raise ValueError(f"a device's part of a batch must be a multiple of members={members}, got {examples}")
 
         def grouped(values: jax.Array) -> jax.Array:
             """Content of the images, [M, G, content]."""

@@ -9,7 +9,7 @@ The prior is a mixture of many Gaussians of unit variance whose means and weight
 `jaxvae.analysis.find_clusters` merges components that overlap, so that the number of clusters is found. One component
 is kept at the origin: the VAE's own prior and closed form. space="sphere" has von Mises-Fisher posteriors on the unit
 sphere, three latents and a uniform prior: the encoder's mean points where the posterior does, its length is the
-concentration, and its log variances are not used.
+concentration, and its log variances are not used. Directions start together and spread after some 1,000 updates.
 
 Perplexities are fractions of the batch (a neighbourhood's share of the data), at least 5 examples. They fall, by equal
 ratios, over the first `annealing` updates: large neighbourhoods lay out the whole, small ones the details. Distances

@@ -58,6 +58,9 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
             raise ValueError(
                 f"{method.name}: an objective trains {sorted(unknown)}, not among {sorted(method.networks)}"
             )
+        left = set() if isinstance(objective.learning_rate, str) else set(objective.trains) - {*objective.learning_rate}
+        if left:
+            raise ValueError(f"{method.name}: an objective trains {sorted(left)} but gives them no learning rate")
         for rate in map(objective.rate_of, objective.trains):
             if not hasattr(method.hyperparameters, rate):
                 raise ValueError(f"{method.name}: no hyperparameter {rate!r} for a learning rate")
@@ -95,7 +98,10 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
                 rate = getattr(state.hyperparameters, objective.rate_of(network))
                 updates[network] = jax.tree.map(lambda d, rate=rate: -rate * d, direction[network])
             stepped = optax.apply_updates(_trained(objective, params), updates)
-            params |= objective.project(stepped, state.hyperparameters)
+            projected = objective.project(stepped, state.hyperparameters)
+            if projected.keys() != stepped.keys():
+                raise ValueError(f"{method.name}: project must give {sorted(stepped)}, it gave {sorted(projected)}")
+            params |= projected
             opt_states.append(opt_state)
             loss_name = "loss" if index == 0 else "_".join((*objective.trains, "loss"))
             values = {loss_name: values.pop("loss"), **values}

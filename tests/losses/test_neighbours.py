@@ -88,6 +88,17 @@ def test_perplexities_out_of_reach():
     np.testing.assert_allclose(equal, (1 - np.eye(4)) / 3, rtol=1e-6)
 
 
+def test_an_outlier_leaves_the_others_their_neighbours():
+    p = np.asarray(neighbour_affinities(X.at[0].set(1e3), 5.0), np.float64)[1:]
+    entropy = -np.where(p > 0, p * np.log(np.where(p > 0, p, 1)), 0).sum(1)
+    np.testing.assert_allclose(np.exp(entropy), 5, rtol=0.02)
+
+
+def test_affinities_are_constant():
+    gradient = jax.grad(lambda p: neighbour_divergence(Z, p, similarity=student_t_similarity()).sum())(P)
+    np.testing.assert_array_equal(gradient, 0)
+
+
 @every_similarity
 @either_form
 def test_divergence_against_the_oracle(name, symmetric):

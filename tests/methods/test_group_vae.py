@@ -58,8 +58,8 @@ def test_groups_of_equal_images_share_their_posterior(params, batch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["group-vae", "--batch-size", "31"], "got a batch of 31"),
-        (["group-vae", "--content", "11"], "11 latents of content: got a batch of 128, 10 latents"),
+        (["group-vae", "--batch-size", "31"], "multiple of members=2, got 31"),
+        (["group-vae", "--content", "11"], "content=11 needs as many latents, got 10"),
         (["group-vae", "--members", "1"], "members at least 2"),
         (["group-vae", "--data", "sprites", "--common", "colour"], "no factor 'colour'"),
         (["group-vae", "--data", "digits"], "no image for every combination of factors"),

@@ -29,6 +29,17 @@ def test_loss_is_finite_and_falls_on_real_batches(name, dtype):
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
+def test_what_is_trained():
+    """Nothing that a method has is left as it was drawn."""
+    for name in METHODS:
+        method = make(name)
+        trained = [network for objective in method.objectives for network in objective.trains]
+        assert sorted(trained) == sorted(method.networks)
+    assert set(make("oi-vae", noise="learned").objectives[0].trains) == {"encoder", "decoder", "loadings", "scales"}
+    assert set(make("ivae").objectives[0].trains) == {"encoder", "decoder", "prior"}
+    assert set(make("vae-sne").objectives[0].trains) == {"encoder", "decoder", "prior"}
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_each_objective_changes_exactly_what_it_trains(name, batch):
     """With the rates of all other objectives at 0."""

@@ -43,6 +43,8 @@ def test_oi_vae_learned_noise_is_the_normal_density(params, batch):
     scale = jnp.broadcast_to(jnp.exp(params["scales"])[None] + 1e-3, mean.shape)
     nll = -losses.gaussian_log_density(batch["image"], mean, 2 * jnp.log(scale)).sum((1, 2, 3))
     np.testing.assert_allclose(terms["reconstruction"], nll.mean(), rtol=1e-5)
+    code = jnp.ones((1, LATENTS))
+    np.testing.assert_array_equal(method.decode(net, code), net.decoder(net.loadings(code)))
 
 
 def test_oi_vae_weights_can_not_hide_behind_each_other(batch):

@@ -64,7 +64,7 @@ def test_the_command_draws_labels():
 
 
 def test_labels_for_a_method_that_has_no_use_for_them_are_refused():
-    with pytest.raises(ValueError, match="--labels and --label-quality are for methods that learn from labels; beta-vae does not"):
+    with pytest.raises(ValueError, match="--labels and --label-quality are for methods .* beta-vae does not"):
         build(parse_train(["beta-vae", "--labels", "7"]).config)
 
 

@@ -7,7 +7,7 @@ import pytest
 from method_table import LATENTS, build_and_trace, loss_of, make, own
 
 from jaxvae import losses
-from jaxvae.method import Nets
+from jaxvae.method import Context, Nets
 from jaxvae.methods import vae_sne
 from jaxvae.networks import autoencoder, mixture_prior
 from jaxvae.training import compile_method
@@ -98,3 +98,30 @@ def test_bad_hyperparameters(name, hp, message):
 def test_what_the_command_refuses(words, message):
     with pytest.raises(ValueError, match=message):
         build_and_trace(words)
+
+
+def test_on_the_sphere_it_is_its_equation(batch):
+    method = vae_sne(autoencoder("mlp-small", (16, 16, 1), 3), space="sphere", similarity="von-mises")
+    params = own(method, {})
+    value, terms = loss_of(method, params, batch, KEY)
+    net = Nets(method.networks, params)
+    direction, concentration = losses.polar_coordinates(net.encoder(batch["image"]).mean)
+    z = losses.sample_von_mises_fisher(KEY, direction, concentration)
+    nll = losses.bernoulli_nll(net.decoder(z), batch["image"]).mean()
+    kl = losses.kl_von_mises_fisher_uniform(concentration).mean()
+    np.testing.assert_allclose((terms["reconstruction"], terms["kl"]), (nll, kl), rtol=1e-5)
+    np.testing.assert_allclose(value, nll + kl + 256 * terms["neighbours"], rtol=1e-5)
+
+
+def test_perplexities_are_of_the_global_batch(params, batch):
+    method = make("vae-sne", hp={"first_perplexity": 0.5})
+    params = own(method, params)
+    hp = jax.tree.map(jnp.float32, method.hyperparameters)
+
+    def neighbours(batch, axis_name=None):
+        ctx = Context(KEY, hp, jnp.int32(0), 2, axis_name)
+        return method.objectives[0].loss(Nets(method.networks, params), batch, ctx)[1]["neighbours"]
+
+    parts = jax.tree.map(lambda leaf: leaf.reshape(4, -1, *leaf.shape[1:]), dict(batch))
+    split = jax.vmap(lambda part: neighbours(part, "data"), axis_name="data")(parts)
+    np.testing.assert_allclose(split.mean(), neighbours(batch), rtol=1e-4)

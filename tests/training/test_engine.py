@@ -70,6 +70,40 @@ def test_a_network_trained_by_two_objectives_gets_both_updates():
     np.testing.assert_allclose(state.params["a"]["w"], 2 - first - second, rtol=1e-6)
 
 
+def test_a_rate_for_each_network_and_a_projection():
+    """Both minimise mean((b a x)^2), by steps of their own; then a is kept at 1.04 at the least."""
+
+    def shrink(net, batch, ctx):
+        return (net.b(net.a(batch["x"])) ** 2).mean(), {}
+
+    def project(params, hp):
+        return {**params, "a": {"w": jnp.maximum(params["a"]["w"], 2 * hp.other_rate + 1)}}
+
+    networks = {"a": scalar_network(2.0), "b": scalar_network(3.0)}
+
+    def compiled(project, rates):
+        objective = Objective(shrink, ("a", "b"), optax.identity(), rates, project)
+        method = Method("toy", networks, HP(0.01, 0.02), (objective,), None, None, needs=("x",))
+        init, update = compile_method(method, dataset_size=4)
+        return update(init(jax.random.key(0)), BATCH)[0].params
+
+    def nothing(params, hp):
+        return params
+
+    rates = {"a": "learning_rate", "b": "other_rate"}
+    free, kept = compiled(nothing, rates), compiled(project, rates)
+    square = float((X**2).mean())
+    np.testing.assert_allclose(free["a"]["w"], 2 - 0.01 * 2 * 2 * 9 * square, rtol=1e-5)
+    np.testing.assert_allclose(free["b"]["w"], 3 - 0.02 * 2 * 3 * 4 * square, rtol=1e-5)
+    assert free["a"]["w"] < 1.04
+    np.testing.assert_allclose(kept["a"]["w"], 1.04, rtol=1e-5)
+    np.testing.assert_array_equal(kept["b"]["w"], free["b"]["w"])
+    with pytest.raises(ValueError, match=r"trains \['b'\] but gives them no learning rate"):
+        compiled(nothing, {"a": "learning_rate"})
+    with pytest.raises(ValueError, match="project must give"):
+        compiled(lambda params, hp: {"a": params["a"]}, rates)
+
+
 def test_hyperparameters_are_traced_and_swept_by_vmap():
     init, update = compile_method(toy(), dataset_size=4)
     rates = jnp.array([0.0, 0.1, 0.2])
