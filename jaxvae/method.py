@@ -104,5 +104,7 @@ class Method(NamedTuple):
     sees more say so."""
     decode: Callable[[Nets, jax.Array], jax.Array]
     """(net, code [B, D]) -> the expected image [B, H, W, C], on the data's scale"""
+    sample_prior: Callable[[Nets, jax.Array, Batch], jax.Array] | None = None
+    """(net, key, batch) -> codes [B, D] drawn from the prior, one for each example; N(0, I) if not given."""
     needs: tuple[str, ...] = ("image",)
     """Keys of the batch that the losses read."""

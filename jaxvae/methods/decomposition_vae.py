@@ -134,4 +134,11 @@ def decomposition_vae(
             "prior_distance": distance,
         }
 
-    return autoencoder_method("decomposition-vae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
+    method = autoencoder_method(
+        "decomposition-vae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER)
+    )
+
+    def sample_prior(net: Nets, key: jax.Array, batch: Batch) -> jax.Array:
+        return make_prior(method.encode(net, batch).mean.shape[-1]).sample(key, batch["image"].shape[0])
+
+    return method._replace(sample_prior=sample_prior)

@@ -88,16 +88,17 @@ def ivae(
         aux = batch["aux"] if encoder == "conditional" else jnp.zeros_like(batch["aux"])
         return net.encoder(with_channels(batch["image"], aux))
 
+    def prior_of(net: Nets, batch: Batch) -> Posterior:
+        mean, logvar = net.prior(batch["aux"])
+        mean = mean if prior_mean else jnp.zeros_like(mean)
+        return Posterior(mean, jnp.clip(logvar, -MOST_LOGVAR, MOST_LOGVAR))
+
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters
         mean, logvar = encode(net, batch)
         z = reparameterize(ctx.key, mean, logvar, axis_name=ctx.axis_name)
         reconstruction = likelihood.nll(net.decoder(z), batch["image"]).mean()
-        prior = net.prior(batch["aux"])
-        prior = Posterior(
-            prior.mean if prior_mean else jnp.zeros_like(prior.mean),
-            jnp.clip(prior.logvar, -MOST_LOGVAR, MOST_LOGVAR),
-        )
+        prior = prior_of(net, batch)
         kl = kl_gaussian(mean, logvar, *prior).mean()
         log_qz = minibatch_log_qz(z, mean, logvar, dataset_size=ctx.dataset_size, axis_name=ctx.axis_name)
         mi, tc, _ = kl_decomposition(z, mean, logvar, log_qz)
@@ -114,7 +115,9 @@ def ivae(
 
     objective = Objective(loss, (*AUTOENCODER, "prior"))
     method = autoencoder_method("ivae", networks, likelihood, hyperparameters, objective, needs=("image", "aux"))
-    return method._replace(encode=encode)
+    return method._replace(
+        encode=encode, sample_prior=lambda net, key, batch: reparameterize(key, *prior_of(net, batch))
+    )
 
 
 def with_channels(image: jax.Array, aux: jax.Array) -> jax.Array:

@@ -5,19 +5,17 @@
     p_ij = neighbourhoods of the data in the (global) batch, of a given perplexity;   P = number of values of an example
     q_ij = those of the sampled codes, by a Student-t, a Gaussian or a von Mises kernel
 
-The prior is a mixture of many Gaussians of unit variance whose means and weights are learned, and the KL is sampled;
-`jaxvae.analysis.find_clusters` merges components that overlap, so that the number of clusters is found. One component
-is kept at the origin: the VAE's own prior and closed form. space="sphere" has von Mises-Fisher posteriors on the unit
-sphere, three latents and a uniform prior: the encoder's mean points where the posterior does, its length is the
-concentration, and its log variances are not used. Directions start together and spread after some 1,000 updates.
+The prior is a mixture of many Gaussians of unit variance with learned means and weights, and the KL is sampled; one
+component is kept at the origin, for the closed form. `jaxvae.analysis.find_clusters` merges components that overlap.
+space="sphere" has a uniform prior on the unit sphere and von Mises-Fisher posteriors, of the encoder's mean's direction
+and, as concentration, its length; directions start together and spread after some 1,000 updates.
 
 Perplexities are fractions of the batch (a neighbourhood's share of the data), at least 5 examples. They fall, by equal
 ratios, over the first `annealing` updates: large neighbourhoods lay out the whole, small ones the details. Distances
 are of pixels unless `features` gives others: standardise columns of different units first.
 
-No code of the paper was ever published. The objective is its own; of the constants, P is second-hand, and the nets, 100
-components, perplexities and annealing are our choice. Presets. successor: nets and batches of the first author's later
-code. sphere: the polar variant.
+No code of the paper was ever published. Of the constants, P is second-hand, and all others are our choice. Presets.
+successor: nets and batches of the first author's later code. sphere: the polar variant.
 """
 
 from collections.abc import Callable, Mapping
@@ -91,8 +89,7 @@ def vae_sne(
     hp = hyperparameters
     if min(hp.distortion, hp.rate, hp.sne) < 0 or not 0 < hp.perplexity < 1 or not 0 < hp.first_perplexity < 1:
         raise ValueError(f"weights must be >= 0, and perplexities fractions of the batch in (0, 1); got {hp}")
-    on_sphere = space == "sphere"
-    if on_sphere:
+    if on_sphere := space == "sphere":
         networks = {name: network for name, network in networks.items() if name != "prior"}
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
@@ -103,25 +100,25 @@ def vae_sne(
         devices = 1 if ctx.axis_name is None else jax.lax.axis_size(ctx.axis_name)
         p = losses.neighbour_affinities(x, _perplexity(ctx, devices * x.shape[0]), axis_name=ctx.axis_name)
         sne = losses.neighbour_divergence(z, p, similarity=SIMILARITIES[similarity], axis_name=ctx.axis_name).mean()
-        values = image[0].size
-        return hp.distortion * reconstruction + hp.rate * kl.mean() + hp.sne * values * sne, {
+        return hp.distortion * reconstruction + hp.rate * kl.mean() + hp.sne * image[0].size * sne, {
             "reconstruction": reconstruction,
             "kl": kl.mean(),
             "neighbours": sne,
         }
 
-    trains = AUTOENCODER if on_sphere else (*AUTOENCODER, "prior")
-    method = autoencoder_method("vae-sne", networks, likelihood, hyperparameters, Objective(loss, trains))
+    objective = Objective(loss, AUTOENCODER if on_sphere else (*AUTOENCODER, "prior"))
+    method = autoencoder_method("vae-sne", networks, likelihood, hyperparameters, objective)
     if not on_sphere:
-        return method
+        return method._replace(sample_prior=_draw)
 
     def encode(net: Nets, batch: Batch) -> Posterior:
         direction, concentration = losses.polar_coordinates(net.encoder(batch["image"]).mean)
         return Posterior(direction, jnp.broadcast_to(-jnp.log1p(concentration)[:, None], direction.shape))
 
-    return method._replace(
-        encode=encode, decode=lambda net, z: likelihood.mean(net.decoder(losses.polar_coordinates(z)[0]))
-    )
+    def decode(net: Nets, z: jax.Array) -> jax.Array:
+        return likelihood.mean(net.decoder(losses.polar_coordinates(z)[0]))
+
+    return method._replace(encode=encode, decode=decode)
 
 
 def _coded(net: Nets, image: jax.Array, ctx: Context, on_sphere: bool) -> tuple[jax.Array, jax.Array]:
@@ -139,6 +136,12 @@ def _coded(net: Nets, image: jax.Array, ctx: Context, on_sphere: bool) -> tuple[
         return z, losses.kl_standard_normal(mean, logvar)
     log_prior = jax.nn.logsumexp(losses.component_log_densities(z, means, log_weights), axis=-1)
     return z, losses.gaussian_log_density(z, mean, logvar).sum(axis=-1) - log_prior
+
+
+def _draw(net: Nets, key: jax.Array, batch: Batch) -> jax.Array:
+    means, log_weights = net.prior()
+    mixture = losses.gaussian_mixture(means * (len(means) > 1), 1.0, jnp.exp(log_weights))
+    return mixture.sample(key, batch["image"].shape[0])
 
 
 def _perplexity(ctx: Context, batch_size: int) -> jax.Array:

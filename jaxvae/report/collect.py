@@ -52,7 +52,11 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         share = information / np.maximum(factor_entropy, 1e-12)
         latent_factor = [source.factor_names[int(share[d].argmax())] if kl[d] > ACTIVE_KL else None for d in order]
     base = method.encode(Nets(method.networks, params), batch).mean[0]
-    z = jax.random.normal(prior_key, (PRIOR_SAMPLES, base.shape[0]))
+    if method.sample_prior is None:
+        z = jax.random.normal(prior_key, (PRIOR_SAMPLES, base.shape[0]))
+    else:
+        like = source.sample(prior_key, PRIOR_SAMPLES)
+        z = method.sample_prior(Nets(method.networks, params), prior_key, like)
     return ReportData(
         title=f"{method.name} on {source.name}",
         summary=_summary(run),

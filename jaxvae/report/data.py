@@ -24,7 +24,7 @@ class ReportData(NamedTuple):
     traversals: np.ndarray
     """One image decoded with one latent replaced by one value [D, T, H, W, C]; latents as in `latent_order`."""
     traversal_values: np.ndarray
-    """The values, in units of the prior's standard deviation [T]."""
+    """The values, of the latent [T]."""
     latent_order: np.ndarray
     """Indices of the latents, most informative first [D]."""
     latent_factor: Sequence[str | None]
@@ -32,7 +32,7 @@ class ReportData(NamedTuple):
     prior_samples: np.ndarray
     """Images decoded from draws of the prior [m, H, W, C]."""
     kl_per_latent: np.ndarray
-    """Mean KL to the prior, nats [D], in the model's order 0..D-1."""
+    """Mean KL to N(0, 1), nats [D], in the model's order 0..D-1."""
     mutual_information: np.ndarray | None
     """Of latents 0..D-1 and factors, nats [D, K]; None for data without known factors."""
     factor_names: Sequence[str] | None

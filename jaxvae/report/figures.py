@@ -50,7 +50,7 @@ def kl_chart(kl: np.ndarray, names: Sequence[str], active: Sequence[bool], theme
     axes.set_yticks(range(len(kl)), [_plain(name) for name in names])
     axes.set_xlim(0, 1.15 * reach)
     axes.set_ylim(len(kl) - 0.5, -0.5)
-    axes.set_xlabel("KL to the prior, nats", fontsize=8.5, color=theme.muted)
+    axes.set_xlabel("KL to a standard normal, nats", fontsize=8.5, color=theme.muted)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
     _quiet(axes, theme, grid="x")
     axes.tick_params(axis="y", labelcolor=theme.ink)

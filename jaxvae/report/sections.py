@@ -121,7 +121,9 @@ def _latents(data: ReportData) -> Section:
     kl = np.asarray(data.kl_per_latent)[order]
     active = [not label.dim for label in _labels(data)]
     names = [f"z{index} · {factor}" if factor else f"z{index}" for index, factor in _latents_and_factors(data)]
-    kl_alt = "KL to the prior in nats: " + ", ".join(f"z{i} {value:.2f}" for i, value in zip(order, kl, strict=True))
+    kl_alt = "KL to a standard normal in nats: " + ", ".join(
+        f"z{i} {value:.2f}" for i, value in zip(order, kl, strict=True)
+    )
     cards = [_card("KL of each latent", _chart(partial(kl_chart, kl, names, active), kl_alt))]
     if data.mutual_information is not None and data.factor_names and data.factor_entropy is not None:
         share = _information_share(data.mutual_information, data.factor_entropy)[order]

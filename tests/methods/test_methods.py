@@ -131,6 +131,20 @@ def test_any_likelihood(name, likelihood, params, batch):
     np.testing.assert_allclose(probability, jax.nn.sigmoid(raw), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "spread"), [("ivae", None), ("vae-sne", 5.0), ("decomposition-vae", 1.0)])
+def test_priors_of_ones_own_are_sampled(name, spread, params, batch):
+    method = make(name)
+    net = Nets(method.networks, own(method, params))
+    many = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * 40), dict(batch))
+    codes = method.sample_prior(net, jax.random.key(0), many)
+    assert codes.shape == (1280, LATENTS)
+    if spread is None:
+        spread = jnp.exp(0.5 * net.prior(many["aux"]).logvar)
+        np.testing.assert_allclose((codes / spread).std(0), 1, atol=0.1)
+    else:
+        np.testing.assert_allclose(codes.std(0).mean(), spread, rtol=0.25)
+
+
 def test_a_missing_network_is_named():
     entry = METHODS["factor-vae"]
     with pytest.raises(ValueError, match="factor-vae needs the networks \\['discriminator'\\]"):
