@@ -1,5 +1,6 @@
 """Every method of the command's table, small enough to try."""
 
+from dataclasses import dataclass
 from functools import cache, partial
 
 import jax
@@ -8,12 +9,24 @@ import jax.numpy as jnp
 from jaxvae.commands.train import parse_train
 from jaxvae.config import build
 from jaxvae.data import Conditioned, Pairs, Sprites, few_labels
+from jaxvae.data.source import WHOLE
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
 from jaxvae.networks import autoencoder, conditional_prior, discriminator, grouped_decoder, mixture_prior
 from jaxvae.training import check, compile_method
 
-SOURCE = Conditioned(few_labels(Pairs(Sprites(16), shared=4), 50), ("shape",))
+
+@jax.tree_util.register_static
+@dataclass(frozen=True, eq=False)
+class InTwos(Conditioned):
+    """Batches that count as groups of two."""
+
+    def batch(self, key, step, n, part=WHOLE):
+        first, count = part.rows(n)
+        return {**super().batch(key, step, n, part), "group": (first + jnp.arange(count)) // 2}
+
+
+SOURCE = InTwos(few_labels(Pairs(Sprites(16), shared=4), 50), ("shape",))
 """Single images as well: the first of a pair."""
 LATENTS = 5
 OWN = {"oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01}}
@@ -50,8 +63,7 @@ def compiled(name, dtype=jnp.float32):
 @partial(jax.jit, static_argnums=1)
 def draw(key, n=32):
     """A batch with all that any method needs."""
-    group = jnp.arange(n) // 2
-    return {**SOURCE.batch(key, jnp.int32(0), n), "fresh_image": SOURCE.sample(key, n)["image"], "group": group}
+    return {**SOURCE.batch(key, jnp.int32(0), n), "fresh_image": SOURCE.sample(key, n)["image"]}
 
 
 def own(method, params):
