@@ -23,6 +23,7 @@ from jaxvae.networks import (
     conditional_prior,
     discriminator,
     grouped_decoder,
+    label_networks,
     mixture_prior,
 )
 
@@ -191,7 +192,8 @@ def build(config: Config[Any, Any]) -> Experiment:
         source = _conditioned(source, config)
     elif config.aux is not None:
         raise ValueError(f"--aux is for methods whose prior depends on a factor; that of {config.method} does not")
-    networks = build_networks(config, source.image_shape, source.aux_dim if isinstance(source, Conditioned) else 0)
+    aux_dim = source.aux_dim if isinstance(source, Conditioned) else 0
+    networks = build_networks(config, source.image_shape, aux_dim=aux_dim, factor_sizes=source.factor_sizes)
     method = build_method(config, networks)
     if "image2" in method.needs:
         source = _in_pairs(source, config)
@@ -220,7 +222,13 @@ def build_method(config: Config[Any, Any], networks: Mapping[str, Network]) -> M
     )
 
 
-def build_networks(config: Config[Any, Any], image_shape: tuple[int, int, int], aux_dim: int = 0) -> dict[str, Network]:
+def build_networks(
+    config: Config[Any, Any],
+    image_shape: tuple[int, int, int],
+    *,
+    aux_dim: int = 0,
+    factor_sizes: tuple[int, ...] = (),
+) -> dict[str, Network]:
     """The networks that a Config's method needs, for images of a shape. ValueError for what can't be."""
     choose("network", config.network, ARCHITECTURES)
     entry, dtype = choose("method", config.method, METHODS), choose("dtype", config.dtype, DTYPES)
@@ -232,6 +240,8 @@ def build_networks(config: Config[Any, Any], image_shape: tuple[int, int, int], 
             networks["prior"] = conditional_prior(aux_dim, config.latents, dtype)
         case "grouped decoder":
             networks |= grouped_decoder(image_shape, config.latents, dtype=dtype)
+        case "label networks":
+            networks |= label_networks(factor_sizes, config.latents) if factor_sizes else {}
         case "mixture prior":
             networks["prior"] = mixture_prior(config.latents, config.components)
     return networks

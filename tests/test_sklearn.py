@@ -177,6 +177,15 @@ def test_values_in_0_to_1():
         model.transform(np.full((1, 3), 2.0))
 
 
+def test_certain_values_have_a_finite_score():
+    rows = np.array([[0.0, 1.0], [1.0, 0.0]] * 5)
+    model = VAE(likelihood="bernoulli", standardize=False, max_iter=1, random_state=0).fit(rows)
+    params = jax.tree.map(lambda leaf: 1e3 * leaf, model.state_.params)
+    model.state_ = model.state_._replace(params=params)
+    assert set(np.unique(model.inverse_transform(model.transform(rows)))) <= {0.0, 1.0}
+    assert np.isfinite(model.score(rows))
+
+
 def test_constant_features_are_left_alone():
     rows = np.random.default_rng(0).normal(size=(20, 3)) * [1.0, 0.0, 1.0] + 7.0
     model = VAE(max_iter=2, random_state=0).fit(rows)

@@ -29,7 +29,12 @@ from jaxvae.losses.constraints import (
     swap_latents,
     triplet,
 )
-from jaxvae.losses.density_ratio import density_ratio_loss, density_ratio_tc, permute_dims
+from jaxvae.losses.density_ratio import (
+    density_ratio_loss,
+    density_ratio_tc,
+    donsker_varadhan_bound,
+    permute_dims,
+)
 from jaxvae.losses.gaussian import (
     gaussian_log_density,
     kl_gaussian,
@@ -96,6 +101,7 @@ __all__ = [
     "density_ratio_loss",
     "density_ratio_tc",
     "dip_vae_penalty",
+    "donsker_varadhan_bound",
     "embedding_cross_entropy",
     "exact_log_qz",
     "excess_kurtosis",

@@ -92,3 +92,38 @@ def density_ratio_loss(logits_z: Float[Array, "B 2"], logits_permuted: Float[Arr
     joint = jax.nn.softplus(-density_ratio_tc(logits_z))
     product = jax.nn.softplus(density_ratio_tc(logits_permuted))
     return 0.5 * (joint + product)
+
+
+def donsker_varadhan_bound(
+    joint: Float[Array, "B *pairs"], shuffled: Float[Array, "B *pairs"], *, axis_name: str | None = None
+) -> Float[Array, "*pairs"]:
+    """Lower bound on a mutual information from the scores T of a critic: E_joint[ T ] - log E_product[ exp T ].
+
+    Largest, and then the mutual information, for T the log density ratio. The expectations are means over the global
+    batch; the logarithm of one makes the estimate biased upwards in small batches.
+
+    Args:
+      joint: scores of pairs as they are, one critic per entry of the trailing axes.
+      shuffled: scores of pairs whose halves are of different examples, see `permute_dims`.
+      axis_name: axis that the batch is split over, in equal parts.
+
+    Returns:
+      Nats for each critic [...], at least float32, the same on every device; 0 for scores that are all equal.
+
+    Raises:
+      ValueError: shapes differ or have no axis, or an input is not floating.
+
+    Reference: Belghazi et al. (2018), equation 10 by memory.
+    """
+    check_same_shape(joint=joint, shuffled=shuffled)
+    if jnp.ndim(joint) < 1:
+        raise ValueError("scores must be [batch, ...], got scalars")
+    joint, shuffled = working_floats(joint=joint, shuffled=shuffled)
+
+    def global_mean(values: jax.Array) -> jax.Array:
+        mean = values.mean(axis=0)
+        return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
+
+    top = jax.lax.stop_gradient(shuffled).max(axis=0)
+    top = top if axis_name is None else jax.lax.pmax(top, axis_name)
+    return global_mean(joint) - top - jnp.log(global_mean(jnp.exp(shuffled - top[None])))

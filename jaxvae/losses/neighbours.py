@@ -65,7 +65,7 @@ def neighbour_affinities(
     b_i is such that exp(entropy of row i) = perplexity, by bisection: an effective number of neighbours, of the N in
     the (global) batch. Perplexities out of reach are cut: more than 0.99 (N - 1); or fewer than the exact duplicates of
     x_i, which share the row equally. Standardise features first: distances depend on their scale, and squared ones are
-    kept to about 1e-6 of the largest distance from the batch's mean, squared; smaller ones count as 0. No gradient.
+    known to about 1e-6 of the largest squared distance from the batch's mean. No gradient.
 
     Args:
       x: examples, or features of them.
@@ -180,12 +180,11 @@ def _gathered(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array
 
 
 def _squared_distances(x: jax.Array, others: jax.Array) -> jax.Array:
-    """[B, P], [N, P] -> [B, N], by a matrix product; below its rounding error, 0."""
+    """[B, P], [N, P] -> [B, N], by a matrix product."""
     centre = others.mean(axis=0)[None, :]
     x, others = x - centre, others - centre
     squares = (x**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)[None, :]
-    distance = squares - 2 * jnp.matmul(x, others.T, precision=jax.lax.Precision.HIGHEST)
-    return jnp.where(distance > 16 * jnp.finfo(x.dtype).eps * squares, distance, 0)
+    return squares - 2 * jnp.matmul(x, others.T, precision=jax.lax.Precision.HIGHEST)
 
 
 def _differences(z: jax.Array, others: jax.Array) -> jax.Array:

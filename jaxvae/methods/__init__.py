@@ -81,7 +81,7 @@ class Entry(NamedTuple):
     """The command's other flags, where this method's defaults are its own."""
     logits: int = 0
     """Outputs of the method's discriminator; 0 for none."""
-    special: Literal["conditional prior", "grouped decoder", "mixture prior"] | None = None
+    special: Literal["conditional prior", "grouped decoder", "label networks", "mixture prior"] | None = None
     """What the method needs in its networks besides, or in place of, the usual ones."""
 
 
@@ -99,7 +99,9 @@ METHODS = {
     "iwae": Entry(iwae, IWAE, IWAE_PRESETS),
     "ada-gvae": Entry(ada_gvae, AdaGVAE, ADA_GVAE_PRESETS),
     "group-vae": Entry(group_vae, GroupVAE, GROUP_VAE_PRESETS),
-    "semi-supervised-vae": Entry(semi_supervised_vae, SemiSupervisedVAE, SEMI_SUPERVISED_VAE_PRESETS),
+    "semi-supervised-vae": Entry(
+        semi_supervised_vae, SemiSupervisedVAE, SEMI_SUPERVISED_VAE_PRESETS, special="label networks"
+    ),
     "ivae": Entry(ivae, IVAE, IVAE_PRESETS, special="conditional prior"),
     "oi-vae": Entry(oi_vae, OIVAE, OI_VAE_PRESETS, special="grouped decoder"),
     "vae-sne": Entry(vae_sne, VAESNE, VAE_SNE_PRESETS, VAE_SNE_SETTINGS, special="mixture prior"),

@@ -8,6 +8,10 @@ labelled batch of the same size that cycles through the labelled examples:
     cross-entropy   mean_b sum_f softplus(mu_f) - y_f mu_f
     squared-error   mean_b sum_f ( sigmoid(mu_f) - y_f )^2
     covariance      sum_{d != f} Cov(mu_d, y_f)^2
+    embedding       mean_b sum_f -log softmax_k( -(s (mu_f - e_fk))^2 )_label,   e and s learned
+    mutual-information   sum_{d != f} I(mu_d; y_f)^2, by critics that learn the Donsker-Varadhan bound
+
+The covariance and the mutual information ask latents to be silent about other factors, not to know their own.
 
 gamma_sup grows linearly from 0 for `warmup` updates. The authors' code sums R over the batch where the reconstruction
 is a mean: its gamma_sup of 1 is 64 here. Data: `jaxvae.data.few_labels`; `--labels` of the command are drawn with seed
@@ -20,8 +24,17 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
-from jaxvae.losses import kl_standard_normal, label_covariance, label_cross_entropy, label_squared_error
+from jaxvae.losses import (
+    donsker_varadhan_bound,
+    embedding_cross_entropy,
+    kl_standard_normal,
+    label_covariance,
+    label_cross_entropy,
+    label_squared_error,
+    permute_dims,
+)
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
@@ -39,6 +52,8 @@ class SemiSupervisedVAE(NamedTuple):
     """Weight of the labels, >= 0: the authors' 4 for batches of 64."""
     warmup: float = 0.0
     """Updates over which gamma_sup grows linearly from 0."""
+    critic_learning_rate: float = 1e-2
+    """Of the critics of supervision="mutual-information"."""
 
 
 SEMI_SUPERVISED_VAE_PRESETS: dict[str, Preset] = {"study": study(SemiSupervisedVAE())}
@@ -48,15 +63,17 @@ def semi_supervised_vae(
     networks: Mapping[str, Network],
     *,
     likelihood: Likelihood = bernoulli(),
-    supervision: Literal["cross-entropy", "squared-error", "covariance"] = "cross-entropy",
+    supervision: Literal[
+        "cross-entropy", "squared-error", "covariance", "embedding", "mutual-information"
+    ] = "cross-entropy",
     hyperparameters: SemiSupervisedVAE = SemiSupervisedVAE(),
 ) -> Method:
     """Semi-supervised beta-VAE: labels of a few examples tie latents to factors (Locatello et al., 2020).
 
     Args:
-      networks: encoder and decoder.
+      networks: encoder and decoder; embedding, or critics, of `jaxvae.networks.label_networks` for those two forms.
       likelihood: of an image given its code.
-      supervision: how labels and codes are compared: cross-entropy, squared-error or covariance.
+      supervision: cross-entropy, squared-error, covariance, embedding or mutual-information of labels and codes.
       hyperparameters: their defaults, and what a sweep starts from.
 
     ValueError for a negative weight; when it is traced, for more factors than latents.
@@ -65,26 +82,54 @@ def semi_supervised_vae(
         if getattr(hyperparameters, name) < 0:
             raise ValueError(f"{name} is a weight and must be >= 0, got {getattr(hyperparameters, name)}")
 
+    extra = {"embedding": ("embedding",), "mutual-information": ("critics",)}.get(supervision, ())
+    networks = {name: network for name, network in networks.items() if name in (*AUTOENCODER, *extra)}
+
+    def bounds(net: Nets, batch: Batch, ctx: Context, codes: jax.Array) -> jax.Array:
+        """On the information of every factor and latent, [F, D]. A label that is not known tells nothing."""
+        target = jnp.nan_to_num(batch["target"])
+        shuffled = permute_dims(ctx.key, target, axis_name=ctx.axis_name)
+        scores = net.critics(target, codes), net.critics(shuffled, codes)
+        return donsker_varadhan_bound(*scores, axis_name=ctx.axis_name)
+
+    def penalty(net: Nets, batch: Batch, ctx: Context) -> jax.Array:
+        codes, target = net.encoder(batch["labelled_image"]).mean, batch["target"]
+        match supervision:
+            case "covariance":
+                return label_covariance(codes, target, axis_name=ctx.axis_name)
+            case "mutual-information":
+                own = jnp.eye(target.shape[1], codes.shape[1], dtype=bool)
+                return (jnp.where(own, 0, bounds(net, batch, ctx, codes)) ** 2).sum()
+            case "embedding":
+                places, log_sharpness = net.embedding()
+                if len(places) > codes.shape[1]:
+                    raise ValueError(f"every factor needs a latent: {len(places)} factors, {codes.shape[1]} latents")
+                label = jnp.where(jnp.isnan(target), -1, batch["label"])
+                sharpness = jnp.exp(log_sharpness)
+                costs = [
+                    embedding_cross_entropy(codes[:, k], label[:, k], place, sharpness=sharpness).mean()
+                    for k, place in enumerate(places)
+                ]
+                return jnp.stack(costs).sum()
+            case "squared-error":
+                return label_squared_error(codes, target).mean()
+            case _:
+                return label_cross_entropy(codes, target).mean()
+
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters
         mean, logvar, _, reconstruction = autoencode(net, batch["image"], ctx, likelihood)
         kl = kl_standard_normal(mean, logvar).mean()
-        labelled = net.encoder(batch["labelled_image"]).mean
-        if supervision == "covariance":
-            penalty = label_covariance(labelled, batch["target"], axis_name=ctx.axis_name)
-        elif supervision == "squared-error":
-            penalty = label_squared_error(labelled, batch["target"]).mean()
-        else:
-            penalty = label_cross_entropy(labelled, batch["target"]).mean()
+        supervised = penalty(net, batch, ctx)
         gamma = linear_ramp(0.0, hp.gamma_sup, ctx.step, hp.warmup)
-        terms = {"reconstruction": reconstruction, "kl": kl, "supervision": penalty}
-        return reconstruction + hp.beta * kl + gamma * penalty, terms
+        terms = {"reconstruction": reconstruction, "kl": kl, "supervision": supervised}
+        return reconstruction + hp.beta * kl + gamma * supervised, terms
 
-    return autoencoder_method(
-        "semi-supervised-vae",
-        networks,
-        likelihood,
-        hyperparameters,
-        Objective(loss, AUTOENCODER),
-        needs=("image", "labelled_image", "target"),
-    )
+    def tell(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        return -bounds(net, batch, ctx, net.encoder(batch["labelled_image"]).mean).sum(), {}
+
+    objectives = [Objective(loss, (*AUTOENCODER, *extra) if supervision == "embedding" else AUTOENCODER)]
+    if supervision == "mutual-information":
+        objectives.append(Objective(tell, extra, learning_rate="critic_learning_rate"))
+    needs = ("image", "labelled_image", "target", "label")
+    return autoencoder_method("semi-supervised-vae", networks, likelihood, hyperparameters, *objectives, needs=needs)

@@ -7,6 +7,7 @@ for a module of your own.
 from jaxvae.networks.autoencoders import ARCHITECTURES, autoencoder
 from jaxvae.networks.discriminator import discriminator
 from jaxvae.networks.grouped import grouped_decoder
+from jaxvae.networks.labels import label_networks
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mixture_prior import mixture_prior
 from jaxvae.networks.xtanh import conditional_prior
@@ -18,5 +19,6 @@ __all__ = [
     "discriminator",
     "from_linen",
     "grouped_decoder",
+    "label_networks",
     "mixture_prior",
 ]

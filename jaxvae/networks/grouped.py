@@ -1,6 +1,7 @@
 """A decoder in groups: each group of an image's values has a small generator, fed by a linear map of the code."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -75,7 +76,8 @@ def grouped_decoder(
             f"{[len(group) for group in groups]} values"
         )
     order = tuple(int(place) for group in groups for place in group)
-    wrong = sorted(place for place in {*order, *range(values)} if order.count(place) != 1 or place not in range(values))
+    times = Counter(order)
+    wrong = sorted(place for place in {*times, *range(values)} if times[place] != 1 or place not in range(values))
     if wrong:
         raise ValueError(
             f"groups must hold each of the {values} values of an image once; not so for {len(wrong)}: {wrong[:5]}"

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.analysis import find_clusters
+from jaxvae.analysis import clusters, find_clusters
 
 EVEN = lambda k: jnp.full(k, -np.log(k), jnp.float32)  # noqa: E731
 
@@ -35,6 +35,14 @@ def test_one_gaussian_in_twenty_pieces_is_one_cluster():
 def test_two_components_part_at_two_deviations(distance, count, variance):
     means = variance**0.5 * distance * jnp.array([[0.0], [1.0]])
     assert find_clusters(means, EVEN(2), variance=variance).number == count
+
+
+def test_components_follow_one_another_to_a_hill(monkeypatch):
+    """Stopped short of the modes, each component points up its slope: a chain, along arrows that go one way."""
+    monkeypatch.setattr(clusters, "STEPS", 1)
+    means = jnp.arange(5.0)[:, None]
+    found = find_clusters(means, jnp.log(jnp.array([0.02, 0.06, 0.14, 0.28, 0.5])))
+    assert found.number == 1
 
 
 def test_weights_decide():

@@ -9,7 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sharding import BACKENDS, run_sharded
 
-from jaxvae.losses.density_ratio import density_ratio_loss, density_ratio_tc, permute_dims
+from jaxvae.losses.density_ratio import (
+    density_ratio_loss,
+    density_ratio_tc,
+    donsker_varadhan_bound,
+    permute_dims,
+)
 
 LOGITS_Z = 2 * jax.random.normal(jax.random.key(0), (6, 2))
 LOGITS_PERMUTED = 2 * jax.random.normal(jax.random.key(1), (6, 2))
@@ -217,3 +222,53 @@ def test_compiled_mapped_and_half_precision():
 def test_bad_input(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@given(some_logits, some_logits)
+def test_bound_against_the_oracle(joint, shuffled):
+    joint, shuffled = joint / 100, shuffled / 100
+    got = jax.jit(donsker_varadhan_bound)(jnp.asarray(joint), jnp.asarray(shuffled))
+    t, s = joint.astype(np.float64), shuffled.astype(np.float64)
+    np.testing.assert_allclose(got, t.mean(0) - np.log(np.exp(s).mean(0)), rtol=1e-4, atol=1e-4)
+    both = jax.vmap(donsker_varadhan_bound)(jnp.stack([joint, joint]), jnp.stack([shuffled, shuffled]))
+    np.testing.assert_allclose(both[1], got, rtol=1e-5, atol=1e-5)
+
+
+def test_bound_is_the_mutual_information_for_the_density_ratio_and_less_for_others():
+    rho, n = 0.8, 200_000
+    z = correlated(rho, n)
+    shuffled = permute_dims(jax.random.key(3), z)
+
+    def score(z):
+        return density_ratio_tc(optimal_logits(z, covariance(rho)))
+
+    exact = -0.5 * np.log(1 - rho**2)
+    best = donsker_varadhan_bound(score(z), score(shuffled))
+    np.testing.assert_allclose(best, exact, atol=0.03)
+    assert donsker_varadhan_bound(0.5 * score(z), 0.5 * score(shuffled)) < exact - 0.03
+    np.testing.assert_allclose(donsker_varadhan_bound(score(z) + 7, score(shuffled) + 7), best, atol=1e-3)
+    np.testing.assert_allclose(donsker_varadhan_bound(jnp.full((4, 2), 1e4), jnp.full((4, 2), 1e4)), 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_bound_is_of_the_global_batch(backend):
+    joint, shuffled = 3 * jax.random.normal(jax.random.key(5), (2, 16, 3))
+
+    def total(joint, shuffled, axis_name=None):
+        return (donsker_varadhan_bound(joint, shuffled, axis_name=axis_name) ** 2).sum()
+
+    value, gradients = run_sharded(total, backend, joint, shuffled)
+    want, want_gradients = jax.value_and_grad(total, (0, 1))(joint, shuffled)
+    np.testing.assert_allclose(value, want, rtol=1e-5)
+    for got, expected in zip(gradients, want_gradients, strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_bound_at_extremes_and_for_bad_input():
+    scores = jnp.array([[1e4, -1e4], [-1e4, 1e4]])
+    value, gradient = jax.value_and_grad(lambda s: donsker_varadhan_bound(s, -s).sum())(scores)
+    assert np.isfinite(value)
+    assert np.isfinite(gradient).all()
+    with pytest.raises(ValueError, match="must have one shape"):
+        donsker_varadhan_bound(scores, scores[:1].T)

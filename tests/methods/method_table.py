@@ -12,7 +12,14 @@ from jaxvae.data import Conditioned, Pairs, Sprites, few_labels
 from jaxvae.data.source import WHOLE
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
-from jaxvae.networks import autoencoder, conditional_prior, discriminator, grouped_decoder, mixture_prior
+from jaxvae.networks import (
+    autoencoder,
+    conditional_prior,
+    discriminator,
+    grouped_decoder,
+    label_networks,
+    mixture_prior,
+)
 from jaxvae.training import check, compile_method
 
 
@@ -42,6 +49,8 @@ def networks(name="vae", dtype=jnp.float32):
             nets["prior"] = conditional_prior(SOURCE.aux_dim, LATENTS, dtype)
         case "grouped decoder":
             nets |= grouped_decoder(shape, LATENTS, dtype=dtype)
+        case "label networks":
+            nets |= label_networks(SOURCE.factor_sizes, LATENTS)
         case "mixture prior":
             nets["prior"] = mixture_prior(LATENTS, 20)
     return nets | ({"discriminator": discriminator(LATENTS, entry.logits, (32, 32), dtype)} if entry.logits else {})

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from method_table import LATENTS, build_and_trace, loss_of, make, own
+from method_table import LATENTS, SOURCE, build_and_trace, loss_of, make, own
 
 from jaxvae import losses
 from jaxvae.commands.train import parse_train
@@ -52,6 +52,10 @@ def test_ivae_parts_of_the_kl_add_up(params, batch):
     sampled = losses.gaussian_log_density(z, *posterior) - losses.gaussian_log_density(z, 0 * z, prior.logvar)
     added = terms["mutual_information"] + terms["total_correlation"] + terms["dimensionwise_kl"]
     np.testing.assert_allclose(added, sampled.sum(-1).mean(), rtol=1e-5)
+    log_qz = losses.minibatch_log_qz(z, *posterior, dataset_size=SOURCE.size)
+    mi, tc, _ = losses.kl_decomposition(z, *posterior, log_qz)
+    np.testing.assert_allclose(terms["mutual_information"], mi.mean(), rtol=1e-4)
+    np.testing.assert_allclose(terms["total_correlation"], tc.mean(), rtol=1e-4, atol=1e-4)
     pairs = zip("abcd", ("reconstruction", "mutual_information", "total_correlation", "dimensionwise_kl"), strict=True)
     for weight, term in pairs:
         heavy, _ = loss_of(make("ivae", hp={**ONES, weight: 3.0}), params, batch, KEY)

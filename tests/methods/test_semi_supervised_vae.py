@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from method_table import SOURCE, build_and_trace, loss_of, make
+from method_table import SOURCE, build_and_trace, loss_of, make, own
 
 from jaxvae import losses
 from jaxvae.commands.train import parse_train
 from jaxvae.config import build
 from jaxvae.data import Sprites, few_labels
-from jaxvae.training import check, train
+from jaxvae.methods import semi_supervised_vae
+from jaxvae.training import check, compile_method, train
 
 KEY = jax.random.key(1)
 KERNELS = {
@@ -31,6 +32,70 @@ def test_loss_is_the_beta_vae_s_and_the_labels(supervision, step, share, params,
     penalty = KERNELS[supervision](mean, batch["target"])
     np.testing.assert_allclose(terms["supervision"], penalty, rtol=1e-5)
     np.testing.assert_allclose(value, alone + 7 * share * penalty, rtol=1e-5)
+
+
+def test_embedding_is_its_equation(params, batch):
+    """Row by row, factor by factor; a target that is not known costs nothing."""
+    method = make("semi-supervised-vae", supervision="embedding", hp={"gamma_sup": 3.0})
+    params = own(method, params)
+    params["embedding"]["log_sharpness"] = jnp.float32(0.7)
+    known = {**batch, "target": batch["target"].at[:, 1].set(jnp.nan)}
+    value, terms = loss_of(method, params, known, KEY)
+    mean = np.asarray(method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean, np.float64)
+    total = 0.0
+    for factor, size in enumerate(SOURCE.factor_sizes):
+        places = np.linspace(-1, 1, size)
+        for code, label in zip(mean[:, factor], np.asarray(batch["label"])[:, factor], strict=True):
+            logits = -((np.exp(0.7) * (code - places)) ** 2)
+            total += 0 if factor == 1 else np.log(np.exp(logits).sum()) - logits[label]
+    np.testing.assert_allclose(terms["supervision"], total / len(mean), rtol=1e-4)
+    np.testing.assert_allclose(value - terms["reconstruction"] - 4 * terms["kl"], 3 * total / len(mean), rtol=1e-3)
+    init, update = compile_method(method, dataset_size=2)
+    state = init(KEY)
+    after, _ = update(state, batch)
+    assert after.params["embedding"]["log_sharpness"] != 0
+    assert (after.params["embedding"]["places"]["factor0"] != state.params["embedding"]["places"]["factor0"]).any()
+
+
+def test_critics_and_encoder_want_opposite_things(batch):
+    method = make("semi-supervised-vae", supervision="mutual-information", hp={"critic_learning_rate": 0.0})
+    init, update = compile_method(method, dataset_size=2)
+    state = init(KEY)
+    assert set(state.params) == {"encoder", "decoder", "critics"}
+    silent, terms = update(state, batch)
+    assert set(terms) >= {"supervision", "critics_loss"}
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), state.params, silent.params)
+    assert not any(jax.tree.leaves(changed["critics"]))
+    assert any(jax.tree.leaves(changed["encoder"]))
+    hp = state.hyperparameters._replace(learning_rate=0.0, critic_learning_rate=0.01)
+    state = state._replace(hyperparameters=jax.tree.map(jnp.float32, hp))
+    step = jax.jit(update)
+    for _ in range(200):
+        state, later = step(state, batch)
+    assert later["critics_loss"] < terms["critics_loss"] - 1
+    assert later["supervision"] > terms["supervision"]
+
+
+def test_information_is_of_other_factors_alone(params, batch):
+    """By the bound, pair by pair."""
+    method = make("semi-supervised-vae", supervision="mutual-information")
+    params = own(method, params)
+    _, terms = loss_of(method, params, batch, KEY)
+    target = batch["target"]
+    mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
+    shuffled = losses.permute_dims(KEY, target)
+    critic, weights, total = method.networks["critics"].apply, params["critics"], 0.0
+    for factor in range(target.shape[1]):
+        for latent in range(mean.shape[1]):
+            t, s = (np.asarray(critic(weights, y, mean), np.float64)[:, factor, latent] for y in (target, shuffled))
+            total += 0 if factor == latent else (t.mean() - np.log(np.exp(s).mean())) ** 2
+    np.testing.assert_allclose(terms["supervision"], total, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("supervision", "missing"), [("embedding", "embedding"), ("mutual-information", "critics")])
+def test_what_supervision_needs_is_named(supervision, missing):
+    with pytest.raises(ValueError, match=missing):
+        semi_supervised_vae(make("vae").networks, supervision=supervision)
 
 
 def test_targets_run_from_0_to_1(batch):
