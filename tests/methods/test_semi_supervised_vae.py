@@ -74,6 +74,10 @@ def test_critics_and_encoder_want_opposite_things(batch):
         state, later = step(state, batch)
     assert later["critics_loss"] < terms["critics_loss"] - 1
     assert later["supervision"] > terms["supervision"]
+    codes = method.networks["encoder"].apply(state.params["encoder"], batch["labelled_image"]).mean
+    targets = batch["target"], losses.permute_dims(jax.random.key(5), batch["target"])
+    scores = (method.networks["critics"].apply(state.params["critics"], target, codes) for target in targets)
+    assert losses.donsker_varadhan_bound(*scores).sum() > 1
 
 
 def test_information_is_of_other_factors_alone(params, batch):
