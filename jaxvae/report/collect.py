@@ -57,14 +57,15 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     else:
         like = source.sample(prior_key, PRIOR_SAMPLES)
         z = method.sample_prior(Nets(method.networks, params), prior_key, like)
+    values = traversal_values(codes.mean)
     return ReportData(
         title=f"{method.name} on {source.name}",
         summary=_summary(run),
         about_data=" ".join((type(source).__doc__ or "").split()),
         images=_pixels(batch["image"]),
         reconstructions=_pixels(reconstruct(method, params, batch)),
-        traversals=_pixels(traverse(method, params, base, jnp.asarray(TRAVERSAL_VALUES)))[order],
-        traversal_values=TRAVERSAL_VALUES,
+        traversals=_pixels(traverse(method, params, base, jnp.asarray(values)))[order],
+        traversal_values=values,
         latent_order=order,
         latent_factor=latent_factor,
         prior_samples=_pixels(method.decode(Nets(method.networks, params), z)),
@@ -87,6 +88,11 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
             },
         },
     )
+
+
+def traversal_values(means: np.ndarray) -> np.ndarray:
+    """What latents are set to: -2 to 2, times the spread of the widest of codes [N, D] where those are wide."""
+    return TRAVERSAL_VALUES * max(1, round(float(means.std(axis=0).max())))
 
 
 def reproduce_command(run: Run) -> str:

@@ -16,9 +16,22 @@ from jaxvae.training import compile_method
 from jaxvae.training.checkpoints import Checkpoints
 
 
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+GATHERING = ("beta-tc-vae", "factor-vae", "wae-mmd", "vae-sne")
+"""Methods that cover what losses do across devices and in half precision: some tests of the others are slow ones."""
+OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in METHODS if name not in GATHERING]
+
+
 @pytest.mark.parametrize("name", METHODS)
-def test_loss_is_finite_and_falls_on_real_batches(name, dtype):
+def test_loss_is_finite_and_falls_on_real_batches(name):
+    assert_it_falls(name, jnp.float32)
+
+
+@pytest.mark.parametrize("name", [*GATHERING, *OTHERS])
+def test_loss_falls_in_half_precision(name):
+    assert_it_falls(name, jnp.bfloat16)
+
+
+def assert_it_falls(name, dtype):
     init, step = compiled(name, dtype)
     losses = []
     state = init(jax.random.key(0))
@@ -56,16 +69,17 @@ def test_each_objective_changes_exactly_what_it_trains(name, batch):
             assert any(changed) == (network in objective.trains)
 
 
-GATHERING = ("beta-tc-vae", "factor-vae", "wae-mmd", "vae-sne")
-"""Methods that cover what losses do across devices: those of the others are slow tests where nothing is checked."""
+@pytest.mark.parametrize("name", METHODS)
+def test_sharded_is_single(name, batch):
+    assert_sharded_is_single(name, batch, checked=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "checked"),
-    [(name, True) for name in METHODS]
-    + [pytest.param(name, False, marks=[] if name in GATHERING else pytest.mark.slow) for name in METHODS],
-)
-def test_sharded_is_single(name, checked, batch):
+@pytest.mark.parametrize("name", [*GATHERING, *OTHERS])
+def test_sharded_is_single_where_nothing_is_checked(name, batch):
+    assert_sharded_is_single(name, batch, checked=False)
+
+
+def assert_sharded_is_single(name, batch, checked):
     """One update over 8 devices is the update on one."""
     _, update = compile_method(make(name), dataset_size=SOURCE.size)
     init, jitted = compiled(name)

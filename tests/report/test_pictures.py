@@ -6,6 +6,7 @@ from fake_report import fake_report
 from page_parts import decode
 from PIL import Image
 
+from jaxvae.report.collect import traversal_values
 from jaxvae.report.encoding import embed, embed_animation
 from jaxvae.report.pictures import (
     CANVAS,
@@ -168,3 +169,11 @@ def test_decode_helper_reads_what_pillow_wrote():
     buffer = io.BytesIO()
     Image.new("RGB", (3, 2)).save(buffer, "PNG")
     assert decode(embed(Image.new("RGB", (3, 2))).uri).size == (3, 2)
+
+
+@pytest.mark.parametrize(("spread", "last"), [(0.01, 2.0), (1.2, 2.0), (5.8, 12.0)])
+def test_latents_of_wide_codes_are_moved_far(spread, last):
+    codes = np.random.default_rng(0).normal(size=(1000, 3)) * [0.0, 0.1 * spread, spread]
+    values = traversal_values(codes)
+    assert values.dtype == np.float32
+    np.testing.assert_allclose((values[0], values[-1]), (-last, last))
