@@ -15,7 +15,6 @@ from jaxvae.methods import METHODS, gaussian, laplace
 from jaxvae.training import compile_method
 from jaxvae.training.checkpoints import Checkpoints
 
-
 GATHERING = ("beta-tc-vae", "factor-vae", "wae-mmd", "vae-sne")
 """Methods that cover what losses do across devices and in half precision: some tests of the others are slow ones."""
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in METHODS if name not in GATHERING]
