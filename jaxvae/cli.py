@@ -87,7 +87,8 @@ def _list(arguments: list[str]) -> None:
             print(f"  {name:20} {_first_line(thing)}")
     print("presets of methods (--preset)")
     for name, entry in METHODS.items():
-        print(f"  {name:20} {', '.join(entry.presets)}")
+        if entry.presets:
+            print(f"  {name:20} {', '.join(entry.presets)}")
 
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.typing import DTypeLike
 
 from jaxvae.method import Network, Posterior
+from jaxvae.networks.heads import GLOROT
 from jaxvae.networks.linen import from_linen
 
 WIDTHS = (100, 100)
@@ -29,8 +30,8 @@ class XtanhMLP(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, F] -> [B, outputs], float32"""
         for width in WIDTHS:
-            x = xtanh(nn.Dense(width, dtype=self.dtype)(x))
-        return nn.Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
+            x = xtanh(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
+        return nn.Dense(self.outputs, kernel_init=GLOROT, dtype=self.dtype)(x).astype(jnp.float32)
 
 
 class XtanhEncoder(nn.Module):
