@@ -79,32 +79,49 @@ class Objective(NamedTuple):
     """(net, batch, ctx) -> (scalar, terms). With `ctx.axis_name`, means are over the local examples."""
     trains: tuple[str, ...]
     optimizer: optax.GradientTransformation = optax.scale_by_adam()
+    """It sees one network at a time. Objectives with the same one share what it remembers of a network (moments)."""
     learning_rate: str | Mapping[str, str] = "learning_rate"
     """Field of the hyperparameters that scales the optimizer's update, or one for each network that is trained."""
     project: Callable[[dict[str, Params], Hyperparameters], dict[str, Params]] = lambda params, hyperparameters: params
     """(params of what is trained, after the update) -> params within a constraint, or after a proximal step."""
+    due: Callable[[jax.Array], jax.Array] | None = None
+    """step -> whether this objective changes anything in that update, always if not given: a critic is trained on more
+    batches than its opponent. The terms are those of all updates."""
 
     def rate_of(self, network: str) -> str:
         """The field of the hyperparameters that scales the updates of a network."""
         return self.learning_rate if isinstance(self.learning_rate, str) else self.learning_rate[network]
 
 
-class Method(NamedTuple):
-    """One paper: networks, hyperparameters, and the objectives that train them.
+def no_code(net: Nets, batch: Batch) -> Posterior:
+    """`encode` of a method that learns no code."""
+    raise ValueError("this method learns no code of an image: there is nothing to encode to")
 
-    All objectives of one update see the parameters as they were before it.
-    """
+
+def no_image(net: Nets, code: jax.Array) -> jax.Array:
+    """`decode` of a method whose codes alone make no image."""
+    raise ValueError("the codes of this method alone make no image: there is nothing to decode with")
+
+
+class Method(NamedTuple):
+    """One paper: networks, hyperparameters, and the objectives that train them."""
 
     name: str
     networks: Mapping[str, Network]
     hyperparameters: Hyperparameters
     objectives: tuple[Objective, ...]
-    encode: Callable[[Nets, Batch], Posterior]
+    encode: Callable[[Nets, Batch], Posterior] = no_code
     """(net, batch) -> posterior over codes [B, D]. It reads "image" [B, H, W, C] of the batch; methods whose encoder
     sees more say so."""
-    decode: Callable[[Nets, jax.Array], jax.Array]
+    decode: Callable[[Nets, jax.Array], jax.Array] = no_image
     """(net, code [B, D]) -> the expected image [B, H, W, C], on the data's scale"""
     sample_prior: Callable[[Nets, jax.Array, Batch], jax.Array] | None = None
     """(net, key, batch) -> codes [B, D] drawn from the prior, one for each example; N(0, I) if not given."""
     needs: tuple[str, ...] = ("image",)
     """Keys of the batch that the losses read."""
+    in_turn: bool = False
+    """Whether an objective sees what those before it did to the parameters in the same update, or all of them the
+    parameters as they were before it."""
+    pictures: Callable[[Nets, jax.Array, Batch], dict[str, jax.Array]] | None = None
+    """(net, key, batch) -> what else there is to see of the examples, by name, [B, H, W, C] each; those whose name ends
+    in "map" are differences, 0 for none."""

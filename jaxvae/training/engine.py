@@ -1,6 +1,7 @@
 """Any `Method` as a pure pair of functions, `init` and `update`."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 import jax
@@ -15,8 +16,8 @@ class TrainState(NamedTuple):
 
     params: dict[str, Params]
     """By network name."""
-    opt_state: tuple[optax.OptState, ...]
-    """By objective."""
+    opt_state: tuple[dict[str, optax.OptState], ...]
+    """By optimizer, in the order of the objectives, and network."""
     hyperparameters: Hyperparameters
     """float32 scalars."""
     key: jax.Array
@@ -25,6 +26,8 @@ class TrainState(NamedTuple):
     """int32, updates done."""
 
 
+Due: TypeAlias = tuple[bool, ...] | None
+"""Which objectives change anything; None where that is to be found from the state's step, inside the program."""
 Init: TypeAlias = Callable[..., TrainState]
 Update: TypeAlias = Callable[..., tuple[TrainState, Terms]]
 
@@ -43,10 +46,11 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
 
     Returns:
       init(key, hyperparameters=method.hyperparameters) -> TrainState
-      update(state, batch, axis_name=None) -> (TrainState, terms): one gradient update of every objective, all of them
-        computed at the incoming parameters. `terms` holds "loss" (that of the first objective; of a further one:
-        "<networks>_loss") and what the losses report, as float32 scalars. With `axis_name`, `batch` is this device's
-        share, the state is replicated, and state and terms come out as for the whole batch on one device.
+      update(state, batch, axis_name=None, due=None) -> (TrainState, terms): one gradient update of every objective that
+        is due, computed at the incoming parameters unless the method's objectives go `in_turn`. `terms` holds "loss"
+        (that of the first objective; of a further one: "<networks>_loss") and what the losses report, as float32
+        scalars. With `axis_name`, `batch` is this device's share, the state is replicated, and state and terms come out
+        as for the whole batch on one device.
 
     Raises:
       ValueError: an objective trains a network that the method does not have, or names no such learning rate; at trace
@@ -65,6 +69,12 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
             if not hasattr(method.hyperparameters, rate):
                 raise ValueError(f"{method.name}: no hyperparameter {rate!r} for a learning rate")
 
+    optimizers = list(dict.fromkeys(objective.optimizer for objective in method.objectives))
+    trained_by = [
+        dict.fromkeys(network for o in method.objectives if o.optimizer == optimizer for network in o.trains)
+        for optimizer in optimizers
+    ]
+
     def init(key: jax.Array, hyperparameters: Hyperparameters | None = None) -> TrainState:
         init_key, train_key = jax.random.split(key)
         keys = jax.random.split(init_key, len(method.networks))
@@ -75,65 +85,109 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
             hyperparameters = method.hyperparameters
         return TrainState(
             params=params,
-            opt_state=tuple(o.optimizer.init(_trained(o, params)) for o in method.objectives),
+            opt_state=tuple(
+                {name: optimizer.init(params[name]) for name in names}
+                for optimizer, names in zip(optimizers, trained_by, strict=True)
+            ),
             hyperparameters=jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), hyperparameters),
             key=train_key,
             step=jnp.int32(0),
         )
 
-    def update(state: TrainState, batch: Batch, axis_name: str | None = None) -> tuple[TrainState, Terms]:
+    def update(
+        state: TrainState, batch: Batch, axis_name: str | None = None, due: Due = None
+    ) -> tuple[TrainState, Terms]:
         missing = set(method.needs) - set(batch)
         if missing:
             raise ValueError(f"{method.name} needs {sorted(missing)} in its batches; this data gives {sorted(batch)}")
-        params, opt_states = dict(state.params), []
+        params, memory = dict(state.params), [dict(memories) for memories in state.opt_state]
         terms: Terms = {}
         for index, objective in enumerate(method.objectives):
             ctx = Context(step_key(state, index + 1), state.hyperparameters, state.step, dataset_size, axis_name)
-            gradient, values = _gradient(objective, method, state.params, batch, ctx)
-            direction, opt_state = objective.optimizer.update(
-                gradient, state.opt_state[index], _trained(objective, state.params)
-            )
-            updates = {}
-            for network in objective.trains:
-                rate = getattr(state.hyperparameters, objective.rate_of(network))
-                updates[network] = jax.tree.map(lambda d, rate=rate: -rate * d, direction[network])
-            stepped = optax.apply_updates(_trained(objective, params), updates)
-            projected = objective.project(stepped, state.hyperparameters)
-            if projected.keys() != stepped.keys():
-                raise ValueError(f"{method.name}: project must give {sorted(stepped)}, it gave {sorted(projected)}")
-            params |= projected
-            opt_states.append(opt_state)
+            seen = dict(params) if method.in_turn else state.params
+            remembered = memory[optimizers.index(objective.optimizer)]
+            before = _trained(objective, params), _trained(objective, remembered)
+
+            take = partial(_moved, objective, method, seen, before, batch, ctx)
+            leave = partial(_kept, objective, method, seen, before, batch, ctx)
+            if due is not None or objective.due is None:
+                after, values = take() if due is None or due[index] else leave()
+            else:
+                after, values = jax.lax.cond(objective.due(state.step), take, leave)
+            params |= after[0]
+            remembered |= after[1]
             loss_name = "loss" if index == 0 else "_".join((*objective.trains, "loss"))
             values = {loss_name: values.pop("loss"), **values}
             if clash := set(values) & set(terms):
                 raise ValueError(f"{method.name}: two objectives report {sorted(clash)}")
             terms |= values
-        return state._replace(params=params, opt_state=tuple(opt_states), step=state.step + 1), terms
+        return state._replace(params=params, opt_state=tuple(memory), step=state.step + 1), terms
 
     return init, update
 
 
-def _trained(objective: Objective, params: dict[str, Params]) -> dict[str, Params]:
-    return {name: params[name] for name in objective.trains}
+def due_at(method: Method, step: int) -> Due:
+    """Which objectives of the method change anything in the update after `step` others."""
+    return tuple(o.due is None or bool(o.due(jnp.int32(step))) for o in method.objectives)
+
+
+_Trained: TypeAlias = tuple[dict[str, Params], dict[str, optax.OptState]]
+"""Parameters, and what the optimizer remembers, by network."""
+
+
+def _trained(objective: Objective, tree: dict[str, Any]) -> dict[str, Any]:
+    return {name: tree[name] for name in objective.trains}
+
+
+def _moved(
+    objective: Objective, method: Method, seen: dict[str, Params], before: _Trained, batch: Batch, ctx: Context
+) -> tuple[_Trained, Terms]:
+    """What is trained, one step from `before` by the gradient at `seen`, and the objective's terms."""
+    gradient, terms = _gradient(objective, method, seen, batch, ctx)
+    params, memory = before
+    stepped, remembered = {}, {}
+    for name in objective.trains:
+        direction, remembered[name] = objective.optimizer.update(gradient[name], memory[name], seen[name])
+        rate = getattr(ctx.hyperparameters, objective.rate_of(name))
+        updates = jax.tree.map(lambda d, rate=rate: -rate * d, direction)
+        stepped[name] = optax.apply_updates(params[name], updates)
+    projected = objective.project(stepped, ctx.hyperparameters)
+    if projected.keys() != stepped.keys():
+        raise ValueError(f"{method.name}: project must give {sorted(stepped)}, it gave {sorted(projected)}")
+    return (projected, remembered), terms
+
+
+def _kept(
+    objective: Objective, method: Method, seen: dict[str, Params], before: _Trained, batch: Batch, ctx: Context
+) -> tuple[_Trained, Terms]:
+    """What is trained, as it is, and the objective's terms."""
+    _, terms = _loss(objective, method, batch, ctx)(_trained(objective, seen), seen)
+    return before, terms
+
+
+def _loss(objective: Objective, method: Method, batch: Batch, ctx: Context) -> Callable[..., tuple[jax.Array, Terms]]:
+    """(what is trained, all parameters) -> loss over the global batch, and the terms with it."""
+
+    def loss_of(trained: dict[str, Params], params: dict[str, Params]) -> tuple[jax.Array, Terms]:
+        loss, terms = _global_mean(objective.loss(Nets(method.networks, params | trained), batch, ctx), ctx.axis_name)
+        return loss, {"loss": loss, **terms}
+
+    return loss_of
 
 
 def _gradient(
     objective: Objective, method: Method, params: dict[str, Params], batch: Batch, ctx: Context
 ) -> tuple[dict[str, Params], Terms]:
     """Gradient of the objective over the global batch for what it trains, and its terms."""
-
-    def global_mean(tree: Any) -> Any:
-        return tree if ctx.axis_name is None else jax.lax.pmean(tree, ctx.axis_name)
-
-    def loss_of(trained: dict[str, Params]) -> tuple[jax.Array, Terms]:
-        loss, terms = objective.loss(Nets(method.networks, params | trained), batch, ctx)
-        loss, terms = global_mean((loss, terms))
-        return loss, {"loss": loss, **terms}
-
     # The mean goes inside the gradient, and once more on it: right under vmap, pmap and unchecked shard_map. Checked,
     # shard_map has added the devices' shares up already, and a second mean would only send everything again.
-    gradient, terms = jax.grad(loss_of, has_aux=True)(_trained(objective, params))
-    return gradient if _is_checked(ctx.axis_name) else global_mean(gradient), terms
+    loss = _loss(objective, method, batch, ctx)
+    gradient, terms = jax.grad(loss, has_aux=True)(_trained(objective, params), params)
+    return gradient if _is_checked(ctx.axis_name) else _global_mean(gradient, ctx.axis_name), terms
+
+
+def _global_mean(tree: Any, axis_name: str | None) -> Any:
+    return tree if axis_name is None else jax.lax.pmean(tree, axis_name)
 
 
 def _is_checked(axis_name: str | None) -> bool:

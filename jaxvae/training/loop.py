@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,7 +14,7 @@ from jaxvae.data.streamed import is_streamed, read_ahead
 from jaxvae.method import Method
 from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.devices import Devices, choose_devices
-from jaxvae.training.engine import TrainState, compile_method
+from jaxvae.training.engine import Due, TrainState, compile_method, due_at
 from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.processes import leads
 from jaxvae.training.run_folder import cut_history
@@ -80,7 +81,7 @@ def train(
         feed = read_ahead(source, state.key, first, steps, images, devices.batch_sharding())
         step = make_step(method, update, batch_size, devices.axis_name)
         empty = devices.place(empty_interval(method, update, batch_size, state, source))
-        advance = compile_steps(step, feed, state, empty, devices, in_one_call=not is_streamed(source))
+        advance = compile_steps(method, step, feed, state, empty, devices, in_one_call=not is_streamed(source))
         stopwatch = Stopwatch()
         for last, length in intervals(first, steps, log_every, checkpoint_every if save else None):
             state, seen = advance(state, empty, length)
@@ -137,6 +138,7 @@ def intervals(first: int, steps: int, log_every: int, checkpoint_every: int | No
 
 
 def compile_steps(
+    method: Method,
     step: Step,
     feed: Iterator[Source],
     state: TrainState,
@@ -153,12 +155,22 @@ def compile_steps(
     source = next(feed)
     if jax.default_backend() == "cpu" or not in_one_call:
         # XLA runs convolutions inside a CPU while loop ten times slower than outside; a dispatch costs 0.2 ms.
-        one = devices.compile(step, state, empty, source, members=members)
+        # That goes for conditionals as well: each set of objectives that are due has a program of its own.
         sources = itertools.chain([source], feed)
 
+        def program(due: Due) -> Step:
+            return devices.compile(partial(step, due=due), state, empty, source, members=members)
+
+        start = due_at(method, int(jnp.max(state.step)))
+        programs = {start: program(start)}
+
         def advance(state: TrainState, seen: Interval, n: int) -> tuple[TrainState, Interval]:
-            for source in itertools.islice(sources, n):
-                state, seen = one(state, seen, source)
+            first = int(jnp.max(state.step))
+            for number, source in enumerate(itertools.islice(sources, n), first):
+                due = due_at(method, number)
+                if due not in programs:
+                    programs[due] = program(due)
+                state, seen = programs[due](state, seen, source)
             return state, seen
 
         return advance
@@ -170,7 +182,9 @@ def compile_steps(
     def number(n: int) -> jax.Array:
         return devices.place(jnp.int32(n))
 
-    compiled = devices.compile(loop, state, empty, source, number(0), members=members)
+    compiled: Callable[..., tuple[TrainState, Interval]] = devices.compile(
+        loop, state, empty, source, number(0), members=members
+    )
     return lambda state, seen, n: compiled(state, seen, source, number(n))
 
 

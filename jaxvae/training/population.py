@@ -10,7 +10,7 @@ import numpy as np
 from jaxvae.data.source import Source, pytree_of
 from jaxvae.method import Hyperparameters, Method
 from jaxvae.training.devices import Devices, DoesNotFit, choose_devices
-from jaxvae.training.engine import TrainState, compile_method
+from jaxvae.training.engine import Due, TrainState, compile_method
 from jaxvae.training.loop import compile_steps, intervals
 from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.steps import NEVER, Interval, Step, empty_interval, make_step
@@ -79,7 +79,7 @@ def train_population(
     step = _frozen_at_non_finite(make_step(method, update, batch_size, devices.axis_name))
     one = jax.eval_shape(lambda states: jax.tree.map(lambda leaf: leaf[0], states), states)
     empty = empty_interval(method, update, batch_size, one, source)
-    advance = _compile(step, source, states, empty, devices)
+    advance = _compile(method, step, source, states, empty, devices)
     for last, length in intervals(first, steps, log_every, checkpoint_every):
         states, seen = advance(states, length)
         yield last, states, _means(seen, length)
@@ -88,13 +88,15 @@ def train_population(
 Advance = Callable[[TrainState, int], tuple[TrainState, Interval]]
 
 
-def _compile(step: Step, source: Source, states: TrainState, empty: Interval, devices: Devices) -> Advance:
+def _compile(
+    method: Method, step: Step, source: Source, states: TrainState, empty: Interval, devices: Devices
+) -> Advance:
     """All members in one call where they fit into memory; else in waves, as large as fit, one after another."""
     members, least = len(states.step), devices.mesh.shape["population"]
     size = 1 if jax.default_backend() == "cpu" and devices.mesh.size == 1 else members
     while True:
         try:
-            return _in_waves(size, step, source, states, empty, devices)
+            return _in_waves(size, method, step, source, states, empty, devices)
         except DoesNotFit as error:
             if size == least:
                 raise
@@ -102,7 +104,15 @@ def _compile(step: Step, source: Source, states: TrainState, empty: Interval, de
             size = max(least, fitting // least * least)
 
 
-def _in_waves(size: int, step: Step, source: Source, states: TrainState, empty: Interval, devices: Devices) -> Advance:
+def _in_waves(
+    size: int,
+    method: Method,
+    step: Step,
+    source: Source,
+    states: TrainState,
+    empty: Interval,
+    devices: Devices,
+) -> Advance:
     """`size` members at a time, each wave in one call of the same program; the last member fills up the last wave."""
     members = len(states.step)
     rows = np.minimum(np.arange(-(-members // size) * size), members - 1).reshape(-1, size)
@@ -115,11 +125,11 @@ def _in_waves(size: int, step: Step, source: Source, states: TrainState, empty: 
     def join(waves: list[tuple[TrainState, Interval]]) -> tuple[TrainState, Interval]:
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:members], *waves)
 
-    stepping = _alone(step) if size == devices.mesh.size == 1 else jax.vmap(step, in_axes=(0, 0, None))
+    stepping = _alone(step) if size == devices.mesh.size == 1 else _together(step)
     nothing = devices.place(jax.tree.map(lambda leaf: jnp.stack([leaf] * size), empty), members=True)
     # All waves are there while the step is compiled, as when it runs: what is free is what it will find.
     waves = [states] if len(rows) == 1 else split(states)
-    one = compile_steps(stepping, _forever(source), waves[0], nothing, devices, in_one_call=True, members=True)
+    one = compile_steps(method, stepping, _forever(source), waves[0], nothing, devices, in_one_call=True, members=True)
     if len(rows) == 1:
         return lambda states, length: one(states, nothing, length)
     return lambda states, length: join([one(wave, nothing, length) for wave in split(states)])
@@ -128,9 +138,16 @@ def _in_waves(size: int, step: Step, source: Source, states: TrainState, empty: 
 def _alone(step: Step) -> Step:
     """The step of a population of one, without the transformation that slows a CPU's convolutions down."""
 
-    def stepping(state: TrainState, seen: Interval, source: Source) -> tuple[TrainState, Interval]:
+    def stepping(state: TrainState, seen: Interval, source: Source, due: Due = None) -> tuple[TrainState, Interval]:
         member, interval = jax.tree.map(lambda leaf: leaf[0], (state, seen))
-        return jax.tree.map(lambda leaf: leaf[None], step(member, interval, source))
+        return jax.tree.map(lambda leaf: leaf[None], step(member, interval, source, due))
+
+    return stepping
+
+
+def _together(step: Step) -> Step:
+    def stepping(states: TrainState, seen: Interval, source: Source, due: Due = None) -> tuple[TrainState, Interval]:
+        return jax.vmap(lambda state, interval: step(state, interval, source, due))(states, seen)
 
     return stepping
 
@@ -146,8 +163,8 @@ def _frozen_at_non_finite(step: Step) -> Step:
     It then meets the same term again at every further step, as batch and noise are those of its step: frozen is frozen.
     """
 
-    def guarded(state: TrainState, seen: Interval, source: Source) -> tuple[TrainState, Interval]:
-        new_state, new_seen = step(state, seen, source)
+    def guarded(state: TrainState, seen: Interval, source: Source, due: Due = None) -> tuple[TrainState, Interval]:
+        new_state, new_seen = step(state, seen, source, due)
         bad = jnp.stack(list(new_seen.first_bad.values())).min() < NEVER
         return jax.tree.map(lambda old, new: jnp.where(bad, old, new), state, new_state), new_seen
 

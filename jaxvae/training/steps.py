@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxvae.data.source import WHOLE, Part, Source
 from jaxvae.method import Batch, Method, Terms
-from jaxvae.training.engine import TrainState, Update
+from jaxvae.training.engine import Due, TrainState, Update
 
 NEVER = 2**31 - 1
 
@@ -22,7 +22,8 @@ class Interval(NamedTuple):
     """Per term, the first step (0-based) at which it was not finite, or NEVER."""
 
 
-Step: TypeAlias = Callable[[TrainState, Interval, Source], tuple[TrainState, Interval]]
+Step: TypeAlias = Callable[..., tuple[TrainState, Interval]]
+"""(state, interval, source, due=None) -> (state, interval)"""
 
 
 def images_per_update(method: Method, batch_size: int) -> int:
@@ -47,9 +48,9 @@ def make_step(method: Method, update: Update, batch_size: int, axis_name: str | 
     Under `axis_name` the device draws its own part of the batch.
     """
 
-    def step(state: TrainState, seen: Interval, source: Source) -> tuple[TrainState, Interval]:
+    def step(state: TrainState, seen: Interval, source: Source, due: Due = None) -> tuple[TrainState, Interval]:
         part = WHOLE if axis_name is None else Part(jax.lax.axis_index(axis_name), jax.lax.axis_size(axis_name))
-        new_state, terms = update(state, draw_batch(method, source, batch_size, state, part), axis_name)
+        new_state, terms = update(state, draw_batch(method, source, batch_size, state, part), axis_name, due)
         bad = {
             name: jnp.where(jnp.isfinite(value), seen.first_bad[name], jnp.minimum(seen.first_bad[name], state.step))
             for name, value in terms.items()

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxvae.method import Method, Network, Objective
 from jaxvae.training import compile_method
-from jaxvae.training.engine import step_key
+from jaxvae.training.engine import due_at, step_key
 
 
 class HP(NamedTuple):
@@ -41,7 +41,7 @@ def toy(trains=(("a",), ("b",)), rates=("learning_rate", "other_rate")):
         for loss, names, rate in zip((fit, shrink), trains, rates, strict=True)
     )
     networks = {"a": scalar_network(2.0), "b": scalar_network(3.0)}
-    return Method("toy", networks, HP(), objectives, None, None, needs=("x",))
+    return Method("toy", networks, HP(), objectives, needs=("x",))
 
 
 X = jnp.array([1.0, 2.0, 0.0, 3.0])
@@ -83,7 +83,7 @@ def test_a_rate_for_each_network_and_a_projection():
 
     def compiled(project, rates):
         objective = Objective(shrink, ("a", "b"), optax.identity(), rates, project)
-        method = Method("toy", networks, HP(0.01, 0.02), (objective,), None, None, needs=("x",))
+        method = Method("toy", networks, HP(0.01, 0.02), (objective,), needs=("x",))
         init, update = compile_method(method, dataset_size=4)
         return update(init(jax.random.key(0)), BATCH)[0].params
 
@@ -104,6 +104,65 @@ def test_a_rate_for_each_network_and_a_projection():
         compiled(lambda params, hp: {"a": params["a"]}, rates)
 
 
+def test_an_optimizer_shared_by_objectives_remembers_for_both():
+    """Both train a with the square root of the mean of squared gradients; shared, that is of both gradients."""
+    x = np.asarray(X, np.float64)
+    fit, shrink = (2 * (2 * x - 1) * x).mean(), (2 * 9 * 2 * x**2).mean()
+    rms = lambda *gradients: np.sqrt(sum(0.5 ** (len(gradients) - i) * g**2 for i, g in enumerate(gradients)))  # noqa: E731
+    moved = {}
+    for shared in (True, False):
+        first, second = toy(trains=(("a",), ("a",))).objectives
+        memory = optax.scale_by_rms(decay=0.5, eps=0, eps_in_sqrt=False)
+        other = memory if shared else optax.scale_by_rms(decay=0.5, eps=0, eps_in_sqrt=False)
+        method = toy()._replace(objectives=(first._replace(optimizer=memory), second._replace(optimizer=other)))
+        init, update = compile_method(method, dataset_size=4)
+        state = init(jax.random.key(0))
+        assert len(state.opt_state) == (1 if shared else 2)
+        state, _ = update(state, BATCH)
+        assert len(state.opt_state) == (1 if shared else 2)
+        moved[shared] = 2 - float(state.params["a"]["w"])
+    np.testing.assert_allclose(moved[False], 0.5 * fit / rms(fit) + 0.25 * shrink / rms(shrink), rtol=1e-6)
+    np.testing.assert_allclose(moved[True], 0.5 * fit / rms(fit) + 0.25 * shrink / rms(fit, shrink), rtol=1e-6)
+
+
+def test_in_turn_an_objective_sees_what_those_before_it_did():
+    init, update = compile_method(toy()._replace(in_turn=True), dataset_size=4)
+    state, terms = update(init(jax.random.key(0)), BATCH)
+    x = np.asarray(X, np.float64)
+    a = 2 - 0.5 * (2 * (2 * x - 1) * x).mean()
+    np.testing.assert_allclose(state.params["a"]["w"], a, rtol=1e-6)
+    np.testing.assert_allclose(state.params["b"]["w"], 3 - 0.25 * (2 * 3 * (a * x) ** 2).mean(), rtol=1e-5)
+    np.testing.assert_allclose(terms["size"], ((3 * a * x) ** 2).mean(), rtol=1e-5)
+
+
+def sometimes(due=lambda step: step % 3 == 1):
+    """b changes in every third update."""
+    first, second = toy(rates=("other_rate", "other_rate")).objectives
+    return toy()._replace(hyperparameters=HP(0, 0.01), objectives=(first, second._replace(due=due)))
+
+
+def test_an_objective_that_is_not_due_changes_nothing_and_tells_its_terms():
+    init, update = compile_method(sometimes(), dataset_size=4)
+    state = init(jax.random.key(0))
+    for step in range(5):
+        due = due_at(sometimes(), step)
+        assert due == (True, step % 3 == 1)
+        before = state.params["b"]["w"]
+        state, terms = jax.jit(update)(state, BATCH)
+        assert (state.params["b"]["w"] != before) == due[1]
+        alike, same = update(state._replace(step=jnp.int32(step)), BATCH, due=due)
+        traced, _ = update(state._replace(step=jnp.int32(step)), BATCH)
+        for one, other in zip(jax.tree.leaves(alike.params), jax.tree.leaves(traced.params), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6)
+        assert set(terms) == set(same) == {"loss", "error", "b_loss", "size"}
+        assert terms["size"] > 0
+
+
+def test_a_method_with_a_schedule_is_sharded():
+    assert_sharded_is_single(sometimes(), 2, "shard_map", steps=3)
+    assert_sharded_is_single(sometimes(), 2, "pmap", steps=3)
+
+
 def test_hyperparameters_are_traced_and_swept_by_vmap():
     init, update = compile_method(toy(), dataset_size=4)
     rates = jnp.array([0.0, 0.1, 0.2])
@@ -122,8 +181,15 @@ def test_hyperparameters_are_traced_and_swept_by_vmap():
 @pytest.mark.parametrize("devices", [2, 4])
 @pytest.mark.parametrize("backend", ["vmap", "pmap", "shard_map", "shard_map unchecked"])
 def test_sharded_update_is_the_single_device_update(devices, backend):
-    init, update = compile_method(toy(), dataset_size=4)
+    assert_sharded_is_single(toy(), devices, backend)
+
+
+def assert_sharded_is_single(method, devices, backend, steps=1):
+    """In the last of some updates."""
+    init, update = compile_method(method, dataset_size=4)
     state = init(jax.random.key(0))
+    for _ in range(steps - 1):
+        state, _ = update(state, BATCH)
     expected, expected_terms = update(state, BATCH)
     sharded = partial(update, axis_name="data")
     if backend in ("vmap", "pmap"):
