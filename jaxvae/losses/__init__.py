@@ -5,6 +5,16 @@ are for. Half-precision inputs are worked on in float32. Kernels that couple the
 and then mean the global batch; those that are one number for a whole batch return the same number on every device.
 """
 
+from jaxvae.losses.adversarial import (
+    Critic,
+    gradient_penalty,
+    hinge_discriminator_loss,
+    hinge_generator_loss,
+    logistic_discriminator_loss,
+    logistic_generator_loss,
+    r1_penalty,
+    wasserstein_critic_loss,
+)
 from jaxvae.losses.aggregate_posterior import (
     KLTerms,
     LogQz,
@@ -83,6 +93,7 @@ from jaxvae.losses.weak_supervision import Averaging, average_posteriors, shared
 __all__ = [
     "Averaging",
     "Contrast",
+    "Critic",
     "KLTerms",
     "Kernel",
     "LogKernel",
@@ -111,10 +122,13 @@ __all__ = [
     "gaussian_similarity",
     "gaussian_total_correlation",
     "gaussian_wasserstein_correlation",
+    "gradient_penalty",
     "group_laplace_log_density",
     "group_norms",
     "group_soft_threshold",
     "group_variance",
+    "hinge_discriminator_loss",
+    "hinge_generator_loss",
     "importance_weighted_bound",
     "inclusive_kl",
     "inverse_multiquadric",
@@ -129,6 +143,8 @@ __all__ = [
     "label_cross_entropy",
     "label_squared_error",
     "laplace_nll",
+    "logistic_discriminator_loss",
+    "logistic_generator_loss",
     "match_pairing",
     "mds_stress",
     "minibatch_log_qz",
@@ -141,6 +157,7 @@ __all__ = [
     "permute_dims",
     "pinwheel_mixture",
     "polar_coordinates",
+    "r1_penalty",
     "radial_basis",
     "rank_pairing",
     "reparameterize",
@@ -155,4 +172,5 @@ __all__ = [
     "swap_latents",
     "triplet",
     "von_mises_similarity",
+    "wasserstein_critic_loss",
 ]

@@ -25,7 +25,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.losses import inverse_multiquadric, mmd_unbiased, radial_basis, reparameterize, standard_normal
+from jaxvae.losses import (
+    inverse_multiquadric,
+    logistic_discriminator_loss,
+    logistic_generator_loss,
+    mmd_unbiased,
+    radial_basis,
+    reparameterize,
+    standard_normal,
+)
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Posterior, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
 from jaxvae.methods.likelihoods import Likelihood, gaussian
@@ -105,7 +113,7 @@ def wae_gan(
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         z, _ = _codes(net, batch, ctx, encoder)
-        adversarial = jax.nn.softplus(-net.discriminator(z)[:, 0]).mean()
+        adversarial = logistic_generator_loss(net.discriminator(z)[:, 0]).mean()
         cost = likelihood.nll(net.decoder(z), batch["image"]).mean()
         return cost + ctx.hyperparameters.prior_weight * adversarial, {
             "reconstruction": cost,
@@ -115,7 +123,7 @@ def wae_gan(
     def discriminator_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         z, prior = _codes(net, batch, ctx, encoder)
         on_prior, on_codes = net.discriminator(prior)[:, 0], net.discriminator(jax.lax.stop_gradient(z))[:, 0]
-        total = (jax.nn.softplus(-on_prior) + jax.nn.softplus(on_codes)).mean()
+        total = logistic_discriminator_loss(on_prior, on_codes).mean()
         accuracy = 0.5 * ((on_prior > 0).mean() + (on_codes < 0).mean())
         return ctx.hyperparameters.prior_weight * total, {"discriminator_accuracy": accuracy}
 
