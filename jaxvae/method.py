@@ -78,8 +78,9 @@ class Objective(NamedTuple):
     loss: Callable[[Nets, Batch, Context], tuple[jax.Array, Terms]]
     """(net, batch, ctx) -> (scalar, terms). With `ctx.axis_name`, means are over the local examples."""
     trains: tuple[str, ...]
-    optimizer: optax.GradientTransformation = optax.scale_by_adam()
-    """It sees one network at a time. Objectives with the same one share what it remembers of a network (moments)."""
+    optimizer: optax.GradientTransformation | Mapping[str, optax.GradientTransformation] = optax.scale_by_adam()
+    """One for all networks, or one for each; it sees one network at a time. Objectives with the same one share what it
+    remembers of a network (moments)."""
     learning_rate: str | Mapping[str, str] = "learning_rate"
     """Field of the hyperparameters that scales the optimizer's update, or one for each network that is trained."""
     project: Callable[[dict[str, Params], Hyperparameters], dict[str, Params]] = lambda params, hyperparameters: params
@@ -87,6 +88,11 @@ class Objective(NamedTuple):
     due: Callable[[jax.Array], jax.Array] | None = None
     """step -> whether this objective changes anything in that update, always if not given: a critic is trained on more
     batches than its opponent. The terms are those of all updates."""
+
+    def optimizer_of(self, network: str) -> optax.GradientTransformation:
+        """What turns gradients of a network into updates."""
+        one = self.optimizer
+        return one if isinstance(one, optax.GradientTransformation) else one[network]
 
     def rate_of(self, network: str) -> str:
         """The field of the hyperparameters that scales the updates of a network."""

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxvae.data.decorated import Decorated, Look, decorated
+from jaxvae.data.effects import CaseControl, case_control, squares
 from jaxvae.data.files import array_file, picture_folder
 from jaxvae.data.generated import bars, clusters, digits, segments, time_series
 from jaxvae.data.grid import FactorGrid
@@ -30,6 +31,7 @@ __all__ = [
     "FILES",
     "LOOKS",
     "TABLES",
+    "CaseControl",
     "Conditioned",
     "Correlated",
     "Decorated",
@@ -51,6 +53,7 @@ __all__ = [
     "all_factors",
     "array_file",
     "bars",
+    "case_control",
     "clusters",
     "decorated",
     "digits",
@@ -63,6 +66,7 @@ __all__ = [
     "picture_folder",
     "segments",
     "shuffled_index",
+    "squares",
     "tfds_table",
     "time_series",
 ]
@@ -70,7 +74,7 @@ __all__ = [
 DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites, "rooms": Rooms}
 """Name on the command line -> constructor; `resolution` is optional everywhere."""
 
-TABLES: dict[str, Callable[..., Table]] = {"digits": digits}
+TABLES: dict[str, Callable[..., Table]] = {"digits": digits, "squares": squares}
 """Name on the command line -> maker; `image_size` is optional everywhere."""
 
 FILES: dict[str, Callable[..., Table]] = {

@@ -102,9 +102,8 @@ def oi_vae(
         threshold = hp.loadings_learning_rate * hp.prior_scale * hp.lam
         return {**params, "loadings": {"weights": group_soft_threshold(_columns(params["loadings"]), threshold)}}
 
-    plain = {name: "plain" if name == "loadings" else "adam" for name in rates}
-    optimizer = optax.multi_transform({"adam": optax.scale_by_adam(), "plain": optax.identity()}, plain)
-    objective = Objective(loss, tuple(rates), optimizer, rates, shrink)
+    optimizers = dict.fromkeys(rates, optax.scale_by_adam()) | {"loadings": optax.identity()}
+    objective = Objective(loss, tuple(rates), optimizers, rates, shrink)
     method = autoencoder_method("oi-vae", networks, likelihood, hyperparameters, objective)
     mean = (lambda raw: raw) if noise == "learned" else likelihood.mean
     return method._replace(decode=lambda net, z: mean(net.decoder(net.loadings(z))))

@@ -1,6 +1,6 @@
 """Any `Method` as a pure pair of functions, `init` and `update`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -62,18 +62,16 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
             raise ValueError(
                 f"{method.name}: an objective trains {sorted(unknown)}, not among {sorted(method.networks)}"
             )
-        left = set() if isinstance(objective.learning_rate, str) else set(objective.trains) - {*objective.learning_rate}
-        if left:
-            raise ValueError(f"{method.name}: an objective trains {sorted(left)} but gives them no learning rate")
+        for what, given in (("learning rate", objective.learning_rate), ("optimizer", objective.optimizer)):
+            left = set(objective.trains) - {*given} if isinstance(given, Mapping) else set()
+            if left:
+                raise ValueError(f"{method.name}: an objective trains {sorted(left)} but gives them no {what}")
         for rate in map(objective.rate_of, objective.trains):
             if not hasattr(method.hyperparameters, rate):
                 raise ValueError(f"{method.name}: no hyperparameter {rate!r} for a learning rate")
 
-    optimizers = list(dict.fromkeys(objective.optimizer for objective in method.objectives))
-    trained_by = [
-        dict.fromkeys(network for o in method.objectives if o.optimizer == optimizer for network in o.trains)
-        for optimizer in optimizers
-    ]
+    used = dict.fromkeys((o.optimizer_of(network), network) for o in method.objectives for network in o.trains)
+    optimizers = list(dict.fromkeys(optimizer for optimizer, _ in used))
 
     def init(key: jax.Array, hyperparameters: Hyperparameters | None = None) -> TrainState:
         init_key, train_key = jax.random.split(key)
@@ -86,8 +84,8 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
         return TrainState(
             params=params,
             opt_state=tuple(
-                {name: optimizer.init(params[name]) for name in names}
-                for optimizer, names in zip(optimizers, trained_by, strict=True)
+                {network: optimizer.init(params[network]) for one, network in used if one == optimizer}
+                for optimizer in optimizers
             ),
             hyperparameters=jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), hyperparameters),
             key=train_key,
@@ -105,8 +103,8 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
         for index, objective in enumerate(method.objectives):
             ctx = Context(step_key(state, index + 1), state.hyperparameters, state.step, dataset_size, axis_name)
             seen = dict(params) if method.in_turn else state.params
-            remembered = memory[optimizers.index(objective.optimizer)]
-            before = _trained(objective, params), _trained(objective, remembered)
+            places = {network: optimizers.index(objective.optimizer_of(network)) for network in objective.trains}
+            before = _trained(objective, params), {network: memory[i][network] for network, i in places.items()}
 
             take = partial(_moved, objective, method, seen, before, batch, ctx)
             leave = partial(_kept, objective, method, seen, before, batch, ctx)
@@ -115,7 +113,8 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
             else:
                 after, values = jax.lax.cond(objective.due(state.step), take, leave)
             params |= after[0]
-            remembered |= after[1]
+            for network, i in places.items():
+                memory[i][network] = after[1][network]
             loss_name = "loss" if index == 0 else "_".join((*objective.trains, "loss"))
             values = {loss_name: values.pop("loss"), **values}
             if clash := set(values) & set(terms):
@@ -147,7 +146,7 @@ def _moved(
     params, memory = before
     stepped, remembered = {}, {}
     for name in objective.trains:
-        direction, remembered[name] = objective.optimizer.update(gradient[name], memory[name], seen[name])
+        direction, remembered[name] = objective.optimizer_of(name).update(gradient[name], memory[name], seen[name])
         rate = getattr(ctx.hyperparameters, objective.rate_of(name))
         updates = jax.tree.map(lambda d, rate=rate: -rate * d, direction)
         stepped[name] = optax.apply_updates(params[name], updates)

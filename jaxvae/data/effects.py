@@ -1,0 +1,117 @@
+"""Two classes of images that differ by a known effect, and batches that hold as many of the one as of the other."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from jaxvae.data.source import WHOLE, Part, S, Wrapper
+from jaxvae.data.subsets import Subset, all_factors
+from jaxvae.data.table import Table, from_arrays
+
+PAPER_SIDE = 112
+"""Pixels a side in Baumgartner et al. (2018), whose other lengths go with it."""
+CASE_STREAM = 2**32 - 3
+
+
+def squares(*, image_size: int | None = None, images: int = 4000, seed: int = 0) -> Table:
+    """Smooth noise with a bright square in the middle and one beside it, or none: the effect of a class
+
+    After Baumgartner et al. (2018), which has 10,000 images of 112 pixels a side; at other sizes all lengths go with
+    it. White noise, blurred (2.5 pixels) and scaled to a standard deviation of 50; in cases +100 inside squares of 20:
+    one in the middle, one 32 below and right of it or above and left, half each, up to 5 pixels off. Every image is
+    then brought to [0, 1] by its own least and largest value: where a square is bright the rest is darker.
+
+    Args:
+      image_size: pixels a side, 32 if not given.
+      images: half of them cases.
+      seed: of everything.
+
+    Returns:
+      Images with the factors "effect", 0 or 1, and "second", 0 for controls, 1 below and right, 2 above and left.
+      Beside them "mask" and "second_mask", bool [N, H, W, 1]: where anything, and where the second square was added.
+
+    Raises:
+      ValueError: fewer than 16 pixels a side, or fewer than 2 images.
+    """
+    side = 32 if image_size is None else image_size
+    if side < 16 or images < 2:
+        raise ValueError(f"squares need at least 16 pixels a side and 2 images, got {side} and {images}")
+    rng = np.random.default_rng(seed)
+    scale = side / PAPER_SIDE
+    noise = gaussian_filter(rng.normal(0, 50, (images, side, side)), (0, *[max(1.0, 2.5 * scale)] * 2))
+    noise *= 50 / noise.std(axis=(1, 2), keepdims=True)
+    effect = (np.arange(images) % 2).astype(int)
+    second = effect * (1 + np.arange(images) // 2 % 2)
+    length, offset = round(20 * scale), int(side / 3.5 + 0.5)
+    jitter = rng.integers(-round(5 * scale), round(4 * scale) + 1, (images, 2))
+    beside = np.where(second[:, None] == 1, offset, -offset) + jitter
+    middle = _square(np.zeros((images, 2), int), length, side) & (effect[:, None, None] == 1)
+    other = _square(beside, length, side) & (effect[:, None, None] == 1)
+    pictures = noise + 100 * (middle | other)
+    low, high = pictures.min(axis=(1, 2), keepdims=True), pictures.max(axis=(1, 2), keepdims=True)
+    return from_arrays(
+        ((pictures - low) / (high - low)).astype(np.float32)[..., None],
+        np.stack([effect, second], axis=1),
+        name="squares",
+        factor_names=("effect", "second"),
+        extras={"mask": (middle | other)[..., None], "second_mask": other[..., None]},
+    )
+
+
+def _square(offsets: np.ndarray, length: int, side: int) -> np.ndarray:
+    """Squares whose middle is `offsets` [N, 2] (down, right) from that of the image: bool [N, side, side]."""
+    place = np.arange(side)
+    first = offsets + side // 2 - length // 2
+    inside = (place >= first[..., None]) & (place < first[..., None] + length)
+    return inside[:, 0, :, None] & inside[:, 1, None, :]
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["source", "cases", "controls"], meta_fields=[])
+@dataclass(frozen=True, eq=False)
+class CaseControl(Wrapper[S]):
+    """A source whose batches of n are n images with an effect and n without: {"image", "control" [n, H, W, C], ...}.
+
+    What else an example has is that of the case. Samples, and examples by number, are those of the source, of both
+    kinds.
+    """
+
+    source: S
+    cases: Subset[S]
+    controls: Subset[S]
+
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+        """n cases of update number `step`, and n controls that have nothing to do with them."""
+        cases = self.cases.batch(key, step, n, part)
+        controls = self.controls.batch(jax.random.fold_in(key, CASE_STREAM), step, n, part)
+        return {**cases, "control": controls["image"]}
+
+
+def case_control(source: S, factor: str, *, controls: int = 0, cases: int = 1) -> CaseControl[S]:
+    """A source of cases and controls.
+
+    Args:
+      source: with known factors.
+      factor: that tells them apart.
+      controls: its value in controls.
+      cases: its value in cases.
+
+    Raises:
+      ValueError: no such factor, or a value of it that no example has.
+    """
+    if factor not in source.factor_names:
+        known = ", ".join(source.factor_names) or "none"
+        raise ValueError(f"cases and controls differ in a factor of {source.name}: {known}; got {factor!r}")
+    values = all_factors(source)[:, source.factor_names.index(factor)]
+    index = {value: np.flatnonzero(values == value).astype(np.int32) for value in (controls, cases)}
+    for value in (controls, cases):
+        if not index[value].size:
+            raise ValueError(
+                f"no example of {source.name} has {factor} {value}; there are {np.unique(values).tolist()}"
+            )
+    if controls == cases:
+        raise ValueError(f"cases and controls must differ, both are those with {factor} {cases}")
+    return CaseControl(source, Subset(source, jnp.asarray(index[cases])), Subset(source, jnp.asarray(index[controls])))
