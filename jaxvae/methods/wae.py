@@ -22,7 +22,6 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from jaxvae.losses import (
@@ -35,13 +34,11 @@ from jaxvae.losses import (
     standard_normal,
 )
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Posterior, Terms
-from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
+from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method, point
 from jaxvae.methods.likelihoods import Likelihood, gaussian
 from jaxvae.methods.presets import DSPRITES, Preset
 
 Encoder = Literal["deterministic", "gaussian"]
-POINT_LOGVAR = -20.0
-"""What a deterministic encoder reports as the log-variance of its code: a standard deviation of 5e-5."""
 
 
 class WAEMMD(NamedTuple):
@@ -149,8 +146,7 @@ def _method(
     *objectives: Objective,
 ) -> Method:
     def encode_to_points(net: Nets, batch: Batch) -> Posterior:
-        mean, _ = net.encoder(batch["image"])
-        return Posterior(mean, jnp.full_like(mean, POINT_LOGVAR))
+        return point(net.encoder(batch["image"]).mean)
 
     method = autoencoder_method(name, networks, likelihood, hyperparameters, *objectives)
     return method._replace(encode=encode_to_points) if encoder == "deterministic" else method

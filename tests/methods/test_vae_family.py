@@ -9,8 +9,8 @@ from method_table import LATENTS, SOURCE, draw, loss_of, make, own
 from jaxvae import losses
 from jaxvae.method import Context, Nets, Network, Posterior
 from jaxvae.methods import METHODS, FactorVAE, factor_vae, gaussian
+from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.methods.decomposition_vae import DRAWS, PER_LATENT, PRIORS
-from jaxvae.methods.wae import POINT_LOGVAR
 from jaxvae.networks import discriminator
 from jaxvae.training import compile_method
 

@@ -1,0 +1,124 @@
+"""ALAE (Pidhorskyi, Adjeroh & Doretto, 2020): a GAN whose discriminator holds an encoder that inverts its generator.
+
+    generator      G(F(z)),  z ~ N(0, I)           discriminator   D(E(x))
+
+    critic_loss       = mean[ softplus(-D(E(x))) + softplus(D(E(G(F(z))))) ] + gamma / 2 mean |grad_x D(E(x))|^2
+    generator_loss    = mean softplus(-D(E(G(F(z)))))
+    reciprocity_loss  = mean over examples and latents of ( F(z) - E(G(F(z))) )^2
+
+E, D minimise the first, then F, G the second, then E, G the third, each with z of its own. The code of an image is
+w = E(x), on a space whose distribution F is free to shape; images are compared there and not by their pixels. In the
+last, F(z) is constant; in the authors' code F moves with it (moves_mapping="yes"). Objectives share Adam's moments of a
+network they both train, as theirs. Images are brought to [-1, 1], which gamma = 10 belongs to.
+
+What encodes, decodes and samples are running averages of the weights, with a half-life of 10,000 images at batches of
+128: an objective like any other, whose gradient is the distance to the weights. The authors' averages start as copies
+of the weights, these as networks of their own, which are forgotten after ten half-lives.
+
+Presets. paper: the MLPs for MNIST (50 latents, batches of 128, 600 epochs), on sprites of 32 pixels here.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxvae.losses import (
+    code_covariance,
+    logistic_discriminator_loss,
+    logistic_generator_loss,
+    r1_penalty,
+    standard_normal,
+)
+from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
+from jaxvae.methods.autoencoding import point
+from jaxvae.methods.presets import Preset
+
+
+class ALAE(NamedTuple):
+    """Hyperparameters of the ALAE."""
+
+    learning_rate: float = 2e-3
+    r1_weight: float = 10.0
+    """gamma: weight of the penalty of the critic's slope at real images, >= 0."""
+    averaging_rate: float = 0.0088
+    """Share of the weights that goes into their running average per update: 1 - 2^(-batch size / 10,000)."""
+
+
+ALAE_SETTINGS = {"latents": 50}
+_PAPER = {"data": "sprites", "image_size": 32, "network": "mlp", "net_size": "paper", "steps": 280_000}
+ALAE_PRESETS = {"paper": Preset(ALAE(), {**ALAE_SETTINGS, **_PAPER, "batch_size": 128})}
+AVERAGED = ("mapping", "decoder", "encoder")
+
+
+def alae(
+    networks: Mapping[str, Network],
+    *,
+    moves_mapping: Literal["no", "yes"] = "no",
+    hyperparameters: ALAE = ALAE(),
+) -> Method:
+    """ALAE: a GAN with an encoder inside its discriminator, reciprocal in the code (Pidhorskyi et al., 2020).
+
+    Args:
+      networks: mapping, decoder, encoder and discriminator, of `jaxvae.networks.latent_adversarial_networks`.
+      moves_mapping: whether the reciprocity moves the mapping as well, as in the authors' code: no or yes.
+      hyperparameters: their defaults, and what a sweep starts from.
+
+    ValueError for a negative weight, or an averaging rate that is not in (0, 1].
+    """
+    if hyperparameters.r1_weight < 0 or not 0 < hyperparameters.averaging_rate <= 1:
+        raise ValueError(f"r1_weight must be >= 0 and averaging_rate in (0, 1], got {hyperparameters}")
+
+    def draw(net: Nets, batch: Batch, ctx: Context) -> jax.Array:
+        """As many w as images."""
+        latents = jax.eval_shape(net.encoder, batch["image"]).shape[-1]
+        return net.mapping(standard_normal(latents).sample(ctx.key, len(batch["image"]), ctx.axis_name))
+
+    def critic_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        def critic(x: jax.Array) -> jax.Array:
+            return net.discriminator(net.encoder(x))
+
+        real, fake = 2 * batch["image"] - 1, jax.lax.stop_gradient(net.decoder(draw(net, batch, ctx)))
+        adversarial = logistic_discriminator_loss(critic(real), critic(fake)).mean()
+        penalty = r1_penalty(critic, real).mean()
+        return adversarial + ctx.hyperparameters.r1_weight * penalty, {"r1": penalty}
+
+    def generator_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        w = draw(net, batch, ctx)
+        spread = jnp.diag(code_covariance(jax.lax.stop_gradient(w), axis_name=ctx.axis_name)).mean()
+        return logistic_generator_loss(net.discriminator(net.encoder(net.decoder(w)))).mean(), {"w_variance": spread}
+
+    def reciprocity_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        w = draw(net, batch, ctx)
+        target = jax.lax.stop_gradient(w)
+        error = ((target - net.encoder(net.decoder(w if moves_mapping == "yes" else target))) ** 2).mean()
+        return error, {}
+
+    def average(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        weights = {name: jax.lax.stop_gradient(net.params(name)) for name in AVERAGED}
+        averages = {name: net.params(f"average_{name}") for name in AVERAGED}
+        squares = jax.tree.map(lambda one, other: ((one - other) ** 2).sum(), averages, weights)
+        return 0.5 * jnp.stack(jax.tree.leaves(squares)).sum(), {}
+
+    adam, plain = optax.scale_by_adam(b1=0.0, b2=0.99), optax.identity()
+    moved = ("encoder", "decoder") + (("mapping",) if moves_mapping == "yes" else ())
+    averages = {f"average_{name}": networks[name] for name in AVERAGED}
+    return Method(
+        name="alae",
+        networks={**networks, **averages},
+        hyperparameters=hyperparameters,
+        objectives=(
+            Objective(critic_loss, ("encoder", "discriminator"), adam),
+            Objective(generator_loss, ("mapping", "decoder"), adam),
+            Objective(reciprocity_loss, moved, adam),
+            Objective(average, tuple(averages), plain, "averaging_rate"),
+        ),
+        encode=lambda net, batch: point(net.average_encoder(2 * batch["image"] - 1)),
+        decode=lambda net, w: (net.average_decoder(w) + 1) / 2,
+        sample_prior=lambda net, key, batch: net.average_mapping(
+            standard_normal(net.average_encoder(batch["image"]).shape[-1]).sample(key, len(batch["image"]))
+        ),
+        in_turn=True,
+    )
