@@ -14,16 +14,30 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypeVar, 
 import jax.numpy as jnp
 import tyro
 
-from jaxvae.data import Conditioned, Epochs, GroundTruth, Groups, Pairs, Source, Streamed, Table, few_labels, open_data
+from jaxvae.data import (
+    Conditioned,
+    Epochs,
+    GroundTruth,
+    Groups,
+    Pairs,
+    Source,
+    Streamed,
+    Table,
+    case_control,
+    few_labels,
+    open_data,
+)
 from jaxvae.method import Method, Network
 from jaxvae.methods import METHODS, Likelihood, bernoulli, gaussian, laplace
 from jaxvae.networks import (
     ARCHITECTURES,
+    attribution_networks,
     autoencoder,
     conditional_prior,
     discriminator,
     grouped_decoder,
     label_networks,
+    latent_adversarial_networks,
     mixture_prior,
 )
 
@@ -63,10 +77,14 @@ class Config(Generic[HP, Options]):
     """of those labels: what is wrong with them"""
     aux: str | None = None
     """factor that is the auxiliary variable, for methods whose prior depends on one; the first if not given"""
+    effect: str | None = None
+    """factor that tells cases (1) from controls (0), for methods that learn from both; the first if not given"""
     texture: str | None = None
     """picture behind the sprites, for scream-...; one of our own if not given"""
     network: str = "mlp-small"
-    """see `jaxvae list`"""
+    """see `jaxvae list`; own for methods that have no choice of networks"""
+    net_size: Literal["small", "paper"] = "small"
+    """of a method's own networks: small, or as published"""
     latents: int = 10
     """size of the code"""
     discriminator: tuple[int, ...] = (256, 256, 256)
@@ -74,7 +92,7 @@ class Config(Generic[HP, Options]):
     components: int = 100
     """of the mixture prior, if the method has one"""
     likelihood: str = "bernoulli"
-    """of a pixel: bernoulli, gaussian or laplace"""
+    """of a pixel: bernoulli, gaussian or laplace, if the method has one"""
     scale: float = 1.0
     """standard deviation of the gaussian, or scale of the laplace likelihood"""
     steps: int = 5000
@@ -211,15 +229,20 @@ def build(config: Config[Any, Any]) -> Experiment:
         raise ValueError(
             f"--labels and --label-quality are for methods that learn from labels; {config.method} does not"
         )
+    if "control" in method.needs:
+        source = _cases_and_controls(source, config)
+    elif config.effect is not None:
+        raise ValueError(f"--effect is for methods that learn from cases and controls; {config.method} does not")
     return Experiment(source, method)
 
 
 def build_method(config: Config[Any, Any], networks: Mapping[str, Network]) -> Method:
     """The method that a Config names, of these networks. ValueError, in one line, for what can't be."""
-    entry = choose("method", config.method, METHODS)
-    return entry.build(
-        networks, likelihood=build_likelihood(config), hyperparameters=config.hp, **asdict(config.options)
-    )
+    build = choose("method", config.method, METHODS).build
+    choices = asdict(config.options)
+    if "likelihood" in inspect.signature(build).parameters:
+        choices["likelihood"] = build_likelihood(config)
+    return build(networks, hyperparameters=config.hp, **choices)
 
 
 def build_networks(
@@ -230,8 +253,18 @@ def build_networks(
     factor_sizes: tuple[int, ...] = (),
 ) -> dict[str, Network]:
     """The networks that a Config's method needs, for images of a shape. ValueError for what can't be."""
-    choose("network", config.network, ARCHITECTURES)
     entry, dtype = choose("method", config.method, METHODS), choose("dtype", config.dtype, DTYPES)
+    match entry.special:
+        case "attribution networks":
+            choose(f"network of {config.method}", config.network, {"own": None})
+            return attribution_networks(image_shape, config.net_size, dtype)
+        case "latent adversarial networks":
+            kinds: dict[str, Literal["mlp", "conv"]] = {"mlp-small": "mlp", "mlp": "mlp", "conv": "conv"}
+            kind = choose(f"network of {config.method}", config.network, kinds)
+            return latent_adversarial_networks(
+                image_shape, config.latents, architecture=kind, size=config.net_size, dtype=dtype
+            )
+    choose("network", config.network, ARCHITECTURES)
     networks = autoencoder(config.network, image_shape, config.latents, dtype, aux_dim=aux_dim)
     if entry.logits:
         networks["discriminator"] = discriminator(config.latents, entry.logits, config.discriminator, dtype)
@@ -265,6 +298,14 @@ def _in_pairs(source: Source, config: Config[Any, Any]) -> Source:
 def _in_groups(source: Source, config: Config[Any, Any]) -> Source:
     known = _by_factors(source, config, "groups")
     return Groups(known, config.common or known.factor_names[:1], config.options.members)
+
+
+def _cases_and_controls(source: Source, config: Config[Any, Any]) -> Source:
+    if config.stream or config.sampling == "epochs":
+        raise ValueError(f"{config.method} draws cases and controls: leave out --stream and --sampling epochs")
+    if not source.factor_names:
+        raise ValueError(f"{config.method} learns from cases and controls; the factors of {config.data} are not known")
+    return case_control(source, config.effect or source.factor_names[0])
 
 
 def _by_factors(source: Source, config: Config[Any, Any], what: str) -> GroundTruth:

@@ -98,8 +98,8 @@ def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) ->
     Args:
       run: that the codes are of.
       codes: of random examples of its data.
-      metrics: names in `METRICS` and `UNSUPERVISED`. Those that need factors are left out where none are known; one
-        that can't be computed has the reason as its "error", and no score.
+      metrics: names in `METRICS` and `UNSUPERVISED`. Those that need factors are left out where none are known, and all
+        are where no code is learned; one that can't be computed has the reason as its "error", and no score.
 
     Returns:
       {"step", "representation", "num_samples", "metrics": {name: result}, "sampled": {name: result}}. Results of means
@@ -112,6 +112,7 @@ def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) ->
         if name not in METRICS and name not in UNSUPERVISED:
             raise ValueError(f"unknown metric {name!r}. There are: {', '.join([*METRICS, *UNSUPERVISED])}")
     known = [name for name in metrics if name in UNSUPERVISED or codes.factors is not None]
+    known = known if codes.mean.shape[1] else []
     sampled = codes.sample(run.config.seed)
     scores: dict[str, Any] = {
         "step": int(run.state.step),

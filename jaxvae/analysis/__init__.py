@@ -1,5 +1,6 @@
 """Questions put to a trained model."""
 
+from jaxvae.analysis.attribution import normalised_cross_correlation
 from jaxvae.analysis.clusters import Clusters, find_clusters
 from jaxvae.analysis.directions import (
     Orthogonality,
@@ -31,6 +32,7 @@ __all__ = [
     "knn_gap",
     "local_optimum_variances",
     "neighbourhood_scores",
+    "normalised_cross_correlation",
     "polarised_gap",
     "reconstruct",
     "temporal_correlation",

@@ -7,9 +7,10 @@ from typing import Any
 import tyro
 
 from jaxvae.commands.terminal import parse, usage_errors, use_compilation_cache
+from jaxvae.method import no_code
 from jaxvae.metrics import METRICS
 from jaxvae.report import write_report
-from jaxvae.run import THOROUGH, evaluate, load_run, represent
+from jaxvae.run import THOROUGH, Run, evaluate, load_run, represent
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def evaluate_command(arguments: list[str]) -> None:
     with usage_errors():
         run = load_run(args.run, args.checkpoint)
         scores = evaluate(run, represent(run, args.num_samples), args.metrics)
-    _print_scores(scores, run.source.name)
+    _print_scores(run, scores)
 
 
 def report_command(arguments: list[str]) -> None:
@@ -55,13 +56,16 @@ def score_and_report(args: RunArgs) -> None:
         run = load_run(args.run, args.checkpoint)
         codes = represent(run, args.num_samples)
         scores = evaluate(run, codes)
-    _print_scores(scores, run.source.name)
+    _print_scores(run, scores)
     print(f"report: {write_report(run, codes, scores)}")
 
 
-def _print_scores(scores: dict[str, Any], data: str) -> None:
+def _print_scores(run: Run, scores: dict[str, Any]) -> None:
+    if run.method.encode is no_code:
+        print(f"no scores: {run.method.name} learns no code")
+        return
     if not any(name in METRICS for name in scores["metrics"]):
-        print(f"no metrics that need factors: those of {data} are not known")
+        print(f"no metrics that need factors: those of {run.source.name} are not known")
     print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({scores['num_samples']} examples)")
     for name, result in scores["metrics"].items():
         low, high = result.get("interval") or (0, 0)

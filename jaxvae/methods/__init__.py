@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 
 from jaxvae.method import Hyperparameters, Method
 from jaxvae.methods.ada_gvae import ADA_GVAE_PRESETS, AdaGVAE, ada_gvae
+from jaxvae.methods.alae import ALAE, ALAE_PRESETS, ALAE_SETTINGS, alae
 from jaxvae.methods.annealed_vae import ANNEALED_VAE_PRESETS, AnnealedVAE, annealed_vae
 from jaxvae.methods.autoencoding import autoencode, autoencoder_method
 from jaxvae.methods.beta_tc_vae import BETA_TC_VAE_PRESETS, BetaTCVAE, beta_tc_vae
@@ -19,11 +20,13 @@ from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace
 from jaxvae.methods.oi_vae import OI_VAE_PRESETS, OIVAE, oi_vae
 from jaxvae.methods.presets import Preset
 from jaxvae.methods.semi_supervised_vae import SEMI_SUPERVISED_VAE_PRESETS, SemiSupervisedVAE, semi_supervised_vae
+from jaxvae.methods.va_gan import VA_GAN_PRESETS, VA_GAN_SETTINGS, VAGAN, va_gan
 from jaxvae.methods.vae import VAE, VAE_PRESETS, vae
 from jaxvae.methods.vae_sne import VAE_SNE_PRESETS, VAE_SNE_SETTINGS, VAESNE, vae_sne
 from jaxvae.methods.wae import WAE_COST, WAE_GAN_PRESETS, WAE_MMD_PRESETS, WAEGAN, WAEMMD, wae_gan, wae_mmd
 
 __all__ = [
+    "ALAE",
     "DIPVAEI",
     "DIPVAEII",
     "IVAE",
@@ -32,6 +35,7 @@ __all__ = [
     "OIVAE",
     "VAE",
     "VAESNE",
+    "VAGAN",
     "WAEGAN",
     "WAEMMD",
     "AdaGVAE",
@@ -45,6 +49,7 @@ __all__ = [
     "Preset",
     "SemiSupervisedVAE",
     "ada_gvae",
+    "alae",
     "annealed_vae",
     "autoencode",
     "autoencoder_method",
@@ -62,6 +67,7 @@ __all__ = [
     "laplace",
     "oi_vae",
     "semi_supervised_vae",
+    "va_gan",
     "vae",
     "vae_sne",
     "wae_gan",
@@ -81,7 +87,17 @@ class Entry(NamedTuple):
     """The command's other flags, where this method's defaults are its own."""
     logits: int = 0
     """Outputs of the method's discriminator; 0 for none."""
-    special: Literal["conditional prior", "grouped decoder", "label networks", "mixture prior"] | None = None
+    special: (
+        Literal[
+            "attribution networks",
+            "conditional prior",
+            "grouped decoder",
+            "label networks",
+            "latent adversarial networks",
+            "mixture prior",
+        ]
+        | None
+    ) = None
     """What the method needs in its networks besides, or in place of, the usual ones."""
 
 
@@ -105,5 +121,7 @@ METHODS = {
     "ivae": Entry(ivae, IVAE, IVAE_PRESETS, special="conditional prior"),
     "oi-vae": Entry(oi_vae, OIVAE, OI_VAE_PRESETS, special="grouped decoder"),
     "vae-sne": Entry(vae_sne, VAESNE, VAE_SNE_PRESETS, VAE_SNE_SETTINGS, special="mixture prior"),
+    "alae": Entry(alae, ALAE, ALAE_PRESETS, ALAE_SETTINGS, special="latent adversarial networks"),
+    "va-gan": Entry(va_gan, VAGAN, VA_GAN_PRESETS, VA_GAN_SETTINGS, special="attribution networks"),
 }
 """Name on the command line -> how to build it."""

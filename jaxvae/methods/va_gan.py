@@ -43,7 +43,8 @@ class VAGAN(NamedTuple):
     """Weight of the critic's gradient penalty, >= 0."""
 
 
-_PAPER = {"data": "squares", "image_size": 112, "net_size": "paper", "batch_size": 32, "steps": 12_000}
+VA_GAN_SETTINGS = {"data": "squares", "network": "own", "batch_size": 32}
+_PAPER = {**VA_GAN_SETTINGS, "image_size": 112, "net_size": "paper", "steps": 12_000}
 VA_GAN_PRESETS = {"paper": Preset(VAGAN(), {**_PAPER, "output": "tanh", "penalty_axes": "one"})}
 
 

@@ -4,8 +4,10 @@
 for a module of your own.
 """
 
+from jaxvae.networks.attribution import attribution_networks
 from jaxvae.networks.autoencoders import ARCHITECTURES, autoencoder
 from jaxvae.networks.discriminator import discriminator
+from jaxvae.networks.equalized import latent_adversarial_networks
 from jaxvae.networks.grouped import grouped_decoder
 from jaxvae.networks.labels import label_networks
 from jaxvae.networks.linen import from_linen
@@ -14,11 +16,13 @@ from jaxvae.networks.xtanh import conditional_prior
 
 __all__ = [
     "ARCHITECTURES",
+    "attribution_networks",
     "autoencoder",
     "conditional_prior",
     "discriminator",
     "from_linen",
     "grouped_decoder",
     "label_networks",
+    "latent_adversarial_networks",
     "mixture_prior",
 ]

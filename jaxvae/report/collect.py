@@ -10,14 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.analysis import Representation, reconstruct, traverse
-from jaxvae.method import Nets
+from jaxvae.analysis import Representation, normalised_cross_correlation, reconstruct, traverse
+from jaxvae.method import Batch, Nets, no_image
 from jaxvae.report.data import ReportData
 from jaxvae.report.page import report_html
 from jaxvae.run import Run
 
 SHOWN_IMAGES = 12
+SHOWN_PICTURES = 8
 PRIOR_SAMPLES = 32
+KNOWN_EFFECT = "known effect"
 TRAVERSAL_VALUES = np.linspace(-2, 2, 11, dtype=np.float32)
 ACTIVE_KL = 0.1
 """Nats below which a latent counts as switched off."""
@@ -39,7 +41,7 @@ def write_report(run: Run, codes: Representation, scores: dict[str, Any]) -> Pat
 
 def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportData:
     """Everything the page shows, as numpy arrays and plain values."""
-    method, params, source = run.method, run.state.params, run.source
+    method, source = run.method, run.source
     picture_key, prior_key = jax.random.split(run.evaluation_key)
     batch = source.sample(picture_key, SHOWN_IMAGES)
     kl = codes.kl_per_latent()
@@ -51,24 +53,19 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"], float)
         share = information / np.maximum(factor_entropy, 1e-12)
         latent_factor = [source.factor_names[int(share[d].argmax())] if kl[d] > ACTIVE_KL else None for d in order]
-    base = method.encode(Nets(method.networks, params), batch).mean[0]
-    if method.sample_prior is None:
-        z = jax.random.normal(prior_key, (PRIOR_SAMPLES, base.shape[0]))
-    else:
-        like = source.sample(prior_key, PRIOR_SAMPLES)
-        z = method.sample_prior(Nets(method.networks, params), prior_key, like)
     values = traversal_values(codes.mean)
+    pictures = _pictures(run, picture_key)
     return ReportData(
         title=f"{method.name} on {source.name}",
         summary=_summary(run),
         about_data=" ".join((type(source).__doc__ or "").split()),
         images=_pixels(batch["image"]),
-        reconstructions=_pixels(reconstruct(method, params, batch)),
-        traversals=_pixels(traverse(method, params, base, jnp.asarray(values)))[order],
+        **_decoded(run, prior_key, batch, values, order),
         traversal_values=values,
         latent_order=order,
         latent_factor=latent_factor,
-        prior_samples=_pixels(method.decode(Nets(method.networks, params), z)),
+        pictures={name: values if name.endswith("map") else _pixels(values) for name, values in pictures.items()},
+        map_correlation=_map_correlation(pictures),
         kl_per_latent=kl,
         mutual_information=information,
         factor_names=source.factor_names or None,
@@ -90,9 +87,47 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     )
 
 
+def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
+    """Reconstructions of the batch, traversals from its first image, and images of the prior's codes: none of each
+    where codes make no images."""
+    method, params = run.method, run.state.params
+    if method.decode is no_image or not len(order):
+        return dict.fromkeys(("reconstructions", "traversals", "prior_samples"), np.zeros((0, *run.source.image_shape)))
+    net = Nets(method.networks, params)
+    base = method.encode(net, batch).mean[0]
+    if method.sample_prior is None:
+        z = jax.random.normal(key, (PRIOR_SAMPLES, base.shape[0]))
+    else:
+        z = method.sample_prior(net, key, run.source.sample(key, PRIOR_SAMPLES))
+    return {
+        "reconstructions": _pixels(reconstruct(method, params, batch)),
+        "traversals": _pixels(traverse(method, params, base, jnp.asarray(values)))[order],
+        "prior_samples": _pixels(method.decode(net, z)),
+    }
+
+
+def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:
+    """What the method has to show of a batch, with the images themselves first, and the known effect."""
+    if run.method.pictures is None:
+        return {}
+    batch = run.source.batch(key, jnp.int32(0), SHOWN_PICTURES)
+    shown = run.method.pictures(Nets(run.method.networks, run.state.params), key, batch)
+    images = {"image": batch["image"], **shown}
+    if "mask" in batch and any(name.endswith("map") for name in shown):
+        images[KNOWN_EFFECT] = batch["mask"]
+    return {name: np.asarray(values, np.float32) for name, values in images.items()}
+
+
+def _map_correlation(pictures: dict[str, np.ndarray]) -> float | None:
+    """A map takes an effect away, so that it is the effect's negative."""
+    if KNOWN_EFFECT not in pictures:
+        return None
+    return float(normalised_cross_correlation(-pictures["map"], pictures[KNOWN_EFFECT]).mean())
+
+
 def traversal_values(means: np.ndarray) -> np.ndarray:
     """What latents are set to: -2 to 2, times the spread of the widest of codes [N, D] where those are wide."""
-    return TRAVERSAL_VALUES * max(1, round(float(means.std(axis=0).max())))
+    return TRAVERSAL_VALUES * max(1, round(float(means.std(axis=0).max(initial=0))))
 
 
 def reproduce_command(run: Run) -> str:
@@ -107,7 +142,7 @@ def reproduce_command(run: Run) -> str:
     return " \\\n    ".join([f"jaxvae train {name}", *words])
 
 
-def _pixels(images: jax.Array) -> np.ndarray:
+def _pixels(images: jax.Array | np.ndarray) -> np.ndarray:
     return np.clip(np.asarray(images, np.float32), 0.0, 1.0)
 
 

@@ -20,7 +20,7 @@ class ReportData(NamedTuple):
     images: np.ndarray
     """Examples of the data [n, H, W, C]."""
     reconstructions: np.ndarray
-    """Of `images`, [n, H, W, C]."""
+    """Of `images`, [n, H, W, C]; none of a method that draws no images."""
     traversals: np.ndarray
     """One image decoded with one latent replaced by one value [D, T, H, W, C]; latents as in `latent_order`."""
     traversal_values: np.ndarray
@@ -29,6 +29,11 @@ class ReportData(NamedTuple):
     """Indices of the latents, most informative first [D]."""
     latent_factor: Sequence[str | None]
     """Factor that a latent carries most, or None for a latent that is switched off; as in `latent_order` [D]."""
+    pictures: Mapping[str, np.ndarray]
+    """What a method has to show of examples beside them, by name, [n, H, W, C] each, the examples first. Those whose
+    name ends in "map" are signed."""
+    map_correlation: float | None
+    """Of the maps with the known effect; None where that is not known."""
     prior_samples: np.ndarray
     """Images decoded from draws of the prior [m, H, W, C]."""
     kl_per_latent: np.ndarray

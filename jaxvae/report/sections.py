@@ -41,7 +41,18 @@ class Section(NamedTuple):
 
 def sections(data: ReportData) -> list[Section]:
     """All sections that have something to show, in reading order."""
-    builders = (_animation, _scores, _data, _traversals, _latents, _prior, _training, _configuration, _reproduce)
+    builders = (
+        _animation,
+        _scores,
+        _data,
+        _drawn,
+        _traversals,
+        _latents,
+        _prior,
+        _training,
+        _configuration,
+        _reproduce,
+    )
     return [section for section in (build(data) for build in builders) if section.body]
 
 
@@ -86,7 +97,10 @@ def _scores(data: ReportData) -> Section:
 
 def _data(data: ReportData) -> Section:
     body = f'<p class="about">{escape(data.about_data)}</p>' if data.about_data else ""
-    if len(data.images):
+    if len(data.images) and not len(data.reconstructions):
+        picture = _picture(embed(image_grid(data.images)), f"{len(data.images)} examples of the data", 1.5)
+        body += f'<div class="card canvas wide">{picture}</div>'
+    elif len(data.images):
         caption = (
             "Examples with the model's reconstruction below each: a good one keeps the shape, the angle and the place, "
             "and is no more than a little soft at the edges."
@@ -94,7 +108,32 @@ def _data(data: ReportData) -> Section:
         alt = f"{len(data.images)} examples of the data, each above its reconstruction"
         picture = _picture(embed(comparison(data.images, data.reconstructions)), alt, 1.5)
         body += f'<p class="caption">{caption}</p><div class="card canvas wide">{picture}</div>'
-    return Section("data", "Data and reconstructions", "", body)
+    title = "Data and reconstructions" if len(data.reconstructions) else "Data"
+    return Section("data", title, "", body)
+
+
+def _drawn(data: ReportData) -> Section:
+    title = "What the model makes of images"
+    if not data.pictures:
+        return Section("drawn", title, "", "")
+    caption = "Examples in the first row, and below each of them what the method is about"
+    if any(name.endswith("map") for name in data.pictures):
+        caption += "; in a map, red is added and blue is taken away, the strongest value of the row in full colour"
+    if data.map_correlation is not None:
+        caption += f". Correlation of what is taken away with the known effect: {data.map_correlation:.2f} on average"
+    rows = [_coloured(images) if name.endswith("map") else images for name, images in data.pictures.items()]
+    rows = [np.broadcast_to(images, (*images.shape[:3], 3)) for images in rows]
+    picture = image_rows(np.stack(rows), [Label(name) for name in data.pictures])
+    alt = f"{len(rows[0])} examples in rows: {', '.join(data.pictures)}"
+    body = f'<div class="card canvas wide">{_picture(embed(picture), alt, 1.5)}</div>'
+    return Section("drawn", title, f"{caption}.", body)
+
+
+def _coloured(maps: np.ndarray) -> np.ndarray:
+    """Signed values [n, H, W, C] as colours on black [n, H, W, 3]."""
+    value = np.asarray(maps, np.float64).mean(axis=-1, keepdims=True)
+    value = value / max(float(np.abs(value).max()), 1e-12)
+    return np.maximum(value, 0) * np.array([1.0, 0.45, 0.25]) + np.maximum(-value, 0) * np.array([0.3, 0.6, 1.0])
 
 
 def _traversals(data: ReportData) -> Section:

@@ -61,6 +61,8 @@ def fake_report(
         traversal_values=values,
         latent_order=order,
         latent_factor=(*carried, *[None] * (latents - used)),
+        pictures={},
+        map_correlation=None,
         prior_samples=blobs(rng.normal(size=(32, used)), size, channels),
         kl_per_latent=kl,
         mutual_information=information,
