@@ -61,7 +61,8 @@ class UNet(nn.Module):
     def _level(self, x: jax.Array, width: int) -> jax.Array:
         for _ in range(2):
             x = nn.Conv(width, (3, 3), kernel_init=HE, use_bias=False, dtype=self.dtype)(x)
-            x = nn.relu(nn.GroupNorm(GROUPS, dtype=self.dtype)(x))
+            # Statistics in full precision, whatever the rest is computed in.
+            x = nn.relu(nn.GroupNorm(GROUPS)(x.astype(jnp.float32)).astype(self.dtype))
         return x
 
 

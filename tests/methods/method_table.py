@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cache, partial
+from inspect import signature
 
 import jax
 import jax.numpy as jnp
@@ -13,11 +14,13 @@ from jaxvae.data.source import WHOLE
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
 from jaxvae.networks import (
+    attribution_networks,
     autoencoder,
     conditional_prior,
     discriminator,
     grouped_decoder,
     label_networks,
+    latent_adversarial_networks,
     mixture_prior,
 )
 from jaxvae.training import check, compile_method
@@ -25,23 +28,37 @@ from jaxvae.training import check, compile_method
 
 @jax.tree_util.register_static
 @dataclass(frozen=True, eq=False)
-class InTwos(Conditioned):
-    """Batches that count as groups of two."""
+class Everything(Conditioned):
+    """Batches that count as groups of two, with the smallest sprites as controls."""
 
     def batch(self, key, step, n, part=WHOLE):
         first, count = part.rows(n)
-        return {**super().batch(key, step, n, part), "group": (first + jnp.arange(count)) // 2}
+        factors = Sprites(16).batch(jax.random.fold_in(key, 1), step, n, part)["factors"]
+        return {
+            **super().batch(key, step, n, part),
+            "group": (first + jnp.arange(count)) // 2,
+            "control": Sprites(16).observe(factors.at[:, 1].set(0)),
+        }
 
 
-SOURCE = InTwos(few_labels(Pairs(Sprites(16), shared=4), 50), ("shape",))
+SOURCE = Everything(few_labels(Pairs(Sprites(16), shared=4), 50), ("shape",))
 """Single images as well: the first of a pair."""
 LATENTS = 5
 OWN = {"oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01}}
 """Hyperparameters of a decoder that is slow to learn, and has priors that would hide the rest of the loss."""
+OPTIONS = {"va-gan": {"critic_steps": 1, "long_steps": 1}}
+"""Objectives that would seldom be due."""
+FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss"}
+"""The term that falls, where it is not the loss."""
 
 
 def networks(name="vae", dtype=jnp.float32):
     entry, shape = METHODS[name], SOURCE.image_shape
+    match entry.special:
+        case "attribution networks":
+            return attribution_networks(shape, dtype=dtype)
+        case "latent adversarial networks":
+            return latent_adversarial_networks(shape, LATENTS, dtype=dtype)
     conditional = entry.special == "conditional prior"
     nets = autoencoder("mlp-small", shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if conditional else 0)
     match entry.special:
@@ -59,7 +76,14 @@ def networks(name="vae", dtype=jnp.float32):
 def make(name, dtype=jnp.float32, *, likelihood=bernoulli(), hp=None, **options):
     entry = METHODS[name]
     hyperparameters = entry.hyperparameters(**{"learning_rate": 1e-3, **OWN.get(name, {}), **(hp or {})})
-    return entry.build(networks(name, dtype), likelihood=likelihood, hyperparameters=hyperparameters, **options)
+    options = {**OPTIONS.get(name, {}), **options}
+    if has_likelihood(name):
+        options["likelihood"] = likelihood
+    return entry.build(networks(name, dtype), hyperparameters=hyperparameters, **options)
+
+
+def has_likelihood(name):
+    return "likelihood" in signature(METHODS[name].build).parameters
 
 
 @cache

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
-from method_table import LATENTS, SOURCE, compiled, draw, loss_of, make, own
+from method_table import FALLS, LATENTS, SOURCE, compiled, draw, has_likelihood, loss_of, make, own
 
 from jaxvae.method import Nets
 from jaxvae.methods import METHODS, gaussian, laplace
@@ -37,7 +37,7 @@ def assert_it_falls(name, dtype):
     for i in range(60):
         state, terms = step(state, draw(jax.random.key(i)))
         assert all(np.isfinite(value) for value in terms.values())
-        losses.append(float(terms["loss"]))
+        losses.append(float(terms[FALLS.get(name, "loss")]))
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
@@ -45,8 +45,7 @@ def test_what_is_trained():
     """Nothing that a method has is left as it was drawn."""
     for name in METHODS:
         method = make(name)
-        trained = [network for objective in method.objectives for network in objective.trains]
-        assert sorted(trained) == sorted(method.networks)
+        assert {network for objective in method.objectives for network in objective.trains} == set(method.networks)
     assert set(make("oi-vae", noise="learned").objectives[0].trains) == {"encoder", "decoder", "loadings", "scales"}
     assert set(make("ivae").objectives[0].trains) == {"encoder", "decoder", "prior"}
     assert set(make("vae-sne").objectives[0].trains) == {"encoder", "decoder", "prior"}
@@ -54,14 +53,13 @@ def test_what_is_trained():
 
 @pytest.mark.parametrize("name", METHODS)
 def test_each_objective_changes_exactly_what_it_trains(name, batch):
-    """With the rates of all other objectives at 0."""
     method = make(name)
-    init, update = compiled(name)
-    before = init(jax.random.key(0))
     for objective in method.objectives:
-        others = {o.rate_of(network): 0.0 for o in method.objectives if o is not objective for network in o.trains}
-        assert not set(others) & set(map(objective.rate_of, objective.trains))
-        after, _ = update(before._replace(hyperparameters=before.hyperparameters._replace(**others)), batch)
+        init, update = compiled(name)
+        if len(method.objectives) > 1:
+            init, update = compile_method(method._replace(objectives=(objective,)), dataset_size=SOURCE.size)
+        before = init(jax.random.key(0))
+        after, _ = jax.jit(update)(before, batch)
         for network in method.networks:
             pairs = zip(*(jax.tree.leaves(s.params[network]) for s in (before, after)), strict=True)
             changed = [not np.array_equal(a, b) for a, b in pairs]
@@ -129,7 +127,7 @@ def test_checkpoint_round_trip(name, batch, tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "likelihood"),
-    [(name, gaussian(0.3)) for name in METHODS] + [("vae", laplace(0.2))],
+    [(name, gaussian(0.3)) for name in METHODS if has_likelihood(name)] + [("vae", laplace(0.2))],
 )
 def test_any_likelihood(name, likelihood, params, batch):
     """The loss reads it, and images are its means."""

@@ -1,0 +1,182 @@
+"""Networks of the GANs: sizes, published parameters, and layers that learn at one speed."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxvae.networks import attribution_networks, latent_adversarial_networks
+from jaxvae.networks.attribution import halved
+from jaxvae.networks.equalized import SLOW, EqualizedConv, EqualizedDense, pixel_norm
+
+
+def count(network):
+    return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(network.init, jax.random.key(0))))
+
+
+def outputs(networks, name, *inputs):
+    params = jax.eval_shape(networks[name].init, jax.random.key(0))
+    return jax.eval_shape(networks[name].apply, params, *inputs)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(("size", "shape"), [("small", (32, 32, 1)), ("small", (16, 24, 3)), ("paper", (112, 112, 1))])
+def test_shapes_of_a_map_and_a_critic(size, shape, dtype):
+    networks, image = attribution_networks(shape, size, dtype), jnp.zeros((2, *shape))
+    change, logit = outputs(networks, "map", image), outputs(networks, "critic", image)
+    assert (change.shape, change.dtype) == (image.shape, jnp.float32)
+    assert (logit.shape, logit.dtype) == ((2,), jnp.float32)
+
+
+def test_parameters_of_the_published_critic_and_map():
+    """By hand: 9 inputs + 1 a filter, 1x1 at the end; the U-Net with 4x4 kernels on its way up, and group norms."""
+    networks = attribution_networks((112, 112, 1), "paper")
+    widths = [(1, 16), (16, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 256), (256, 256), (256, 256)]
+    assert count(networks["critic"]) == sum((9 * a + 1) * b for a, b in widths) + 257
+    level = lambda a, b: 9 * a * b + 2 * b + 9 * b * b + 2 * b  # noqa: E731
+    down = level(1, 16) + level(16, 32) + level(32, 64) + level(64, 128)
+    up = sum(16 * below * 16 + 16 + level(16 + width, width) for below, width in ((128, 64), (64, 32), (32, 16)))
+    assert count(networks["map"]) == down + up + 9 * 16 + 1
+
+
+def test_the_map_starts_at_zero_and_the_critic_does_not():
+    networks, image = attribution_networks((16, 16, 1)), jax.random.uniform(jax.random.key(0), (2, 16, 16, 1))
+    change, critic = (networks[name].init(jax.random.key(1)) for name in ("map", "critic"))
+    np.testing.assert_array_equal(networks["map"].apply(change, image), 0)
+    moved = jax.tree.map(lambda leaf: leaf + 0.1, change)
+    assert np.ptp(networks["map"].apply(moved, image)) > 0
+    logits = networks["critic"].apply(critic, image)
+    assert logits[0] != logits[1]
+    alone = networks["critic"].apply(critic, image[:1])
+    np.testing.assert_allclose(alone[0], logits[0], rtol=1e-5)
+
+
+def test_maxima_of_two_by_two_pixels():
+    x = jax.random.normal(jax.random.key(0), (2, 4, 6, 3))
+    wanted = np.stack(
+        [[np.asarray(x)[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].max((1, 2)) for j in range(3)] for i in range(2)]
+    )
+    np.testing.assert_array_equal(halved(x), wanted.transpose(2, 0, 1, 3))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    ("architecture", "shape"), [("mlp", (7, 9, 3)), ("conv", (16, 16, 1)), ("conv", (64, 48, 3)), ("conv", (8, 8, 1))]
+)
+def test_shapes_of_a_latent_autoencoder(architecture, shape, dtype):
+    networks = latent_adversarial_networks(shape, 5, architecture=architecture, dtype=dtype)
+    w, image = jnp.zeros((2, 5)), jnp.zeros((2, *shape))
+    for name, given, wanted in (
+        ("mapping", w, (2, 5)),
+        ("decoder", w, image.shape),
+        ("encoder", image, (2, 5)),
+        ("discriminator", w, (2,)),
+    ):
+        out = outputs(networks, name, given)
+        assert (out.shape, out.dtype) == (wanted, jnp.float32)
+
+
+def test_parameters_of_the_published_mlps():
+    networks = latent_adversarial_networks((28, 28, 1), 50, size="paper")
+    assert count(networks["mapping"]) == 6 * 51 * 50
+    assert count(networks["decoder"]) == 51 * 1024 + 1025 * 1024 + 1025 * 784
+    assert count(networks["encoder"]) == 785 * 1024 + 1025 * 1024 + 1025 * 50
+    assert count(networks["discriminator"]) == 2 * 51 * 50 + 51
+
+
+def test_the_discriminator_is_one_linear_map():
+    networks = latent_adversarial_networks((8, 8, 1), 6)
+    params = networks["discriminator"].init(jax.random.key(0))
+    apply = lambda w: networks["discriminator"].apply(params, w)  # noqa: E731
+    one, other = jax.random.normal(jax.random.key(1), (2, 4, 6))
+    zero = apply(jnp.zeros((1, 6)))
+    np.testing.assert_allclose(
+        apply(2 * one - 3 * other) - zero, 2 * (apply(one) - zero) - 3 * (apply(other) - zero), rtol=1e-4, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize("rate", [1.0, SLOW])
+@pytest.mark.parametrize("layer", ["dense", "conv", "larger"])
+def test_layers_start_with_outputs_of_one_size(layer, rate):
+    """Twice the variance of the inputs, which a leaky ReLU about halves, whatever the rate."""
+    modules = {
+        "dense": EqualizedDense(400, rate),
+        "conv": EqualizedConv(64, rate=rate),
+        "larger": EqualizedConv(64, larger=True, rate=rate),
+    }
+    shape = (200, 300) if layer == "dense" else (8, 16, 16, 32)
+    x = jax.random.normal(jax.random.key(0), shape)
+    params = modules[layer].init(jax.random.key(1), x)
+    out = modules[layer].apply(params, x)
+    inner = out if layer == "dense" else out[:, 2:-2, 2:-2]
+    np.testing.assert_allclose(inner.std(), 2**0.5, rtol=0.03)
+
+
+@pytest.mark.parametrize("rate", [1.0, SLOW])
+def test_scaled_weights_under_adam_are_scaled_steps(rate):
+    """The same function at every step as ALAE's own way: scaled weights, and Adam's steps times the scale."""
+    x, target = jax.random.normal(jax.random.key(0), (32, 6)), jax.random.normal(jax.random.key(1), (32, 3))
+    layer = EqualizedDense(3, rate)
+    ours = layer.init(jax.random.key(2), x)["params"]
+    scale = rate * (2 / 6) ** 0.5
+    theirs = {"kernel": scale * ours["kernel"], "bias": rate * ours["bias"]}
+    scales = {"kernel": scale, "bias": rate}
+    adam = optax.scale_by_adam(b1=0.0, b2=0.99, eps=0.0)
+
+    def train(params, predict, scales):
+        state, outputs = adam.init(params), []
+        for _ in range(10):
+            gradient = jax.grad(lambda p: ((predict(p) - target) ** 2).mean())(params)
+            with jax.numpy_dtype_promotion("standard"):
+                step, state = adam.update(gradient, state)
+            params = jax.tree.map(lambda p, s, k: p - 0.01 * k * s, params, step, scales)
+            outputs.append(predict(params))
+        return jnp.stack(outputs)
+
+    one = train(ours, lambda p: layer.apply({"params": p}, x), {"kernel": 1.0, "bias": 1.0})
+    other = train(theirs, lambda p: x @ p["kernel"] + p["bias"][None], scales)
+    np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_pixel_norm():
+    z = jax.random.normal(jax.random.key(0), (5, 7))
+    square = (np.asarray(z, np.float64) ** 2).mean(-1)
+    np.testing.assert_allclose((pixel_norm(z) ** 2).mean(-1), square / (square + 1e-8), rtol=1e-5)
+    np.testing.assert_allclose(pixel_norm(1000 * z), pixel_norm(z), rtol=1e-5)
+    assert np.isfinite(pixel_norm(jnp.zeros((1, 3)))).all()
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: attribution_networks((30, 32, 1)), "divisible by 4, got 30x32"),
+        (lambda: attribution_networks((32, 32, 1), "huge"), "small or paper, got 'huge'"),
+        (lambda: latent_adversarial_networks((8, 8, 1), 0), "at least 1 latent"),
+        (lambda: latent_adversarial_networks((8, 8, 1), architecture="rnn"), "mlp or conv"),
+        (
+            lambda: latent_adversarial_networks((9, 8, 1), architecture="conv"),
+            "even sides of at least 8 pixels, got 9x8",
+        ),
+    ],
+)
+def test_impossible_networks_are_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
+
+
+@pytest.mark.slow
+def test_published_networks_take_a_step():
+    """One gradient of each, with second derivatives in the critic's."""
+    networks = attribution_networks((112, 112, 1), "paper")
+    params = {name: network.init(jax.random.key(0)) for name, network in networks.items()}
+    image = jax.random.uniform(jax.random.key(1), (2, 112, 112, 1))
+
+    def loss(params):
+        change = networks["map"].apply(params["map"], image)
+        slope = jax.grad(lambda x: networks["critic"].apply(params["critic"], x).sum())(image + change)
+        return (slope**2).sum()
+
+    gradient = jax.grad(loss)(params)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    assert any(leaf.any() for leaf in jax.tree.leaves(gradient["critic"]))
