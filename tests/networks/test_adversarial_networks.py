@@ -54,10 +54,8 @@ def test_the_map_starts_at_zero_and_the_critic_does_not():
 
 def test_maxima_of_two_by_two_pixels():
     x = jax.random.normal(jax.random.key(0), (2, 4, 6, 3))
-    wanted = np.stack(
-        [[np.asarray(x)[:, 2 * i : 2 * i + 2, 2 * j : 2 * j + 2].max((1, 2)) for j in range(3)] for i in range(2)]
-    )
-    np.testing.assert_array_equal(halved(x), wanted.transpose(2, 0, 1, 3))
+    blocks = np.asarray(x).reshape(2, 2, 2, 3, 2, 3).transpose(0, 1, 3, 5, 2, 4).reshape(2, 2, 3, 3, 4)
+    np.testing.assert_array_equal(halved(x), blocks.max(-1))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -91,9 +89,8 @@ def test_the_discriminator_is_one_linear_map():
     apply = lambda w: networks["discriminator"].apply(params, w)  # noqa: E731
     one, other = jax.random.normal(jax.random.key(1), (2, 4, 6))
     zero = apply(jnp.zeros((1, 6)))
-    np.testing.assert_allclose(
-        apply(2 * one - 3 * other) - zero, 2 * (apply(one) - zero) - 3 * (apply(other) - zero), rtol=1e-4, atol=1e-5
-    )
+    wanted = 2 * (apply(one) - zero) - 3 * (apply(other) - zero)
+    np.testing.assert_allclose(apply(2 * one - 3 * other) - zero, wanted, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [1.0, SLOW])
@@ -156,7 +153,7 @@ def test_pixel_norm():
         (lambda: latent_adversarial_networks((8, 8, 1), architecture="rnn"), "mlp or conv"),
         (
             lambda: latent_adversarial_networks((9, 8, 1), architecture="conv"),
-            "even sides of at least 8 pixels, got 9x8",
+            "at least 8 pixels, got 9x8",
         ),
     ],
 )
