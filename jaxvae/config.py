@@ -39,6 +39,7 @@ from jaxvae.networks import (
     label_networks,
     latent_adversarial_networks,
     mixture_prior,
+    translation_networks,
 )
 
 HP = TypeVar("HP")
@@ -258,6 +259,9 @@ def build_networks(
         case "attribution networks":
             choose(f"network of {config.method}", config.network, {"own": None})
             return attribution_networks(image_shape, config.net_size, dtype)
+        case "translation networks":
+            choose(f"network of {config.method}", config.network, {"own": None})
+            return translation_networks(image_shape, config.net_size, dtype)
         case "latent adversarial networks":
             kinds: dict[str, Literal["mlp", "conv"]] = {"mlp-small": "mlp", "mlp": "mlp", "conv": "conv"}
             kind = choose(f"network of {config.method}", config.network, kinds)

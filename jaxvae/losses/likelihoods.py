@@ -27,7 +27,10 @@ def bernoulli_nll(logits: Float[Array, "B ..."], x: Float[Array, "B ..."]) -> Fl
       ValueError: shapes differ, or an input is not floating.
     """
     logits, x = _flat_events(logits=logits, x=x)
-    return jnp.sum(jnp.maximum(logits, 0) - logits * x + jnp.log1p(jnp.exp(-jnp.abs(logits))), axis=1)
+    # Written by one case distinction, so that the slopes of both parts go together at a logit of exactly 0.
+    positive = logits >= 0
+    size = jnp.where(positive, logits, -logits)
+    return jnp.sum(jnp.where(positive, logits, 0) - logits * x + jnp.log1p(jnp.exp(-size)), axis=1)
 
 
 def continuous_bernoulli_nll(logits: Float[Array, "B ..."], x: Float[Array, "B ..."]) -> Float[Array, " B"]:

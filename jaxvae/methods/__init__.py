@@ -14,6 +14,7 @@ from jaxvae.methods.decomposition_vae import DECOMPOSITION_VAE_PRESETS, Decompos
 from jaxvae.methods.dip_vae import DIP_VAE_I_PRESETS, DIP_VAE_II_PRESETS, DIPVAEI, DIPVAEII, dip_vae_i, dip_vae_ii
 from jaxvae.methods.factor_vae import FACTOR_VAE_PRESETS, FactorVAE, factor_vae
 from jaxvae.methods.group_vae import GROUP_VAE_PRESETS, GroupVAE, group_vae
+from jaxvae.methods.icam import ICAM, ICAM_PRESETS, ICAM_SETTINGS, icam
 from jaxvae.methods.ivae import IVAE, IVAE_PRESETS, ivae
 from jaxvae.methods.iwae import IWAE, IWAE_PRESETS, iwae
 from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace
@@ -29,6 +30,7 @@ __all__ = [
     "ALAE",
     "DIPVAEI",
     "DIPVAEII",
+    "ICAM",
     "IVAE",
     "IWAE",
     "METHODS",
@@ -62,6 +64,7 @@ __all__ = [
     "factor_vae",
     "gaussian",
     "group_vae",
+    "icam",
     "ivae",
     "iwae",
     "laplace",
@@ -95,6 +98,7 @@ class Entry(NamedTuple):
             "label networks",
             "latent adversarial networks",
             "mixture prior",
+            "translation networks",
         ]
         | None
     ) = None
@@ -123,5 +127,6 @@ METHODS = {
     "vae-sne": Entry(vae_sne, VAESNE, VAE_SNE_PRESETS, VAE_SNE_SETTINGS, special="mixture prior"),
     "alae": Entry(alae, ALAE, ALAE_PRESETS, ALAE_SETTINGS, special="latent adversarial networks"),
     "va-gan": Entry(va_gan, VAGAN, VA_GAN_PRESETS, VA_GAN_SETTINGS, special="attribution networks"),
+    "icam": Entry(icam, ICAM, ICAM_PRESETS, ICAM_SETTINGS, special="translation networks"),
 }
 """Name on the command line -> how to build it."""

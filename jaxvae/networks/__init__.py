@@ -12,6 +12,7 @@ from jaxvae.networks.grouped import grouped_decoder
 from jaxvae.networks.labels import label_networks
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mixture_prior import mixture_prior
+from jaxvae.networks.translation import translation_networks
 from jaxvae.networks.xtanh import conditional_prior
 
 __all__ = [
@@ -25,4 +26,5 @@ __all__ = [
     "label_networks",
     "latent_adversarial_networks",
     "mixture_prior",
+    "translation_networks",
 ]

@@ -70,6 +70,15 @@ def test_cross_entropy_of_grey_values(target, shown, nats):
     np.testing.assert_allclose(value, nats, atol=5e-6)
 
 
+@pytest.mark.parametrize("kernel", [bernoulli_nll, continuous_bernoulli_nll])
+def test_slopes_at_a_logit_of_zero(kernel):
+    """Where a decoder starts at zero: the cross-entropy's slope is 1/2 - x there, as is the other's (log C is flat)."""
+    x = jnp.array([[0.0, 0.3, 0.5, 1.0]])
+    slope = jax.grad(lambda logits: kernel(logits, x).sum())(jnp.zeros((1, 4)))
+    np.testing.assert_allclose(slope, 0.5 - x, atol=1e-6)
+    np.testing.assert_allclose(jax.grad(lambda logits: kernel(logits, x).sum())(-jnp.zeros((1, 4))), slope)
+
+
 def test_bernoulli_is_finite_at_any_logit():
     logits = jnp.array([[-1e4], [1e4], [-1e4], [1e4], [1e38]])
     x = jnp.array([[0.0], [1.0], [1.0], [0.0], [1.0]])

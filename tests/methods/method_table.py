@@ -22,6 +22,7 @@ from jaxvae.networks import (
     label_networks,
     latent_adversarial_networks,
     mixture_prior,
+    translation_networks,
 )
 from jaxvae.training import check, compile_method
 
@@ -46,7 +47,7 @@ SOURCE = Everything(few_labels(Pairs(Sprites(16), shared=4), 50), ("shape",))
 LATENTS = 5
 OWN = {"oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01}}
 """Hyperparameters of a decoder that is slow to learn, and has priors that would hide the rest of the loss."""
-OPTIONS = {"va-gan": {"critic_steps": 1, "long_steps": 1}}
+OPTIONS = {"va-gan": {"critic_steps": 1, "long_steps": 1}, "icam": {"content_steps": 0}}
 """Objectives that would seldom be due."""
 FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss"}
 """The term that falls, where it is not the loss."""
@@ -57,6 +58,8 @@ def networks(name="vae", dtype=jnp.float32):
     match entry.special:
         case "attribution networks":
             return attribution_networks(shape, dtype=dtype)
+        case "translation networks":
+            return translation_networks(shape, dtype=dtype)
         case "latent adversarial networks":
             return latent_adversarial_networks(shape, LATENTS, dtype=dtype)
     conditional = entry.special == "conditional prior"

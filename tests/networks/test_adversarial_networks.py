@@ -1,12 +1,14 @@
 """Networks of the GANs: sizes, published parameters, and layers that learn at one speed."""
 
+from itertools import pairwise
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxvae.networks import attribution_networks, latent_adversarial_networks
+from jaxvae.networks import attribution_networks, latent_adversarial_networks, translation_networks
 from jaxvae.networks.attribution import halved
 from jaxvae.networks.equalized import SLOW, EqualizedConv, EqualizedDense, pixel_norm
 
@@ -177,3 +179,35 @@ def test_published_networks_take_a_step():
     gradient = jax.grad(loss)(params)
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert any(leaf.any() for leaf in jax.tree.leaves(gradient["critic"]))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize(
+    ("size", "shape", "content", "latents"),
+    [("small", (32, 24, 3), (8, 6, 32), 12), ("paper", (128, 128, 1), (32, 32, 64), 64)],
+)
+def test_shapes_of_a_translation(size, shape, content, latents, dtype):
+    networks = translation_networks(shape, size, dtype)
+    image, parts, attribute = jnp.zeros((2, *shape)), jnp.zeros((2, *content)), jnp.zeros((2, latents))
+    for name, given, wanted in (
+        ("content", (image,), [parts.shape]),
+        ("attribute", (image,), [attribute.shape] * 2),
+        ("classifier", (attribute,), [(2, 2)]),
+        ("decoder", (parts, attribute), [image.shape]),
+        ("discriminator", (image,), [(2,), (2, 2)]),
+        ("random_discriminator", (image,), [(2,), (2, 2)]),
+        ("content_discriminator", (parts,), [(2, 2)]),
+    ):
+        out = jax.tree.leaves(outputs(networks, name, *given))
+        assert [(leaf.shape, leaf.dtype) for leaf in out] == [(shape, jnp.float32) for shape in wanted]
+    if size == "paper":
+        # 3x3 (16), two of stride 2 (32, 64) and four residual blocks, with a scale and an offset per norm.
+        encoder = 10 * 16 + (16 * 16 + 1) * 32 + 64 + (16 * 32 + 1) * 64 + 128 + 8 * ((9 * 64 + 1) * 64 + 128)
+        assert count(networks["content"]) == encoder
+        widths = (1, 16, 32, 64, 128, 256, 256)
+        layers = sum((9 * a + 1) * b for a, b in pairwise(widths))
+        assert count(networks["discriminator"]) == layers + 3 * 257
+    with pytest.raises(ValueError, match="need image sides divisible by 8, got 30x32"):
+        translation_networks((30, 32, 1))
+    with pytest.raises(ValueError, match="small or paper"):
+        translation_networks((32, 32, 1), "medium")

@@ -1,0 +1,149 @@
+"""ICAM (Bass et al., 2020): images taken apart into a content without class and an attribute that holds it.
+
+    z_c = content(x) + N(0, 1),   z_a ~ q(z_a|x),   image = decoder(z_c, z_a)
+
+Cases get the attribute of controls and the other way round: u. The map u - x tells what the class does to an image. All
+of it is taken apart again and swapped back, x''. And r is an image with an attribute of the wanted class, according to
+the linear classifier, from N(0, I). One loss for content, attribute, classifier and decoder:
+
+    100 |x' - x| + 100 (x' - x)^2 + 100 |x'' - x| + 100 (x'' - x)^2      x' with its own attribute; means over pixels
+    + 10 |u - x|  +  10 CE( classifier(z_a), class )  +  CE( content_discriminator(z_c), 1/2 )
+    + G(D(u)) + 5 CE( D_class(u), swapped class )  +  G(D_r(r)) + 5 CE( D_r class(r), swapped class )
+    + |mean of q(z_a|r) - z_r|  +  0.01 z_c^2  +  0.01 KL( q(z_a|x) || N(0, I) )
+
+G is the logistic loss of a generator, CE the mean of two cross-entropies from logits. Discriminators learn to tell
+images apart, and their classes; the content's has two updates in which the others have none, then they have one.
+
+All of an update's objectives see the parameters as they were before it. In the authors' code the KL is summed over the
+batch of 2 (twice this one), probabilities are passed for the classifier's logits, z_r is sought for until it is found
+(here the first of 16 that the classifier accepts, or just the first), and instance norm is missing in some layers.
+
+Presets. paper: the two-dimensional nets on squares of 128 pixels, with batches of one image of each class.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxvae.losses import kl_standard_normal, logistic_discriminator_loss, logistic_generator_loss
+from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
+from jaxvae.methods.presets import Preset
+from jaxvae.methods.translation import both_classes, class_cross_entropy, show_maps, swap, translate, translate_to_draws
+
+
+class ICAM(NamedTuple):
+    """Hyperparameters of the ICAM: learning rates, and the weights of the loss, all >= 0."""
+
+    learning_rate: float = 1e-4
+    content_learning_rate: float = 4e-5
+    """Of the content's discriminator."""
+    absolute_weight: float = 100.0
+    """Of the absolute errors of both reconstructions."""
+    square_weight: float = 100.0
+    """Of their squared errors."""
+    map_weight: float = 10.0
+    attribute_weight: float = 10.0
+    """Of the class told from the attribute."""
+    adversarial_weight: float = 1.0
+    """Of being taken for real, and of content without class."""
+    class_weight: float = 5.0
+    """Of being taken for the wanted class."""
+    latent_weight: float = 1.0
+    kl_weight: float = 0.01
+    """Of attribute and content."""
+
+
+ICAM_SETTINGS = {"data": "squares", "network": "own", "batch_size": 16}
+_PAPER = {**ICAM_SETTINGS, "image_size": 128, "net_size": "paper", "batch_size": 1, "steps": 300_000}
+ICAM_PRESETS = {"paper": Preset(ICAM(), _PAPER)}
+APART = ("content", "attribute", "classifier", "decoder")
+
+
+def icam(
+    networks: Mapping[str, Network],
+    *,
+    random_branch: Literal["yes", "no"] = "yes",
+    content_steps: int = 2,
+    hyperparameters: ICAM = ICAM(),
+) -> Method:
+    """ICAM: content and class attribute apart, maps by swapping attributes (Bass et al., 2020).
+
+    Args:
+      networks: of `jaxvae.networks.translation_networks`.
+      random_branch: whether images with attributes drawn from the prior are learned from too: yes or no.
+      content_steps: updates of the content's discriminator alone, before one of all others; 0 has all in every update.
+      hyperparameters: their defaults, and what a sweep starts from.
+
+    ValueError for a negative weight or number of steps.
+    """
+    if min(hyperparameters) < 0 or content_steps < 0:
+        raise ValueError(f"weights and steps must be >= 0, got {hyperparameters} and {content_steps} steps")
+    random = random_branch == "yes"
+    networks = {name: network for name, network in networks.items() if random or name != "random_discriminator"}
+
+    def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        hp = ctx.hyperparameters
+        x, kind = both_classes(batch)
+        parts = translate(net, x, ctx)
+        again = translate(net, parts.swapped, ctx._replace(key=jax.random.fold_in(ctx.key, 1)))
+        errors = jnp.stack([parts.own - x, again.swapped - x])
+        absolute, square = 2 * jnp.abs(errors).mean(), 2 * (errors**2).mean()
+        logit, kinds = net.discriminator(parts.swapped)
+        adversarial, told = logistic_generator_loss(logit).mean(), class_cross_entropy(kinds, swap(kind))
+        free = class_cross_entropy(net.content_discriminator(parts.content), jnp.full_like(kind, 0.5))
+        attribute = class_cross_entropy(net.classifier(parts.attribute), kind)
+        kl, size = kl_standard_normal(*parts.posterior).mean(), jnp.abs(parts.swapped - x).mean()
+        terms = {"reconstruction": absolute, "attribute": attribute, "content": free, "kl": kl, "map_size": size}
+        latent = jnp.float32(0)
+        if random:
+            wanted, accepted, image = translate_to_draws(net, parts, ctx)
+            logit, kinds = net.random_discriminator(image)
+            adversarial += logistic_generator_loss(logit).mean()
+            told += class_cross_entropy(kinds, swap(kind))
+            latent = 2 * jnp.abs(net.attribute(image).mean - wanted).mean()
+            terms["accepted"] = accepted.astype(jnp.float32).mean()
+        total = hp.absolute_weight * absolute + hp.square_weight * square + hp.map_weight * size
+        total += hp.attribute_weight * attribute + hp.adversarial_weight * (adversarial + free) + hp.class_weight * told
+        total += hp.latent_weight * latent + hp.kl_weight * (kl + (parts.content**2).mean())
+        return total, {**terms, "adversarial": adversarial, "class": told}
+
+    def discriminator_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        x, kind = both_classes(batch)
+        parts = translate(net, x, ctx)
+        shown = [(net.discriminator, parts.swapped)]
+        if random:
+            shown.append((net.random_discriminator, translate_to_draws(net, parts, ctx)[2]))
+        total = jnp.float32(0)
+        for discriminator, fake in shown:
+            (real, kinds), (logit, _) = discriminator(x), discriminator(jax.lax.stop_gradient(fake))
+            total += logistic_discriminator_loss(real, logit).mean() + class_cross_entropy(kinds, kind)
+        return total, {}
+
+    def content_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        x, kind = both_classes(batch)
+        content = jax.lax.stop_gradient(translate(net, x, ctx).content)
+        return class_cross_entropy(net.content_discriminator(content), kind), {}
+
+    def together(step: jax.Array) -> jax.Array:
+        return step % (content_steps + 1) == content_steps
+
+    adam = optax.chain(optax.add_decayed_weights(1e-4), optax.scale_by_adam(b1=0.5))
+    clipped = optax.chain(optax.clip_by_global_norm(5.0), adam)
+    images = tuple(name for name in ("discriminator", "random_discriminator") if name in networks)
+    most, content = (together, lambda step: ~together(step)) if content_steps else (None, None)
+    return Method(
+        name="icam",
+        networks=networks,
+        hyperparameters=hyperparameters,
+        objectives=(
+            Objective(loss, APART, adam, due=most),
+            Objective(discriminator_loss, images, adam, due=most),
+            Objective(content_loss, ("content_discriminator",), clipped, "content_learning_rate", due=content),
+        ),
+        encode=lambda net, batch: net.attribute(2 * batch["image"] - 1),
+        needs=("image", "control"),
+        pictures=show_maps,
+    )
