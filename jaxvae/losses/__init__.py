@@ -16,6 +16,7 @@ from jaxvae.losses.aggregate_posterior import (
 )
 from jaxvae.losses.bounds import importance_weighted_bound, sampled_kl
 from jaxvae.losses.clusters import component_log_densities
+from jaxvae.losses.coding_rate import class_coding_rate, coding_rate, unit_length
 from jaxvae.losses.constraints import (
     StressWeighting,
     additive_analogy,
@@ -95,7 +96,9 @@ __all__ = [
     "anisotropic_normal",
     "average_posteriors",
     "bernoulli_nll",
+    "class_coding_rate",
     "code_covariance",
+    "coding_rate",
     "component_log_densities",
     "continuous_bernoulli_nll",
     "density_ratio_loss",
@@ -154,5 +157,6 @@ __all__ = [
     "student_t_similarity",
     "swap_latents",
     "triplet",
+    "unit_length",
     "von_mises_similarity",
 ]
