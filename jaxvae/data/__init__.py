@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
+from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.decorated import Decorated, Look, decorated
 from jaxvae.data.files import array_file, picture_folder
 from jaxvae.data.generated import bars, clusters, digits, segments, time_series
@@ -30,6 +31,8 @@ __all__ = [
     "FILES",
     "LOOKS",
     "TABLES",
+    "Augmented",
+    "Classified",
     "Conditioned",
     "Correlated",
     "Decorated",
@@ -50,7 +53,9 @@ __all__ = [
     "Table",
     "all_factors",
     "array_file",
+    "augmented",
     "bars",
+    "classified",
     "clusters",
     "decorated",
     "digits",
