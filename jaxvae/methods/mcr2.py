@@ -14,9 +14,9 @@ Batches are best several times as large as D: with few examples of a class its R
 network are brought to unit length here; without that, R grows without bound. Labels outside of 0 .. classes - 1 belong
 to no class.
 
-Self-supervised, the classes are images: 20 of them with 50 altered copies each (`jaxvae.data.augmented`; classes is then
-the batch size over the copies), gamma1 = 20, gamma2 = 0.05. With these weights all features first draw together, R - R_c
-being near 0 for dozens of updates, before the images part.
+Self-supervised, the classes are images: 20 of them with 50 altered copies each (`jaxvae.data.augmented`; classes is
+then the batch size over the copies), gamma1 = 20, gamma2 = 0.05. With these weights all features first draw together,
+R - R_c being near 0 for dozens of updates, before the images part.
 
 The authors train with SGD (momentum 0.9, weight decay 5e-4, rate 0.01 falling tenfold at three epochs), batch norm,
 crops and mirrored images, and the batches of their script are the same in every epoch. Here: Adam, group norm, no
