@@ -177,6 +177,7 @@ def test_copies_are_moved_brightened_and_noisy():
     assert np.mean(np.abs(rows) > 4) < 0.01
     assert set(np.unique(columns)) >= {-2, -1, 0, 1, 2}
     np.testing.assert_allclose(np.bincount(rows[np.abs(rows) <= 4] + 4) / 2000, 1 / 9, atol=0.04)
+    placed = list(zip(copies, rows, columns, strict=True))
     level = np.array([copy[12 + r : 20 + r, 6 + c : 10 + c].mean() for copy, r, c in placed])
     assert level.min() < 0.34
     assert level.max() > 0.66
