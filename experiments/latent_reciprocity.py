@@ -120,7 +120,7 @@ def main(args: Args) -> None:
     for name, method in cases.items():
         errors = []
         states = None
-        for _, states, terms in train_population(
+        for _, states, terms in train_population(  # noqa: B007
             method,
             from_arrays(train[0]),
             seeds=range(args.seeds),

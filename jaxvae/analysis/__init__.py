@@ -15,6 +15,7 @@ from jaxvae.analysis.exact_terms import ExactTerms, exact_kl_terms
 from jaxvae.analysis.neighbourhoods import Neighbourhoods, neighbourhood_scores, temporal_correlation
 from jaxvae.analysis.representation import Representation, encode_samples, reconstruct, traverse
 from jaxvae.analysis.sparsity import hoyer_sparsity
+from jaxvae.analysis.subspaces import Subspaces, class_spectra, fit_subspaces
 
 __all__ = [
     "Clusters",
@@ -22,12 +23,15 @@ __all__ = [
     "Neighbourhoods",
     "Orthogonality",
     "Representation",
+    "Subspaces",
     "active_latents",
+    "class_spectra",
     "decode_jacobians",
     "distance_to_orthogonality",
     "encode_samples",
     "exact_kl_terms",
     "find_clusters",
+    "fit_subspaces",
     "hoyer_sparsity",
     "knn_gap",
     "local_optimum_variances",

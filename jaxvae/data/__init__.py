@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
+from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.decorated import Decorated, Look, decorated
 from jaxvae.data.effects import CaseControl, case_control, squares
 from jaxvae.data.files import array_file, picture_folder
@@ -31,7 +32,9 @@ __all__ = [
     "FILES",
     "LOOKS",
     "TABLES",
+    "Augmented",
     "CaseControl",
+    "Classified",
     "Conditioned",
     "Correlated",
     "Decorated",
@@ -52,8 +55,10 @@ __all__ = [
     "Table",
     "all_factors",
     "array_file",
+    "augmented",
     "bars",
     "case_control",
+    "classified",
     "clusters",
     "decorated",
     "digits",

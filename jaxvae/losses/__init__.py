@@ -26,6 +26,7 @@ from jaxvae.losses.aggregate_posterior import (
 )
 from jaxvae.losses.bounds import importance_weighted_bound, sampled_kl
 from jaxvae.losses.clusters import component_log_densities
+from jaxvae.losses.coding_rate import class_coding_rate, coding_rate, unit_length
 from jaxvae.losses.constraints import (
     StressWeighting,
     additive_analogy,
@@ -106,7 +107,9 @@ __all__ = [
     "anisotropic_normal",
     "average_posteriors",
     "bernoulli_nll",
+    "class_coding_rate",
     "code_covariance",
+    "coding_rate",
     "component_log_densities",
     "continuous_bernoulli_nll",
     "density_ratio_loss",
@@ -171,6 +174,7 @@ __all__ = [
     "student_t_similarity",
     "swap_latents",
     "triplet",
+    "unit_length",
     "von_mises_similarity",
     "wasserstein_critic_loss",
 ]

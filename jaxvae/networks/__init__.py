@@ -1,13 +1,14 @@
 """Networks in Flax Linen, as users see them: small modules, handed to methods as pairs of pure functions.
 
-`autoencoder` builds the networks of one architecture, `discriminator` one that tells codes apart; `from_linen` does it
-for a module of your own.
+`autoencoder` builds the networks of one architecture, `discriminator` one that tells codes apart, `feature_network` one
+that gives points on a sphere; `from_linen` does it for a module of your own.
 """
 
 from jaxvae.networks.attribution import attribution_networks
 from jaxvae.networks.autoencoders import ARCHITECTURES, autoencoder
 from jaxvae.networks.discriminator import discriminator
 from jaxvae.networks.equalized import latent_adversarial_networks
+from jaxvae.networks.features import feature_network
 from jaxvae.networks.grouped import grouped_decoder
 from jaxvae.networks.labels import label_networks
 from jaxvae.networks.linen import from_linen
@@ -21,6 +22,7 @@ __all__ = [
     "autoencoder",
     "conditional_prior",
     "discriminator",
+    "feature_network",
     "from_linen",
     "grouped_decoder",
     "label_networks",

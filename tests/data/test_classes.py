@@ -1,0 +1,200 @@
+"""Classes of examples, wrong labels among them, and copies of images as classes."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxvae.data import (
+    Epochs,
+    Part,
+    Source,
+    Sprites,
+    all_factors,
+    augmented,
+    classified,
+    digits,
+    from_arrays,
+    hold_out,
+)
+
+KEY = jax.random.key(3)
+IMAGES = np.random.default_rng(0).random((24, 16, 8, 3))
+NUMBERED = from_arrays(IMAGES, np.arange(24)[:, None])
+SOURCES = {
+    "sprites": lambda: classified(Sprites(16), "shape"),
+    "digits": lambda: classified(digits(), "digit"),
+    "corrupted digits": lambda: classified(digits(), "digit", corruption=0.5),
+    "epochs of corrupted digits": lambda: Epochs(classified(digits(), "digit", corruption=0.5)),
+    "copies of sprites": lambda: augmented(Sprites(16), 3),
+    "copies of digits": lambda: augmented(digits(), 4),
+    "copies in epochs": lambda: augmented(Epochs(NUMBERED), 6),
+}
+
+
+@partial(jax.jit, static_argnums=1)
+def drawn(source, n, first=0, key=KEY):
+    return source.sample(key, n, first)
+
+
+@partial(jax.jit, static_argnums=2)
+def batch_of(source, step, n, number=0, of=(0,)):
+    return source.batch(KEY, step, n, Part(number, len(of)))
+
+
+@pytest.fixture(params=SOURCES)
+def source(request):
+    return SOURCES[request.param]()
+
+
+def test_shapes_types_and_range(source):
+    assert isinstance(source, Source)
+    for batch in (drawn(source, 12), batch_of(source, 2, 12)):
+        n = len(batch["class"])
+        assert batch["image"].shape == (n, *source.image_shape)
+        assert batch["image"].dtype == jnp.float32
+        assert 0 <= float(batch["image"].min()) < float(batch["image"].max()) <= 1
+        assert (batch["class"].shape, batch["class"].dtype) == ((n,), jnp.int32)
+        assert batch["factors"].shape == (n, len(source.factor_names))
+
+
+def test_an_argument_of_a_compiled_function_or_not(source):
+    plain = source.batch(KEY, 2, 12)
+    for name, array in batch_of(source, 2, 12).items():
+        np.testing.assert_allclose(array, plain[name], atol=1e-5)
+    assert jax.tree.structure(source) == jax.tree.structure(jax.device_put(source))
+
+
+def test_rows_are_named_by_key_and_place(source):
+    whole = drawn(source, 12)
+    parts = [drawn(source, 4, first) for first in (0, 4, 8)]
+    for name in whole:
+        np.testing.assert_allclose(np.concatenate([part[name] for part in parts]), whole[name], atol=1e-5)
+    assert (drawn(source, 12, key=jax.random.key(4))["image"] != whole["image"]).any()
+    assert (batch_of(source, 2, 12)["image"] != batch_of(source, 3, 12)["image"]).any()
+
+
+def test_parts_of_a_batch_make_it_up(source):
+    whole, parts = batch_of(source, 2, 12), [batch_of(source, 2, 12, number, (0, 0, 0)) for number in range(3)]
+    for name in whole:
+        np.testing.assert_allclose(np.concatenate([part[name] for part in parts]), whole[name], atol=1e-5)
+    with pytest.raises(ValueError, match="batch of 12 images can't be split over 5 devices"):
+        source.batch(KEY, jnp.int32(2), 12, Part(0, 5))
+
+
+def test_classes_are_the_values_of_the_factor():
+    source = classified(Sprites(16), "shape")
+    assert source.classes == 3
+    for batch in (drawn(source, 200), batch_of(source, 0, 200), jax.jit(source.at)(jnp.arange(0, 700_000, 9999))):
+        np.testing.assert_array_equal(batch["class"], batch["factors"][:, 0])
+        assert set(np.asarray(batch["class"])) == {0, 1, 2}
+    assert classified(hold_out(Sprites(16), {"shape": [2], "x": [3]})[0], "x").classes == 32
+    with_own = from_arrays(IMAGES, np.arange(24)[:, None] // 6, extras={"class": np.full(24, 7)})
+    np.testing.assert_array_equal(classified(with_own, "factor0").at(jnp.arange(24))["class"], np.arange(24) // 6)
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.29, 0.5, 1.0])
+def test_so_many_labels_are_wrong(ratio):
+    """floor(ratio N) are drawn anew, and one in ten of those is right by chance."""
+    source = classified(digits(), "digit", corruption=ratio)
+    batch = source.at(jnp.arange(source.size))
+    truth, label = np.asarray(batch["factors"][:, 0]), np.asarray(batch["class"])
+    np.testing.assert_array_equal(truth, np.asarray(digits().factors)[:, 0])
+    touched, wrong = int(ratio * source.size), int((truth != label).sum())
+    assert wrong <= touched
+    assert abs(wrong - 0.9 * touched) < 4 * np.sqrt(0.09 * touched)
+    new = label[truth != label]
+    assert (np.bincount(new, minlength=10) > 0.25 * len(new) / 10).all()
+    assert source.classes == 10
+
+
+def test_exactly_so_many_labels_are_drawn_anew():
+    """Of classes so many that one drawn anew is hardly ever its own."""
+    zero = from_arrays(np.zeros((100, 2, 2)), np.arange(100)[:, None])
+    changed = [
+        sum(classified(zero, "factor0", corruption=0.29, seed=seed).source.extras["class"] != np.arange(100))
+        for seed in range(30)
+    ]
+    assert max(changed) == 29
+    assert min(changed) >= 26
+
+
+def test_wrong_labels_follow_the_seed_and_stay_with_their_examples():
+    def labels(**settings):
+        return classified(digits(), "digit", corruption=0.5, **settings)
+
+    np.testing.assert_array_equal(labels().source.extras["class"], labels(seed=10).source.extras["class"])
+    assert (labels().source.extras["class"] != labels(seed=11).source.extras["class"]).mean() > 0.3
+    column = labels().source.extras["class"]
+    index = labels().source.draw(KEY, 64)
+    np.testing.assert_array_equal(drawn(labels(), 64)["class"], column[np.asarray(index)])
+    assert "class" not in digits().extras
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: classified(Sprites(16), "hue"), "factor of sprites: shape, scale, .*; got 'hue'"),
+        (lambda: classified(from_arrays(IMAGES), "factor0"), "factor of arrays: none; got 'factor0'"),
+        (lambda: classified(digits(), "digit", corruption=1.5), "from 0 to 1, got 1.5"),
+        (lambda: classified(Sprites(16), "shape", corruption=0.1), "sprites is no table but Sprites"),
+        (lambda: classified(Epochs(digits()), "digit", corruption=0.1), "digits is no table but Epochs"),
+        (lambda: augmented(Sprites(16), 1), "at least 2 copies of an image, got copies=1"),
+        (lambda: augmented(Sprites(16), 3).batch(KEY, 0, 10), "a batch of 10 does not hold 3 copies"),
+    ],
+)
+def test_what_can_not_be(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_copies_are_of_the_images_that_their_classes_number():
+    source = augmented(Epochs(NUMBERED), 4)
+    batch = batch_of(source, 2, 32)
+    np.testing.assert_array_equal(batch["class"], np.repeat(np.arange(8), 4))
+    plain = batch_of(Epochs(NUMBERED), 2, 8)
+    np.testing.assert_array_equal(batch["factors"], np.repeat(plain["factors"], 4, axis=0))
+    # In epochs: three batches of eight images are all of them.
+    seen = np.concatenate([batch_of(source, step, 32)["factors"][::4, 0] for step in range(3)])
+    np.testing.assert_array_equal(np.sort(seen), np.arange(24))
+    sampled = drawn(source, 10, 2)
+    np.testing.assert_array_equal(sampled["class"], np.arange(2, 12) // 4)
+    np.testing.assert_array_equal(source.at(jnp.array([5]))["image"], NUMBERED.at(jnp.array([5]))["image"])
+
+
+def test_copies_are_moved_brightened_and_noisy():
+    """A white square in the middle of 32 x 16 pixels, grey at first."""
+    image = np.zeros((1, 32, 16, 1))
+    image[:, 12:20, 6:10] = 0.5
+    copies = np.asarray(drawn(augmented(from_arrays(image), 2), 2000)["image"], np.float64)[..., 0]
+    inside = copies > 0.22
+    rows = np.array([np.flatnonzero(copy.any(1))[0] - 12 for copy in inside])
+    columns = np.array([np.flatnonzero(copy.any(0))[0] - 6 for copy in inside])
+    # One noisy pixel in hundreds of thousands may be taken for the square's.
+    assert set(np.unique(rows)) >= set(range(-4, 5))
+    assert np.mean(np.abs(rows) > 4) < 0.01
+    assert set(np.unique(columns)) >= {-2, -1, 0, 1, 2}
+    np.testing.assert_allclose(np.bincount(rows[np.abs(rows) <= 4] + 4) / 2000, 1 / 9, atol=0.04)
+    placed = list(zip(copies, rows, columns, strict=True))
+    level = np.array([copy[12 + r : 20 + r, 6 + c : 10 + c].mean() for copy, r, c in placed])
+    assert level.min() < 0.34
+    assert level.max() > 0.66
+    np.testing.assert_allclose(level.mean(), 0.5, atol=0.02)
+    squares = [copy[13 + r : 19 + r, 7 + c : 9 + c].std() for copy, r, c in placed]
+    np.testing.assert_allclose(np.mean(squares), 0.05, atol=0.01)
+
+
+def test_what_is_moved_out_is_gone():
+    """White pictures: zeros come in at the sides, at most an eighth of them."""
+    copies = np.asarray(drawn(augmented(from_arrays(np.ones((1, 16, 16, 1))), 2), 200)["image"])[..., 0]
+    dark = copies < 0.35
+    assert dark[:, 0].any()
+    assert not dark[:, 2:14, 2:14].any()
+
+
+def test_all_factors_of_a_classified_table_are_the_truth():
+    np.testing.assert_array_equal(
+        all_factors(classified(digits(), "digit", corruption=0.5).source), np.asarray(digits().factors)
+    )
