@@ -15,6 +15,8 @@ import jax.numpy as jnp
 import tyro
 
 from jaxvae.data import (
+    Augmented,
+    Classified,
     Conditioned,
     Epochs,
     GroundTruth,
@@ -23,7 +25,9 @@ from jaxvae.data import (
     Source,
     Streamed,
     Table,
+    augmented,
     case_control,
+    classified,
     few_labels,
     open_data,
 )
@@ -35,6 +39,7 @@ from jaxvae.networks import (
     autoencoder,
     conditional_prior,
     discriminator,
+    feature_network,
     grouped_decoder,
     label_networks,
     latent_adversarial_networks,
@@ -80,6 +85,12 @@ class Config(Generic[HP, Options]):
     """factor that is the auxiliary variable, for methods whose prior depends on one; the first if not given"""
     effect: str | None = None
     """factor that tells cases (1) from controls (0), for methods that learn from both; the first if not given"""
+    classify: str | None = None
+    """factor whose values are the classes, for methods that learn from classes; the first if not given"""
+    corruption: float = 0.0
+    """share of those classes that are drawn anew, of data in a table"""
+    copies: int | None = None
+    """altered copies of an image that make a class of their own, in place of a factor's values"""
     texture: str | None = None
     """picture behind the sprites, for scream-...; one of our own if not given"""
     network: str = "mlp-small"
@@ -158,7 +169,7 @@ def options_of(build: Callable[..., Method]) -> type:
             for kind in (get_args(hints[name]) if get_origin(hints[name]) is not Literal else ()) + (hints[name],)
             if kind in (int, float, bool) or get_origin(kind) is Literal
         ]
-        if parameter.kind is parameter.KEYWORD_ONLY and simple:
+        if parameter.kind is parameter.KEYWORD_ONLY and simple and parameter.default is not parameter.empty:
             words = [line.strip() for line in (build.__doc__ or "").splitlines()]
             explained = next((line.removeprefix(f"{name}: ") for line in words if line.startswith(f"{name}: ")), "")
             kind = Annotated[simple[0], tyro.conf.arg(help=explained.replace("`", "") or None)]
@@ -211,9 +222,15 @@ def build(config: Config[Any, Any]) -> Experiment:
         source = _conditioned(source, config)
     elif config.aux is not None:
         raise ValueError(f"--aux is for methods whose prior depends on a factor; that of {config.method} does not")
+    if entry.special == "feature network":
+        source = _in_classes(source, config)
+    elif config.classify is not None or config.copies is not None or config.corruption:
+        raise ValueError(
+            f"--classify, --corruption and --copies are for methods that learn from classes; {config.method} does not"
+        )
     aux_dim = source.aux_dim if isinstance(source, Conditioned) else 0
     networks = build_networks(config, source.image_shape, aux_dim=aux_dim, factor_sizes=source.factor_sizes)
-    method = build_method(config, networks)
+    method = build_method(config, networks, source)
     if "image2" in method.needs:
         source = _in_pairs(source, config)
     elif config.shared is not None:
@@ -237,12 +254,16 @@ def build(config: Config[Any, Any]) -> Experiment:
     return Experiment(source, method)
 
 
-def build_method(config: Config[Any, Any], networks: Mapping[str, Network]) -> Method:
-    """The method that a Config names, of these networks. ValueError, in one line, for what can't be."""
+def build_method(config: Config[Any, Any], networks: Mapping[str, Network], source: Source) -> Method:
+    """The method that a Config names, of these networks, for a source. ValueError, in one line, for what can't be."""
     build = choose("method", config.method, METHODS).build
     choices = asdict(config.options)
     if "likelihood" in inspect.signature(build).parameters:
         choices["likelihood"] = build_likelihood(config)
+    if isinstance(source, Classified):
+        choices["classes"] = source.classes
+    elif isinstance(source, Augmented):
+        choices["classes"] = config.batch_size // source.copies
     return build(networks, hyperparameters=config.hp, **choices)
 
 
@@ -262,6 +283,10 @@ def build_networks(
         case "translation networks":
             choose(f"network of {config.method}", config.network, {"own": None})
             return translation_networks(image_shape, config.net_size, dtype)
+        case "feature network":
+            feature_kinds: dict[str, Literal["mlp", "resnet"]] = {"mlp-small": "mlp", "mlp": "mlp", "resnet": "resnet"}
+            of_features = choose(f"network of {config.method}", config.network, feature_kinds)
+            return {"encoder": feature_network(image_shape, config.latents, of_features, dtype)}
         case "latent adversarial networks":
             kinds: dict[str, Literal["mlp", "conv"]] = {"mlp-small": "mlp", "mlp": "mlp", "conv": "conv"}
             kind = choose(f"network of {config.method}", config.network, kinds)
@@ -310,6 +335,20 @@ def _cases_and_controls(source: Source, config: Config[Any, Any]) -> Source:
     if not source.factor_names:
         raise ValueError(f"{config.method} learns from cases and controls; the factors of {config.data} are not known")
     return case_control(source, config.effect or source.factor_names[0])
+
+
+def _in_classes(source: Source, config: Config[Any, Any]) -> Source:
+    if config.stream:
+        raise ValueError(f"{config.method} reads classes with every image: leave out --stream")
+    if config.copies is not None:
+        if config.classify is not None or config.corruption:
+            raise ValueError(
+                "classes are copies of an image, --copies, or the values of a factor, --classify: not both"
+            )
+        return augmented(source, config.copies)
+    if not source.factor_names:
+        raise ValueError(f"the factors of {config.data} are not known: give --copies, for classes of altered copies")
+    return classified(source, config.classify or source.factor_names[0], corruption=config.corruption)
 
 
 def _by_factors(source: Source, config: Config[Any, Any], what: str) -> GroundTruth:

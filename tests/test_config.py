@@ -21,8 +21,9 @@ def test_every_preset_can_be_built_and_written_down(method, preset):
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
     source, built = build(config)
     assert built.name == method
-    ours = preset is None or "data" not in METHODS[method].presets[preset].settings
-    assert source.image_shape == ((32, 32, 3) if ours else (64, 64, 1))
+    side = {"scene": 32, "sprites": 64, "squares": 32, "digits": 8}[config.data]
+    side = config.image_size or side
+    assert source.image_shape == (side, side, 3 if config.data == "scene" else 1)
 
 
 def test_every_method_of_the_study_has_its_preset():

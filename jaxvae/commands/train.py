@@ -69,7 +69,7 @@ def train_command(arguments: list[str]) -> None:
         devices = _devices(args, len(members))
         source, method = build(args.config)
         for member in members:
-            build_method(member.config, method.networks)
+            build_method(member.config, method.networks, source)
         check(method, source, batch_size=args.config.batch_size, parts=devices.mesh.shape["data"])
         folder = args.run or _new_folder(args.config)
         if members:

@@ -18,6 +18,7 @@ from jaxvae.methods.icam import ICAM, ICAM_PRESETS, ICAM_SETTINGS, icam
 from jaxvae.methods.ivae import IVAE, IVAE_PRESETS, ivae
 from jaxvae.methods.iwae import IWAE, IWAE_PRESETS, iwae
 from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace
+from jaxvae.methods.mcr2 import MCR2, MCR2_PRESETS, MCR2_SETTINGS, mcr2
 from jaxvae.methods.oi_vae import OI_VAE_PRESETS, OIVAE, oi_vae
 from jaxvae.methods.presets import Preset
 from jaxvae.methods.semi_supervised_vae import SEMI_SUPERVISED_VAE_PRESETS, SemiSupervisedVAE, semi_supervised_vae
@@ -33,6 +34,7 @@ __all__ = [
     "ICAM",
     "IVAE",
     "IWAE",
+    "MCR2",
     "METHODS",
     "OIVAE",
     "VAE",
@@ -68,6 +70,7 @@ __all__ = [
     "ivae",
     "iwae",
     "laplace",
+    "mcr2",
     "oi_vae",
     "semi_supervised_vae",
     "va_gan",
@@ -94,6 +97,7 @@ class Entry(NamedTuple):
         Literal[
             "attribution networks",
             "conditional prior",
+            "feature network",
             "grouped decoder",
             "label networks",
             "latent adversarial networks",
@@ -128,5 +132,6 @@ METHODS = {
     "alae": Entry(alae, ALAE, ALAE_PRESETS, ALAE_SETTINGS, special="latent adversarial networks"),
     "va-gan": Entry(va_gan, VAGAN, VA_GAN_PRESETS, VA_GAN_SETTINGS, special="attribution networks"),
     "icam": Entry(icam, ICAM, ICAM_PRESETS, ICAM_SETTINGS, special="translation networks"),
+    "mcr2": Entry(mcr2, MCR2, MCR2_PRESETS, MCR2_SETTINGS, special="feature network"),
 }
 """Name on the command line -> how to build it."""

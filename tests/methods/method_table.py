@@ -18,6 +18,7 @@ from jaxvae.networks import (
     autoencoder,
     conditional_prior,
     discriminator,
+    feature_network,
     grouped_decoder,
     label_networks,
     latent_adversarial_networks,
@@ -35,8 +36,10 @@ class Everything(Conditioned):
     def batch(self, key, step, n, part=WHOLE):
         first, count = part.rows(n)
         factors = Sprites(16).batch(jax.random.fold_in(key, 1), step, n, part)["factors"]
+        batch = super().batch(key, step, n, part)
         return {
-            **super().batch(key, step, n, part),
+            **batch,
+            "class": batch["factors"][:, 0],
             "group": (first + jnp.arange(count)) // 2,
             "control": Sprites(16).observe(factors.at[:, 1].set(0)),
         }
@@ -47,7 +50,7 @@ SOURCE = Everything(few_labels(Pairs(Sprites(16), shared=4), 50), ("shape",))
 LATENTS = 5
 OWN = {"oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01}}
 """Hyperparameters of a decoder that is slow to learn, and has priors that would hide the rest of the loss."""
-OPTIONS = {"va-gan": {"critic_steps": 1, "long_steps": 1}, "icam": {"content_steps": 0}}
+OPTIONS = {"va-gan": {"critic_steps": 1, "long_steps": 1}, "icam": {"content_steps": 0, "random_branch": "no"}, "mcr2": {"classes": 3}}
 """Objectives that would seldom be due."""
 FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss"}
 """The term that falls, where it is not the loss."""
@@ -58,6 +61,8 @@ def networks(name="vae", dtype=jnp.float32):
     match entry.special:
         case "attribution networks":
             return attribution_networks(shape, dtype=dtype)
+        case "feature network":
+            return {"encoder": feature_network(shape, LATENTS, dtype=dtype)}
         case "translation networks":
             return translation_networks(shape, dtype=dtype)
         case "latent adversarial networks":

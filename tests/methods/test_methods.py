@@ -17,6 +17,7 @@ from jaxvae.training.checkpoints import Checkpoints
 
 GATHERING = ("beta-tc-vae", "factor-vae", "wae-mmd", "vae-sne")
 """Methods that cover what losses do across devices and in half precision: some tests of the others are slow ones."""
+COMPILES_LONG = [pytest.param(n, marks=pytest.mark.slow) if n == "icam" else n for n in METHODS]
 OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in METHODS if name not in GATHERING]
 
 
@@ -51,7 +52,7 @@ def test_what_is_trained():
     assert set(make("vae-sne").objectives[0].trains) == {"encoder", "decoder", "prior"}
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", COMPILES_LONG)
 def test_each_objective_changes_exactly_what_it_trains(name, batch):
     method = make(name)
     for objective in method.objectives:
@@ -97,7 +98,7 @@ def assert_sharded_is_single(name, batch, checked):
         np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5 * max(1.0, float(jnp.abs(a).max())))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", COMPILES_LONG)
 def test_vmapped_over_seeds_is_the_loop(name, batch):
     init, update = compiled(name)
     keys = jax.random.split(jax.random.key(0), 3)
