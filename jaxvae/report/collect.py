@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.analysis import Representation, normalised_cross_correlation, reconstruct, traverse
+from jaxvae.analysis import Representation, class_spectra, normalised_cross_correlation, reconstruct, traverse
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.report.data import ReportData
 from jaxvae.report.page import report_html
@@ -18,6 +18,7 @@ from jaxvae.run import Run
 
 SHOWN_IMAGES = 12
 SHOWN_PICTURES = 8
+SHOWN_COSINES = 300
 PRIOR_SAMPLES = 32
 KNOWN_EFFECT = "known effect"
 TRAVERSAL_VALUES = np.linspace(-2, 2, 11, dtype=np.float32)
@@ -55,6 +56,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         latent_factor = [source.factor_names[int(share[d].argmax())] if kl[d] > ACTIVE_KL else None for d in order]
     values = traversal_values(codes.mean)
     pictures = _pictures(run, picture_key)
+    spectra, cosines = _of_classes(run, codes)
     return ReportData(
         title=f"{method.name} on {source.name}",
         summary=_summary(run),
@@ -66,6 +68,8 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         latent_factor=latent_factor,
         pictures={name: values if name.endswith("map") else _pixels(values) for name, values in pictures.items()},
         map_correlation=_map_correlation(pictures),
+        spectra=spectra,
+        cosines=cosines,
         kl_per_latent=kl,
         mutual_information=information,
         factor_names=source.factor_names or None,
@@ -116,6 +120,17 @@ def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:
     if "mask" in batch and any(name.endswith("map") for name in shown):
         images[KNOWN_EFFECT] = batch["mask"]
     return {name: np.asarray(values, np.float32) for name, values in images.items()}
+
+
+def _of_classes(run: Run, codes: Representation) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Spectra of the codes by class, and cosines, for methods that are about that: their codes make no images."""
+    method, names = run.method, run.source.factor_names
+    if method.decode is not no_image or method.pictures is not None or codes.factors is None:
+        return None, None
+    label = codes.factors[:, names.index(run.config.classify) if run.config.classify else 0]
+    few = np.argsort(label[:SHOWN_COSINES], kind="stable")
+    rows = codes.mean[few] / np.maximum(np.linalg.norm(codes.mean[few], axis=1, keepdims=True), 1e-12)
+    return class_spectra(codes.mean, label), np.abs(rows @ rows.T)
 
 
 def _map_correlation(pictures: dict[str, np.ndarray]) -> float | None:

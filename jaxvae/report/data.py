@@ -34,6 +34,10 @@ class ReportData(NamedTuple):
     name ends in "map" are signed."""
     map_correlation: float | None
     """Of the maps with the known effect; None where that is not known."""
+    spectra: np.ndarray | None
+    """Singular values of the codes of each class, largest first [K, r]; None where codes are not about classes."""
+    cosines: np.ndarray | None
+    """Absolute cosines of codes, sorted by class [m, m]."""
     prior_samples: np.ndarray
     """Images decoded from draws of the prior [m, H, W, C]."""
     kl_per_latent: np.ndarray

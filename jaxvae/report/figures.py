@@ -87,6 +87,31 @@ def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], the
     return _render(figure)
 
 
+def spectra_chart(spectra: np.ndarray, theme: Theme) -> Image.Image:
+    """Singular values of classes [K, r], a line each, as shares of the largest of all."""
+    figure = _figure(4.45, 3.2, theme)
+    axes = figure.add_subplot()
+    axes.plot(np.arange(1, spectra.shape[1] + 1), spectra.T / max(float(spectra.max()), 1e-12), color=theme.accent)
+    for line in axes.lines:
+        line.set(linewidth=1.0, alpha=0.7)
+    axes.set_ylim(0, 1.05)
+    axes.set_xlabel("direction", fontsize=8.5, color=theme.muted)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=ROUND, integer=True))
+    _quiet(axes, theme, grid="y")
+    return _render(figure)
+
+
+def cosine_map(cosines: np.ndarray, theme: Theme) -> Image.Image:
+    """Numbers in [0, 1] for pairs of examples [m, m], without annotation."""
+    figure = _figure(3.4, 3.4, theme)
+    axes = figure.add_subplot()
+    colours = LinearSegmentedColormap.from_list("cosine", [theme.card, theme.accent])
+    axes.imshow(cosines, cmap=colours, vmin=0.0, vmax=1.0, interpolation="nearest")
+    _quiet(axes, theme)
+    axes.set(xticks=[], yticks=[])
+    return _render(figure)
+
+
 def logged_terms(history: Sequence[Mapping[str, Any]]) -> list[str]:
     """Names of the loss terms that any row of the history holds, in order of appearance."""
     names = dict.fromkeys(name for row in history for name in row)

@@ -12,7 +12,18 @@ from PIL import Image
 
 from jaxvae.report.data import ReportData
 from jaxvae.report.encoding import Embedded, embed, embed_animation
-from jaxvae.report.figures import DARK, LIGHT, Theme, curve, heat_map, kl_chart, logged_terms, term_values
+from jaxvae.report.figures import (
+    DARK,
+    LIGHT,
+    Theme,
+    cosine_map,
+    curve,
+    heat_map,
+    kl_chart,
+    logged_terms,
+    spectra_chart,
+    term_values,
+)
 from jaxvae.report.pictures import (
     FRAME_MILLISECONDS,
     Label,
@@ -127,6 +138,23 @@ def _drawn(data: ReportData) -> Section:
     alt = f"{len(rows[0])} examples in rows: {', '.join(data.pictures)}"
     body = f'<div class="card canvas wide">{_picture(embed(picture), alt, 1.5)}</div>'
     return Section("drawn", title, f"{caption}.", body)
+
+
+def _classes(data: ReportData) -> Section:
+    title = "Classes in the space of the codes"
+    if data.spectra is None or data.cosines is None:
+        return Section("classes", title, "", "")
+    caption = (
+        "Codes of a class should fill a few directions evenly, and be at right angles to those of the others: lines "
+        "that stay high and then drop, and a map of blocks on the diagonal with nothing beside them."
+    )
+    count = len(data.spectra)
+    lines = _chart(partial(spectra_chart, data.spectra), f"Singular values of the codes of {count} classes")
+    blocks = _chart(
+        partial(cosine_map, data.cosines), f"Absolute cosines of {len(data.cosines)} codes, sorted by class"
+    )
+    cards = _card("Singular values, a line per class", lines) + _card("Absolute cosines, sorted by class", blocks)
+    return Section("classes", title, caption, f'<div class="columns">{cards}</div>')
 
 
 def _coloured(maps: np.ndarray) -> np.ndarray:

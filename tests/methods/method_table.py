@@ -50,7 +50,11 @@ SOURCE = Everything(few_labels(Pairs(Sprites(16), shared=4), 50), ("shape",))
 LATENTS = 5
 OWN = {"oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01}}
 """Hyperparameters of a decoder that is slow to learn, and has priors that would hide the rest of the loss."""
-OPTIONS = {"va-gan": {"critic_steps": 1, "long_steps": 1}, "icam": {"content_steps": 0, "random_branch": "no"}, "mcr2": {"classes": 3}}
+OPTIONS = {
+    "va-gan": {"critic_steps": 1, "long_steps": 1},
+    "icam": {"content_steps": 0, "random_branch": "no"},
+    "mcr2": {"classes": 3},
+}
 """Objectives that would seldom be due."""
 FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss"}
 """The term that falls, where it is not the loss."""

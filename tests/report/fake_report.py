@@ -63,6 +63,8 @@ def fake_report(
         latent_factor=(*carried, *[None] * (latents - used)),
         pictures={},
         map_correlation=None,
+        spectra=None,
+        cosines=None,
         prior_samples=blobs(rng.normal(size=(32, used)), size, channels),
         kl_per_latent=kl,
         mutual_information=information,
