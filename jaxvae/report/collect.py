@@ -18,7 +18,7 @@ from jaxvae.run import Run
 
 SHOWN_IMAGES = 12
 SHOWN_PICTURES = 8
-SHOWN_COSINES = 300
+SHOWN_COSINES = 150
 PRIOR_SAMPLES = 32
 KNOWN_EFFECT = "known effect"
 TRAVERSAL_VALUES = np.linspace(-2, 2, 11, dtype=np.float32)

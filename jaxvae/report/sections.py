@@ -57,6 +57,7 @@ def sections(data: ReportData) -> list[Section]:
         _scores,
         _data,
         _drawn,
+        _classes,
         _traversals,
         _latents,
         _prior,

@@ -1,0 +1,118 @@
+"""What a method is about is in its report, and what it does not have is left out."""
+
+import jax
+import numpy as np
+import pytest
+from fake_report import fake_report
+from page_parts import Page
+
+from jaxvae.commands.train import parse_train
+from jaxvae.config import build
+from jaxvae.report import write_report
+from jaxvae.report.sections import sections
+from jaxvae.run import evaluate, load_run, represent
+from jaxvae.training import train
+from jaxvae.training.run_folder import open_run
+
+RNG = np.random.default_rng(0)
+IMAGES = RNG.random((3, 16, 16, 1))
+
+
+def section(data, anchor):
+    return next((part for part in sections(data) if part.anchor == anchor), None)
+
+
+def test_pictures_of_a_method_have_a_section_with_maps_in_colour():
+    data = fake_report(latents=3, num_images=2, num_values=3, size=16)
+    assert section(data, "drawn") is None
+    shown = {"image": IMAGES, "map": IMAGES - 0.5, "in colour": RNG.random((3, 16, 16, 3))}
+    with_map = section(data._replace(pictures=shown, map_correlation=0.5678), "drawn")
+    assert "red is added" in with_map.caption
+    assert "on average" in with_map.caption
+    assert "0.57" in with_map.caption
+    assert 'alt="3 examples in rows: image, map, in colour"' in with_map.body
+    plain = section(data._replace(pictures={"image": IMAGES, "other": IMAGES}), "drawn")
+    assert "red" not in plain.caption
+    assert "correlation" not in plain.caption.lower()
+
+
+def test_classes_have_a_section():
+    data = fake_report(latents=3, num_images=2, num_values=3, size=16)
+    assert section(data, "classes") is None
+    shown = section(data._replace(spectra=RNG.random((4, 6)), cosines=RNG.random((20, 20))), "classes")
+    assert "Singular values of the codes of 4 classes" in shown.body
+    assert "cosines of 20 codes" in shown.body
+
+
+def test_images_without_reconstructions_are_shown_alone():
+    data = fake_report(latents=3, num_images=2, num_values=3, size=16)
+    alone = section(data._replace(reconstructions=np.zeros((0, 16, 16, 1))), "data")
+    assert alone.title == "Data"
+    assert "reconstruction" not in alone.body
+    assert section(data, "data").title == "Data and reconstructions"
+
+
+def report_of(words, tmp_path):
+    config = parse_train([*words, "--steps", "2", "--batch-size", "8", "--seed", "1"]).config
+    source, method = build(config)
+    open_run(tmp_path, config.to_json(), resume=False)
+    train(method, source, steps=2, batch_size=8, seed=1, folder=tmp_path, log_every=1)
+    run = load_run(tmp_path)
+    codes = represent(run, 200)
+    scores = evaluate(run, codes)
+    page = write_report(run, codes, scores).read_text()
+    return codes, scores, page, {part["id"] for part in Page(page).all("section")}
+
+
+@pytest.mark.parametrize("name", ["va-gan", pytest.param("icam", marks=pytest.mark.slow)])
+def test_maps_of_a_run_are_shown(name, tmp_path):
+    codes, scores, page, anchors = report_of([name], tmp_path)
+    assert {"drawn", "data", "training"} <= anchors
+    assert not anchors & {"animation", "traversals", "prior", "classes"}
+    assert "known effect" in page
+    if name == "va-gan":
+        assert codes.mean.shape == (200, 0)
+        assert scores["metrics"] == {}
+        assert not anchors & {"scores", "latents"}
+
+
+def test_subspaces_of_a_run_are_shown(tmp_path):
+    codes, scores, page, anchors = report_of(["mcr2", "--latents", "6"], tmp_path)
+    np.testing.assert_allclose(np.linalg.norm(codes.mean, axis=1), 1, rtol=1e-5)
+    assert {"classes", "scores", "latents"} <= anchors
+    assert not anchors & {"drawn", "animation", "traversals", "prior"}
+    assert "codes of 10 classes" in page
+    assert scores["metrics"]["mig"]["score"] is not None
+
+
+def test_an_adversarial_autoencoder_is_shown_as_any_other(tmp_path):
+    *_, anchors = report_of(["alae", "--latents", "6", "--data", "digits"], tmp_path)
+    assert {"animation", "data", "traversals", "prior", "latents"} <= anchors
+    assert not anchors & {"drawn", "classes"}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["va-gan", "--network", "conv"], "unknown network of va-gan 'conv'.*There are: own"),
+        (["va-gan", "--effect", "hue"], "a factor of squares: effect, second; got 'hue'"),
+        (["va-gan", "--sampling", "epochs"], "draws cases and controls: leave out"),
+        (["va-gan", "--data", "digits", "--image-size", "10"], "divisible by 4, got 10x10"),
+        (["alae", "--network", "burgess"], "unknown network of alae 'burgess'"),
+        (["mcr2", "--classify", "hue"], "digit; got 'hue'"),
+        (["mcr2", "--copies", "10", "--classify", "digit"], "not both"),
+        (["mcr2", "--corruption", "2"], "from 0 to 1, got 2"),
+        (["vae", "--effect", "sky"], "--effect is for methods that learn from cases and controls; vae does not"),
+        (["vae", "--copies", "5"], "are for methods that learn from classes; vae does not"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(words, message):
+    with pytest.raises(ValueError, match=message):
+        build(parse_train(words).config)
+
+
+def test_classes_of_copies_follow_the_batch():
+    source, method = build(parse_train(["mcr2", "--copies", "25", "--batch-size", "100"]).config)
+    batch = source.batch(jax.random.key(0), np.int32(0), 100)
+    np.testing.assert_array_equal(np.unique(batch["class"]), np.arange(4))
+    assert method.needs == ("image", "class")
