@@ -65,7 +65,7 @@ def _report(arguments: list[str]) -> None:
 
 def _list(arguments: list[str]) -> None:
     """List the methods, data, networks, metrics and presets there are, a line each"""
-    from jaxvae.data import DATA, FILES, TABLES
+    from jaxvae.data import CLIPS, DATA, FILES, TABLES
     from jaxvae.methods import METHODS
     from jaxvae.metrics import METRICS, UNSUPERVISED
     from jaxvae.networks import ARCHITECTURES
@@ -77,7 +77,8 @@ def _list(arguments: list[str]) -> None:
         ("methods", {name: entry.build for name, entry in METHODS.items()}),
         (
             "data",
-            DATA | TABLES | {f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}": read for kind, read in FILES.items()},
+            {**DATA, **CLIPS, **TABLES}
+            | {f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}": read for kind, read in FILES.items()},
         ),
         ("networks", ARCHITECTURES),
         ("metrics", METRICS | UNSUPERVISED),

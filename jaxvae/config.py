@@ -43,6 +43,7 @@ from jaxvae.networks import (
     grouped_decoder,
     label_networks,
     latent_adversarial_networks,
+    layered_networks,
     mixture_prior,
     translation_networks,
 )
@@ -280,6 +281,9 @@ def build_networks(
         case "attribution networks":
             choose(f"network of {config.method}", config.network, {"own": None})
             return attribution_networks(image_shape, config.net_size, dtype)
+        case "layered networks":
+            choose(f"network of {config.method}", config.network, {"own": None})
+            return layered_networks(image_shape, size=config.net_size, dtype=dtype)
         case "translation networks":
             choose(f"network of {config.method}", config.network, {"own": None})
             return translation_networks(image_shape, config.net_size, dtype)

@@ -102,7 +102,7 @@ class Objective(NamedTuple):
 
 def no_code(net: Nets, batch: Batch) -> Posterior:
     """`encode` of a method that learns no code: one of no latents."""
-    empty = jnp.zeros((len(batch["image"]), 0))
+    empty = jnp.zeros((len(next(iter(batch.values()))), 0))
     return Posterior(empty, empty)
 
 

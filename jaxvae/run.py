@@ -13,7 +13,7 @@ from jaxvae.analysis import Representation, encode_samples
 from jaxvae.config import Config, build
 from jaxvae.data import Groups
 from jaxvae.data.source import Source
-from jaxvae.method import Method
+from jaxvae.method import Method, no_code
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED
 from jaxvae.training import TrainState, compile_method
 from jaxvae.training.checkpoints import Checkpoints
@@ -87,6 +87,8 @@ def represent(run: Run, num_samples: int) -> Representation:
     """The codes of `num_samples` random examples of the run's data. ValueError for less than 1."""
     if num_samples < 1:
         raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
+    if run.method.encode is no_code:
+        return Representation(np.zeros((num_samples, 0)), np.zeros((num_samples, 0)), None)
     # Members of a group are no independent examples.
     source = run.source.source if isinstance(run.source, Groups) else run.source
     return encode_samples(run.method, run.state.params, source, run.evaluation_key, num_samples)

@@ -21,9 +21,9 @@ def test_every_preset_can_be_built_and_written_down(method, preset):
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
     source, built = build(config)
     assert built.name == method
-    side = {"scene": 32, "sprites": 64, "squares": 32, "digits": 8}[config.data]
+    side = {"scene": 32, "sprites": 64, "squares": 32, "digits": 8, "moving-sprites": 32}[config.data]
     side = config.image_size or side
-    assert source.image_shape == (side, side, 3 if config.data == "scene" else 1)
+    assert source.image_shape == (side, side, 3 if config.data in ("scene", "moving-sprites") else 1)
 
 
 def test_every_method_of_the_study_has_its_preset():

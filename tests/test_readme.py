@@ -7,7 +7,7 @@ import pytest
 
 from jaxvae import losses
 from jaxvae.cli import COMMANDS
-from jaxvae.data import DATA, FILES, LOOKS, TABLES
+from jaxvae.data import CLIPS, DATA, FILES, LOOKS, TABLES
 from jaxvae.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
@@ -38,7 +38,7 @@ def test_all_data_is_listed():
     names = re.findall(
         r"`([\w-]+)(?::\w+)?`", "\n".join(re.findall(r"^\|([^|]*)\|", section("The data"), re.MULTILINE))
     )
-    assert set(names) - {"--data"} == {*DATA, *TABLES, *FILES, *(f"{look}-sprites" for look in LOOKS)}
+    assert set(names) - {"--data"} == {*DATA, *CLIPS, *TABLES, *FILES, *(f"{look}-sprites" for look in LOOKS)}
 
 
 def test_commands_are_those_there_are():

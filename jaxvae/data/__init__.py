@@ -28,6 +28,7 @@ from jaxvae.data.tfds import tfds_table
 from jaxvae.data.videos import MovingSprites, moving_sprites
 
 __all__ = [
+    "CLIPS",
     "DATA",
     "FILES",
     "LOOKS",
@@ -79,6 +80,9 @@ __all__ = [
 DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites, "rooms": Rooms}
 """Name on the command line -> constructor; `resolution` is optional everywhere."""
 
+CLIPS: dict[str, Callable[..., MovingSprites]] = {"moving-sprites": moving_sprites}
+"""Name on the command line -> maker of clips; `resolution` is optional everywhere."""
+
 TABLES: dict[str, Callable[..., Table]] = {"digits": digits, "squares": squares}
 """Name on the command line -> maker; `image_size` is optional everywhere."""
 
@@ -100,9 +104,9 @@ def open_data(
     """A source by name.
 
     Args:
-      name: a key of `DATA` or `TABLES`; or a key of `FILES`, a colon, and a path or, for tfds, the name of a set and,
-        if wanted, of a split ("tfds:mnist", "tfds:smallnorb:train+test"). With one of `LOOKS` before it, that variant
-        of it ("color-sprites").
+      name: a key of `DATA`, `CLIPS` or `TABLES`; or a key of `FILES`, a colon, and a path or, for tfds, the name of a
+        set and, if wanted, of a split ("tfds:mnist", "tfds:smallnorb:train+test"). With one of `LOOKS` before it, that
+        variant of it ("color-sprites").
       image_size: pixels a side; the data's own if not given.
       skip_bad: leave out pictures that can't be read.
       texture: picture for the look "scream"; one of our own if not given.
@@ -114,14 +118,15 @@ def open_data(
     if dash and look in LOOKS:
         return decorated(open_data(plain, image_size=image_size, skip_bad=skip_bad), look, texture)
     kind, colon, where = name.partition(":")
-    if not colon and kind in DATA:
-        return DATA[kind]() if image_size is None else DATA[kind](resolution=image_size)
+    drawn: dict[str, Callable[..., Source]] = {**DATA, **CLIPS}
+    if not colon and kind in drawn:
+        return drawn[kind]() if image_size is None else drawn[kind](resolution=image_size)
     if not colon and kind in TABLES:
         return TABLES[kind](image_size=image_size)
     if not colon or kind not in FILES or not where:
-        near = difflib.get_close_matches(kind, [*DATA, *TABLES, *FILES], n=1)
+        near = difflib.get_close_matches(kind, [*drawn, *TABLES, *FILES], n=1)
         hint = f": did you mean {near[0] + (':...' if near[0] in FILES else '')!r}?" if near else "."
-        known = ", ".join([*DATA, *TABLES, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)])
+        known = ", ".join([*drawn, *TABLES, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)])
         raise ValueError(f"unknown data {name!r}{hint} There are: {known}.")
     if kind == "tfds":
         which, _, split = where.partition(":")

@@ -76,7 +76,7 @@ class MovingSprites:
 
 
 def moving_sprites(resolution: int = 32, frames: int = 8, speed: int = 3, texture: str | None = None) -> MovingSprites:
-    """A source of clips.
+    """Clips of a coloured sprite that crosses a still background and turns back at the borders
 
     Args:
       resolution: pixels a side, a multiple of 16.

@@ -89,6 +89,7 @@ from jaxvae.losses.sphere import (
     sample_von_mises_fisher,
 )
 from jaxvae.losses.supervision import label_covariance, label_cross_entropy, label_squared_error
+from jaxvae.losses.warp import affine_warp, compose_affine, invert_affine
 from jaxvae.losses.weak_supervision import Averaging, average_posteriors, shared_latents
 
 __all__ = [
@@ -103,6 +104,7 @@ __all__ = [
     "StressWeighting",
     "Weighting",
     "additive_analogy",
+    "affine_warp",
     "analogy_manifold",
     "anisotropic_normal",
     "average_posteriors",
@@ -111,6 +113,7 @@ __all__ = [
     "code_covariance",
     "coding_rate",
     "component_log_densities",
+    "compose_affine",
     "continuous_bernoulli_nll",
     "density_ratio_loss",
     "density_ratio_tc",
@@ -135,6 +138,7 @@ __all__ = [
     "importance_weighted_bound",
     "inclusive_kl",
     "inverse_multiquadric",
+    "invert_affine",
     "kl_decomposition",
     "kl_gaussian",
     "kl_gaussian_per_latent",

@@ -1,9 +1,5 @@
 """One paper, one file: each builds a `Method` from networks, a likelihood and hyperparameters."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
-
-from jaxvae.method import Hyperparameters, Method
 from jaxvae.methods.ada_gvae import ADA_GVAE_PRESETS, AdaGVAE, ada_gvae
 from jaxvae.methods.alae import ALAE, ALAE_PRESETS, ALAE_SETTINGS, alae
 from jaxvae.methods.annealed_vae import ANNEALED_VAE_PRESETS, AnnealedVAE, annealed_vae
@@ -12,6 +8,12 @@ from jaxvae.methods.beta_tc_vae import BETA_TC_VAE_PRESETS, BetaTCVAE, beta_tc_v
 from jaxvae.methods.beta_vae import BETA_VAE_PRESETS, BetaVAE, beta_vae
 from jaxvae.methods.decomposition_vae import DECOMPOSITION_VAE_PRESETS, DecompositionVAE, decomposition_vae
 from jaxvae.methods.dip_vae import DIP_VAE_I_PRESETS, DIP_VAE_II_PRESETS, DIPVAEI, DIPVAEII, dip_vae_i, dip_vae_ii
+from jaxvae.methods.equivariant_rendering import (
+    EQUIVARIANT_RENDERING_PRESETS,
+    EQUIVARIANT_RENDERING_SETTINGS,
+    EquivariantRendering,
+    equivariant_rendering,
+)
 from jaxvae.methods.factor_vae import FACTOR_VAE_PRESETS, FactorVAE, factor_vae
 from jaxvae.methods.group_vae import GROUP_VAE_PRESETS, GroupVAE, group_vae
 from jaxvae.methods.icam import ICAM, ICAM_PRESETS, ICAM_SETTINGS, icam
@@ -20,7 +22,7 @@ from jaxvae.methods.iwae import IWAE, IWAE_PRESETS, iwae
 from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace
 from jaxvae.methods.mcr2 import MCR2, MCR2_PRESETS, MCR2_SETTINGS, mcr2
 from jaxvae.methods.oi_vae import OI_VAE_PRESETS, OIVAE, oi_vae
-from jaxvae.methods.presets import Preset
+from jaxvae.methods.presets import Entry, Preset
 from jaxvae.methods.semi_supervised_vae import SEMI_SUPERVISED_VAE_PRESETS, SemiSupervisedVAE, semi_supervised_vae
 from jaxvae.methods.va_gan import VA_GAN_PRESETS, VA_GAN_SETTINGS, VAGAN, va_gan
 from jaxvae.methods.vae import VAE, VAE_PRESETS, vae
@@ -47,6 +49,7 @@ __all__ = [
     "BetaTCVAE",
     "BetaVAE",
     "DecompositionVAE",
+    "EquivariantRendering",
     "FactorVAE",
     "GroupVAE",
     "Likelihood",
@@ -63,6 +66,7 @@ __all__ = [
     "decomposition_vae",
     "dip_vae_i",
     "dip_vae_ii",
+    "equivariant_rendering",
     "factor_vae",
     "gaussian",
     "group_vae",
@@ -79,34 +83,6 @@ __all__ = [
     "wae_gan",
     "wae_mmd",
 ]
-
-
-class Entry(NamedTuple):
-    """A method as the command line offers it."""
-
-    build: Callable[..., Method]
-    """(networks, *, likelihood, hyperparameters, **options) -> Method; its docstring's first line is the description.
-    Keyword arguments that are choices or numbers become flags."""
-    hyperparameters: Callable[..., Hyperparameters]
-    presets: Mapping[str, Preset]
-    settings: Mapping[str, Any] = {}
-    """The command's other flags, where this method's defaults are its own."""
-    logits: int = 0
-    """Outputs of the method's discriminator; 0 for none."""
-    special: (
-        Literal[
-            "attribution networks",
-            "conditional prior",
-            "feature network",
-            "grouped decoder",
-            "label networks",
-            "latent adversarial networks",
-            "mixture prior",
-            "translation networks",
-        ]
-        | None
-    ) = None
-    """What the method needs in its networks besides, or in place of, the usual ones."""
 
 
 METHODS = {
@@ -133,5 +109,12 @@ METHODS = {
     "va-gan": Entry(va_gan, VAGAN, VA_GAN_PRESETS, VA_GAN_SETTINGS, special="attribution networks"),
     "icam": Entry(icam, ICAM, ICAM_PRESETS, ICAM_SETTINGS, special="translation networks"),
     "mcr2": Entry(mcr2, MCR2, MCR2_PRESETS, MCR2_SETTINGS, special="feature network"),
+    "equivariant-rendering": Entry(
+        equivariant_rendering,
+        EquivariantRendering,
+        EQUIVARIANT_RENDERING_PRESETS,
+        EQUIVARIANT_RENDERING_SETTINGS,
+        special="layered networks",
+    ),
 }
 """Name on the command line -> how to build it."""

@@ -1,9 +1,9 @@
-"""Published settings, by name: what `--preset` starts from."""
+"""What the command line knows of a method: how it is built, and published settings, by name, to start from."""
 
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple
 
-from jaxvae.method import Hyperparameters
+from jaxvae.method import Hyperparameters, Method
 
 
 class Preset(NamedTuple):
@@ -12,6 +12,35 @@ class Preset(NamedTuple):
     hyperparameters: Hyperparameters
     settings: Mapping[str, Any]
     """Flag -> value: network, latents, batch_size, steps, likelihood, scale, discriminator, options of the method."""
+
+
+class Entry(NamedTuple):
+    """A method as the command line offers it."""
+
+    build: Callable[..., Method]
+    """(networks, *, likelihood, hyperparameters, **options) -> Method; its docstring's first line is the description.
+    Keyword arguments that are choices or numbers become flags."""
+    hyperparameters: Callable[..., Hyperparameters]
+    presets: Mapping[str, Preset]
+    settings: Mapping[str, Any] = {}
+    """The command's other flags, where this method's defaults are its own."""
+    logits: int = 0
+    """Outputs of the method's discriminator; 0 for none."""
+    special: (
+        Literal[
+            "attribution networks",
+            "conditional prior",
+            "feature network",
+            "grouped decoder",
+            "layered networks",
+            "label networks",
+            "latent adversarial networks",
+            "mixture prior",
+            "translation networks",
+        ]
+        | None
+    ) = None
+    """What the method needs in its networks besides, or in place of, the usual ones."""
 
 
 DSPRITES = {"data": "sprites", "image_size": 64}

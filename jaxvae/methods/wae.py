@@ -112,10 +112,8 @@ def wae_gan(
         z, _ = _codes(net, batch, ctx, encoder)
         adversarial = logistic_generator_loss(net.discriminator(z)[:, 0]).mean()
         cost = likelihood.nll(net.decoder(z), batch["image"]).mean()
-        return cost + ctx.hyperparameters.prior_weight * adversarial, {
-            "reconstruction": cost,
-            "adversarial": adversarial,
-        }
+        terms = {"reconstruction": cost, "adversarial": adversarial}
+        return cost + ctx.hyperparameters.prior_weight * adversarial, terms
 
     def discriminator_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         z, prior = _codes(net, batch, ctx, encoder)

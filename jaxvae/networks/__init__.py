@@ -11,6 +11,7 @@ from jaxvae.networks.equalized import latent_adversarial_networks
 from jaxvae.networks.features import feature_network
 from jaxvae.networks.grouped import grouped_decoder
 from jaxvae.networks.labels import label_networks
+from jaxvae.networks.layered import layered_networks
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mixture_prior import mixture_prior
 from jaxvae.networks.translation import translation_networks
@@ -27,6 +28,7 @@ __all__ = [
     "grouped_decoder",
     "label_networks",
     "latent_adversarial_networks",
+    "layered_networks",
     "mixture_prior",
     "translation_networks",
 ]

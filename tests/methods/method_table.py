@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxvae.commands.train import parse_train
 from jaxvae.config import build
-from jaxvae.data import Conditioned, Pairs, Sprites, few_labels
+from jaxvae.data import Conditioned, Pairs, Sprites, few_labels, moving_sprites
 from jaxvae.data.source import WHOLE
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
@@ -22,6 +22,7 @@ from jaxvae.networks import (
     grouped_decoder,
     label_networks,
     latent_adversarial_networks,
+    layered_networks,
     mixture_prior,
     translation_networks,
 )
@@ -31,7 +32,7 @@ from jaxvae.training import check, compile_method
 @jax.tree_util.register_static
 @dataclass(frozen=True, eq=False)
 class Everything(Conditioned):
-    """Batches that count as groups of two, with the smallest sprites as controls."""
+    """Batches that count as groups of two, with the smallest sprites as controls, and clips beside them."""
 
     def batch(self, key, step, n, part=WHOLE):
         first, count = part.rows(n)
@@ -40,6 +41,7 @@ class Everything(Conditioned):
         return {
             **batch,
             "class": batch["factors"][:, 0],
+            "video": moving_sprites(16).batch(key, step, n, part)["video"],
             "group": (first + jnp.arange(count)) // 2,
             "control": Sprites(16).observe(factors.at[:, 1].set(0)),
         }
@@ -67,6 +69,8 @@ def networks(name="vae", dtype=jnp.float32):
             return attribution_networks(shape, dtype=dtype)
         case "feature network":
             return {"encoder": feature_network(shape, LATENTS, dtype=dtype)}
+        case "layered networks":
+            return layered_networks((16, 16, 3), dtype=dtype)
         case "translation networks":
             return translation_networks(shape, dtype=dtype)
         case "latent adversarial networks":

@@ -1,0 +1,130 @@
+"""Learned equivariant rendering (Resnick et al., 2020): what moves in a clip apart from what stays, without labels.
+
+    theta = motion(x, x'),   f = foreground(x),   f' = foreground(x'),   b'' = background(x'')
+
+    loss = |renderer(T_theta f, b'') - x'|  +  alpha |T_theta f - f'| / |f|  +  beta |b - b''|
+           + |renderer(f, b'') - x|
+
+x and x' are frames of a clip, up to `most_gap` apart, and x'' is a third: a background that holds the object of its own
+frame is of no use for another's. |.| are means over all values, and all of it is taken both ways, from x to x' and
+back.
+The foreground's map is moved by a bilinear warp, so that the object must move with it; the background must be the same
+in all frames.
+
+Ours, where the paper's detail could not be read or was left open: the third frame, the second direction, the
+reconstruction (theta the identity), the division by |f|, without which the maps shrink, a mask instead of the sum of
+both maps, and all weights. One foreground map has one motion: clips of several objects are taken apart only where they
+move alike. Clips: `jaxvae.data.moving_sprites`. A clip without motion fits any way of taking it apart.
+"""
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxvae.losses import affine_warp
+from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
+from jaxvae.methods.presets import Preset
+
+SMALLEST = 1e-3
+"""Added to |f|, for maps that are empty."""
+
+
+class EquivariantRendering(NamedTuple):
+    """Hyperparameters of equivariant rendering."""
+
+    learning_rate: float = 1e-3
+    foreground_weight: float = 0.01
+    """alpha: weight of the foreground's moving as its map is moved, >= 0."""
+    background_weight: float = 0.1
+    """beta: weight of the background's staying, >= 0."""
+
+
+EQUIVARIANT_RENDERING_SETTINGS = {"data": "moving-sprites", "network": "own", "batch_size": 32}
+EQUIVARIANT_RENDERING_PRESETS: dict[str, Preset] = {}
+
+
+def equivariant_rendering(
+    networks: Mapping[str, Network],
+    *,
+    most_gap: int = 3,
+    third_frame: Literal["yes", "no"] = "yes",
+    hyperparameters: EquivariantRendering = EquivariantRendering(),
+) -> Method:
+    """Equivariant rendering: a moving foreground and a still background, from clips (Resnick et al., 2020).
+
+    Args:
+      networks: foreground, background, motion and renderer, of `jaxvae.networks.layered_networks`.
+      most_gap: frames between two that are compared, at most.
+      third_frame: whether backgrounds are those of a third frame (yes), or of the first of the two (no).
+      hyperparameters: their defaults, and what a sweep starts from.
+
+    ValueError for a negative weight or no gap; when it is traced, for clips of fewer than 2 frames.
+    """
+    if min(hyperparameters.foreground_weight, hyperparameters.background_weight) < 0 or most_gap < 1:
+        raise ValueError(f"weights must be >= 0 and gaps >= 1, got {hyperparameters} and most_gap={most_gap}")
+
+    def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        first, second, third = draw_frames(batch["video"], ctx, most_gap)
+        hp, frames = ctx.hyperparameters, (first, second)
+        front, back = [net.foreground(frame) for frame in frames], [net.background(frame) for frame in frames]
+        other = net.background(third)
+        size = jnp.stack([jnp.abs(f).mean() for f in front]).mean()
+        scene = same = moved = stays = jnp.float32(0)
+        for start, end in ((0, 1), (1, 0)):
+            behind = other if third_frame == "yes" else back[start]
+            shifted = affine_warp(front[start], net.motion(frames[start], frames[end]))
+            scene += 0.5 * jnp.abs(net.renderer(shifted, behind) - frames[end]).mean()
+            same += 0.5 * jnp.abs(net.renderer(front[start], behind) - frames[start]).mean()
+            moved += 0.5 * jnp.abs(shifted - front[end]).mean()
+            stays += 0.5 * jnp.abs(back[start] - other).mean()
+        terms = {"scene": scene, "reconstruction": same, "foreground": moved, "background": stays, "size": size}
+        moved = moved / _global_mean(size + SMALLEST, ctx.axis_name)
+        return scene + same + hp.foreground_weight * moved + hp.background_weight * stays, terms
+
+    def pictures(net: Nets, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
+        first, second = batch["video"][:, 0], batch["video"][:, 1]
+        front, back = net.foreground(first), net.background(first)
+        return {
+            "next frame": second,
+            "rendered next frame": net.renderer(affine_warp(front, net.motion(first, second)), back),
+            "foreground alone": net.renderer(front, jnp.zeros_like(back)),
+            "background alone": net.renderer(jnp.zeros_like(front), back),
+            "on another background": net.renderer(front, jnp.roll(back, 1, axis=0)),
+        }
+
+    return Method(
+        name="equivariant-rendering",
+        networks=networks,
+        hyperparameters=hyperparameters,
+        objectives=(Objective(loss, ("foreground", "background", "motion", "renderer")),),
+        needs=("video",),
+        pictures=pictures,
+    )
+
+
+def draw_frames(video: jax.Array, ctx: Context, most_gap: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Two frames of every clip, in order, and a third, drawn by the clip's place in the global batch: [B, H, W, C]."""
+    count = video.shape[1]
+    if count < 2:
+        raise ValueError(f"clips need at least 2 frames, got video of shape {video.shape}")
+    place = jnp.arange(len(video))
+    if ctx.axis_name is not None:
+        place += jax.lax.axis_index(ctx.axis_name) * len(video)
+
+    def choose(place: jax.Array) -> jax.Array:
+        keys = jax.random.split(jax.random.fold_in(ctx.key, place), 3)
+        gap = jax.random.randint(keys[0], (), 1, min(most_gap, count - 1) + 1)
+        start = jax.random.randint(keys[1], (), 0, count - gap)
+        taken = (jnp.arange(count) == start) | (jnp.arange(count) == start + gap)
+        third = jnp.where(taken, -1.0, jax.random.uniform(keys[2], (count,))).argmax()
+        return jnp.stack([start, start + gap, third])
+
+    chosen = jax.vmap(choose)(place)
+    rows = jnp.arange(len(video))
+    return video[rows, chosen[:, 0]], video[rows, chosen[:, 1]], video[rows, chosen[:, 2]]
+
+
+def _global_mean(value: jax.Array, axis_name: str | None) -> jax.Array:
+    return value if axis_name is None else jax.lax.pmean(value, axis_name)

@@ -1,0 +1,118 @@
+"""Networks that take a frame apart into what moves and what stays, and put it together again."""
+
+import math
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxvae.method import Network
+from jaxvae.networks.discriminator import SLOPE
+from jaxvae.networks.heads import GLOROT
+from jaxvae.networks.layers import Conv, ConvTranspose
+from jaxvae.networks.linen import from_linen
+
+Shape = tuple[int, int, int]
+Motion = Literal["translation", "affine"]
+WIDTHS = {"small": (32, 16), "paper": (64, 64)}
+"""Channels of the hidden layers, and of the feature maps."""
+MOST_TURN = 0.5
+"""Bound on how far the matrix of a motion is from the identity, in each entry."""
+RARE = 2.0
+"""How far the mask's logits start below 0: where there is nothing, nothing covers the background."""
+
+
+class FeatureMap(nn.Module):
+    """Half the sides; no normalisation, so that what is empty stays empty wherever the rest is moved."""
+
+    width: int
+    channels: int
+    non_negative: bool
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H/2, W/2, channels], float32"""
+        x = nn.leaky_relu(Conv(self.width, 4, self.dtype)(image), SLOPE)
+        x = nn.leaky_relu(nn.Conv(self.width, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(x), SLOPE)
+        x = nn.Conv(self.channels, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(x).astype(jnp.float32)
+        return nn.relu(x) if self.non_negative else x
+
+
+class MotionNetwork(nn.Module):
+    """Both frames together, down to a motion that starts as none."""
+
+    kind: Motion
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, first: jax.Array, second: jax.Array) -> jax.Array:
+        """[B, H, W, C] twice -> [B, 2, 3], float32"""
+        x = jnp.concatenate([first, second], axis=-1)
+        for width in (16, 32, 32):
+            x = nn.leaky_relu(Conv(width, 4, self.dtype)(x), SLOPE)
+        x = nn.leaky_relu(nn.Dense(64, kernel_init=GLOROT, dtype=self.dtype)(x.reshape(x.shape[0], -1)), SLOPE)
+        numbers = 2 if self.kind == "translation" else 6
+        x = nn.tanh(nn.Dense(numbers, kernel_init=nn.initializers.zeros, dtype=self.dtype)(x).astype(jnp.float32))
+        shift = x[:, -2:, None]
+        turn = jnp.zeros((len(x), 2, 2)) if self.kind == "translation" else MOST_TURN * x[:, :4].reshape(-1, 2, 2)
+        return jnp.concatenate([jnp.eye(2)[None] + turn, shift], axis=-1)
+
+
+class Renderer(nn.Module):
+    """Each map to pixels, and a mask of the foreground over the background."""
+
+    channels: int
+    width: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, foreground: jax.Array, background: jax.Array) -> jax.Array:
+        """[B, H/2, W/2, c] twice -> [B, H, W, C] in [0, 1], float32"""
+        front = self._pixels(foreground, self.channels + 1)
+        back = nn.sigmoid(self._pixels(background, self.channels))
+        mask = nn.sigmoid(front[..., -1:] - RARE)
+        return mask * nn.sigmoid(front[..., :-1]) + (1 - mask) * back
+
+    def _pixels(self, x: jax.Array, outputs: int) -> jax.Array:
+        x = nn.leaky_relu(nn.Conv(self.width, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(x), SLOPE)
+        return ConvTranspose(outputs, self.dtype)(x).astype(jnp.float32)
+
+
+def layered_networks(
+    image_shape: Shape,
+    *,
+    motion: Motion = "translation",
+    size: Literal["small", "paper"] = "small",
+    dtype: DTypeLike = jnp.float32,
+) -> dict[str, Network]:
+    """The networks of equivariant rendering.
+
+    Args:
+      image_shape: (height, width, channels), sides divisible by 8.
+      motion: what the foreground can do between two frames: a shift, or any affine motion near it.
+      size: "small", maps of 16 channels; "paper", of 64, a larger version: the paper's networks could not be read.
+      dtype: of the computation; parameters and outputs are float32 whatever it is.
+
+    Returns:
+      "foreground" and "background": frame -> map [B, H/2, W/2, c]; "motion": two frames -> [B, 2, 3], see
+      `jaxvae.losses.affine_warp`; "renderer": the two maps -> frame.
+
+    Raises:
+      ValueError: an unknown motion or size, or sides that are not divisible.
+    """
+    height, width, channels = image_shape
+    if motion not in ("translation", "affine") or size not in WIDTHS:
+        raise ValueError(f"motions are translation or affine, sizes small or paper; got {motion!r} and {size!r}")
+    if math.gcd(height, width) % 8:
+        raise ValueError(f"layered networks need image sides divisible by 8, got {height}x{width}")
+    hidden, c = WIDTHS[size]
+    feature_map = (height // 2, width // 2, c)
+    return {
+        "foreground": from_linen(FeatureMap(hidden, c, True, dtype), image_shape),
+        "background": from_linen(FeatureMap(hidden, c, False, dtype), image_shape),
+        "motion": from_linen(MotionNetwork(motion, dtype), image_shape, image_shape),
+        "renderer": from_linen(Renderer(channels, hidden, dtype), feature_map, feature_map),
+    }

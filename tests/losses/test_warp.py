@@ -1,0 +1,129 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxvae.losses import affine_warp, compose_affine, invert_affine
+
+MAPS = jax.random.normal(jax.random.key(0), (3, 6, 9, 2))
+SOME = jnp.array([[[0.9, 0.2, 0.1], [-0.3, 1.1, -0.2]], [[1.0, 0.0, 0.3], [0.0, 1.0, 0.7]], [[0.5, 0, 0], [0, 2.0, 0]]])
+STILL = jnp.broadcast_to(jnp.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]), (3, 2, 3))
+small = st.floats(-0.3, 0.3)
+
+
+def oracle(maps, motions):
+    """Every target pixel by itself: four neighbours of where its values come from, in float64."""
+    maps, motions = np.asarray(maps, np.float64), np.asarray(motions, np.float64)
+    out = np.zeros_like(maps)
+    _, height, width, _ = maps.shape
+    for b, i, j in np.ndindex(*maps.shape[:3]):
+        x, y = motions[b] @ [2 * j / (width - 1) - 1, 2 * i / (height - 1) - 1, 1]
+        column, row = (x + 1) * (width - 1) / 2, (y + 1) * (height - 1) / 2
+        for k, m in np.ndindex(height, width):
+            out[b, i, j] += max(0, 1 - abs(row - k)) * max(0, 1 - abs(column - m)) * maps[b, k, m]
+    return out
+
+
+def smooth(side=32, count=1):
+    """Maps that bilinear steps between pixels describe well, 0 at the border."""
+    grid = np.linspace(-1, 1, side)
+    x, y = np.meshgrid(grid, grid)
+    bump = np.exp(-8 * ((x - 0.1) ** 2 + (y + 0.15) ** 2)) * (1 + 0.3 * np.sin(3 * x + y))
+    return jnp.asarray(np.broadcast_to(bump[None, ..., None], (count, side, side, 1)), jnp.float32)
+
+
+def turn(angle, x=0.0, y=0.0, scale=1.0):
+    c, s = scale * np.cos(angle), scale * np.sin(angle)
+    return jnp.array([[[c, -s, x], [s, c, y]]], jnp.float32)
+
+
+@given(st.lists(small, min_size=6, max_size=6))
+def test_any_motion_near_none_against_the_oracle(change):
+    motion = STILL[:1] + jnp.asarray(change, jnp.float32).reshape(1, 2, 3)
+    np.testing.assert_allclose(affine_warp(MAPS[:1], motion), oracle(MAPS[:1], motion), atol=2e-5)
+
+
+def test_large_motions_against_the_oracle():
+    np.testing.assert_allclose(affine_warp(MAPS, SOME), oracle(MAPS, SOME), atol=2e-5)
+
+
+def test_no_motion_changes_nothing():
+    np.testing.assert_allclose(affine_warp(MAPS, STILL), MAPS, atol=1e-6)
+
+
+@pytest.mark.parametrize(("right", "down"), [(2, 0), (0, -1), (-3, 2), (20, 0)])
+def test_whole_pixels_are_a_shift_with_zeros_from_outside(right, down):
+    motion = STILL.at[:, 0, 2].set(-right * 2 / 8).at[:, 1, 2].set(-down * 2 / 5)
+    wanted = np.zeros(MAPS.shape)
+    for i, j in np.ndindex(6, 9):
+        if 0 <= i - down < 6 and 0 <= j - right < 9:
+            wanted[:, i, j] = MAPS[:, i - down, j - right]
+    np.testing.assert_allclose(affine_warp(MAPS, motion), wanted, atol=1e-5)
+
+
+def test_two_motions_are_one_and_an_inverse_undoes():
+    first, second = turn(0.3, 0.1, -0.05), turn(-0.5, -0.1, 0.2, 1.2)
+    twice = affine_warp(affine_warp(smooth(64), first), second)
+    once = affine_warp(smooth(64), compose_affine(first, second))
+    np.testing.assert_allclose(twice, once, atol=0.01)
+    other = affine_warp(smooth(64), compose_affine(second, first))
+    assert jnp.abs(twice - other).max() > 0.05
+    back = affine_warp(affine_warp(smooth(64), first), invert_affine(first))
+    np.testing.assert_allclose(back, smooth(64), atol=0.01)
+    np.testing.assert_allclose(compose_affine(first, invert_affine(first)), STILL[:1], atol=1e-6)
+    np.testing.assert_allclose(compose_affine(invert_affine(second), second), STILL[:1], atol=1e-6)
+
+
+def test_the_slope_in_a_motion_is_that_of_finite_differences():
+    weight = jax.random.normal(jax.random.key(1), (1, 32, 32, 1))
+    value = jax.jit(lambda motion: (weight * affine_warp(smooth(), motion)).sum())
+    motion, step = turn(0.2, 0.083, -0.057), 1e-3
+    slope = jax.grad(value)(motion)
+    for place in np.ndindex(2, 3):
+        moved = [value(motion.at[(0, *place)].add(sign * step)) for sign in (1, -1)]
+        np.testing.assert_allclose(slope[(0, *place)], (moved[0] - moved[1]) / (2 * step), rtol=0.1, atol=0.15)
+
+
+def test_the_slope_in_a_map_is_the_warp_transposed():
+    other = jax.random.normal(jax.random.key(1), MAPS.shape)
+    slope = jax.grad(lambda maps: (other * affine_warp(maps, SOME)).sum())(MAPS)
+    np.testing.assert_allclose((slope * MAPS).sum(), (other * affine_warp(MAPS, SOME)).sum(), rtol=1e-4)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e4, 1e30])
+def test_wild_motions_are_finite(size):
+    motion = jnp.full((3, 2, 3), size).at[:, 1].multiply(-1)
+    value, slopes = jax.value_and_grad(lambda *a: (affine_warp(*a) ** 2).sum(), (0, 1))(MAPS, motion)
+    assert np.isfinite(value)
+    assert all(np.isfinite(slope).all() for slope in slopes)
+
+
+def test_compiled_and_mapped_warps_are_the_same():
+    plain = affine_warp(MAPS, SOME)
+    np.testing.assert_allclose(jax.jit(affine_warp)(MAPS, SOME), plain, atol=1e-6)
+    mapped = jax.vmap(affine_warp)(MAPS[None], SOME[None])
+    np.testing.assert_allclose(mapped[0], plain, atol=1e-6)
+
+
+def test_half_precision_is_worked_on_in_full():
+    half = affine_warp(MAPS.astype(jnp.bfloat16), SOME.astype(jnp.bfloat16))
+    assert half.dtype == jnp.float32
+    full = affine_warp(MAPS.astype(jnp.bfloat16).astype(jnp.float32), SOME.astype(jnp.bfloat16).astype(jnp.float32))
+    np.testing.assert_array_equal(half, full)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize(
+    ("maps", "motion", "message"),
+    [
+        (MAPS[0], SOME[:1], r"maps must be \[B, h, w, C\]"),
+        (MAPS, SOME[:2], r"motions \[B, 2, 3\]"),
+        (MAPS[:, :1], SOME, "sides of at least 2"),
+        (MAPS.astype(jnp.int32), SOME, "feature_map must be floating"),
+    ],
+)
+def test_bad_input_is_refused(maps, motion, message):
+    with pytest.raises(ValueError, match=message):
+        affine_warp(maps, motion)
