@@ -102,9 +102,9 @@ def test_members_that_do_not_fit_together_take_turns_in_waves(pairs, wave, monke
     settings = {"seeds": range(6), "steps": 3, "batch_size": 4, "log_every": 2}
     sizes = []
 
-    def compile_steps(step, feed, state, *arguments, **flags):
+    def compile_steps(method, step, feed, state, *arguments, **flags):
         sizes.append(len(state.step))
-        return original(step, feed, state, *arguments, **flags)
+        return original(method, step, feed, state, *arguments, **flags)
 
     original = population.compile_steps
     devices = choose_devices(population=2)
