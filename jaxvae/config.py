@@ -50,6 +50,12 @@ from jaxvae.networks import (
 
 HP = TypeVar("HP")
 Options = TypeVar("Options")
+OWN_NETWORKS: dict[str | None, Callable[..., dict[str, Network]]] = {
+    "attribution networks": attribution_networks,
+    "layered networks": layered_networks,
+    "translation networks": translation_networks,
+}
+"""Of methods that have no choice of networks."""
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 LIKELIHOODS = {"bernoulli": bernoulli, "gaussian": gaussian, "laplace": laplace}
 
@@ -277,16 +283,10 @@ def build_networks(
 ) -> dict[str, Network]:
     """The networks that a Config's method needs, for images of a shape. ValueError for what can't be."""
     entry, dtype = choose("method", config.method, METHODS), choose("dtype", config.dtype, DTYPES)
+    if entry.special in OWN_NETWORKS:
+        choose(f"network of {config.method}", config.network, {"own": None})
+        return OWN_NETWORKS[entry.special](image_shape, size=config.net_size, dtype=dtype)
     match entry.special:
-        case "attribution networks":
-            choose(f"network of {config.method}", config.network, {"own": None})
-            return attribution_networks(image_shape, config.net_size, dtype)
-        case "layered networks":
-            choose(f"network of {config.method}", config.network, {"own": None})
-            return layered_networks(image_shape, size=config.net_size, dtype=dtype)
-        case "translation networks":
-            choose(f"network of {config.method}", config.network, {"own": None})
-            return translation_networks(image_shape, config.net_size, dtype)
         case "feature network":
             feature_kinds: dict[str, Literal["mlp", "resnet"]] = {"mlp-small": "mlp", "mlp": "mlp", "resnet": "resnet"}
             of_features = choose(f"network of {config.method}", config.network, feature_kinds)

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxvae.losses.batches import global_rows
 from jaxvae.losses.checks import check_same_shape, working_floats
 
 Critic = Callable[[jax.Array], jax.Array]
@@ -127,9 +128,7 @@ def gradient_penalty(
     if axes is not None and not set(axes) <= set(event):
         raise ValueError(f"axes of an image of shape {jnp.shape(real)} are among {event}, got {axes}")
     real, fake = working_floats(real=jax.lax.stop_gradient(real), fake=jax.lax.stop_gradient(fake))
-    index = jnp.arange(real.shape[0])
-    if axis_name is not None:
-        index += jax.lax.axis_index(axis_name) * real.shape[0]
+    index = global_rows(real.shape[0], axis_name)
     share = jax.vmap(lambda i: jax.random.uniform(jax.random.fold_in(key, i), (), real.dtype))(index)
     share = share.reshape(-1, *[1] * len(event))
     slope = _slopes(critic, share * real + (1 - share) * fake)

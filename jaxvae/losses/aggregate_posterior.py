@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxvae.losses.batches import global_rows
 from jaxvae.losses.checks import check_same_shape, working_floats
 from jaxvae.losses.gaussian import gaussian_log_density
 from jaxvae.losses.mixture import PairWeights, mixture_log_density
@@ -82,9 +83,8 @@ def minibatch_log_qz(
     if jnp.ndim(z) != 2:
         raise ValueError(f"codes must be [batch, latents], got shape {jnp.shape(z)}; use vmap for further axes")
     z, mean, logvar = working_floats(z=z, mean=mean, logvar=logvar)
-    rows = jnp.arange(z.shape[0])
+    rows = global_rows(z.shape[0], axis_name)
     if axis_name is not None:
-        rows += jax.lax.axis_index(axis_name) * z.shape[0]
         mean, logvar = jax.lax.all_gather((mean, logvar), axis_name, axis=0, tiled=True)
     weights = _pair_weights(mean.shape[0], dataset_size, weighting)
     return LogQz(*mixture_log_density(z, mean, logvar, rows, weights, block_size))

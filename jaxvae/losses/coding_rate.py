@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxvae.losses.batches import global_mean
 from jaxvae.losses.checks import working_floats
 
 SHORTEST = 1e-12
@@ -65,7 +66,7 @@ def coding_rate(
     if axis_name is None and batch < dimensions:
         moments = jnp.matmul(z, z.T, precision=jax.lax.Precision.HIGHEST) / batch
     else:
-        moments = _global_mean(jnp.matmul(z.T, z, precision=jax.lax.Precision.HIGHEST) / batch, axis_name)
+        moments = global_mean(jnp.matmul(z.T, z, precision=jax.lax.Precision.HIGHEST) / batch, axis_name)
     return 0.5 * _log_det_of_one_plus(weight * moments)
 
 
@@ -101,12 +102,12 @@ def class_coding_rate(
     """
     z, membership = _checked(eps_squared, 1.0, z=z, membership=membership)
     weight = z.shape[1] / jnp.asarray(eps_squared, z.dtype)
-    share = _global_mean(membership.mean(axis=0), axis_name)
+    share = global_mean(membership.mean(axis=0), axis_name)
     known = share > EMPTY
     relative = membership / jnp.where(known, share, 1)[None]
     weighted = relative.T[:, :, None] * z[None]
     moments = jnp.einsum("kbd,be->kde", weighted, z, precision=jax.lax.Precision.HIGHEST) / z.shape[0]
-    moments = jnp.where(known[:, None, None], _global_mean(moments, axis_name), 0)
+    moments = jnp.where(known[:, None, None], global_mean(moments, axis_name), 0)
     return 0.5 * (share * _log_det_of_one_plus(weight * moments)).sum()
 
 
@@ -116,10 +117,6 @@ def _log_det_of_one_plus(moments: jax.Array) -> jax.Array:
     one = jnp.eye(size, dtype=moments.dtype).reshape((1,) * (moments.ndim - 2) + (size, size))
     diagonal = jnp.diagonal(jnp.linalg.cholesky(one + moments), axis1=-2, axis2=-1)
     return 2 * jnp.log(diagonal).sum(axis=-1)
-
-
-def _global_mean(local_mean: jax.Array, axis_name: str | None) -> jax.Array:
-    return local_mean if axis_name is None else jax.lax.pmean(local_mean, axis_name)
 
 
 def _checked(eps_squared: float | jax.Array, scale: float | jax.Array, **arrays: jax.Array) -> tuple[jax.Array, ...]:

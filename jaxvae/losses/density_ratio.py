@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxvae.losses.batches import global_mean
 from jaxvae.losses.checks import check_same_shape, working_floats
 
 
@@ -120,10 +121,7 @@ def donsker_varadhan_bound(
         raise ValueError("scores must be [batch, ...], got scalars")
     joint, shuffled = working_floats(joint=joint, shuffled=shuffled)
 
-    def global_mean(values: jax.Array) -> jax.Array:
-        mean = values.mean(axis=0)
-        return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
-
     top = jax.lax.stop_gradient(shuffled).max(axis=0)
     top = top if axis_name is None else jax.lax.pmax(top, axis_name)
-    return global_mean(joint) - top - jnp.log(global_mean(jnp.exp(shuffled - top[None])))
+    ratio = global_mean(jnp.exp(shuffled - top[None]).mean(axis=0), axis_name)
+    return global_mean(joint.mean(axis=0), axis_name) - top - jnp.log(ratio)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxvae.losses.batches import global_rows
 from jaxvae.losses.checks import check_same_shape, working_floats
 
 MAX_DEVIATIONS = 1e15
@@ -43,14 +44,11 @@ def reparameterize(
     check_same_shape(mean=mean, logvar=logvar)
     mean, logvar = working_floats(mean=mean, logvar=logvar)
     examples = jnp.atleast_2d(mean)
-    index = jnp.arange(examples.shape[0])
-    if axis_name is not None:
-        index += jax.lax.axis_index(axis_name) * examples.shape[0]
 
     def noise(index: jax.Array) -> jax.Array:
         return jax.random.normal(jax.random.fold_in(key, index), examples.shape[1:], examples.dtype)
 
-    return mean + jnp.exp(0.5 * logvar) * jax.vmap(noise)(index).reshape(mean.shape)
+    return mean + jnp.exp(0.5 * logvar) * jax.vmap(noise)(global_rows(examples.shape[0], axis_name)).reshape(mean.shape)
 
 
 def gaussian_log_density(

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxvae.losses.batches import global_mean
 from jaxvae.losses.checks import check_same_shape, working_floats
 
 MAX_LOGVAR = 34.0
@@ -35,9 +36,9 @@ def code_covariance(mean: Float[Array, "B D"], *, axis_name: str | None = None) 
     (mean,) = working_floats(mean=mean)
     centred = mean
     for _ in range(2):  # The second pass takes away the rounding error of the first mean.
-        centred = centred - _global_mean(centred.mean(axis=0), axis_name)[None]
+        centred = centred - global_mean(centred.mean(axis=0), axis_name)[None]
     product = jnp.matmul(centred.T, centred, precision=jax.lax.Precision.HIGHEST)
-    return _global_mean(product / centred.shape[0], axis_name)
+    return global_mean(product / centred.shape[0], axis_name)
 
 
 def dip_vae_penalty(
@@ -86,7 +87,7 @@ def dip_vae_penalty(
             pass
         case "ii":
             variance = jnp.exp(jnp.minimum(logvar, MAX_LOGVAR)).mean(axis=0)
-            covariance += jnp.diag(_global_mean(variance, axis_name))
+            covariance += jnp.diag(global_mean(variance, axis_name))
         case _:
             raise ValueError(f"unknown kind {kind!r}; there are i, ii")
     variances = jnp.diagonal(covariance)
@@ -158,10 +159,6 @@ def gaussian_wasserstein_correlation(
     roots = _safe_sqrt(jnp.linalg.eigvalsh(deviation[..., :, None] * scaled * deviation[..., None, :]))
     distance = jnp.maximum(2 * (variance.sum(axis=-1) - roots.sum(axis=-1)), 0)
     return distance if normalized else trace * distance
-
-
-def _global_mean(local_mean: jax.Array, axis_name: str | None) -> jax.Array:
-    return local_mean if axis_name is None else jax.lax.pmean(local_mean, axis_name)
 
 
 def _square_floats(cov: jax.Array) -> tuple[jax.Array, ...]:

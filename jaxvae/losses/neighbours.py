@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.scipy.special import xlogy
 from jaxtyping import Array, Float
 
+from jaxvae.losses.batches import global_rows
 from jaxvae.losses.checks import working_floats
 
 LogKernel: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
@@ -170,10 +171,8 @@ def _log_sum_of_all(log_sums: jax.Array, axis_name: str | None) -> jax.Array:
 
 def _gathered(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
     """The rows of the global batch [N, ...], and which of them is which of the local ones: bool [B, N]."""
-    everyone, index = x, jnp.arange(x.shape[0])
-    if axis_name is not None:
-        everyone = jax.lax.all_gather(x, axis_name, axis=0, tiled=True)
-        index += jax.lax.axis_index(axis_name) * x.shape[0]
+    index = global_rows(x.shape[0], axis_name)
+    everyone = x if axis_name is None else jax.lax.all_gather(x, axis_name, axis=0, tiled=True)
     if everyone.shape[0] < 3:
         raise ValueError(f"neighbours need a batch of at least 3 examples, got {everyone.shape[0]}")
     return everyone, index[:, None] == jnp.arange(everyone.shape[0])[None, :]

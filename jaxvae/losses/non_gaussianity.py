@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxvae.losses.batches import global_mean
 from jaxvae.losses.checks import working_floats
 
 Contrast: TypeAlias = Literal["logcosh", "exp", "moments"]
@@ -46,7 +47,7 @@ def excess_kurtosis(codes: Float[Array, "B D"], *, axis_name: str | None = None)
       ValueError: codes are not [B, D], or not floating.
     """
     y, varies = _standardised(codes, axis_name)
-    return jnp.where(varies, _global_mean((y**4).mean(axis=0), axis_name) - 3, 0)
+    return jnp.where(varies, global_mean((y**4).mean(axis=0), axis_name) - 3, 0)
 
 
 def negentropy(
@@ -79,7 +80,7 @@ def negentropy(
     y, varies = _standardised(codes, axis_name)
 
     def mean(values: jax.Array) -> jax.Array:
-        return _global_mean(values.mean(axis=0), axis_name)
+        return global_mean(values.mean(axis=0), axis_name)
 
     if contrast == "moments":
         value = mean(y**3) ** 2 / 12 + (mean(y**4) - 3) ** 2 / 48
@@ -94,13 +95,9 @@ def _standardised(codes: jax.Array, axis_name: str | None) -> tuple[jax.Array, j
     if jnp.ndim(codes) != 2:
         raise ValueError(f"codes must be [batch, latents], got shape {jnp.shape(codes)}")
     (codes,) = working_floats(codes=codes)
-    centred = codes - _global_mean(codes.mean(axis=0), axis_name)[None]
-    variance = _global_mean((centred**2).mean(axis=0), axis_name)
+    centred = codes - global_mean(codes.mean(axis=0), axis_name)[None]
+    variance = global_mean((centred**2).mean(axis=0), axis_name)
     # Rounding leaves a constant latent a spread of some ulps of its value.
-    square = _global_mean((codes**2).mean(axis=0), axis_name)
+    square = global_mean((codes**2).mean(axis=0), axis_name)
     varies = variance > (8 * jnp.finfo(codes.dtype).eps) ** 2 * square
     return centred / jnp.sqrt(jnp.where(varies, variance, 1))[None], varies
-
-
-def _global_mean(value: jax.Array, axis_name: str | None) -> jax.Array:
-    return value if axis_name is None else jax.lax.pmean(value, axis_name)

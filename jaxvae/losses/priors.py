@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxvae.losses.batches import global_rows
 from jaxvae.losses.checks import working_floats
 from jaxvae.losses.gaussian import MAX_DEVIATIONS, gaussian_log_density
 
@@ -258,10 +259,7 @@ def _prior(
     def sample(key: jax.Array, n: int, axis_name: str | None = None) -> jax.Array:
         if n < 1:
             raise ValueError(f"n must be at least 1, got {n}")
-        index = jnp.arange(n)
-        if axis_name is not None:
-            index += jax.lax.axis_index(axis_name) * n
-        return jax.vmap(lambda i: draw(jax.random.fold_in(key, i)))(index)
+        return jax.vmap(lambda i: draw(jax.random.fold_in(key, i)))(global_rows(n, axis_name))
 
     return Prior(checked_log_density, sample)
 

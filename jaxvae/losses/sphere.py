@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
+from jaxvae.losses.batches import global_rows
 from jaxvae.losses.checks import working_floats
 
 SMALL = 0.1
@@ -105,16 +106,13 @@ def sample_von_mises_fisher(
             f"direction must be [B, 3] and concentration [B], got {jnp.shape(direction)} and {jnp.shape(concentration)}"
         )
     direction, k = working_floats(direction=direction, concentration=concentration)
-    index = jnp.arange(direction.shape[0])
-    if axis_name is not None:
-        index += jax.lax.axis_index(axis_name) * direction.shape[0]
 
     def noise(index: jax.Array) -> tuple[jax.Array, jax.Array]:
         height, angle = jax.random.split(jax.random.fold_in(key, index))
         uniform = jax.random.uniform(height, (), direction.dtype, minval=1e-6, maxval=1 - 1e-6)
         return uniform, jax.random.uniform(angle, (), direction.dtype, maxval=2 * math.pi)
 
-    u, angle = jax.vmap(noise)(index)
+    u, angle = jax.vmap(noise)(global_rows(direction.shape[0], axis_name))
     w = jnp.clip(_heights(u, k), -1, 1)
     first, second = _tangents(direction)
     tangent = jnp.cos(angle)[:, None] * first + jnp.sin(angle)[:, None] * second

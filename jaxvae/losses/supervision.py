@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxvae.losses.batches import global_mean
 from jaxvae.losses.checks import check_same_shape, working_floats
 
 
@@ -69,17 +70,14 @@ def label_covariance(
     _check_batch(mean, target)
     mean, target = working_floats(mean=mean, target=target)
 
-    def global_mean(values: jax.Array) -> jax.Array:
-        return values if axis_name is None else jax.lax.pmean(values, axis_name)
-
     known = ~jnp.isnan(target)
     target = jnp.where(known, target, 0)
-    share = global_mean(known.astype(target.dtype).mean(axis=0))
-    centre = global_mean(target.mean(axis=0)) / jnp.where(share > 0, share, 1)
-    codes = mean - global_mean(mean.mean(axis=0))[None]
+    share = global_mean(known.astype(target.dtype).mean(axis=0), axis_name)
+    centre = global_mean(target.mean(axis=0), axis_name) / jnp.where(share > 0, share, 1)
+    codes = mean - global_mean(mean.mean(axis=0), axis_name)[None]
     labels = jnp.where(known, target - centre[None], 0)
     product = jnp.matmul(codes.T, labels, precision=jax.lax.Precision.HIGHEST)
-    covariance = global_mean(product / mean.shape[0])
+    covariance = global_mean(product / mean.shape[0], axis_name)
     own = jnp.eye(covariance.shape[0], covariance.shape[1], dtype=bool)
     return (jnp.where(own, 0, covariance) ** 2).sum()
 

@@ -20,7 +20,8 @@ def affine_warp(feature_map: Float[Array, "B h w C"], motion: Float[Array, "B 2 
       motion: one per map.
 
     Returns:
-      [B, h, w, C], at least float32. Finite for any finite motion; the gradient in a motion that leads outside is 0.
+      [B, h, w, C], at least float32. Finite for any finite motion; the gradient in a motion that leads outside is 0,
+      and in one that leads to whole pixels, as none does, it is that of going right and down.
 
     Raises:
       ValueError: shapes other than these, or an input that is not floating.
@@ -59,19 +60,22 @@ def invert_affine(motion: Float[Array, "*batch 2 3"]) -> Float[Array, "*batch 2 
 def _warped(feature_map: jax.Array, motion: jax.Array) -> jax.Array:
     """[h, w, C], [2, 3] -> [h, w, C]"""
     height, width, channels = feature_map.shape
-    u, v = (jnp.linspace(-1, 1, side, dtype=motion.dtype) for side in (width, height))
-    targets = jnp.stack([*jnp.meshgrid(u, v), jnp.ones((height, width), motion.dtype)]).reshape(3, -1)
-    x, y = jnp.matmul(motion, targets, precision=jax.lax.Precision.HIGHEST)
+    # In pixels from the middle, which are exact: no motion takes every value from its own pixel, bit for bit.
+    across, down = (width - 1) / 2, (height - 1) / 2
+    x = (jnp.arange(width, dtype=motion.dtype) - across)[None, :]
+    y = (jnp.arange(height, dtype=motion.dtype) - down)[:, None]
+    (a, b, right), (c, d, lower) = motion
+    column = (a * x + b * y * (across / down) + right * across + across).reshape(-1)
+    row = (c * x * (down / across) + d * y + lower * down + down).reshape(-1)
     # Two pixels outside all is 0, however far; what is not clipped could not be rounded to a whole number.
-    column = jnp.clip((x + 1) * (width - 1) / 2, -2, width + 1)
-    row = jnp.clip((y + 1) * (height - 1) / 2, -2, height + 1)
+    column, row = jnp.clip(column, -2, width + 1), jnp.clip(row, -2, height + 1)
     left, above = (jnp.floor(jax.lax.stop_gradient(place)).astype(jnp.int32) for place in (column, row))
+    beside, below = column - left.astype(column.dtype), row - above.astype(row.dtype)
     flat = feature_map.reshape(-1, channels)
     total = jnp.zeros_like(flat)
-    for i in (above, above + 1):
-        for j in (left, left + 1):
+    for i, share_of_row in ((above, 1 - below), (above + 1, below)):
+        for j, share_of_column in ((left, 1 - beside), (left + 1, beside)):
             inside = (i >= 0) & (i < height) & (j >= 0) & (j < width)
-            near = (1 - jnp.abs(row - i.astype(row.dtype))) * (1 - jnp.abs(column - j.astype(row.dtype)))
-            values = flat[jnp.clip(i, 0, height - 1) * width + jnp.clip(j, 0, width - 1)]
-            total += jnp.where(inside, near, 0)[:, None] * values
+            share = jnp.where(inside, share_of_row * share_of_column, 0)
+            total += share[:, None] * flat[jnp.clip(i, 0, height - 1) * width + jnp.clip(j, 0, width - 1)]
     return total.reshape(height, width, channels)

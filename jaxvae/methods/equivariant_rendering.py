@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.losses import affine_warp
+from jaxvae.losses.batches import global_mean, global_rows
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.presets import Preset
 
@@ -84,7 +85,7 @@ def equivariant_rendering(
             moved += 0.5 * jnp.abs(shifted - front[end]).mean()
             stays += 0.5 * jnp.abs(back[start] - other).mean()
         terms = {"scene": scene, "reconstruction": same, "foreground": moved, "background": stays, "size": size}
-        moved = moved / _global_mean(size + SMALLEST, ctx.axis_name)
+        moved = moved / global_mean(size + SMALLEST, ctx.axis_name)
         return scene + same + hp.foreground_weight * moved + hp.background_weight * stays, terms
 
     def pictures(net: Nets, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
@@ -113,9 +114,6 @@ def draw_frames(video: jax.Array, ctx: Context, most_gap: int) -> tuple[jax.Arra
     count = video.shape[1]
     if count < 2:
         raise ValueError(f"clips need at least 2 frames, got video of shape {video.shape}")
-    place = jnp.arange(len(video))
-    if ctx.axis_name is not None:
-        place += jax.lax.axis_index(ctx.axis_name) * len(video)
 
     def choose(place: jax.Array) -> jax.Array:
         keys = jax.random.split(jax.random.fold_in(ctx.key, place), 3)
@@ -125,10 +123,6 @@ def draw_frames(video: jax.Array, ctx: Context, most_gap: int) -> tuple[jax.Arra
         third = jnp.where(taken, -1.0, jax.random.uniform(keys[2], (count,))).argmax()
         return jnp.stack([start, start + gap, third])
 
-    chosen = jax.vmap(choose)(place)
+    chosen = jax.vmap(choose)(global_rows(len(video), ctx.axis_name))
     rows = jnp.arange(len(video))
     return video[rows, chosen[:, 0]], video[rows, chosen[:, 1]], video[rows, chosen[:, 2]]
-
-
-def _global_mean(value: jax.Array, axis_name: str | None) -> jax.Array:
-    return value if axis_name is None else jax.lax.pmean(value, axis_name)

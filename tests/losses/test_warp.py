@@ -50,7 +50,7 @@ def test_large_motions_against_the_oracle():
 
 
 def test_no_motion_changes_nothing():
-    np.testing.assert_allclose(affine_warp(MAPS, STILL), MAPS, atol=1e-6)
+    np.testing.assert_array_equal(affine_warp(MAPS, STILL), MAPS)
 
 
 @pytest.mark.parametrize(("right", "down"), [(2, 0), (0, -1), (-3, 2), (20, 0)])
@@ -84,6 +84,16 @@ def test_the_slope_in_a_motion_is_that_of_finite_differences():
     for place in np.ndindex(2, 3):
         moved = [value(motion.at[(0, *place)].add(sign * step)) for sign in (1, -1)]
         np.testing.assert_allclose(slope[(0, *place)], (moved[0] - moved[1]) / (2 * step), rtol=0.1, atol=0.15)
+
+
+def test_the_slope_where_nothing_moves_is_that_to_the_right_and_down():
+    weight = jax.random.normal(jax.random.key(1), MAPS.shape)
+    slope = jax.grad(lambda motion: (weight * affine_warp(MAPS, motion)).sum())(STILL)[:, :, 2]
+    maps, sides = np.pad(np.asarray(MAPS, np.float64), ((0, 0), (0, 1), (0, 1), (0, 0))), (6, 9)
+    right = (maps[:, :-1, 1:] - maps[:, :-1, :-1]) * (sides[1] - 1) / 2
+    down = (maps[:, 1:, :-1] - maps[:, :-1, :-1]) * (sides[0] - 1) / 2
+    for column, wanted in enumerate((right, down)):
+        np.testing.assert_allclose(slope[:, column], (wanted * np.asarray(weight)).sum((1, 2, 3)), rtol=1e-3, atol=1e-3)
 
 
 def test_the_slope_in_a_map_is_the_warp_transposed():

@@ -1,5 +1,6 @@
 """Training runs: resumed bits, rows, checkpoints, and what happens when a number is not finite."""
 
+import itertools
 import json
 from typing import NamedTuple
 
@@ -11,12 +12,13 @@ import pytest
 from jaxvae.analysis import encode_samples
 from jaxvae.data import Epochs, Sprites, from_arrays
 from jaxvae.method import Method, Network, Objective
-from jaxvae.methods import BetaTCVAE, beta_tc_vae, beta_vae
-from jaxvae.networks import autoencoder
-from jaxvae.training import NonFiniteLoss, check, train
+from jaxvae.methods import BetaTCVAE, FactorVAE, beta_tc_vae, beta_vae, factor_vae
+from jaxvae.networks import autoencoder, discriminator
+from jaxvae.training import NonFiniteLoss, check, choose_devices, train, train_population
 from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.engine import compile_method
 from jaxvae.training.run_folder import read_history
+from jaxvae.training.steps import draw_batch
 from jaxvae.training.writers import MACHINE_COLUMNS
 
 SOURCE = Sprites(16)
@@ -50,6 +52,35 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path, first_part):
     done = [row for row in rows(tmp_path / "parts") if row["step"] > first_part]
     assert done[-1] == rows(tmp_path / "whole")[-1]
     assert [row["step"] for row in rows(tmp_path / "whole")] == [4, 6, 8, 12, 14]
+
+
+def scheduled():
+    """FactorVAE whose autoencoder moves in every third update."""
+    networks = autoencoder("mlp-small", SOURCE.image_shape, 4) | {"discriminator": discriminator(4, 2, (16,))}
+    method = factor_vae(networks, hyperparameters=FactorVAE(1e-3))
+    first, second = method.objectives
+    return method._replace(objectives=(first._replace(due=lambda step: step % 3 == 2), second))
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_objectives_move_when_they_are_due(devices, tmp_path):
+    """In single runs, resumed ones and populations, as in updates made one by one."""
+    settings = {"batch_size": 16, "log_every": 1, "devices": choose_devices(devices)}
+    init, update = compile_method(scheduled(), dataset_size=SOURCE.size)
+    state, decoders = init(jax.random.key(1)), []
+    update = jax.jit(update)
+    for _ in range(7):
+        state, _ = update(state, draw_batch(scheduled(), SOURCE, 16, state))
+        decoders.append(np.asarray(jax.tree.leaves(state.params["decoder"])[1]))
+    moved = [not np.array_equal(a, b) for a, b in itertools.pairwise(decoders)]
+    assert moved == [False, True, False, False, True, False]
+    train(scheduled(), SOURCE, steps=4, seed=1, folder=tmp_path, **settings)
+    found = train(scheduled(), SOURCE, steps=7, seed=1, folder=tmp_path, **settings)
+    *_, (_, states, _) = train_population(scheduled(), SOURCE, seeds=[0, 1], steps=7, batch_size=16)
+    member = jax.tree.map(lambda leaf: leaf[1], states.params)
+    for one, other, third in zip(*map(jax.tree.leaves, (state.params, found.params, member)), strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(third, one, rtol=1e-4, atol=1e-5)
 
 
 def test_logging_does_not_change_the_bits(tmp_path):
