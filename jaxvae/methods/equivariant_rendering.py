@@ -17,7 +17,7 @@ both maps, and all weights. One foreground map has one motion: clips of several 
 move alike. Clips: `jaxvae.data.moving_sprites`. A clip without motion fits any way of taking it apart.
 
 The weights are first guesses: after 1,500 updates of 32 clips, one seed, the next frame is rendered better than by
-copying the last one (25.6 against 23.2 dB), motions follow the true ones with a correlation of 0.65, and the object is
+copying the last one (25.4 against 23.2 dB), motions follow the true ones with a correlation of 0.62, and the object is
 only partly gone from the background.
 """
 
