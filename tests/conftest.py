@@ -1,5 +1,6 @@
 """What every test runs under: 8 virtual devices, no rank promotion, and, for our own code, no dtype promotion."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -28,6 +29,14 @@ def _strict_dtypes(request):
     ours = request.path.relative_to(Path(__file__).parent).parts[0] in ("losses", "networks", "data")
     with jax.numpy_dtype_promotion("strict" if ours else "standard"):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _drop_compiled_programs():
+    """A process may map 65,530 pieces of memory, and every compiled program takes several: beyond them XLA crashes."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.fixture
