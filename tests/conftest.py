@@ -1,7 +1,7 @@
 """What every test runs under: 8 virtual devices, no rank promotion, and, for our own code, no dtype promotion.
 
-Most of a test's time is XLA's: programs are optimized less here (a third of the suite's time), and kept for all
-workers and subprocesses. `XLA_FLAGS=--xla_backend_optimization_level=3 pytest` tests them as users have them.
+Most of a test's time is XLA's compiler: it optimizes little here, and programs are kept for all workers and
+subprocesses. `XLA_FLAGS= pytest` tests programs as users have them.
 """
 
 import gc
@@ -9,7 +9,7 @@ import os
 import tempfile
 from pathlib import Path
 
-FLAGS = os.environ.get("XLA_FLAGS", "--xla_backend_optimization_level=1")
+FLAGS = os.environ.get("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = f"{FLAGS} --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Shared with the subprocesses of the tests, so that they compile once; never the user's own cache.

@@ -20,8 +20,10 @@ def run_sharded(global_mean, backend, *arrays):
 
     if backend in ("vmap", "pmap"):
         parts = [array.reshape(DEVICES, -1, *array.shape[1:]) for array in arrays]
-        transform = jax.vmap if backend == "vmap" else jax.pmap
-        values, gradients = transform(value_and_gradients, axis_name="data")(*parts)
+        mapped = jax.jit(jax.vmap(value_and_gradients, axis_name="data"))
+        if backend == "pmap":
+            mapped = jax.pmap(value_and_gradients, axis_name="data")
+        values, gradients = mapped(*parts)
         np.testing.assert_allclose(values, values[0], rtol=1e-6)
         value, gradients = values[0], [g.reshape(a.shape) for g, a in zip(gradients, arrays, strict=True)]
     else:

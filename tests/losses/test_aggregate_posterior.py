@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,9 +12,11 @@ from sharding import BACKENDS, run_sharded
 from jaxvae.losses import kl_decomposition, kl_standard_normal, minibatch_log_qz, reparameterize
 
 WEIGHTINGS = ("uniform", "mss", "mws", "batch")
+compiled_log_qz = jax.jit(minibatch_log_qz, static_argnames=("dataset_size", "weighting"))
 every_weighting = pytest.mark.parametrize("weighting", WEIGHTINGS)
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def codes(batch=8, latents=3, seed=0, logvar=-0.5):
     keys = jax.random.split(jax.random.key(seed), 3)
     mean = 1.5 * jax.random.normal(keys[0], (batch, latents))
@@ -47,7 +51,8 @@ def test_against_the_oracle(weighting, batch, latents, n):
 @pytest.mark.parametrize("term", range(3))
 def test_gradient_against_central_differences(weighting, term):
     inputs = codes(5, 2)
-    got = jax.grad(lambda *a: terms(*a, dataset_size=40, weighting=weighting)[term].sum(), (0, 1, 2))(*inputs)
+    slope = jax.grad(lambda *a: terms(*a, dataset_size=40, weighting=weighting)[term].sum(), (0, 1, 2))
+    got = jax.jit(slope)(*inputs)
     want = oracles.gradient(lambda *a: oracle_terms(*a, 40, weighting)[term].sum(), *inputs)
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=2e-5)
@@ -139,7 +144,7 @@ def test_order_of_the_batch_does_not_matter(order, weighting):
 @given(st.integers(2, 9), st.integers(1, 4), st.integers(0, 1000), st.sampled_from(WEIGHTINGS))
 def test_any_shape_against_the_oracle(batch, latents, extra, weighting):
     inputs = codes(batch, latents, seed=extra)
-    got = minibatch_log_qz(*inputs, dataset_size=batch + extra, weighting=weighting)
+    got = compiled_log_qz(*inputs, dataset_size=batch + extra, weighting=weighting)
     want = oracles.log_qz(*inputs, batch + extra, weighting)
     np.testing.assert_allclose(got.joint, want[0], rtol=1e-5, atol=2e-5)
     np.testing.assert_allclose(got.marginals, want[1], rtol=1e-5, atol=2e-5)
@@ -150,6 +155,7 @@ def test_gradient_of_the_total_correlation_decorrelates():
     x = jax.random.normal(key, (256, 1))
     mean = jnp.concatenate([x, 0.9 * x], 1)
 
+    @jax.jit
     def rotated_tc(angle):
         turn = jnp.array([[jnp.cos(angle), -jnp.sin(angle)], [jnp.sin(angle), jnp.cos(angle)]])
         turned = mean @ turn.T
@@ -158,7 +164,7 @@ def test_gradient_of_the_total_correlation_decorrelates():
         return terms(z, turned, logvar, dataset_size=256)[1].mean()
 
     here = jnp.float32(0.0)  # 42 degrees clockwise put all the variance on the first axis
-    assert jax.grad(rotated_tc)(here) > 0
+    assert jax.jit(jax.grad(rotated_tc))(here) > 0
     assert rotated_tc(jnp.float32(-0.73)) < 0.2 < rotated_tc(here)
 
 
@@ -172,7 +178,7 @@ def test_eight_devices_are_one(backend, weighting):
 
     inputs = codes(16, 3)
     value, gradients = run_sharded(weighted, backend, *inputs)
-    want, want_gradients = jax.value_and_grad(weighted, (0, 1, 2))(*inputs)
+    want, want_gradients = jax.jit(jax.value_and_grad(weighted, (0, 1, 2)))(*inputs)
     np.testing.assert_allclose(value, want, rtol=1e-5)
     for a, b in zip(gradients, want_gradients, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
@@ -208,7 +214,7 @@ def test_extremes_are_finite_in_value_and_gradient(logvar):
 
     assert np.isfinite(total(mean, logvar)).all()
     for term in range(3):
-        slopes = jax.grad(lambda *a, term=term: total(*a)[term], (0, 1))(mean, logvar)
+        slopes = jax.jit(jax.grad(lambda *a, term=term: total(*a)[term], (0, 1)))(mean, logvar)
         assert all(np.isfinite(slope).all() for slope in slopes)
         assert np.isfinite(kl_standard_normal(mean, logvar)).all()
 
