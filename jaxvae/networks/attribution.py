@@ -67,9 +67,15 @@ class UNet(nn.Module):
 
 
 def halved(x: jax.Array) -> jax.Array:
-    """Maxima of 2x2 pixels: [B, H, W, C] -> [B, H/2, W/2, C]. Quicker in second derivatives than a reduced window."""
+    """Maxima of 2x2 pixels: [B, H, W, C] -> [B, H/2, W/2, C]. Quicker in second derivatives than a reduced window.
+
+    Pair by pair: the slope of a maximum over axes is divided by the number of values that equal it, which is 0 where
+    a compiler has computed them twice and rounded differently.
+    """
     batch, height, width, channels = x.shape
-    return x.reshape(batch, height // 2, 2, width // 2, 2, channels).max(axis=(2, 4))
+    x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
+    x = jnp.maximum(x[:, :, 0], x[:, :, 1])
+    return jnp.maximum(x[:, :, :, 0], x[:, :, :, 1])
 
 
 CRITICS: dict[NetSize, tuple[tuple[int, ...], ...]] = {
