@@ -98,7 +98,7 @@ def assert_sharded_is_single(name, batch, checked):
         np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5 * max(1.0, float(jnp.abs(a).max())))
 
 
-@pytest.mark.parametrize("name", COMPILES_LONG)
+@pytest.mark.parametrize("name", [*GATHERING, *OTHERS])
 def test_vmapped_over_seeds_is_the_loop(name, batch):
     init, update = compiled(name)
     keys = jax.random.split(jax.random.key(0), 3)

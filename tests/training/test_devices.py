@@ -21,10 +21,15 @@ from jaxvae.training.steps import empty_interval, make_step
 
 STEPS = 20
 MORE_WAYS = [(2, "shard_map"), (8, "shard_map"), (2, "pmap"), (4, "pmap"), (8, "pmap")]
-COMPILES_LONG = [pytest.param(name, marks=pytest.mark.slow) if name == "icam" else name for name in METHODS]
+LONG = ("equivariant-rendering", "icam", "va-gan")
+"""Methods that take long to compile: their cases are slow ones."""
+OF_A_KIND = ("alae", "beta-tc-vae", "factor-vae", "vae-sne")
+"""Opponents in turn, at once, and losses of the whole batch: the others' populations are slow cases."""
 CASES = [
-    *((name, 4, "shard_map") for name in METHODS if name != "icam"),
-    pytest.param("icam", 4, "shard_map", marks=pytest.mark.slow),
+    *(
+        pytest.param(name, 4, "shard_map", marks=pytest.mark.slow) if name in LONG else (name, 4, "shard_map")
+        for name in METHODS
+    ),
     *((name, 2, "pmap") for name in ("beta-tc-vae", "factor-vae", "wae-mmd")),
     *(pytest.param(name, *way, marks=pytest.mark.slow) for name in METHODS for way in MORE_WAYS),
 ]
@@ -67,7 +72,9 @@ def test_every_method_takes_the_same_way(name, count, backend):
 
 
 @pytest.mark.parametrize("layout", [pytest.param((1, 1), marks=pytest.mark.slow), (1, 2)], ids=["in turn", "together"])
-@pytest.mark.parametrize("name", COMPILES_LONG)
+@pytest.mark.parametrize(
+    "name", [name if name in OF_A_KIND else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+)
 def test_a_member_of_a_population_takes_the_same_way(name, layout):
     method = slowly(name)
     devices = choose_devices(layout[0], population=layout[1])

@@ -4,15 +4,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_devices import COMPILES_LONG, SOURCE, draw, make, on_one_device, rows_of
+from test_devices import LONG, SOURCE, draw, make, on_one_device, rows_of
 
 from jaxvae.method import Context, Nets
-from jaxvae.methods import beta_tc_vae
+from jaxvae.methods import METHODS, beta_tc_vae
 from jaxvae.networks import autoencoder
 from jaxvae.training import compile_method, in_microbatches
 
 
-@pytest.mark.parametrize("name", COMPILES_LONG)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in LONG else n for n in METHODS])
 def test_every_method_has_the_same_gradient(name):
     method = make(name)
     init, _ = compile_method(method, dataset_size=SOURCE.size)
