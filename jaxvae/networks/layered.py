@@ -16,20 +16,19 @@ from jaxvae.networks.linen import from_linen
 
 Shape = tuple[int, int, int]
 Motion = Literal["translation", "affine"]
-WIDTHS = {"small": (32, 16), "paper": (64, 64)}
+WIDTHS = {"small": (16, 16), "paper": (64, 64)}
 """Channels of the hidden layers, and of the feature maps."""
 MOST_TURN = 0.5
 """Bound on how far the matrix of a motion is from the identity, in each entry."""
-RARE = 2.0
-"""How far the mask's logits start below 0: where there is nothing, nothing covers the background."""
+RARE = 3.0
+"""How far the mask's logit is below 0 where the foreground is empty: there, nothing covers the background."""
 
 
-class FeatureMap(nn.Module):
+class ForegroundMap(nn.Module):
     """Half the sides; no normalisation, so that what is empty stays empty wherever the rest is moved."""
 
     width: int
     channels: int
-    non_negative: bool
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
@@ -38,7 +37,26 @@ class FeatureMap(nn.Module):
         x = nn.leaky_relu(Conv(self.width, 4, self.dtype)(image), SLOPE)
         x = nn.leaky_relu(nn.Conv(self.width, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(x), SLOPE)
         x = nn.Conv(self.channels, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(x).astype(jnp.float32)
-        return nn.relu(x) if self.non_negative else x
+        return nn.relu(x)
+
+
+class BackgroundMap(nn.Module):
+    """Half the sides, down to an eighth and back, with shortcuts: what is hidden can be guessed from what is around."""
+
+    width: int
+    channels: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> jax.Array:
+        """[B, H, W, C] -> [B, H/2, W/2, channels], float32"""
+        half = nn.leaky_relu(Conv(self.width, 4, self.dtype)(image), SLOPE)
+        quarter = nn.leaky_relu(Conv(2 * self.width, 4, self.dtype)(half), SLOPE)
+        x = nn.leaky_relu(Conv(2 * self.width, 4, self.dtype)(quarter), SLOPE)
+        for shortcut in (quarter, half):
+            x = nn.leaky_relu(ConvTranspose(shortcut.shape[-1], self.dtype)(x), SLOPE)
+            x = jnp.concatenate([x, shortcut], axis=-1)
+        return nn.Conv(self.channels, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(x).astype(jnp.float32)
 
 
 class MotionNetwork(nn.Module):
@@ -50,7 +68,7 @@ class MotionNetwork(nn.Module):
     @nn.compact
     def __call__(self, first: jax.Array, second: jax.Array) -> jax.Array:
         """[B, H, W, C] twice -> [B, 2, 3], float32"""
-        x = jnp.concatenate([first, second], axis=-1)
+        x = jnp.concatenate([second - first, first + second - 1], axis=-1)
         for width in (16, 32, 32):
             x = nn.leaky_relu(Conv(width, 4, self.dtype)(x), SLOPE)
         x = nn.leaky_relu(nn.Dense(64, kernel_init=GLOROT, dtype=self.dtype)(x.reshape(x.shape[0], -1)), SLOPE)
@@ -62,7 +80,7 @@ class MotionNetwork(nn.Module):
 
 
 class Renderer(nn.Module):
-    """Each map to pixels, and a mask of the foreground over the background."""
+    """Each map to pixels, and a mask of the foreground over the background. No biases in front: empty stays empty."""
 
     channels: int
     width: int
@@ -71,14 +89,14 @@ class Renderer(nn.Module):
     @nn.compact
     def __call__(self, foreground: jax.Array, background: jax.Array) -> jax.Array:
         """[B, H/2, W/2, c] twice -> [B, H, W, C] in [0, 1], float32"""
-        front = self._pixels(foreground, self.channels + 1)
-        back = nn.sigmoid(self._pixels(background, self.channels))
+        front = self._pixels(foreground, self.channels + 1, use_bias=False)
+        back = nn.sigmoid(self._pixels(background, self.channels, use_bias=True))
         mask = nn.sigmoid(front[..., -1:] - RARE)
         return mask * nn.sigmoid(front[..., :-1]) + (1 - mask) * back
 
-    def _pixels(self, x: jax.Array, outputs: int) -> jax.Array:
-        x = nn.leaky_relu(nn.Conv(self.width, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(x), SLOPE)
-        return ConvTranspose(outputs, self.dtype)(x).astype(jnp.float32)
+    def _pixels(self, x: jax.Array, outputs: int, use_bias: bool) -> jax.Array:
+        x = nn.Conv(self.width, (3, 3), kernel_init=GLOROT, use_bias=use_bias, dtype=self.dtype)(x)
+        return ConvTranspose(outputs, self.dtype, use_bias)(nn.leaky_relu(x, SLOPE)).astype(jnp.float32)
 
 
 def layered_networks(
@@ -111,8 +129,8 @@ def layered_networks(
     hidden, c = WIDTHS[size]
     feature_map = (height // 2, width // 2, c)
     return {
-        "foreground": from_linen(FeatureMap(hidden, c, True, dtype), image_shape),
-        "background": from_linen(FeatureMap(hidden, c, False, dtype), image_shape),
+        "foreground": from_linen(ForegroundMap(hidden, c, dtype), image_shape),
+        "background": from_linen(BackgroundMap(hidden, c, dtype), image_shape),
         "motion": from_linen(MotionNetwork(motion, dtype), image_shape, image_shape),
         "renderer": from_linen(Renderer(channels, hidden, dtype), feature_map, feature_map),
     }

@@ -45,17 +45,22 @@ class ConvTranspose(nn.Module):
 
     features: int
     dtype: DTypeLike = jnp.float32
+    use_bias: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """[B, H, W, C] -> [B, 2H, 2W, features]"""
-        return _affine(self, double, x, 4)
+        return _affine(self, double, x, 4, self.use_bias)
 
 
-def _affine(module: Conv | ConvTranspose, product: Product, x: jax.Array, kernel: int) -> jax.Array:
+def _affine(
+    module: Conv | ConvTranspose, product: Product, x: jax.Array, kernel: int, use_bias: bool = True
+) -> jax.Array:
     weights = module.param("kernel", GLOROT, (kernel, kernel, x.shape[-1], module.features))
-    bias = module.param("bias", nn.initializers.zeros_init(), (module.features,))
     y = product(x.astype(module.dtype), weights.astype(module.dtype))
+    if not use_bias:
+        return y
+    bias = module.param("bias", nn.initializers.zeros_init(), (module.features,))
     return y + bias.astype(module.dtype).reshape(1, 1, 1, -1)
 
 

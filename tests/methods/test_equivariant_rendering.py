@@ -66,19 +66,24 @@ def test_the_model_that_is_right_has_no_loss(still):
 
 def test_every_part_of_the_loss_sees_its_own_fault():
     batch, _, behind = clips()
-    nets, hp = by_hand(behind), EquivariantRendering(foreground_weight=2.0, background_weight=3.0)
+    nets = by_hand(behind)
+    hp = EquivariantRendering(foreground_weight=2.0, background_weight=3.0, size_weight=4.0, warmup=0.0)
     stays_put = nets | {"motion": fixed(lambda one, other: jnp.tile(jnp.eye(2, 3)[None], (len(one), 1, 1)))}
     loss, terms = terms_of(equivariant_rendering(stays_put, hyperparameters=hp), batch)
     assert terms["scene"] > 1e-3
     np.testing.assert_allclose(terms["foreground"], 2 * 0.9 / SIDE**2, rtol=1e-3)
     np.testing.assert_allclose(terms["size"], 0.9 / SIDE**2, rtol=1e-3)
-    np.testing.assert_allclose(loss, terms["scene"] + 2 * terms["foreground"] / (terms["size"] + 1e-3), rtol=1e-4)
+    size, moved = terms["size"], terms["foreground"] / (terms["size"] + 1e-3)
+    np.testing.assert_allclose(loss, terms["scene"] + 2 * moved + 4 * size, rtol=1e-4)
+    early, _ = terms_of(equivariant_rendering(stays_put, hyperparameters=hp._replace(warmup=10.0)), batch)
+    np.testing.assert_allclose(early, terms["scene"] + 0.2 * moved, rtol=1e-4)
     holds_all = nets | {"background": fixed(lambda x: x)}
     loss, terms = terms_of(equivariant_rendering(holds_all, hyperparameters=hp), batch)
     assert terms["background"] > 1e-3
     assert terms["scene"] > 1e-3
     assert terms["reconstruction"] > 1e-3
-    np.testing.assert_allclose(loss, terms["scene"] + terms["reconstruction"] + 3 * terms["background"], rtol=1e-3)
+    parts = terms["scene"] + terms["reconstruction"] + 3 * terms["background"] + 4 * size
+    np.testing.assert_allclose(loss, parts, rtol=1e-3)
     _, own = terms_of(equivariant_rendering(holds_all, third_frame="no", hyperparameters=hp), batch)
     np.testing.assert_allclose(own["reconstruction"], 0, atol=1e-6)
 
@@ -141,6 +146,16 @@ def test_features_of_an_object_on_black_move_with_it():
     motion = jnp.array([[[1.0, 0.0, -2 * 2 / 15], [0.0, 1.0, -1 * 2 / 15]]])
     # What is empty has the features of the biases, here none, so that zeros from outside are right as well.
     np.testing.assert_allclose(affine_warp(one, motion), other, atol=1e-4)
+
+
+def test_an_empty_foreground_covers_little_whatever_was_learned():
+    networks = layered_networks((16, 16, 3))
+    params = networks["renderer"].init(jax.random.key(0))
+    params = jax.tree.map(lambda leaf: leaf + 0.3, params)
+    params["ConvTranspose_1"]["bias"] += 100.0  # backgrounds of 1
+    drawn = networks["renderer"].apply(params, jnp.zeros((1, 8, 8, 16)), jnp.ones((1, 8, 8, 16)))
+    mask = 1 / (1 + np.exp(3.0))
+    np.testing.assert_allclose(drawn, 0.5 * mask + (1 - mask), rtol=1e-5)
 
 
 def test_it_learns_to_render_the_next_frame():
