@@ -22,6 +22,7 @@ ALLOWED = {
     "config": {"method", "methods", "networks", "data"},
     "run": {"method", "config", "data", "analysis", "metrics", "training"},
     "report": {"method", "run", "analysis"},
+    "baselines": set(),
     "sklearn": {"method", "config", "data", "methods", "analysis", "training"},
     "sweep": {"config"},
     "commands": {"method", "sweep", "config", "run", "data", "methods", "metrics", "report", "training"},
@@ -38,6 +39,7 @@ THIRD_PARTY = {
     "method": {"jax", "optax"},
     "data": {"jax", "numpy", "scipy", "PIL", "h5py", "grain", "sklearn", "tensorflow_datasets"},
     "networks": {"jax", "flax"},
+    "baselines": {"jax", "numpy", "sklearn"},
 }
 """Part of the package -> the libraries it may import; parts not named here may import what they need, but no flax."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxvae import losses
+from jaxvae import baselines, losses
 from jaxvae.cli import COMMANDS
 from jaxvae.data import CLIPS, DATA, FILES, LOOKS, TABLES
 from jaxvae.methods import METHODS
@@ -50,6 +50,11 @@ def test_rooms_and_pictures_exist():
         r"\]\((\S+?)\)", TEXT
     ):
         assert (ROOT / path).exists(), path
+
+
+def test_all_baselines_are_listed():
+    table = "\n".join(line for line in section("Baselines").splitlines() if line.startswith("| "))
+    assert set(re.findall(r"`([A-Z]\w+)`", table)) == set(baselines.__all__)
 
 
 def test_all_kernels_are_listed():

@@ -164,23 +164,6 @@ def test_impossible_networks_are_refused(build, message):
         build()
 
 
-@pytest.mark.slow
-def test_published_networks_take_a_step():
-    """One gradient of each, with second derivatives in the critic's."""
-    networks = attribution_networks((112, 112, 1), "paper")
-    params = {name: network.init(jax.random.key(0)) for name, network in networks.items()}
-    image = jax.random.uniform(jax.random.key(1), (2, 112, 112, 1))
-
-    def loss(params):
-        change = networks["map"].apply(params["map"], image)
-        slope = jax.grad(lambda x: networks["critic"].apply(params["critic"], x).sum())(image + change)
-        return (slope**2).sum()
-
-    gradient = jax.grad(loss)(params)
-    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-    assert any(leaf.any() for leaf in jax.tree.leaves(gradient["critic"]))
-
-
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize(
     ("size", "shape", "content", "latents"),

@@ -1,0 +1,24 @@
+"""Representations without deep networks: estimators with fit, transform and inverse_transform.
+
+PCA, FastICA and NMF are scikit-learn's; the others are here because no kept library has them.
+"""
+
+from sklearn.decomposition import NMF, PCA, FastICA
+
+from jaxvae.baselines.linear import Infomax
+from jaxvae.baselines.quantizers import CooperativeVQ, MultipleCauseVQ, VectorQuantizer
+from jaxvae.baselines.som import SelfOrganizingMap
+from jaxvae.baselines.subspaces import IndependentSubspaces, TopographicICA
+
+__all__ = [
+    "NMF",
+    "PCA",
+    "CooperativeVQ",
+    "FastICA",
+    "IndependentSubspaces",
+    "Infomax",
+    "MultipleCauseVQ",
+    "SelfOrganizingMap",
+    "TopographicICA",
+    "VectorQuantizer",
+]
