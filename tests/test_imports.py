@@ -39,7 +39,7 @@ THIRD_PARTY = {
     "method": {"jax", "optax"},
     "data": {"jax", "numpy", "scipy", "PIL", "h5py", "grain", "sklearn", "tensorflow_datasets"},
     "networks": {"jax", "flax"},
-    "baselines": {"jax", "numpy", "sklearn"},
+    "baselines": {"jax", "numpy", "scipy", "sklearn"},
 }
 """Part of the package -> the libraries it may import; parts not named here may import what they need, but no flax."""
 

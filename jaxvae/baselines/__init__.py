@@ -6,7 +6,9 @@ PCA, FastICA and NMF are scikit-learn's; the others are here because no kept lib
 from sklearn.decomposition import NMF, PCA, FastICA
 
 from jaxvae.baselines.linear import Infomax
+from jaxvae.baselines.multilinear import Multilinear, hosvd
 from jaxvae.baselines.quantizers import CooperativeVQ, MultipleCauseVQ, VectorQuantizer
+from jaxvae.baselines.recursive_ica import RecursiveICA
 from jaxvae.baselines.som import SelfOrganizingMap
 from jaxvae.baselines.subspaces import IndependentSubspaces, TopographicICA
 
@@ -17,8 +19,11 @@ __all__ = [
     "FastICA",
     "IndependentSubspaces",
     "Infomax",
+    "Multilinear",
     "MultipleCauseVQ",
+    "RecursiveICA",
     "SelfOrganizingMap",
     "TopographicICA",
     "VectorQuantizer",
+    "hosvd",
 ]

@@ -30,6 +30,7 @@ def test_extended_infomax_separates_what_plain_infomax_and_pca_can_not():
     extended = Infomax(4, random_state=0).fit(DATA)
     plain = Infomax(4, extended=False, random_state=0).fit(DATA)
     assert amari_index(extended.components_ @ MIXING) < 0.02
+    assert (np.diff((extended.mixing_**2).sum(axis=0)) <= 0).all()
     assert amari_index(plain.components_ @ MIXING) > 0.1
     assert amari_index(PCA(4).fit(DATA).components_ @ MIXING) > 0.1
     agrees = FastICA(4, whiten="unit-variance", random_state=0).fit(DATA).components_ @ extended.mixing_
