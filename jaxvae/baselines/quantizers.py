@@ -206,8 +206,8 @@ class MultipleCauseVQ(_Quantizer):
       n_init: starts, of which that with the lowest F is kept.
       random_state: int, RandomState or None.
 
-    After `fit`: codebooks_ [K, J, n_features] (mu), responsibilities_ [n_features, K] (r), loss_curve_ [max_iter] (F
-    by examples), which never rises.
+    After `fit`: codebooks_ [K, J, n_features] (mu), responsibilities_ [n_features, K] (r), scale_ (s), loss_curve_ (F
+    by examples, [max_iter]), which never rises.
     """
 
     def __init__(
