@@ -10,9 +10,12 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
-# An unknown flag ends the process: the one of fusions is gone from newer versions.
-fusions = "--xla_cpu_use_fusion_emitters=false" if version("jaxlib") < "0.11" else ""
-os.environ.setdefault("XLA_FLAGS", f"--xla_backend_optimization_level=0 {fusions}")
+# An unknown flag ends the process: newer versions do not have the one of fusions.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0"
+    + (" --xla_cpu_use_fusion_emitters=false" if version("jaxlib").startswith("0.10.") else ""),
+)
 os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Shared with the subprocesses of the tests, so that they compile once; never the user's own cache.
