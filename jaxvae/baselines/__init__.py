@@ -1,6 +1,6 @@
-"""Representations without deep networks: estimators with fit, transform and inverse_transform.
+"""Representations without deep networks: estimators with fit, transform and (but for RecursiveICA) inverse_transform.
 
-PCA, FastICA and NMF are scikit-learn's; the others are here because no kept library has them.
+PCA, FastICA and NMF are scikit-learn's. VectorQuantizer makes codes of its k-means, the others are ours.
 """
 
 from sklearn.decomposition import NMF, PCA, FastICA

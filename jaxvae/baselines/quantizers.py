@@ -20,12 +20,10 @@ SWEEPS = 10
 class _Quantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Codes are whole numbers, a column for each factor: [n_samples, factors], int32."""
 
-    def _data(self, X: Any, least: int) -> np.ndarray:
-        return validate_data(self, X, dtype=np.float64, ensure_min_samples=least)
-
-    def _new(self, X: Any) -> jax.Array:
-        check_is_fitted(self)
-        return jnp.asarray(validate_data(self, X, dtype=np.float64, reset=False), jnp.float32)
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = []
+        return tags
 
     def _states(self, codes: Any, factors: int, states: int) -> np.ndarray:
         check_is_fitted(self)
@@ -53,7 +51,7 @@ class VectorQuantizer(_Quantizer):
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learns the prototypes from the rows of X."""
-        X = self._data(X, 2)
+        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         self._means = KMeans(self.n_codewords, n_init=self.n_init, random_state=self.random_state).fit(X)
         self.codebook_, self.inertia_ = self._means.cluster_centers_, float(self._means.inertia_)
         self._n_features_out = 1
@@ -70,7 +68,37 @@ class VectorQuantizer(_Quantizer):
         return self.codebook_[self._states(codes, 1, self.n_codewords)[:, 0]]
 
 
-class CooperativeVQ(_Quantizer):
+class _FactorialQuantizer(_Quantizer):
+    """Several factors, each with a state of its own in every example."""
+
+    def __init__(
+        self,
+        n_factors: int = 2,
+        n_codewords: int = 4,
+        *,
+        max_iter: int = 100,
+        n_init: int = 10,
+        random_state: Any = None,
+    ):
+        self.n_factors = n_factors
+        self.n_codewords = n_codewords
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.random_state = random_state
+
+    def _data(self, X: Any) -> jax.Array:
+        """The rows to learn from, once parameters are known to be possible."""
+        if min(self.n_factors, self.n_codewords, self.max_iter, self.n_init) < 1:
+            raise ValueError("n_factors, n_codewords, max_iter and n_init must be at least 1")
+        least = max(2, self.n_codewords)
+        return jnp.asarray(validate_data(self, X, dtype=np.float64, ensure_min_samples=least), jnp.float32)
+
+    def _new(self, X: Any) -> jax.Array:
+        check_is_fitted(self)
+        return jnp.asarray(validate_data(self, X, dtype=np.float64, reset=False), jnp.float32)
+
+
+class CooperativeVQ(_FactorialQuantizer):
     """Cooperative vector quantization: an example is a sum of one codeword from each book (Zemel, 1993)
 
         min sum_n |x_n - sum_p C_p[s_np]|^2
@@ -90,26 +118,9 @@ class CooperativeVQ(_Quantizer):
     After `fit`: codebooks_ [K, M, n_features], loss_curve_ [max_iter] (means over examples), which never rises.
     """
 
-    def __init__(
-        self,
-        n_factors: int = 2,
-        n_codewords: int = 4,
-        *,
-        max_iter: int = 100,
-        n_init: int = 10,
-        random_state: Any = None,
-    ):
-        self.n_factors = n_factors
-        self.n_codewords = n_codewords
-        self.max_iter = max_iter
-        self.n_init = n_init
-        self.random_state = random_state
-
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learns the books from the rows of X."""
-        if min(self.n_factors, self.n_codewords, self.max_iter, self.n_init) < 1:
-            raise ValueError("n_factors, n_codewords, max_iter and n_init must be at least 1")
-        X = jnp.asarray(self._data(X, max(2, self.n_codewords)), jnp.float32)
+        X = self._data(X)
         rng = check_random_state(self.random_state)
         chosen = np.stack(
             [
@@ -123,7 +134,7 @@ class CooperativeVQ(_Quantizer):
         constant = books[1:].mean(axis=1)
         books[1:] -= constant[:, None]
         books[0] += constant.sum(axis=0)
-        self.codebooks_ = books
+        self.codebooks_, self.n_iter_ = books, self.max_iter
         self._n_features_out = self.n_factors
         return self
 
@@ -191,7 +202,7 @@ def _fit_books(x: jax.Array, start: jax.Array, steps: int) -> tuple[jax.Array, j
     return books, losses
 
 
-class MultipleCauseVQ(_Quantizer):
+class MultipleCauseVQ(_FactorialQuantizer):
     """Multiple cause vector quantization: every feature is explained by one factor (Ross & Zemel, 2002)
 
         F = sum_ndkj r_dk m_nkj (x_nd - mu_dkj)^2 / (2 s^2) + N D log s + sum m log m + sum r log r
@@ -210,33 +221,16 @@ class MultipleCauseVQ(_Quantizer):
     by examples, [max_iter]), which never rises.
     """
 
-    def __init__(
-        self,
-        n_factors: int = 2,
-        n_codewords: int = 4,
-        *,
-        max_iter: int = 100,
-        n_init: int = 10,
-        random_state: Any = None,
-    ):
-        self.n_factors = n_factors
-        self.n_codewords = n_codewords
-        self.max_iter = max_iter
-        self.n_init = n_init
-        self.random_state = random_state
-
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learns factors and whose every feature is from the rows of X."""
-        if min(self.n_factors, self.n_codewords, self.max_iter, self.n_init) < 1:
-            raise ValueError("n_factors, n_codewords, max_iter and n_init must be at least 1")
-        X = jnp.asarray(self._data(X, max(2, self.n_codewords)), jnp.float32)
+        X = self._data(X)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         keys = jax.random.split(jax.random.key(seed), self.n_init)
         found, losses = _fit_causes(X, keys, self.n_factors, self.n_codewords, self.max_iter)
         best = int(jnp.nan_to_num(losses[:, -1], nan=jnp.inf).argmin())
         means, share, spread = (np.asarray(part[best], np.float64) for part in found)
         self.codebooks_, self.responsibilities_, self.scale_ = means, share, float(spread)
-        self.loss_curve_ = np.asarray(losses[best])
+        self.loss_curve_, self.n_iter_ = np.asarray(losses[best]), self.max_iter
         self._n_features_out = self.n_factors
         return self
 

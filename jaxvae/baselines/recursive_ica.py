@@ -26,7 +26,7 @@ class RecursiveICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
       max_iter: of each FastICA.
       random_state: int, RandomState or None.
 
-    After `fit`: layers_ (FastICA of scikit-learn, one per layer).
+    After `fit`: layers_ (FastICA of scikit-learn, one per layer), n_iter_ (the most of any).
     """
 
     def __init__(self, layers: tuple[int, ...] = (8, 8), *, max_iter: int = 500, random_state: Any = None):
@@ -54,6 +54,7 @@ class RecursiveICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
             layer = FastICA(size, whiten="unit-variance", max_iter=self.max_iter, random_state=rng.randint(2**31))
             X = layer.fit_transform(X)
             self.layers_.append(layer)
+        self.n_iter_ = max(layer.n_iter_ for layer in self.layers_)
         self._n_features_out = self.layers[-1]
         return self
 

@@ -23,7 +23,7 @@ class SelfOrganizingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
       sigma_end: last width of a neighbourhood, in steps of the grid, > 0.
       max_iter: steps.
 
-    After `fit`: codebook_ [rows, columns, n_features].
+    After `fit`: codebook_ [rows, columns, n_features], n_iter_.
     """
 
     def __init__(self, grid: tuple[int, int] = (8, 8), *, sigma_end: float = 0.5, max_iter: int = 50):
@@ -46,13 +46,15 @@ class SelfOrganizingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         _, scale, directions = np.linalg.svd(X - mean, full_matrices=False)
         # The longer side of the grid along the direction that varies most.
         axes = np.argsort([-side for side in self.grid], kind="stable")
+        leading = (scale[:, None] * directions)[:2] / len(X) ** 0.5
         plane = np.zeros((2, X.shape[1]))
-        plane[axes[: len(directions)]] = (scale[:2, None] / len(X) ** 0.5 * directions[:2])[: len(directions)]
-        centred = places - places.mean(axis=0)
-        prototypes = mean + 2 * centred / np.maximum(places.max(axis=0), 1) @ plane * 2
+        plane[axes[: len(leading)]] = leading
+        # Two standard deviations to either side.
+        spread = 2 * (2 * places / np.maximum(places.max(axis=0), 1) - 1)
+        prototypes = mean + np.where(places.max(axis=0) > 0, spread, 0) @ plane
         fitted = _fit(*(jnp.asarray(part, jnp.float32) for part in (X, prototypes, places, sigmas)))
         self.codebook_ = np.asarray(fitted, np.float64).reshape(*self.grid, -1)
-        self._n_features_out = 2
+        self.n_iter_, self._n_features_out = self.max_iter, 2
         return self
 
     def transform(self, X: Any) -> np.ndarray:

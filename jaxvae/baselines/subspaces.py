@@ -41,7 +41,7 @@ class _PooledICA(LinearCode):
         starts = jax.vmap(orthogonal)(jax.random.normal(key, (self.n_init, filters, filters)))
         unmixing, losses = _descend(white, starts, pools, self.learning_rate, self.max_iter)
         best = int(losses[:, -1].argmin())
-        self.loss_curve_ = np.asarray(losses[best])
+        self.loss_curve_, self.n_iter_ = np.asarray(losses[best]), self.max_iter
         return unmixing[best]
 
     def _order(self, mixing: np.ndarray) -> np.ndarray:
@@ -64,7 +64,7 @@ class IndependentSubspaces(_PooledICA):
       n_init: starts, of which the one with the lowest loss is kept: many ways of pairing filters are local minima.
       random_state: int, RandomState or None; of the start.
 
-    After `fit`, beside what `LinearCode` has, with groups in no order: loss_curve_ [max_iter].
+    After `fit`, beside what `LinearCode` has, with groups in no order: loss_curve_ [max_iter], n_iter_.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class TopographicICA(_PooledICA):
       n_init: starts, of which the one with the lowest loss is kept: many ways of pairing filters are local minima.
       random_state: int, RandomState or None; of the start.
 
-    After `fit`, beside what `LinearCode` has, row by row of the grid: loss_curve_ [max_iter].
+    After `fit`, beside what `LinearCode` has, row by row of the grid: loss_curve_ [max_iter], n_iter_.
     """
 
     def __init__(

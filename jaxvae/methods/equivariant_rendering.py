@@ -11,12 +11,13 @@ x' and back.
 The foreground's map is moved by a bilinear warp, so that the object must move with it; the background must be the same
 in all frames.
 
-Ours, where the paper's detail could not be read or was left open: squares (with |.| for images motions came out a fifth
-of the true ones), the third frame, the second direction, the reconstruction (theta the identity), the division by |f|,
-without which the maps shrink, gamma, without which the foreground keeps much of the background, a mask instead of the
-sum of both maps, and all weights. alpha and gamma grow at the start: before motions are known, a foreground that must
-fit them is one that does not move. One foreground map has one motion: clips of several objects are taken apart only
-where they move alike. Clips: `jaxvae.data.moving_sprites`. A clip without motion fits any way of taking it apart.
+Ours, where the paper's detail could not be read or was left open: squares (with |.| for images motions were a fifth of
+the true ones after 500 updates), the third frame, the second direction, the reconstruction (theta the identity), the
+division by |f|, without which the maps shrink, gamma, without which the foreground keeps much of the background, a mask
+instead of the sum of both maps, and all weights. alpha and gamma grow at the start: before motions are known, a
+foreground that must fit them is one that does not move. One foreground map has one motion: clips of several objects are
+taken apart only where they move alike. Clips: `jaxvae.data.moving_sprites`. A clip without motion fits any way of
+taking it apart.
 What it finds is in experiments/moving_layers.py.
 """
 

@@ -1,5 +1,6 @@
-"""Runs whose images stay in their file end as runs whose images are in memory."""
+"""Runs whose images stay in their file end in the bits of runs whose images are in memory."""
 
+import os
 import time
 from dataclasses import replace
 
@@ -13,6 +14,9 @@ from jaxvae.data.streamed import AHEAD, read_ahead
 from jaxvae.methods import beta_vae, factor_vae
 from jaxvae.networks import autoencoder, discriminator
 from jaxvae.training import train
+
+ROUNDING = 1e-6 if "optimization_level" in os.environ["XLA_FLAGS"] else 0.0
+"""Of weights near 0.1, by programs that draw their batch or are given it: none as users compile them (see .ci/run)."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +45,7 @@ def method(name, table):
 
 @pytest.mark.parametrize("order", [lambda source: source, Epochs], ids=["replacement", "epochs"])
 @pytest.mark.parametrize("name", ["beta_vae", "factor_vae"])
-def test_same_as_in_memory_and_same_bits_after_an_interruption(name, order, table, mapped, tmp_path):
+def test_same_bits_as_in_memory_and_after_an_interruption(name, order, table, mapped, tmp_path):
     settings = {"batch_size": 7, "seed": 3, "log_every": 2, "checkpoint_every": 4}
     steps = 4 * AHEAD  # more than are read before the first update
     expected = train(method(name, table), order(table), steps=steps, **settings)
@@ -49,8 +53,7 @@ def test_same_as_in_memory_and_same_bits_after_an_interruption(name, order, tabl
     train(method(name, table), order(Streamed(mapped)), steps=5, folder=tmp_path, **settings)
     resumed = train(method(name, table), order(Streamed(mapped)), steps=steps, folder=tmp_path, **settings)
     for a, b, c in zip(params(expected), params(whole), params(resumed), strict=True):
-        # Another program, which a compiler may round otherwise.
-        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(b, a, rtol=0, atol=ROUNDING)
         np.testing.assert_array_equal(b, c)
 
 

@@ -1,0 +1,32 @@
+"""What scikit-learn asks of any estimator, but of `Multilinear`: it learns from factors [n_samples, factors]."""
+
+import pytest
+from sklearn.utils.estimator_checks import check_estimator
+
+from jaxvae.baselines import (
+    CooperativeVQ,
+    IndependentSubspaces,
+    Infomax,
+    MultipleCauseVQ,
+    RecursiveICA,
+    SelfOrganizingMap,
+    VectorQuantizer,
+)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        CooperativeVQ(2, 2, n_init=1, max_iter=5),
+        IndependentSubspaces(subspace_size=1, max_iter=20, n_init=1),
+        Infomax(max_iter=50),
+        MultipleCauseVQ(2, 2, n_init=1, max_iter=5),
+        RecursiveICA((1,)),
+        SelfOrganizingMap((2, 2), max_iter=3),
+        VectorQuantizer(2, n_init=1),
+    ],
+    ids=lambda estimator: type(estimator).__name__,
+)
+def test_scikit_learn_agrees(estimator):
+    check_estimator(estimator)
