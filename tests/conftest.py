@@ -1,7 +1,7 @@
 """What every test runs under: 8 virtual devices, no rank promotion, and, for our own code, no dtype promotion.
 
 Most of a test's time is XLA's compiler: it optimizes little here, and programs are kept for all workers and
-subprocesses. `XLA_FLAGS= pytest` tests programs as users have them.
+subprocesses. `XLA_FLAGS= pytest` tests programs as users have them, which what compares rounding may need (slow tests).
 """
 
 import gc

@@ -1,5 +1,6 @@
 """A run is the same on any number of devices, with either backend."""
 
+import dataclasses
 import functools
 import math
 import re
@@ -7,13 +8,15 @@ import sys
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "methods"))
-from method_table import LATENTS, SOURCE, draw, make  # noqa: F401
+from method_table import LATENTS, SOURCE, Everything, draw, make  # noqa: F401
 
 from jaxvae.data import Epochs, Streamed, from_arrays
+from jaxvae.data.source import WHOLE
 from jaxvae.methods import METHODS, BetaVAE, beta_vae, factor_vae
 from jaxvae.networks import autoencoder, discriminator
 from jaxvae.training import check, choose_devices, compile_method, train, train_population
@@ -35,6 +38,23 @@ CASES = [
 ]
 
 
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, eq=False)
+class Noisy(Everything):
+    """Without flat areas: their pixels tie in a critic's maxima, and rounding decides where the slope goes."""
+
+    def batch(self, key, step, n, part=WHOLE):
+        batch, (first, count) = super().batch(key, step, n, part), part.rows(n)
+        keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, step), row))(first + jnp.arange(count))
+        shape = (2, *batch["image"].shape[1:])
+        noise = jax.vmap(lambda key: 0.1 * jax.random.uniform(key, shape))(keys)
+        return {**batch, "image": batch["image"] + noise[:, 0], "control": batch["control"] + noise[:, 1]}
+
+
+def source_of(name):
+    return Noisy(SOURCE.source, SOURCE.known) if name == "va-gan" else SOURCE
+
+
 def rows_of(method, source=SOURCE, **settings):
     """The terms of every single step."""
     rows = []
@@ -51,15 +71,14 @@ def slowly(name):
 
 @functools.cache
 def on_one_device(name):
-    return rows_of(slowly(name))
+    return rows_of(slowly(name), source_of(name))
 
 
 def compare(rows, expected, name=""):
-    """Opponents who answer each other's moves make rounding grow, and the slopes of a critic with maxima jump with it:
-    only the first updates of those are compared."""
+    """Opponents who answer each other's moves make rounding grow."""
     assert len(rows) == STEPS
-    steps, tolerance = {"va-gan": (8, 2e-4), "icam": (STEPS, 2e-4)}.get(name, (STEPS, 1e-5))
-    for row, want in zip(rows[:steps], expected[:steps], strict=True):
+    tolerance = 2e-4 if name == "icam" else 1e-5
+    for row, want in zip(rows, expected, strict=True):
         for term in want:
             size = tolerance * max(1, abs(want["loss"]))
             np.testing.assert_allclose(row[term], want[term], rtol=tolerance, atol=size)
@@ -68,7 +87,8 @@ def compare(rows, expected, name=""):
 @pytest.mark.parametrize(("name", "count", "backend"), CASES)
 def test_every_method_takes_the_same_way(name, count, backend):
     method = slowly(name)
-    compare(rows_of(method, devices=choose_devices(count, backend=backend)), on_one_device(name), name)
+    rows = rows_of(method, source_of(name), devices=choose_devices(count, backend=backend))
+    compare(rows, on_one_device(name), name)
 
 
 @pytest.mark.parametrize("layout", [pytest.param((1, 1), marks=pytest.mark.slow), (1, 2)], ids=["in turn", "together"])
@@ -81,7 +101,7 @@ def test_a_member_of_a_population_takes_the_same_way(name, layout):
     settings = {"seeds": [0, 1], "steps": STEPS, "batch_size": 16, "log_every": 1, "devices": devices}
     rows = [
         {term: means[1] for term, means in terms.items()}
-        for _, _, terms in train_population(method, SOURCE, **settings)
+        for _, _, terms in train_population(method, source_of(name), **settings)
     ]
     compare(rows, on_one_device(name), name)
 
