@@ -49,6 +49,13 @@ def _train(arguments: list[str]) -> None:
     train_command(arguments)
 
 
+def _fit(arguments: list[str]) -> None:
+    """Fit a baseline (PCA, ICA, NMF ...), score it, write its report"""
+    from jaxvae.commands.fit import fit_command
+
+    fit_command(arguments)
+
+
 def _evaluate(arguments: list[str]) -> None:
     """Score a run, print the scores and write its scores.json"""
     from jaxvae.commands.evaluate import evaluate_command
@@ -66,6 +73,7 @@ def _report(arguments: list[str]) -> None:
 def _list(arguments: list[str]) -> None:
     """List the methods, data, networks, metrics and presets there are, a line each"""
     from jaxvae.data import CLIPS, DATA, FILES, TABLES
+    from jaxvae.fitted import BASELINES
     from jaxvae.methods import METHODS
     from jaxvae.metrics import METRICS, UNSUPERVISED
     from jaxvae.networks import ARCHITECTURES
@@ -80,6 +88,7 @@ def _list(arguments: list[str]) -> None:
             {**DATA, **CLIPS, **TABLES}
             | {f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}": read for kind, read in FILES.items()},
         ),
+        ("baselines", {name: entry.kind for name, entry in BASELINES.items()}),
         ("networks", ARCHITECTURES),
         ("metrics", METRICS | UNSUPERVISED),
     ):
@@ -94,6 +103,7 @@ def _list(arguments: list[str]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "train": _train,
+    "fit": _fit,
     "evaluate": _evaluate,
     "report": _report,
     "list": _list,

@@ -116,6 +116,7 @@ class Method(NamedTuple):
 
     name: str
     networks: Mapping[str, Network]
+    """By name. The functions of a method without any are never compiled, so that they may be NumPy's."""
     hyperparameters: Hyperparameters
     objectives: tuple[Objective, ...]
     encode: Callable[[Nets, Batch], Posterior] = no_code

@@ -2,18 +2,21 @@
 
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.analysis import Representation, encode_samples
+from jaxvae.analysis import Representation, encode_samples, latent_effects
 from jaxvae.config import Config, build
 from jaxvae.data import Groups
 from jaxvae.data.source import Source
-from jaxvae.method import Method, no_code
+from jaxvae.fitted import BaselineConfig, fit_baseline
+from jaxvae.losses import negentropy
+from jaxvae.method import Method, Nets, no_code, no_image
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED
 from jaxvae.training import TrainState, compile_method
 from jaxvae.training.checkpoints import Checkpoints
@@ -26,6 +29,8 @@ QUICK = (*RESAMPLED[:5], "beta_vae_score", "factor_vae_score", *UNSUPERVISED)
 THOROUGH = tuple(name for name in (*METRICS, *UNSUPERVISED) if name not in EXPENSIVE)
 """All metrics but those that take longest."""
 RESAMPLES = 20
+REBUILT = 512
+"""Examples that the reconstruction error is the mean of."""
 EVALUATION_STREAM = 0x6576616C
 """Keeps the evaluation's keys apart from the training's, which `split` and small numbers lead to."""
 
@@ -34,7 +39,7 @@ class Run(NamedTuple):
     """What there is to know about a run."""
 
     folder: Path
-    config: Config[Any, Any]
+    config: Config[Any, Any] | BaselineConfig
     source: Source
     method: Method
     state: TrainState
@@ -46,9 +51,22 @@ class Run(NamedTuple):
         """Key of the evaluation's randomness: every run draws its own examples."""
         return jax.random.fold_in(jax.random.key(self.config.seed), EVALUATION_STREAM)
 
+    @property
+    def decoder(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Codes [B, D] -> expected images [B, H, W, C]; None where codes alone make no images."""
+        method, params = self.method, self.state.params
+        if method.decode is no_image:
+            return None
+
+        def decode(params: dict[str, Any], codes: jax.Array) -> jax.Array:
+            return method.decode(Nets(method.networks, params), codes)
+
+        compiled = jax.jit(decode) if method.networks else decode
+        return lambda codes: np.asarray(compiled(params, jnp.asarray(codes, jnp.float32)))
+
 
 def load_run(folder: Path, checkpoint: str = "latest") -> Run:
-    """Loads a run.
+    """Loads a run. A baseline is fitted again: its run holds no more than what was asked for.
 
     Args:
       folder: of the run.
@@ -57,7 +75,14 @@ def load_run(folder: Path, checkpoint: str = "latest") -> Run:
     Raises:
       RunFolderError: no run there, no checkpoint in it yet, or none of that step.
     """
-    config: Config[Any, Any] = Config.from_json(read_config(folder))
+    asked = read_config(folder)
+    if "baseline" in asked:
+        if checkpoint != "latest":
+            raise RunFolderError(f"the run in {folder} is of a baseline, which has no checkpoints: leave them out")
+        fitting = BaselineConfig.from_json(asked)
+        fit = fit_baseline(fitting)
+        return Run(folder, fitting, fit.source, fit.method, fit.state, read_history(folder))
+    config: Config[Any, Any] = Config.from_json(asked)
     source, method = build(config)
     init, _ = compile_method(method, dataset_size=source.size)
     with Checkpoints(folder / "checkpoints") as checkpoints:
@@ -89,9 +114,12 @@ def represent(run: Run, num_samples: int) -> Representation:
         raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
     if run.method.encode is no_code:
         return Representation(np.zeros((num_samples, 0)), np.zeros((num_samples, 0)), None)
-    # Members of a group are no independent examples.
-    source = run.source.source if isinstance(run.source, Groups) else run.source
-    return encode_samples(run.method, run.state.params, source, run.evaluation_key, num_samples)
+    return encode_samples(run.method, run.state.params, _independent(run.source), run.evaluation_key, num_samples)
+
+
+def _independent(source: Source) -> Source:
+    """Members of a group are no independent examples."""
+    return source.source if isinstance(source, Groups) else source
 
 
 def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:
@@ -99,13 +127,14 @@ def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) ->
 
     Args:
       run: that the codes are of.
-      codes: of random examples of its data.
+      codes: of random examples of its data, from `represent`.
       metrics: names in `METRICS` and `UNSUPERVISED`. Those that need factors are left out where none are known, and all
         are where no code is learned; one that can't be computed has the reason as its "error", and no score.
 
     Returns:
-      {"step", "representation", "num_samples", "metrics": {name: result}, "sampled": {name: result}}. Results of means
-      have a 95 % "interval" from resampled examples where the metric is quick.
+      {"step", "representation", "num_samples", "properties", "metrics": {name: result}, "sampled": {name: result}}.
+      Results of means have a 95 % "interval" from resampled examples where the metric is quick. "properties" are those
+      of `properties`.
 
     Raises:
       ValueError: no such metric.
@@ -120,11 +149,42 @@ def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) ->
         "step": int(run.state.step),
         "representation": "posterior mean",
         "num_samples": len(codes.mean),
+        "properties": properties(run, codes),
         "metrics": {name: _score_and_interval(name, codes.mean, codes.factors) for name in known},
         "sampled": {name: _score(name, sampled, codes.factors) for name in known},
     }
     write_json(run.folder / "scores.json", scores)
     return scores
+
+
+def properties(run: Run, codes: Representation) -> dict[str, float | None]:
+    """What a code is like, and how well it stands for the image: None for what it does not have.
+
+    Args:
+      run: that the codes are of.
+      codes: from `represent`.
+
+    Returns:
+      "reconstruction_error": mean squared error of a value of the image; "overlap", "parts" and "exclusive" of
+      `jaxvae.analysis.latent_effects`; "negentropy": of the latents that vary, their mean (`jaxvae.losses.negentropy`,
+      log cosh).
+    """
+    found: dict[str, float | None] = dict.fromkeys(("reconstruction_error", "overlap", "parts", "exclusive"))
+    found["negentropy"] = None
+    varies = codes.mean.std(axis=0) > 0
+    if varies.any():
+        normality = negentropy(jnp.asarray(codes.mean[:, varies], jnp.float32))
+        found["negentropy"] = float(normality.mean())
+    if run.decoder is None or not codes.mean.shape[1]:
+        return found
+    rebuilt = run.decoder(codes.mean[:REBUILT])
+    images = _independent(run.source).sample(run.evaluation_key, len(rebuilt))["image"]
+    found["reconstruction_error"] = float(((rebuilt - np.asarray(images, np.float64)) ** 2).mean())
+    effects = latent_effects(run.decoder, codes.mean)
+    for name in ("overlap", "parts", "exclusive"):
+        value = getattr(effects, name)
+        found[name] = value if np.isfinite(value) else None
+    return found
 
 
 def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:

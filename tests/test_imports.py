@@ -20,13 +20,14 @@ ALLOWED = {
     "training": {"", "method", "data"},
     "analysis": {"method", "data", "losses"},
     "config": {"method", "methods", "networks", "data"},
-    "run": {"method", "config", "data", "analysis", "metrics", "training"},
-    "report": {"method", "run", "analysis"},
+    "fitted": {"method", "methods", "config", "data", "baselines", "training"},
+    "run": {"method", "config", "fitted", "data", "losses", "analysis", "metrics", "training"},
+    "report": {"method", "methods", "fitted", "run", "analysis"},
     "baselines": set(),
     "sklearn": {"method", "config", "data", "methods", "analysis", "training"},
     "sweep": {"config"},
-    "commands": {"method", "sweep", "config", "run", "data", "methods", "metrics", "report", "training"},
-    "cli": {"", "commands", "config", "data", "methods", "metrics", "networks", "training"},
+    "commands": {"method", "sweep", "config", "fitted", "run", "data", "methods", "metrics", "report", "training"},
+    "cli": {"", "commands", "config", "fitted", "data", "methods", "metrics", "networks", "training"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -39,7 +40,7 @@ THIRD_PARTY = {
     "method": {"jax", "optax"},
     "data": {"jax", "numpy", "scipy", "PIL", "h5py", "grain", "sklearn", "tensorflow_datasets"},
     "networks": {"jax", "flax"},
-    "baselines": {"jax", "numpy", "scipy", "sklearn"},
+    "baselines": {"jax", "numpy", "scipy", "sklearn", "tensorly"},
 }
 """Part of the package -> the libraries it may import; parts not named here may import what they need, but no flax."""
 

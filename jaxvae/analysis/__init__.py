@@ -11,6 +11,7 @@ from jaxvae.analysis.directions import (
     local_optimum_variances,
     polarised_gap,
 )
+from jaxvae.analysis.effects import Effects, latent_effects
 from jaxvae.analysis.exact_terms import ExactTerms, exact_kl_terms
 from jaxvae.analysis.neighbourhoods import Neighbourhoods, neighbourhood_scores, temporal_correlation
 from jaxvae.analysis.representation import Representation, encode_samples, reconstruct, traverse
@@ -19,6 +20,7 @@ from jaxvae.analysis.subspaces import Subspaces, class_spectra, fit_subspaces
 
 __all__ = [
     "Clusters",
+    "Effects",
     "ExactTerms",
     "Neighbourhoods",
     "Orthogonality",
@@ -34,6 +36,7 @@ __all__ = [
     "fit_subspaces",
     "hoyer_sparsity",
     "knn_gap",
+    "latent_effects",
     "local_optimum_variances",
     "neighbourhood_scores",
     "normalised_cross_correlation",

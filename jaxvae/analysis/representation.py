@@ -41,14 +41,15 @@ def encode_samples(
     batch_size: int = 500,
 ) -> Representation:
     """The posteriors and factors of the first `n` random examples that `key` names."""
+    sample = jax.jit(lambda source, first: source.sample(key, batch_size, first))
 
-    @jax.jit
     def encode(params: dict[str, Params], source: Source, first: jax.Array) -> dict[str, jax.Array]:
-        batch = source.sample(key, batch_size, first)
+        batch = sample(source, first)
         mean, logvar = method.encode(Nets(method.networks, params), batch)
         factors = {"factors": batch["factors"]} if "factors" in batch else {}
         return {"mean": mean, "logvar": logvar, **factors}
 
+    encode = jax.jit(encode) if method.networks else encode
     source = on_device(source)
     parts = [jax.device_get(encode(params, source, jnp.int32(first))) for first in range(0, n, batch_size)]
     columns = {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
@@ -62,9 +63,12 @@ def reconstruct(method: Method, params: dict[str, Params], batch: Batch) -> jax.
 
 
 def traverse(method: Method, params: dict[str, Params], code: jax.Array, values: jax.Array) -> jax.Array:
-    """Decodes `code` [D] with one latent at a time set to each of `values` [T]: images [D, T, H, W, C]."""
-    latents, steps = code.shape[0], values.shape[0]
+    """Decodes `code` [D] with one latent at a time set to each of `values` [T], or of its own of [D, T].
+
+    Images [D, T, H, W, C].
+    """
+    latents, steps = code.shape[0], values.shape[-1]
     replace = jnp.eye(latents, dtype=bool)[:, None, :]
-    codes = jnp.where(replace, values[None, :, None], code[None, None, :])
+    codes = jnp.where(replace, jnp.atleast_2d(values)[:, :, None], code[None, None, :])
     images = method.decode(Nets(method.networks, params), codes.reshape(latents * steps, latents))
     return images.reshape(latents, steps, *images.shape[1:])

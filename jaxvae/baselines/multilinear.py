@@ -1,15 +1,18 @@
-"""Factors that multiply: a tensor of examples, one axis per factor and one of features, taken apart by SVDs."""
+"""Factors that multiply: a tensor of examples, one axis per factor and one of features, taken apart."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import check_array
+from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 SMALLEST = 1e-10
 """Of a singular value as a share of the largest: smaller ones are rounding."""
+TINY = 1e-300
+PARAFAC_ROUNDS = 500
 
 
 def hosvd(tensor: np.ndarray, ranks: Sequence[int | None]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -53,29 +56,18 @@ def _times(tensor: np.ndarray, matrix: np.ndarray, axis: int) -> np.ndarray:
     return np.moveaxis(np.tensordot(matrix, tensor, axes=(1, axis)), 0, axis)
 
 
-class Multilinear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Multilinear analysis: an example is a product of one vector per factor (Vasilescu & Terzopoulos, 2002)
+class _Product(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
+    """An example is a product of one vector per factor: a subclass says which, in `_decompose` and `_without`.
 
-        x = W x_1 a_1 x_2 a_2 ...,    W from `hosvd` of the examples of all combinations of factors
-
-    With two factors it is the bilinear model of Tenenbaum & Freeman (2000): symmetric, or asymmetric with the rank of
-    one factor left at None. The vectors of a new example are found by least squares, one factor after the other, from
-    those of the training cell that is nearest.
-
-    Args:
-      ranks: sizes of the factors' vectors; None for all of them, or for one of them, is as many as there are.
-      max_iter: rounds of least squares for a new example.
-
-    After `fit`: values_ (of each factor, sorted), bases_ (a vector per value: [values, rank] for each factor), weights_
-    [rank_1, rank_2, ..., n_features].
+    The vectors of a new example are found by least squares, one factor after the other, from those of the training
+    cell that is nearest.
     """
 
-    def __init__(self, ranks: tuple[int | None, ...] | None = None, *, max_iter: int = 50):
-        self.ranks = ranks
-        self.max_iter = max_iter
+    max_iter: int
+    bases_: list[np.ndarray]
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learns W from the means of all cells.
+        """Learns from the means of all cells.
 
         Args:
           X: [n_samples, n_features], finite.
@@ -85,31 +77,18 @@ class Multilinear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
           ValueError: a combination that is not there, or ranks that can't be.
         """
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
-        factors = check_array(y)
-        if len(factors) != len(X):
-            raise ValueError(f"there must be factors for each of the {len(X)} examples, got {len(factors)}")
-        columns = [np.unique(column, return_inverse=True) for column in factors.T]
-        self.values_ = [values for values, _ in columns]
-        shape = tuple(len(values) for values in self.values_)
-        cell = np.ravel_multi_index(tuple(number for _, number in columns), shape)
-        counts = np.bincount(cell, minlength=int(np.prod(shape)))
-        if (counts == 0).any():
-            missing = np.unravel_index(int(counts.argmin()), shape)
-            names = tuple(values[i].item() for values, i in zip(self.values_, missing, strict=True))
-            raise ValueError(
-                f"{int((counts == 0).sum())} of {counts.size} combinations of the factors have no example, "
-                f"{names} is one: leave out values, or add examples"
-            )
-        sums = np.zeros((counts.size, X.shape[1]))
-        np.add.at(sums, cell, X)
-        ranks = (None,) * len(shape) if self.ranks is None else tuple(self.ranks)
-        if len(ranks) != len(shape):
-            raise ValueError(f"ranks must be one for each of the {len(shape)} factors, got {ranks}")
-        core, bases = hosvd((sums / counts[:, None]).reshape(*shape, -1), (*ranks, None))
-        self.bases_ = bases[:-1]
-        self.weights_ = _times(core, bases[-1], len(shape))
-        self._n_features_out = sum(self.weights_.shape[:-1])
+        self.values_, cells = _cells(X, check_array(y))
+        self._decompose(cells)
+        self._n_features_out = sum(basis.shape[1] for basis in self.bases_)
         return self
+
+    @abstractmethod
+    def _decompose(self, cells: np.ndarray) -> None:
+        """Sets bases_, and what `_without` needs, from [values_1, values_2, ..., n_features]."""
+
+    @abstractmethod
+    def _without(self, parts: list[np.ndarray], left_out: int | None) -> np.ndarray:
+        """The product of all vectors but those of one factor: [n_samples, (its rank,) n_features]."""
 
     def transform(self, X: Any) -> np.ndarray:
         """The factors' vectors side by side: [n_samples, sum of ranks]."""
@@ -134,7 +113,41 @@ class Multilinear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
         return self._without(self._parts(codes), None)
 
     def _parts(self, codes: np.ndarray) -> list[np.ndarray]:
-        return np.split(codes, np.cumsum(self.weights_.shape[:-2]), axis=1)
+        return np.split(codes, np.cumsum([basis.shape[1] for basis in self.bases_[:-1]]), axis=1)
+
+    def _least_squares(self, X: np.ndarray, parts: list[np.ndarray], axis: int) -> np.ndarray:
+        design = self._without(parts, axis)
+        return np.einsum("nrd,nd->nr", np.linalg.pinv(design).transpose(0, 2, 1), X)
+
+
+class Multilinear(_Product):
+    """Multilinear analysis: an example is a product of one vector per factor (Vasilescu & Terzopoulos, 2002)
+
+        x = W x_1 a_1 x_2 a_2 ...,    W from `hosvd` of the examples of all combinations of factors
+
+    With two factors it is the bilinear model of Tenenbaum & Freeman (2000): symmetric, or asymmetric with the rank of
+    one factor left at None.
+
+    Args:
+      ranks: sizes of the factors' vectors; None for all of them, or for one of them, is as many as there are.
+      max_iter: rounds of least squares for a new example.
+
+    After `fit`: values_ (of each factor, sorted), bases_ (a vector per value: [values, rank] for each factor), weights_
+    [rank_1, rank_2, ..., n_features].
+    """
+
+    def __init__(self, ranks: tuple[int | None, ...] | None = None, *, max_iter: int = 50):
+        self.ranks = ranks
+        self.max_iter = max_iter
+
+    def _decompose(self, cells: np.ndarray) -> None:
+        factors = cells.ndim - 1
+        ranks = (None,) * factors if self.ranks is None else tuple(self.ranks)
+        if len(ranks) != factors:
+            raise ValueError(f"ranks must be one for each of the {factors} factors, got {ranks}")
+        core, bases = hosvd(cells, (*ranks, None))
+        self.bases_ = bases[:-1]
+        self.weights_ = _times(core, bases[-1], factors)
 
     def _without(self, parts: list[np.ndarray], left_out: int | None) -> np.ndarray:
         """W times all vectors but those of one factor: [n_samples, (its rank,) n_features]."""
@@ -149,6 +162,64 @@ class Multilinear(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimat
                 ).sum(axis=first)
         return product
 
-    def _least_squares(self, X: np.ndarray, parts: list[np.ndarray], axis: int) -> np.ndarray:
-        design = self._without(parts, axis)
-        return np.einsum("nrd,nd->nr", np.linalg.pinv(design).transpose(0, 2, 1), X)
+
+class CanonicalPolyadic(_Product):
+    """CP, or PARAFAC: a sum of `rank` outer products, of a vector per factor and one of features (Harshman, 1970)
+
+        x = sum_r a_1r a_2r ... w_r
+
+    by TensorLy's alternating least squares (needs `pip install 'jaxvae[tensor]'`). Unlike those of `Multilinear`, whose
+    vectors may be rotated, the terms are unique up to order and scale where there are not too many of them.
+
+    Args:
+      rank: terms.
+      max_iter: rounds of least squares for a new example.
+      random_state: int, RandomState or None; of the start.
+
+    After `fit`: values_ (of each factor, sorted), bases_ ([values, rank] for each factor), weights_ [rank, n_features].
+    """
+
+    def __init__(self, rank: int = 4, *, max_iter: int = 50, random_state: Any = None):
+        self.rank = rank
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    def _decompose(self, cells: np.ndarray) -> None:
+        if self.rank < 1:
+            raise ValueError(f"the rank must be at least 1, got {self.rank}")
+        try:
+            from tensorly.decomposition import parafac
+        except ImportError:
+            raise ImportError("CP is TensorLy's: pip install 'jaxvae[tensor]'") from None
+        state = check_random_state(self.random_state)
+        scale, bases = parafac(cells, self.rank, n_iter_max=PARAFAC_ROUNDS, init="random", tol=1e-9, random_state=state)
+        # Each term's length goes to its features, so that vectors of factors are of length 1.
+        lengths = [np.linalg.norm(basis, axis=0) for basis in bases[:-1]]
+        self.bases_ = [basis / np.maximum(length, TINY) for basis, length in zip(bases[:-1], lengths, strict=True)]
+        self.weights_ = (bases[-1] * scale * np.prod(lengths, axis=0)).T
+
+    def _without(self, parts: list[np.ndarray], left_out: int | None) -> np.ndarray:
+        others = [part for axis, part in enumerate(parts) if axis != left_out]
+        product = np.prod(others, axis=0) if others else np.ones_like(parts[0])
+        return product @ self.weights_ if left_out is None else product[:, :, None] * self.weights_
+
+
+def _cells(X: np.ndarray, factors: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+    """The values of each factor, and the mean example of each combination [values_1, values_2, ..., n_features]."""
+    if len(factors) != len(X):
+        raise ValueError(f"there must be factors for each of the {len(X)} examples, got {len(factors)}")
+    columns = [np.unique(column, return_inverse=True) for column in factors.T]
+    known = [values for values, _ in columns]
+    shape = tuple(len(values) for values in known)
+    cell = np.ravel_multi_index(tuple(number for _, number in columns), shape)
+    counts = np.bincount(cell, minlength=int(np.prod(shape)))
+    if (counts == 0).any():
+        missing = np.unravel_index(int(counts.argmin()), shape)
+        names = tuple(values[i].item() for values, i in zip(known, missing, strict=True))
+        raise ValueError(
+            f"{int((counts == 0).sum())} of {counts.size} combinations of the factors have no example, "
+            f"{names} is one: leave out values, or add examples"
+        )
+    sums = np.zeros((counts.size, X.shape[1]))
+    np.add.at(sums, cell, X)
+    return known, (sums / counts[:, None]).reshape(*shape, -1)

@@ -12,6 +12,8 @@ from jaxvae.metrics import METRICS
 from jaxvae.report import write_report
 from jaxvae.run import THOROUGH, Run, evaluate, load_run, represent
 
+NUM_SAMPLES = 10_000
+
 
 @dataclass(frozen=True)
 class RunArgs:
@@ -21,7 +23,7 @@ class RunArgs:
     """folder of the run"""
     checkpoint: str = "latest"
     """latest, best (lowest mean loss of the logging interval that it ends), or a step"""
-    num_samples: int = 10_000
+    num_samples: int = NUM_SAMPLES
     """examples that the scores are computed on"""
 
 
@@ -54,8 +56,14 @@ def score_and_report(args: RunArgs) -> None:
     """Prints the quick scores of a run and writes its scores.json and its report."""
     with usage_errors():
         run = load_run(args.run, args.checkpoint)
-        codes = represent(run, args.num_samples)
-        scores = evaluate(run, codes)
+    report_on(run, args.num_samples)
+
+
+def report_on(run: Run, num_samples: int = NUM_SAMPLES) -> None:
+    """The same, of a run that is loaded."""
+    with usage_errors():
+        codes = represent(run, num_samples)
+    scores = evaluate(run, codes)
     _print_scores(run, scores)
     print(f"report: {write_report(run, codes, scores)}")
 

@@ -1,6 +1,8 @@
 """What all commands share: flags, errors of usage, and the cache of compiled programs."""
 
+import itertools
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,3 +45,12 @@ def use_compilation_cache() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         jax.config.update("jax_compilation_cache_dir", str(cache / "jaxvae" / "xla"))
+
+
+def new_folder(name: str, data: str, seed: int) -> Path:
+    """runs/NAME-DATA-SEED, with a number behind it where that exists."""
+    kind, _, where = data.partition(":")
+    of_data = "-".join([kind, *re.findall(r"[\w.-]+", Path(where).stem)])
+    base = Path("runs") / f"{name}-{of_data}-{seed}"
+    candidates = itertools.chain([base], (base.with_name(f"{base.name}-{n}") for n in itertools.count(2)))
+    return next(folder for folder in candidates if not folder.exists())

@@ -4,7 +4,6 @@ import argparse
 import importlib.util
 import itertools
 import os
-import re
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import jax
 import tyro
 
-from jaxvae.commands.terminal import FAILURE, parse, stop, usage_errors, use_compilation_cache
+from jaxvae.commands.terminal import FAILURE, new_folder, parse, stop, usage_errors, use_compilation_cache
 from jaxvae.config import Config, build, build_method, check_config, default_config
 from jaxvae.data import Source
 from jaxvae.method import Method
@@ -71,7 +70,7 @@ def train_command(arguments: list[str]) -> None:
         for member in members:
             build_method(member.config, method.networks, source)
         check(method, source, batch_size=args.config.batch_size, parts=devices.mesh.shape["data"])
-        folder = args.run or _new_folder(args.config)
+        folder = args.run or new_folder(args.config.method, args.config.data, args.config.seed)
         if members:
             for member in members:
                 open_run(folder / member.name, member.config.to_json(), resume=args.resume)
@@ -224,15 +223,6 @@ def _starting_config(arguments: list[str], method: str | None) -> Config[Any, An
         if method in (None, config.method):
             return config
     return default_config(method or DEFAULT_METHOD, known.preset)
-
-
-def _new_folder(config: Config[Any, Any]) -> Path:
-    """runs/METHOD-DATA-SEED, with a number behind it where that exists."""
-    kind, _, where = config.data.partition(":")
-    data = "-".join([kind, *re.findall(r"[\w.-]+", Path(where).stem)])
-    base = Path("runs") / f"{config.method}-{data}-{config.seed}"
-    candidates = itertools.chain([base], (base.with_name(f"{base.name}-{n}") for n in itertools.count(2)))
-    return next(folder for folder in candidates if not folder.exists())
 
 
 def _make_cpu_devices(count: int) -> None:

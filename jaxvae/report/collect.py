@@ -10,8 +10,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.analysis import Representation, class_spectra, normalised_cross_correlation, reconstruct, traverse
+from jaxvae.analysis import (
+    Representation,
+    class_spectra,
+    latent_effects,
+    normalised_cross_correlation,
+    reconstruct,
+    traverse,
+)
+from jaxvae.fitted import BaselineConfig
 from jaxvae.method import Batch, Nets, no_image
+from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.data import ReportData
 from jaxvae.report.page import report_html
 from jaxvae.run import Run
@@ -21,9 +30,12 @@ SHOWN_PICTURES = 8
 SHOWN_COSINES = 150
 PRIOR_SAMPLES = 32
 KNOWN_EFFECT = "known effect"
+QUANTILES = np.linspace(0, 1, 11)
 TRAVERSAL_VALUES = np.linspace(-2, 2, 11, dtype=np.float32)
 ACTIVE_KL = 0.1
 """Nats below which a latent counts as switched off."""
+ACTIVE_CHANGE = 0.02
+"""The same, of codes that are points: change that it makes, over that of the latent that makes most."""
 
 
 def write_report(run: Run, codes: Representation, scores: dict[str, Any]) -> Path:
@@ -45,25 +57,29 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     method, source = run.method, run.source
     picture_key, prior_key = jax.random.split(run.evaluation_key)
     batch = source.sample(picture_key, SHOWN_IMAGES)
-    kl = codes.kl_per_latent()
-    order = np.argsort(-kl)
+    kl, change = codes.kl_per_latent(), _change_per_latent(run, codes)
+    active = kl > ACTIVE_KL if change is None else change > ACTIVE_CHANGE * change.max()
+    order = np.argsort(-(kl if change is None else change))
     information = factor_entropy = None
     latent_factor: list[str | None] = [None] * len(order)
     if "mig" in scores["metrics"]:
         information = np.array(scores["metrics"]["mig"]["mutual_information"], float)
         factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"], float)
         share = information / np.maximum(factor_entropy, 1e-12)
-        latent_factor = [source.factor_names[int(share[d].argmax())] if kl[d] > ACTIVE_KL else None for d in order]
-    values = traversal_values(codes.mean)
+        latent_factor = [source.factor_names[int(share[d].argmax())] if active[d] else None for d in order]
+    by_quantile = isinstance(run.config, BaselineConfig)
+    values = QUANTILES if by_quantile else traversal_values(codes.mean)
+    swept = np.quantile(codes.mean, QUANTILES, axis=0, method="nearest").T if by_quantile else values
     pictures = _pictures(run, picture_key)
     spectra, cosines = _of_classes(run, codes)
     return ReportData(
         title=f"{method.name} on {source.name}",
-        summary=_summary(run),
+        summary=_summary(run, scores),
         about_data=" ".join((type(source).__doc__ or "").split()),
         images=_pixels(batch["image"]),
-        **_decoded(run, prior_key, batch, values, order),
+        **_decoded(run, prior_key, batch, swept, order),
         traversal_values=values,
+        by_quantile=by_quantile,
         latent_order=order,
         latent_factor=latent_factor,
         pictures={name: values if name.endswith("map") else _pixels(values) for name, values in pictures.items()},
@@ -71,6 +87,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         spectra=spectra,
         cosines=cosines,
         kl_per_latent=kl,
+        change_per_latent=change,
         mutual_information=information,
         factor_names=source.factor_names or None,
         factor_entropy=factor_entropy,
@@ -78,7 +95,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
             name: {**result, "score": float("nan") if result["score"] is None else result["score"]}
             for name, result in scores["metrics"].items()
         },
-        history=run.history,
+        history=[] if by_quantile else run.history,
         config=run.config.to_json(),
         reproduce=reproduce_command(run),
         versions={
@@ -110,6 +127,13 @@ def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: 
     }
 
 
+def _change_per_latent(run: Run, codes: Representation) -> np.ndarray | None:
+    """Of codes that are points and make images."""
+    if run.decoder is None or not codes.mean.size or (codes.logvar != POINT_LOGVAR).any():
+        return None
+    return latent_effects(run.decoder, codes.mean).size
+
+
 def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:
     """What the method has to show of a batch, with the images themselves first, and the known effect."""
     if run.method.pictures is None:
@@ -124,10 +148,12 @@ def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:
 
 def _of_classes(run: Run, codes: Representation) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
     """Spectra of the codes by class, and cosines, for methods that are about that: their codes make no images."""
-    method, names = run.method, run.source.factor_names
-    if method.decode is not no_image or method.pictures is not None or codes.factors is None:
+    method, names, config = run.method, run.source.factor_names, run.config
+    if isinstance(config, BaselineConfig) or method.decode is not no_image or method.pictures is not None:
         return None, None
-    label = codes.factors[:, names.index(run.config.classify) if run.config.classify else 0]
+    if codes.factors is None:
+        return None, None
+    label = codes.factors[:, names.index(config.classify) if config.classify else 0]
     few = np.argsort(label[:SHOWN_COSINES], kind="stable")
     rows = codes.mean[few] / np.maximum(np.linalg.norm(codes.mean[few], axis=1, keepdims=True), 1e-12)
     return class_spectra(codes.mean, label), np.abs(rows @ rows.T)
@@ -148,30 +174,46 @@ def traversal_values(means: np.ndarray) -> np.ndarray:
 def reproduce_command(run: Run) -> str:
     """The command line that trains this run again, every setting spelled out."""
     config = run.config.to_json()
+    if isinstance(run.config, BaselineConfig):
+        return _command_line(f"jaxvae fit {config.pop('baseline')}", config)
     name, hp, options = config.pop("method"), config.pop("hp"), config.pop("options")
+    return _command_line(
+        f"jaxvae train {name}", {**config, **options, **{f"hp.{key}": value for key, value in hp.items()}}
+    )
+
+
+def _command_line(command: str, settings: dict[str, Any]) -> str:
     words = []
-    for key, value in {**config, **options, **{f"hp.{key}": value for key, value in hp.items()}}.items():
+    for key, value in settings.items():
         if value is not None and value is not False:
             values = value if isinstance(value, list) else [] if value is True else [value]
+            if value == []:
+                continue
             words.append(" ".join([f"--{key.replace('_', '-')}", *(shlex.quote(str(v)) for v in values)]))
-    return " \\\n    ".join([f"jaxvae train {name}", *words])
+    return " \\\n    ".join([command, *words])
 
 
 def _pixels(images: jax.Array | np.ndarray) -> np.ndarray:
     return np.clip(np.asarray(images, np.float32), 0.0, 1.0)
 
 
-def _summary(run: Run) -> dict[str, str]:
+def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(run.state.params))
     seconds = sum(row["seconds"] for row in run.history)
-    speeds = [row["steps_per_second"] for row in run.history]
+    speeds = [row["steps_per_second"] for row in run.history if "steps_per_second" in row]
+    error = scores["properties"]["reconstruction_error"]
+    if isinstance(run.config, BaselineConfig):
+        steps = f"fitted to {min(run.config.examples, run.source.size):,} images"
+    else:
+        steps = f"{int(run.state.step):,} of {run.config.batch_size} images"
     return {
         "method": run.method.name,
         "data": f"{run.source.name}, {run.source.size:,} images of {'x'.join(map(str, run.source.image_shape))}",
-        "steps": f"{int(run.state.step):,} of {run.config.batch_size} images",
+        "steps": steps,
         "seed": str(run.config.seed),
-        "parameters": f"{parameters:,}",
+        "parameters": f"{parameters:,}" if parameters else "",
         "training time": f"{seconds:.0f} s",
         "speed": f"{np.median(speeds):.0f} steps/s" if speeds else "",
+        "reconstruction error": "" if error is None else f"{error:.3g} (squared, per value)",
         "device": jax.devices()[0].device_kind,
     }

@@ -24,7 +24,9 @@ class ReportData(NamedTuple):
     traversals: np.ndarray
     """One image decoded with one latent replaced by one value [D, T, H, W, C]; latents as in `latent_order`."""
     traversal_values: np.ndarray
-    """The values, of the latent [T]."""
+    """The values, of the latent [T]; or, `by_quantile`, shares of examples whose value is below."""
+    by_quantile: bool
+    """Whether each latent takes values of its own, at these quantiles of it."""
     latent_order: np.ndarray
     """Indices of the latents, most informative first [D]."""
     latent_factor: Sequence[str | None]
@@ -42,6 +44,9 @@ class ReportData(NamedTuple):
     """Images decoded from draws of the prior [m, H, W, C]."""
     kl_per_latent: np.ndarray
     """Mean KL to N(0, 1), nats [D], in the model's order 0..D-1."""
+    change_per_latent: np.ndarray | None
+    """Mean change of an image's values by each latent [D], of codes that are points: their KL says nothing. None for
+    others."""
     mutual_information: np.ndarray | None
     """Of latents 0..D-1 and factors, nats [D, K]; None for data without known factors."""
     factor_names: Sequence[str] | None

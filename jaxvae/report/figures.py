@@ -1,4 +1,4 @@
-"""Charts: KL per latent, latents against factors, training curves. Drawn once for light and once for dark pages."""
+"""Charts: the size of latents, latents against factors, training curves. Drawn once for light and once for dark pages."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -37,20 +37,22 @@ LIGHT = Theme("#ffffff", "#1d2127", "#687180", "#e4e6ea", "#2f62d9", "#c3c9d3")
 DARK = Theme("#191c22", "#e8eaee", "#98a1b0", "#2d323b", "#7ea6ff", "#4b5361")
 
 
-def kl_chart(kl: np.ndarray, names: Sequence[str], active: Sequence[bool], theme: Theme) -> Image.Image:
-    """Horizontal bars of KL in nats [D], one per latent with its name, top to bottom; faint where not active."""
-    figure = _figure(4.45, 0.75 + 0.27 * len(kl), theme)
+def latent_chart(
+    sizes: np.ndarray, names: Sequence[str], active: Sequence[bool], label: str, theme: Theme
+) -> Image.Image:
+    """Horizontal bars [D], one per latent with its name, top to bottom; faint where not active."""
+    figure = _figure(4.45, 0.75 + 0.27 * len(sizes), theme)
     axes = figure.add_subplot()
-    shown = np.nan_to_num(np.asarray(kl, float), nan=0.0, posinf=0.0, neginf=0.0)
+    shown = np.nan_to_num(np.asarray(sizes, float), nan=0.0, posinf=0.0, neginf=0.0)
     colours = [theme.accent if on else theme.off for on in active]
-    axes.barh(range(len(kl)), shown, height=0.62, color=colours)
+    axes.barh(range(len(sizes)), shown, height=0.62, color=colours)
     reach = max(float(shown.max(initial=0.0)), 1e-3)
-    for row, value, raw in zip(range(len(kl)), shown, kl, strict=True):
+    for row, value, raw in zip(range(len(sizes)), shown, sizes, strict=True):
         axes.text(value + 0.015 * reach, row, f"{raw:.2f}", va="center", fontsize=8, color=theme.muted)
-    axes.set_yticks(range(len(kl)), [_plain(name) for name in names])
+    axes.set_yticks(range(len(sizes)), [_plain(name) for name in names])
     axes.set_xlim(0, 1.15 * reach)
-    axes.set_ylim(len(kl) - 0.5, -0.5)
-    axes.set_xlabel("KL to a standard normal, nats", fontsize=8.5, color=theme.muted)
+    axes.set_ylim(len(sizes) - 0.5, -0.5)
+    axes.set_xlabel(label, fontsize=8.5, color=theme.muted)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
     _quiet(axes, theme, grid="x")
     axes.tick_params(axis="y", labelcolor=theme.ink)

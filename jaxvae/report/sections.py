@@ -19,7 +19,7 @@ from jaxvae.report.figures import (
     cosine_map,
     curve,
     heat_map,
-    kl_chart,
+    latent_chart,
     logged_terms,
     spectra_chart,
     term_values,
@@ -39,6 +39,18 @@ MOST_LATENTS = 16
 """Latents shown in pictures; the charts show all."""
 MOST_FACTORS_BESIDE = 8
 """Factors in the heat map that leave room for the KL chart beside it."""
+
+
+class Unit(NamedTuple):
+    """What the size of a latent is measured in."""
+
+    name: str
+    title: str
+    axis: str
+
+
+NATS = Unit("nats", "KL of each latent", "KL to a standard normal, nats")
+PERCENT = Unit("%", "What each latent changes", "change of a pixel by another example's value, % of its range")
 
 
 class Section(NamedTuple):
@@ -173,7 +185,9 @@ def _traversals(data: ReportData) -> Section:
         f"{_latents_shown(data)}: one example decoded with the latent of the row set to the value above the column; in "
         "a good row one factor changes steadily from left to right."
     )
-    headers = [signed(value) for value in data.traversal_values]
+    if data.by_quantile:
+        caption += " Values are quantiles of the latent over the examples."
+    headers = _value_names(data)
     picture = image_rows(data.traversals[:count], _labels(data)[:count], headers)
     alt = f"Traversals of {count} latents from {_span(data)}: {_carried(data)}"
     return Section(
@@ -186,13 +200,12 @@ def _latents(data: ReportData) -> Section:
         return Section("latents", "What the latents carry", "", "")
     caption = "A good model uses about as many latents as the data has factors and leaves the rest near zero"
     order = np.asarray(data.latent_order, int)
-    kl = np.asarray(data.kl_per_latent)[order]
+    sizes, unit = _sizes(data)
+    sizes = sizes[order]
     active = [not label.dim for label in _labels(data)]
     names = [f"z{index} · {factor}" if factor else f"z{index}" for index, factor in _latents_and_factors(data)]
-    kl_alt = "KL to a standard normal in nats: " + ", ".join(
-        f"z{i} {value:.2f}" for i, value in zip(order, kl, strict=True)
-    )
-    cards = [_card("KL of each latent", _chart(partial(kl_chart, kl, names, active), kl_alt))]
+    alt = f"{unit.axis}: " + ", ".join(f"z{i} {value:.2f}" for i, value in zip(order, sizes, strict=True))
+    cards = [_card(unit.title, _chart(partial(latent_chart, sizes, names, active, unit.axis), alt))]
     if data.mutual_information is not None and data.factor_names and data.factor_entropy is not None:
         share = _information_share(data.mutual_information, data.factor_entropy)[order]
         rows, columns = [f"z{index}" for index in order], list(data.factor_names)
@@ -267,15 +280,23 @@ def _latents_and_factors(data: ReportData) -> list[tuple[int, str | None]]:
     return list(zip((int(index) for index in data.latent_order), data.latent_factor, strict=True))
 
 
+def _sizes(data: ReportData) -> tuple[np.ndarray, Unit]:
+    """Of latents 0..D-1, in the unit that says something of them."""
+    if data.change_per_latent is None:
+        return np.asarray(data.kl_per_latent), NATS
+    return 100 * np.asarray(data.change_per_latent), PERCENT
+
+
 def _labels(data: ReportData) -> list[Label]:
     """Of the latents in `latent_order`: by factor where factors are known, else by index."""
     labels = []
+    sizes, unit = _sizes(data)
     for index, factor in _latents_and_factors(data):
-        nats = f"{data.kl_per_latent[index]:.2f} nats"
+        size = f"{sizes[index]:.2f} {unit.name}"
         if data.factor_names:
-            labels.append(Label(factor or "unused", f"z{index} · {nats}", dim=factor is None))
+            labels.append(Label(factor or "unused", f"z{index} · {size}", dim=factor is None))
         else:
-            labels.append(Label(f"z{index}", nats))
+            labels.append(Label(f"z{index}", size))
     return labels
 
 
@@ -289,7 +310,14 @@ def _latents_shown(data: ReportData) -> str:
 
 
 def _span(data: ReportData) -> str:
-    return f"{signed(data.traversal_values[0])} to {signed(data.traversal_values[-1])}"
+    names = _value_names(data)
+    return f"{names[0]} to {names[-1]}"
+
+
+def _value_names(data: ReportData) -> list[str]:
+    if data.by_quantile:
+        return [f"{100 * value:.0f} %" for value in data.traversal_values]
+    return [signed(value) for value in data.traversal_values]
 
 
 def _carried(data: ReportData) -> str:

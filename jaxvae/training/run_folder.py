@@ -7,7 +7,7 @@ checkpoints/      by step
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +74,12 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
 
 def cut_history(folder: Path, step: int) -> None:
     """Drops the rows after `step`, which the resumed run will write again."""
-    rows = [json.dumps(row) + "\n" for row in read_history(folder) if row["step"] <= step]
-    _replace(folder / "metrics.jsonl", "".join(rows))
+    write_history(folder, [row for row in read_history(folder) if row["step"] <= step])
+
+
+def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes metrics.jsonl whole or not at all."""
+    _replace(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -5,7 +5,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from jaxvae.report.figures import DARK, LIGHT, curve, heat_map, kl_chart, logged_terms, term_values, wants_log_axis
+from jaxvae.report.figures import DARK, LIGHT, curve, heat_map, latent_chart, logged_terms, term_values, wants_log_axis
 
 HISTORY = [{"step": s, "loss": 100.0 / s, "kl": float(s), "seconds": 1.0, "steps_per_second": 9.0} for s in (1, 5, 20)]
 
@@ -21,7 +21,7 @@ def count(image, text: str) -> int:
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_charts_are_on_the_card_of_their_theme(theme):
     charts = [
-        kl_chart(np.array([2.0, 0.1]), ["z0", "z1"], [True, False], theme),
+        latent_chart(np.array([2.0, 0.1]), ["z0", "z1"], [True, False], "nats", theme),
         heat_map(np.eye(2), ["z0", "z1"], ["x", "y"], theme),
         curve(HISTORY, "loss", theme),
     ]
@@ -31,19 +31,19 @@ def test_charts_are_on_the_card_of_their_theme(theme):
 
 
 def test_bars_are_as_long_as_the_kl_and_coloured_by_activity():
-    chart = kl_chart(np.array([4.0, 2.0]), ["z0", "z1"], [True, False], LIGHT)
+    chart = latent_chart(np.array([4.0, 2.0]), ["z0", "z1"], [True, False], "nats", LIGHT)
     assert count(chart, LIGHT.accent) == pytest.approx(2 * count(chart, LIGHT.off), rel=0.05)
 
 
 @pytest.mark.parametrize("latents", [1, 32])
-def test_kl_chart_grows_with_the_latents(latents):
-    chart = kl_chart(np.ones(latents), [f"z{d}" for d in range(latents)], [True] * latents, LIGHT)
+def test_latent_chart_grows_with_the_latents(latents):
+    chart = latent_chart(np.ones(latents), [f"z{d}" for d in range(latents)], [True] * latents, "nats", LIGHT)
     assert chart.size == pytest.approx((4.45 * 192, (0.75 + 0.27 * latents) * 192), abs=1)
 
 
 @pytest.mark.parametrize("kl", [[0.0, 0.0], [math.nan, 1.0], [math.inf, 1.0], [-1e-6, 1.0]])
-def test_kl_chart_of_odd_values(kl):
-    kl_chart(np.array(kl), ["z0", "z1"], [True, True], LIGHT)
+def test_latent_chart_of_odd_values(kl):
+    latent_chart(np.array(kl), ["z0", "z1"], [True, True], "nats", LIGHT)
 
 
 def test_heat_map_shows_shares_as_colour():
@@ -64,7 +64,7 @@ def test_heat_map_of_a_factor_without_entropy():
 
 
 def test_names_with_formula_signs_are_text():
-    kl_chart(np.ones(2), ["$\\frac", "a_b^c $"], [True, True], LIGHT)
+    latent_chart(np.ones(2), ["$\\frac", "a_b^c $"], [True, True], "nats", LIGHT)
     heat_map(np.eye(2), ["$x", "y"], ["$\\bad$", "a\nb"], LIGHT)
 
 
