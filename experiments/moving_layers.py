@@ -49,6 +49,7 @@ class Args:
 
     seeds: int = 3
     steps: int = 1200
+    batch_size: int = 16
     tests: int = 256
     full: bool = False
     results: Path = RESULTS
@@ -120,7 +121,9 @@ def main(args: Args) -> None:
         if name == "no motion":
             networks["motion"] = STILL
         method = equivariant_rendering(networks, **options)
-        *_, (_, states, _) = train_population(method, source, seeds=range(args.seeds), steps=steps, batch_size=32)
+        *_, (_, states, _) = train_population(
+            method, source, seeds=range(args.seeds), steps=steps, batch_size=args.batch_size
+        )
         for seed in range(args.seeds):
             net = Nets(method.networks, jax.tree.map(lambda leaf, seed=seed: leaf[seed], states.params))
             drawn, motion = layers(net, clips)

@@ -70,6 +70,13 @@ def _report(arguments: list[str]) -> None:
     report_command(arguments)
 
 
+def _compare(arguments: list[str]) -> None:
+    """Compare runs by their scores, and write a page with a table and pictures"""
+    from jaxvae.commands.compare import compare_command
+
+    compare_command(arguments)
+
+
 def _list(arguments: list[str]) -> None:
     """List the methods, data, networks, metrics and presets there are, a line each"""
     from jaxvae.data import CLIPS, DATA, FILES, TABLES
@@ -106,6 +113,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "fit": _fit,
     "evaluate": _evaluate,
     "report": _report,
+    "compare": _compare,
     "list": _list,
 }
 

@@ -35,6 +35,7 @@ from jaxvae.training import TrainState, compile_method
 
 FEW_ROUNDS = 10
 """Of least squares for a new example: there are thousands of them."""
+FEW_STARTS = {"n_codewords": 4, "n_init": 2, "max_iter": 50}
 SHUFFLED = 1000
 """Codes that those of the "prior" are made of."""
 
@@ -58,11 +59,11 @@ BASELINES = {
     "recursive-ica": Baseline(RecursiveICA, lambda d, k: {"layers": (d, d)}),
     "nmf": Baseline(NMF, lambda d, k: {"n_components": d, "init": "nndsvda", "max_iter": 1000}),
     "vector-quantizer": Baseline(VectorQuantizer, lambda d, k: {"n_codewords": d * d}),
-    "cooperative-vq": Baseline(CooperativeVQ, lambda d, k: {"n_factors": d, "n_codewords": 4}),
-    "multiple-cause-vq": Baseline(MultipleCauseVQ, lambda d, k: {"n_factors": d, "n_codewords": 4}),
+    "cooperative-vq": Baseline(CooperativeVQ, lambda d, k: {"n_factors": d, **FEW_STARTS}),
+    "multiple-cause-vq": Baseline(MultipleCauseVQ, lambda d, k: {"n_factors": d, **FEW_STARTS}),
     "self-organizing-map": Baseline(SelfOrganizingMap, lambda d, k: {"grid": (d, d)}),
     "multilinear": Baseline(
-        Multilinear, lambda d, k: {"ranks": (max(1, d // k),) * k, "max_iter": FEW_ROUNDS}, by_factors=True
+        Multilinear, lambda d, k: {"ranks": (max(2, d // k),) * k, "max_iter": FEW_ROUNDS}, by_factors=True
     ),
     "canonical-polyadic": Baseline(
         CanonicalPolyadic, lambda d, k: {"rank": d, "max_iter": FEW_ROUNDS}, by_factors=True
@@ -211,5 +212,6 @@ def _value(text: str) -> Any:
 
 
 def _near_square(n: int) -> tuple[int, int]:
-    side = next(side for side in range(int(n**0.5), 0, -1) if n % side == 0)
-    return side, n // side
+    """Sides of a grid of about n places, 3 at least."""
+    side = max(3, round(n**0.5))
+    return side, max(3, round(n / side))

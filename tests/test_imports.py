@@ -22,7 +22,7 @@ ALLOWED = {
     "config": {"method", "methods", "networks", "data"},
     "fitted": {"method", "methods", "config", "data", "baselines", "training"},
     "run": {"method", "config", "fitted", "data", "losses", "analysis", "metrics", "training"},
-    "report": {"method", "methods", "fitted", "run", "analysis"},
+    "report": {"method", "methods", "metrics", "fitted", "run", "analysis", "training"},
     "baselines": set(),
     "sklearn": {"method", "config", "data", "methods", "analysis", "training"},
     "sweep": {"config"},

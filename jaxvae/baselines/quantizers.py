@@ -168,10 +168,15 @@ def _best_states(x: jax.Array, books: jax.Array, start: jax.Array) -> jax.Array:
         every = jnp.stack(jnp.meshgrid(*[jnp.arange(words)] * factors, indexing="ij"), axis=-1).reshape(-1, factors)
         return every[_nearest(x, _sum_of(books, every))].astype(jnp.int32)
 
+    flat = books.reshape(factors * words, -1)
+    shares = (x @ flat.T).reshape(len(x), factors, words)
+    products = (flat @ flat.T).reshape(factors * words, factors, words)
+    lengths = (books**2).sum(axis=2)
+
     def visit(states: jax.Array, book: jax.Array) -> tuple[jax.Array, None]:
-        own = books[book, states[:, book]]
-        left = x - _sum_of(books, states) + own
-        return states.at[:, book].set(_nearest(left, books[book])), None
+        others = jax.nn.one_hot(states, words).at[:, book].set(0).reshape(len(x), -1)
+        cost = lengths[book][None] - 2 * (shares[:, book] - others @ products[:, book])
+        return states.at[:, book].set(cost.argmin(axis=1).astype(jnp.int32)), None
 
     states, _ = jax.lax.scan(visit, start, jnp.tile(jnp.arange(factors), SWEEPS))
     return states

@@ -12,7 +12,7 @@ from jaxvae.commands.terminal import new_folder, parse, usage_errors, use_compil
 from jaxvae.config import choose
 from jaxvae.fitted import BASELINES, BaselineConfig, fit_baseline
 from jaxvae.run import Run
-from jaxvae.training.run_folder import open_run, write_history
+from jaxvae.training.run_folder import check_new, open_run, write_history
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ def fit_command(arguments: list[str]) -> None:
         args = parse(FitArgs, f"fit {arguments[0]}", arguments[1:], FitArgs(BaselineConfig(arguments[0])))
         config = args.config
         folder = args.run or new_folder(config.baseline, config.data, config.seed)
+        check_new(folder)
         fit = fit_baseline(config)
         open_run(folder, config.to_json(), resume=False)
     write_history(folder, [{"step": 0, "seconds": fit.seconds}])

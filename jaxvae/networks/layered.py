@@ -16,8 +16,8 @@ from jaxvae.networks.linen import from_linen
 
 Shape = tuple[int, int, int]
 Motion = Literal["translation", "affine"]
-WIDTHS = {"small": (16, 16), "paper": (64, 64)}
-"""Channels of the hidden layers, and of the feature maps."""
+WIDTHS = {"small": (16, 8), "paper": (64, 64)}
+"""Channels of the hidden layers, and of the maps."""
 MOST_TURN = 0.5
 """Bound on how far the matrix of a motion is from the identity, in each entry."""
 RARE = 3.0
@@ -25,7 +25,7 @@ RARE = 3.0
 
 
 class ForegroundMap(nn.Module):
-    """Half the sides; no normalisation, so that what is empty stays empty wherever the rest is moved."""
+    """Every pixel, so that a motion by whole pixels moves it exactly; no normalisation, so that empty stays empty."""
 
     width: int
     channels: int
@@ -33,8 +33,8 @@ class ForegroundMap(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, H/2, W/2, channels], float32"""
-        x = nn.leaky_relu(Conv(self.width, 4, self.dtype)(image), SLOPE)
+        """[B, H, W, C] -> [B, H, W, channels], float32"""
+        x = nn.leaky_relu(nn.Conv(self.width, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(image), SLOPE)
         x = nn.leaky_relu(nn.Conv(self.width, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(x), SLOPE)
         x = nn.Conv(self.channels, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(x).astype(jnp.float32)
         return nn.relu(x)
@@ -88,15 +88,16 @@ class Renderer(nn.Module):
 
     @nn.compact
     def __call__(self, foreground: jax.Array, background: jax.Array) -> jax.Array:
-        """[B, H/2, W/2, c] twice -> [B, H, W, C] in [0, 1], float32"""
-        front = self._pixels(foreground, self.channels + 1, use_bias=False)
-        back = nn.sigmoid(self._pixels(background, self.channels, use_bias=True))
+        """[B, H, W, c], [B, H/2, W/2, c] -> [B, H, W, C] in [0, 1], float32"""
+        front = nn.leaky_relu(self._conv(self.width)(foreground), SLOPE)
+        front = self._conv(self.channels + 1)(front).astype(jnp.float32)
+        back = nn.leaky_relu(nn.Conv(self.width, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(background), SLOPE)
+        back = nn.sigmoid(ConvTranspose(self.channels, self.dtype)(back).astype(jnp.float32))
         mask = nn.sigmoid(front[..., -1:] - RARE)
         return mask * nn.sigmoid(front[..., :-1]) + (1 - mask) * back
 
-    def _pixels(self, x: jax.Array, outputs: int, use_bias: bool) -> jax.Array:
-        x = nn.Conv(self.width, (3, 3), kernel_init=GLOROT, use_bias=use_bias, dtype=self.dtype)(x)
-        return ConvTranspose(outputs, self.dtype, use_bias)(nn.leaky_relu(x, SLOPE)).astype(jnp.float32)
+    def _conv(self, outputs: int) -> nn.Conv:
+        return nn.Conv(outputs, (3, 3), kernel_init=GLOROT, use_bias=False, dtype=self.dtype)
 
 
 def layered_networks(
@@ -111,12 +112,12 @@ def layered_networks(
     Args:
       image_shape: (height, width, channels), sides divisible by 8.
       motion: what the foreground can do between two frames: a shift, or any affine motion near it.
-      size: "small", maps of 16 channels; "paper", of 64, a larger version: the paper's networks could not be read.
+      size: "small", maps of 8 channels; "paper", of 64, a larger version: the paper's networks could not be read.
       dtype: of the computation; parameters and outputs are float32 whatever it is.
 
     Returns:
-      "foreground" and "background": frame -> map [B, H/2, W/2, c]; "motion": two frames -> [B, 2, 3], see
-      `jaxvae.losses.affine_warp`; "renderer": the two maps -> frame.
+      "foreground": frame -> map [B, H, W, c]; "background": frame -> map [B, H/2, W/2, c]; "motion": two frames ->
+      [B, 2, 3], see `jaxvae.losses.affine_warp`; "renderer": the two maps -> frame.
 
     Raises:
       ValueError: an unknown motion or size, or sides that are not divisible.
@@ -127,10 +128,9 @@ def layered_networks(
     if math.gcd(height, width) % 8:
         raise ValueError(f"layered networks need image sides divisible by 8, got {height}x{width}")
     hidden, c = WIDTHS[size]
-    feature_map = (height // 2, width // 2, c)
     return {
         "foreground": from_linen(ForegroundMap(hidden, c, dtype), image_shape),
         "background": from_linen(BackgroundMap(hidden, c, dtype), image_shape),
         "motion": from_linen(MotionNetwork(motion, dtype), image_shape, image_shape),
-        "renderer": from_linen(Renderer(channels, hidden, dtype), feature_map, feature_map),
+        "renderer": from_linen(Renderer(channels, hidden, dtype), (height, width, c), (height // 2, width // 2, c)),
     }

@@ -1,4 +1,4 @@
-"""Charts: the size of latents, latents against factors, training curves. Drawn once for light and once for dark pages."""
+"""Charts: latents by size, latents against factors, training curves. Drawn once for light and once for dark pages."""
 
 import math
 from collections.abc import Mapping, Sequence

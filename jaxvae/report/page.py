@@ -1,5 +1,7 @@
-"""The page: one HTML file that needs nothing else, neither network nor JavaScript."""
+"""The page: one HTML file that needs nothing else, no network, and of a run no JavaScript either."""
 
+import base64
+import hashlib
 import math
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -19,30 +21,46 @@ MOST_HEADLINES = 4
 def report_html(data: ReportData) -> str:
     """The report of a run as a self-contained HTML document, to be stored as UTF-8."""
     parts = sections(data)
+    header = "\n".join([_facts(data.summary), _headline(data.scores), _contents(parts)])
+    return document(data.title, header, "".join(map(_section, parts)), data.versions.get("jaxvae", ""))
+
+
+def document(title: str, header: str, main: str, version: str, *, script: str = "") -> str:
+    """A whole page.
+
+    Args:
+      title: text.
+      header: HTML below the title.
+      main: HTML.
+      version: of jaxvae, for the footer.
+      script: JavaScript, the only one that browsers will run: the policy names its hash.
+    """
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
+    policy, code = POLICY, ""
+    if script:
+        digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy, code = f"{POLICY}; script-src 'sha256-{digest}'", f"<script>{script}</script>\n"
     return f"""<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<title>{escape(data.title)}</title>
+<title>{escape(title)}</title>
 <style>
 {style}</style>
 </head>
 <body>
 <header>
-<h1>{escape(data.title)}</h1>
-{_facts(data.summary)}
-{_headline(data.scores)}
-{_contents(parts)}
+<h1>{escape(title)}</h1>
+{header}
 </header>
 <main>
-{"".join(map(_section, parts))}
+{main}
 </main>
-<footer>Written by jaxvae {escape(data.versions.get("jaxvae", ""))}</footer>
-</body>
+<footer>Written by jaxvae {escape(version)}</footer>
+{code}</body>
 </html>
 """
 

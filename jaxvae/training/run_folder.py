@@ -32,18 +32,21 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "config.json").exists():
-            if any(path.name != "config.json.partial" for path in folder.iterdir()):
-                raise RunFolderError(f"{folder} has files but no run in it: choose another --run folder")
-        elif not resume:
-            raise RunFolderError(
-                f"{folder} holds a run already: add --resume to go on with it, or choose another --run"
-            )
-        else:
+        if resume and (folder / "config.json").exists():
             _check_same(folder, read_config(folder), config)
+        else:
+            check_new(folder)
         write_json(folder / "config.json", config)
     except OSError as error:
         raise RunFolderError(f"can't write to the run folder {folder}: {error.strerror or error}") from error
+
+
+def check_new(folder: Path) -> None:
+    """RunFolderError for a folder with a run in it, or with other files."""
+    if (folder / "config.json").exists():
+        raise RunFolderError(f"{folder} holds a run already: add --resume to go on with it, or choose another --run")
+    if folder.exists() and any(path.name != "config.json.partial" for path in folder.iterdir()):
+        raise RunFolderError(f"{folder} has files but no run in it: choose another --run folder")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

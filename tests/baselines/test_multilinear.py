@@ -1,9 +1,12 @@
 """Tensors taken apart: orthogonal, within the known bound, and exact at the true ranks."""
 
+import sys
+
 import numpy as np
 import pytest
 
-from jaxvae.baselines import Multilinear, hosvd
+from jaxvae.baselines import CanonicalPolyadic, Multilinear, hosvd
+from jaxvae.metrics import mcc
 
 
 def bilinear(styles=6, contents=5, features=12, ranks=(3, 2), seed=0):
@@ -104,3 +107,49 @@ def test_what_can_not_be():
         Multilinear().fit(x, factors[1:])
     with pytest.raises(ValueError, match="must have 5 columns, got 4"):
         Multilinear((3, 2)).fit(x, factors).inverse_transform(np.ones((2, 4)))
+
+
+def sum_of_products(rank=3, sizes=(6, 5), features=12, seed=0):
+    """Examples of all combinations, their factors, and a vector per factor and term."""
+    rng = np.random.default_rng(seed)
+    *vectors, last = (rng.normal(size=(n, rank)) for n in (*sizes, features))
+    tensor = np.einsum("ir,jr,dr->ijd", *vectors, last)
+    factors = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1).reshape(-1, len(sizes))
+    return tensor.reshape(-1, features), factors, vectors
+
+
+def test_terms_are_found_and_new_examples_rebuilt():
+    x, factors, vectors = sum_of_products()
+    model = CanonicalPolyadic(3, random_state=0).fit(x, factors)
+    for found, true in zip(model.bases_, vectors, strict=True):
+        assert mcc(found, true - true.mean(axis=0)).score == pytest.approx(1, abs=1e-3)
+        np.testing.assert_allclose(np.linalg.norm(found, axis=0), 1)
+    codes = model.transform(x)
+    assert codes.shape == (30, 6)
+    np.testing.assert_allclose(model.inverse_transform(codes), x, atol=1e-3)
+    unseen = np.concatenate([[1.0, -0.5, 0.2], model.bases_[1][2]])[None]
+    rebuilt = model.inverse_transform(unseen)
+    np.testing.assert_allclose(rebuilt, (unseen[:, :3] * unseen[:, 3:]) @ model.weights_)
+    np.testing.assert_allclose(model.inverse_transform(model.transform(rebuilt)), rebuilt, atol=1e-3)
+
+
+def test_one_term_is_the_rank_one_product():
+    x, factors = bilinear(ranks=(2, 2))
+    one, other = CanonicalPolyadic(1, random_state=0).fit(x, factors), Multilinear((1, 1)).fit(x, factors)
+    cells = [np.concatenate([m.bases_[0][factors[:, 0]], m.bases_[1][factors[:, 1]]], axis=1) for m in (one, other)]
+    errors = [((m.inverse_transform(c) - x) ** 2).sum() for m, c in zip((one, other), cells, strict=True)]
+    # The best product of vectors: HOSVD's is near it, and no better.
+    assert errors[0] <= errors[1] * (1 + 1e-9)
+    x, factors = bilinear(ranks=(1, 1))
+    one, other = CanonicalPolyadic(1, random_state=0).fit(x, factors), Multilinear((1, 1)).fit(x, factors)
+    for a, b in zip(one.bases_, other.bases_, strict=True):
+        assert abs(a[:, 0] @ b[:, 0]) == pytest.approx(1)
+
+
+def test_terms_that_can_not_be(monkeypatch):
+    x, factors, _ = sum_of_products()
+    with pytest.raises(ValueError, match="rank must be at least 1, got 0"):
+        CanonicalPolyadic(0).fit(x, factors)
+    monkeypatch.setitem(sys.modules, "tensorly.decomposition", None)
+    with pytest.raises(ImportError, match=r"pip install 'jaxvae\[tensor\]'"):
+        CanonicalPolyadic().fit(x, factors)

@@ -1,0 +1,59 @@
+"""jaxvae compare: runs beside each other, as a table and a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import tyro
+
+from jaxvae.commands.evaluate import NUM_SAMPLES
+from jaxvae.commands.terminal import parse, usage_errors, use_compilation_cache
+from jaxvae.report.comparison import COMPARED, Column, Line, compare, find_runs, interval
+from jaxvae.report.comparison_page import comparison_html, plain, shown
+
+
+@dataclass(frozen=True)
+class CompareArgs:
+    """Compare runs: those that differ by their seed alone are one line."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """folders of runs, or of many runs each"""
+    out: Path = Path("comparison.html")
+    """the page; it is written anew"""
+    metrics: tuple[str, ...] = COMPARED
+    """see `jaxvae list`"""
+    num_samples: int = NUM_SAMPLES
+    """examples that runs without scores are scored on"""
+
+
+def compare_command(arguments: list[str]) -> None:
+    """Compare runs: a table, and a page with what each learned"""
+    args = parse(CompareArgs, "compare", arguments)
+    use_compilation_cache()
+    with usage_errors():
+        if not args.runs:
+            raise ValueError("which runs? jaxvae compare RUN ...")
+        if args.out.exists() and args.out.suffix != ".html":
+            raise ValueError(f"--out is an HTML file, and {args.out} is none: choose another name")
+        folders = find_runs(args.runs)
+        columns, lines = compare(folders, num_samples=args.num_samples, metrics=args.metrics, progress=print)
+    _print_table(columns, lines)
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    page = comparison_html(columns, lines, title=_title(lines), version=version("jaxvae"))
+    args.out.write_text(page, encoding="utf-8")
+    print(f"page: {args.out}")
+
+
+def _title(lines: Sequence[Line]) -> str:
+    data = sorted({line.data for line in lines})
+    return f"{len(lines)} {'methods' if len(lines) > 1 else 'method'} on {', '.join(data)}"
+
+
+def _print_table(columns: Sequence[Column], lines: Sequence[Line]) -> None:
+    cells = [["", *(column.title for column in columns)]]
+    cells += [[line.name, *(plain(shown(*interval(line.values[c.name]))) for c in columns)] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        first, *rest = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join([first, *rest]).rstrip())

@@ -1,0 +1,189 @@
+"""Runs beside each other: what is a line, what its numbers are, and a page that sorts."""
+
+import base64
+import hashlib
+import json
+import re
+
+import numpy as np
+import pytest
+from page_parts import Page
+from scipy import stats
+
+from jaxvae.cli import main
+from jaxvae.report.comparison import COMPARED, PROPERTIES, Column, Line, compare, find_runs, interval
+from jaxvae.report.comparison_page import comparison_html, plain, shown
+from jaxvae.training.run_folder import RunFolderError
+
+RNG = np.random.default_rng(0)
+TINY = ["--data", "sprites", "--image-size", "16", "--batch-size", "8", "--steps", "4", "--latents", "3"]
+COLUMNS = [Column("mig", "mig", 1, ""), Column("error", "error", -1, "of <pixels>"), Column("parts", "parts", 0, "")]
+
+
+def line(name, mig, error=(0.1,), **changes):
+    values = {"mig": np.array(mig, float), "error": np.array(error, float), "parts": np.array([0.5])}
+    given = {"data": "sprites", "note": "", "picture": RNG.random((3, 4, 8, 8, 1)), "rows": ("a", "b", "z0")}
+    return Line(name, folders=tuple(mig), values=values, **(given | changes))
+
+
+def row_of(page, name):
+    return next(row for row in re.findall(r"<tr>(.*?)</tr>", page) if f'data-value="{name}"' in row)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    main(["train", "vae", *TINY, "--seeds", "0:2", "--run", str(folder / "vae")])
+    main(["train", "beta-vae", *TINY, "--seeds", "0:2", "--hp.beta", "2,4", "--run", str(folder / "beta")])
+    main(["fit", "pca", *TINY[:4], "--latents", "3", "--examples", "200", "--run", str(folder / "pca")])
+    return folder
+
+
+def test_interval_is_students():
+    mean, half = interval(np.array([1.0, 2.0, 4.0]))
+    low, high = stats.t.interval(0.95, 2, loc=7 / 3, scale=stats.sem([1.0, 2.0, 4.0]))
+    assert (mean, mean - half, mean + half) == (pytest.approx(7 / 3), pytest.approx(low), pytest.approx(high))
+    assert interval(np.array([1.0, np.nan, 2.0, 4.0])) == pytest.approx((mean, half))
+    assert interval(np.array([3.0]))[0] == 3
+    assert np.isnan(interval(np.array([3.0]))[1])
+    assert np.isnan(interval(np.array([np.nan]))).all()
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ((0.123, 0.045), "0.12 ± 0.05"),
+        ((0.0123, 0.0045), "0.0123 ± 0.0045"),
+        ((123.4, 5.6), "123 ± 6"),
+        ((np.nan, np.nan), "–"),
+        ((0.5, np.nan), "0.50"),
+        ((0.0, 0.0), "0.00 ± 0.00"),
+        ((-0.5, 0.1), "-0.50 ± 0.10"),
+    ],
+)
+def test_numbers_are_shown_with_the_digits_they_need(value, text):
+    assert plain(shown(*value)) == text
+
+
+def test_seeds_are_one_line_and_settings_another(runs, capsys):
+    folders = find_runs([runs / "vae", runs / "beta", runs / "pca"])
+    assert len(folders) == 7
+    told = []
+    columns, lines = compare(folders, num_samples=200, metrics=("mig", "sap"), progress=told.append)
+    assert [line.name for line in lines] == ["vae", "beta-vae", "beta-vae · beta 4.0", "pca"]
+    assert told == ["vae: 2 runs", "beta-vae: 2 runs", "beta-vae · beta 4.0: 2 runs", "pca: 1 run"]
+    assert [column.name for column in columns] == ["mig", "sap", *(column.name for column in PROPERTIES)]
+    for one in lines:
+        assert {len(values) for values in one.values.values()} == {1 if one.name == "pca" else 2}
+        assert one.data == "sprites"
+        for folder, mig, error in zip(one.folders, one.values["mig"], one.values["reconstruction_error"], strict=True):
+            scores = json.loads((folder / "scores.json").read_text())
+            assert (scores["metrics"]["mig"]["score"], scores["num_samples"]) == (mig, 200)
+            assert scores["properties"]["reconstruction_error"] == error
+        assert one.picture.shape[1:] == (6, 16, 16, 1)
+        assert one.rows[:2] == ("examples", "reconstructions")
+        assert len(one.rows) == len(one.picture) <= 5
+    assert lines[-1].values["overlap"] == pytest.approx(0, abs=1e-5)
+    assert (lines[0].values["seconds"] > 0).all()
+
+
+def test_scores_that_are_there_are_kept_and_others_added(runs):
+    folder = runs / "pca"
+    compare([folder], num_samples=150, metrics=("mig",))
+    file = folder / "scores.json"
+    marked = json.loads(file.read_text())
+    marked["metrics"]["mig"]["score"] = 0.777
+    file.write_text(json.dumps(marked))
+    assert compare([folder], num_samples=150, metrics=("mig",))[1][0].values["mig"] == 0.777
+    found = compare([folder], num_samples=150, metrics=("sap",))[1][0]
+    scored = json.loads(file.read_text())["metrics"]
+    assert {"mig", "sap"} <= set(scored)
+    assert found.values["sap"] == scored["sap"]["score"]
+    assert compare([folder], num_samples=160, metrics=("mig",))[1][0].values["mig"] != 0.777
+    assert json.loads(file.read_text())["num_samples"] == 160
+
+
+def test_the_command_prints_the_table_and_writes_the_page(runs, tmp_path, capsys):
+    out = tmp_path / "new" / "page.html"
+    words = ["compare", str(runs / "vae"), str(runs / "pca"), "--metrics", "mig", "--num-samples", "200"]
+    main([*words, "--out", str(out)])
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1] == f"page: {out}"
+    assert [text.split()[0] for text in printed[2:-1]] == ["mig", "vae", "pca"]
+    page = Page(out.read_text())
+    assert "2 methods on sprites" in page.words
+    assert len(page.all("img")) == 2
+    assert all(picture["alt"] and picture["src"].startswith("data:image/png;base64,") for picture in page.all("img"))
+    assert out.stat().st_size < 200_000
+    assert not {"http:", "https:"} & set(re.findall(r"https?:", out.read_text()))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "which runs? jaxvae compare RUN"),
+        (["NOWHERE"], "there is no run in"),
+        (["RUNS/vae", "--metrics", "mgi"], "unknown metric 'mgi'"),
+        (["RUNS/vae", "--out", "RUNS/vae/seed-0/config.json"], "--out is an HTML file"),
+    ],
+)
+def test_what_can_not_be_is_said_in_a_line(words, message, runs, capsys, tmp_path):
+    words = [word.replace("RUNS", str(runs)).replace("NOWHERE", str(tmp_path)) for word in words]
+    with pytest.raises(SystemExit):
+        main(["compare", *words])
+    assert message in capsys.readouterr().err
+
+
+def test_runs_are_found_once(runs, tmp_path):
+    assert find_runs([runs / "vae", runs / "vae" / "seed-1"]) == [runs / "vae" / "seed-0", runs / "vae" / "seed-1"]
+    with pytest.raises(RunFolderError, match="nor right below it"):
+        find_runs([tmp_path])
+
+
+def test_the_best_and_what_is_not_told_apart_from_it_are_strong():
+    lines = [line("top", [0.8, 0.82]), line("near", [0.7, 0.9]), line("far", [0.2, 0.21]), line("none", [np.nan])]
+    page = comparison_html(COLUMNS, lines, title="some")
+    strong = {
+        name: '<td data-value="' in row_of(page, name) and 'class="best"' in row_of(page, name)
+        for name in ("top", "near", "far")
+    }
+    assert strong == {"top": True, "near": True, "far": True}  # the error is the same for all of them
+    cells = {name: re.findall(r"<td.*?</td>", row_of(page, name)) for name in ("top", "near", "far", "none")}
+    assert ["best" in cells[name][0] for name in cells] == [True, True, False, False]
+    assert not any("best" in cells[name][2] for name in cells)
+    assert 'data-value=""' in cells["none"][0]
+    low = comparison_html(COLUMNS, [line("a", [0.5], [0.1]), line("b", [0.5], [0.2])], title="some")
+    assert ["best" in re.findall(r"<td.*?</td>", row_of(low, name))[1] for name in "ab"] == [True, False]
+
+
+def test_texts_are_escaped_and_notes_shown():
+    attack = '"><script>alert(1)</script>'
+    html = comparison_html(COLUMNS, [line(attack, [0.5], data=attack, note=attack)], title=attack)
+    page = Page(html)
+    assert len(page.all("script")) == 1
+    assert "alert(1)" in page.words
+    assert "of <pixels>" in page.words
+
+
+def test_browsers_run_the_script_of_the_page_and_no_other():
+    html = comparison_html(COLUMNS, [line("a", [0.5])], title="some")
+    script = re.search(r"<script>(.*?)</script>", html, re.DOTALL)[1]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in html
+
+
+def test_data_is_a_column_where_it_differs():
+    lines = [line("a", [0.5]), line("b", [0.5], data="scene", picture=None)]
+    page = Page(comparison_html(COLUMNS, lines, title="some"))
+    assert page.words.count("data") >= 1
+    heads = [head for head in page.all("th") if head.get("scope") == "col"]
+    assert len(heads) == 2 + len(COLUMNS)
+    assert sum("data-text" in head for head in heads) == 2
+    assert len(page.all("figure")) == 1
+    same = Page(comparison_html(COLUMNS, lines[:1], title="some"))
+    assert len([head for head in same.all("th") if head.get("scope") == "col"]) == 1 + len(COLUMNS)
+
+
+def test_what_is_compared_if_nothing_is_said():
+    assert COMPARED[0] == "mig"
+    assert len(set(COMPARED)) == len(COMPARED)
