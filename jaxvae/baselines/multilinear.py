@@ -65,6 +65,8 @@ class _Product(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator,
 
     max_iter: int
     bases_: list[np.ndarray]
+    weights_: np.ndarray
+    """[..., n_features]"""
 
     def fit(self, X: Any, y: Any) -> Self:
         """Learns from the means of all cells.
@@ -84,11 +86,11 @@ class _Product(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator,
 
     @abstractmethod
     def _decompose(self, cells: np.ndarray) -> None:
-        """Sets bases_, and what `_without` needs, from [values_1, values_2, ..., n_features]."""
+        """Sets bases_ and weights_ from [values_1, values_2, ..., n_features]."""
 
     @abstractmethod
-    def _without(self, parts: list[np.ndarray], left_out: int | None) -> np.ndarray:
-        """The product of all vectors but those of one factor: [n_samples, (its rank,) n_features]."""
+    def _without(self, weights: np.ndarray, parts: list[np.ndarray], left_out: int | None) -> np.ndarray:
+        """The product of all vectors but those of one factor: [n_samples, (its rank,) the weights' last axis]."""
 
     def transform(self, X: Any) -> np.ndarray:
         """The factors' vectors side by side: [n_samples, sum of ranks]."""
@@ -99,9 +101,13 @@ class _Product(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator,
         seen = self.inverse_transform(cells)
         nearest = ((seen**2).sum(axis=1) - 2 * X @ seen.T).argmin(axis=1)
         parts = self._parts(cells[nearest])
+        # What is orthogonal to all weights plays no part: they span few directions.
+        _, _, directions = np.linalg.svd(self.weights_.reshape(-1, X.shape[1]), full_matrices=False)
+        x, weights = X @ directions.T, self.weights_ @ directions.T
         for _ in range(self.max_iter):
             for axis in range(len(parts)):
-                parts[axis] = self._least_squares(X, parts, axis)
+                design = self._without(weights, parts, axis)
+                parts[axis] = np.einsum("nrd,nd->nr", np.linalg.pinv(design).transpose(0, 2, 1), x)
         return np.concatenate(parts, axis=1)
 
     def inverse_transform(self, codes: Any) -> np.ndarray:
@@ -110,14 +116,10 @@ class _Product(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator,
         codes = check_array(codes, dtype=np.float64)
         if codes.shape[1] != self._n_features_out:
             raise ValueError(f"codes must have {self._n_features_out} columns, got {codes.shape[1]}")
-        return self._without(self._parts(codes), None)
+        return self._without(self.weights_, self._parts(codes), None)
 
     def _parts(self, codes: np.ndarray) -> list[np.ndarray]:
         return np.split(codes, np.cumsum([basis.shape[1] for basis in self.bases_[:-1]]), axis=1)
-
-    def _least_squares(self, X: np.ndarray, parts: list[np.ndarray], axis: int) -> np.ndarray:
-        design = self._without(parts, axis)
-        return np.einsum("nrd,nd->nr", np.linalg.pinv(design).transpose(0, 2, 1), X)
 
 
 class Multilinear(_Product):
@@ -149,9 +151,9 @@ class Multilinear(_Product):
         self.bases_ = bases[:-1]
         self.weights_ = _times(core, bases[-1], factors)
 
-    def _without(self, parts: list[np.ndarray], left_out: int | None) -> np.ndarray:
+    def _without(self, weights: np.ndarray, parts: list[np.ndarray], left_out: int | None) -> np.ndarray:
         """W times all vectors but those of one factor: [n_samples, (its rank,) n_features]."""
-        product = np.broadcast_to(self.weights_, (len(parts[0]), *self.weights_.shape))
+        product = np.broadcast_to(weights, (len(parts[0]), *weights.shape))
         first = 1
         for axis, part in enumerate(parts):
             if axis == left_out:
@@ -198,10 +200,10 @@ class CanonicalPolyadic(_Product):
         self.bases_ = [basis / np.maximum(length, TINY) for basis, length in zip(bases[:-1], lengths, strict=True)]
         self.weights_ = (bases[-1] * scale * np.prod(lengths, axis=0)).T
 
-    def _without(self, parts: list[np.ndarray], left_out: int | None) -> np.ndarray:
+    def _without(self, weights: np.ndarray, parts: list[np.ndarray], left_out: int | None) -> np.ndarray:
         others = [part for axis, part in enumerate(parts) if axis != left_out]
         product = np.prod(others, axis=0) if others else np.ones_like(parts[0])
-        return product @ self.weights_ if left_out is None else product[:, :, None] * self.weights_
+        return product @ weights if left_out is None else product[:, :, None] * weights
 
 
 def _cells(X: np.ndarray, factors: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
