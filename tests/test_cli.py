@@ -142,9 +142,11 @@ def test_pictures_without_factors_are_trained_on_and_reported(tmp_path, capsys, 
 def test_list_names_everything_with_a_line_each(capsys):
     main(["list"])
     lines = capsys.readouterr().out.splitlines()
-    assert {"methods", "data", "networks", "metrics", "presets of methods (--preset)"} <= set(lines)
+    assert {"methods", "baselines", "data", "networks", "metrics", "presets of methods (--preset)"} <= set(lines)
     entries = [line.split(maxsplit=1) for line in lines if line.startswith("  ")]
-    assert {"vae", "beta-vae", "beta-tc-vae", "scene", "sprites", "conv", "mig"} <= {entry[0] for entry in entries}
+    assert {"vae", "beta-vae", "beta-tc-vae", "pca", "scene", "sprites", "conv", "mig"} <= {
+        entry[0] for entry in entries
+    }
     assert all(len(entry) == 2 and len(" ".join(entry)) < 130 for entry in entries)
 
 
@@ -165,7 +167,7 @@ def test_help_and_version(capsys):
     [
         (
             ["trian"],
-            "unknown command 'trian': did you mean 'train'? There are: train, evaluate, report, list.",
+            "unknown command 'trian': did you mean 'train'? There are: train, fit, evaluate, report, compare, list.",
         ),
         (
             ["train", "beta-vea"],

@@ -1,6 +1,7 @@
 """Baselines as runs: fitted from the command line, loaded by fitting again, and asked like any model."""
 
 import json
+import sys
 
 import jax
 import numpy as np
@@ -166,6 +167,13 @@ def test_what_can_not_be_is_said_in_a_line(arguments, message, data, fitted, cap
         main(["fit", *words])
     assert stopped.value.code in (1, 2)
     assert message in capsys.readouterr().err
+
+
+def test_a_library_that_is_missing_is_said_in_a_line(data, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "tensorly.decomposition", None)
+    with pytest.raises(SystemExit):
+        main(["fit", "canonical-polyadic", "--data", data])
+    assert "pip install 'jaxvae[tensor]'" in capsys.readouterr().err
 
 
 def test_factors_must_be_known(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from jaxvae import baselines, losses
 from jaxvae.cli import COMMANDS
 from jaxvae.data import CLIPS, DATA, FILES, LOOKS, TABLES
+from jaxvae.fitted import BASELINES
 from jaxvae.methods import METHODS
 
 ROOT = Path(__file__).parent.parent
@@ -55,6 +56,8 @@ def test_rooms_and_pictures_exist():
 def test_all_baselines_are_listed():
     table = "\n".join(line for line in section("Baselines").splitlines() if line.startswith("| "))
     assert set(re.findall(r"`(\w+)`", table)) - {"extended"} == set(baselines.__all__)
+    named = [name for line in table.splitlines()[1:] for name in line.split("|")[2].strip().split(", ")]
+    assert sorted(named) == sorted(BASELINES)
 
 
 def test_all_kernels_are_listed():
