@@ -77,6 +77,13 @@ def _compare(arguments: list[str]) -> None:
     compare_command(arguments)
 
 
+def _study(arguments: list[str]) -> None:
+    """Train the models of the large-scale study, or of a cut-down one, in shards"""
+    from jaxvae.commands.study import study_command
+
+    study_command(arguments)
+
+
 def _list(arguments: list[str]) -> None:
     """List the methods, data, networks, metrics and presets there are, a line each"""
     from jaxvae.data import CLIPS, DATA, FILES, TABLES
@@ -114,6 +121,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": _evaluate,
     "report": _report,
     "compare": _compare,
+    "study": _study,
     "list": _list,
 }
 

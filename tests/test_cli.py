@@ -167,7 +167,7 @@ def test_help_and_version(capsys):
     [
         (
             ["trian"],
-            "unknown command 'trian': did you mean 'train'? There are: train, fit, evaluate, report, compare, list.",
+            "unknown command 'trian': did you mean 'train'? There are: train, fit, evaluate, report, compare, study,",
         ),
         (
             ["train", "beta-vea"],

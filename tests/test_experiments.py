@@ -27,8 +27,6 @@ def test_it_runs(name, tmp_path):
     command = [sys.executable, f"{name}.py", "--seeds", "2", "--steps", "20", "--results", str(tmp_path)]
     if name == "estimator_bias":
         command += ["--pairs", "100", "--batches", "8", "64"]
-    if name == "compare_everything":
-        command += ["--worlds", "scene"]
     done = subprocess.run(command, cwd=FOLDER, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Claim: " in done.stdout

@@ -18,6 +18,7 @@ from jaxvae.analysis import (
     reconstruct,
     traverse,
 )
+from jaxvae.config import Config
 from jaxvae.fitted import BaselineConfig
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
@@ -173,22 +174,22 @@ def traversal_values(means: np.ndarray) -> np.ndarray:
 
 def reproduce_command(run: Run) -> str:
     """The command line that trains this run again, every setting spelled out."""
-    config = run.config.to_json()
-    if isinstance(run.config, BaselineConfig):
-        return _command_line(f"jaxvae fit {config.pop('baseline')}", config)
-    name, hp, options = config.pop("method"), config.pop("hp"), config.pop("options")
-    return _command_line(
-        f"jaxvae train {name}", {**config, **options, **{f"hp.{key}": value for key, value in hp.items()}}
-    )
+    return command_of(run.config)
 
 
-def _command_line(command: str, settings: dict[str, Any]) -> str:
+def command_of(asked: Config[Any, Any] | BaselineConfig) -> str:
+    """The command line that stands for a configuration, every setting spelled out."""
+    config = asked.to_json()
+    if isinstance(asked, BaselineConfig):
+        command = f"jaxvae fit {config.pop('baseline')}"
+        settings = {name: value for name, value in config.items() if value != []}
+    else:
+        command, hp, options = f"jaxvae train {config.pop('method')}", config.pop("hp"), config.pop("options")
+        settings = {**config, **options, **{f"hp.{key}": value for key, value in hp.items()}}
     words = []
     for key, value in settings.items():
         if value is not None and value is not False:
             values = value if isinstance(value, list) else [] if value is True else [value]
-            if value == []:
-                continue
             words.append(" ".join([f"--{key.replace('_', '-')}", *(shlex.quote(str(v)) for v in values)]))
     return " \\\n    ".join([command, *words])
 

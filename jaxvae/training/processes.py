@@ -68,7 +68,7 @@ def leads() -> bool:
 
 def check_agreement(config: Mapping[str, Any]) -> None:
     """ValueError, in every process, that names the differences of configuration or code unless there are none."""
-    versions = {"jax": jax.__version__, "jaxvae": jaxvae.__version__, "code of jaxvae": _code_digest()}
+    versions = {"jax": jax.__version__, "jaxvae": jaxvae.__version__, "code of jaxvae": code_digest()}
     texts = gather_texts(json.dumps({**config, **versions}))
     first, *others = map(json.loads, texts)
     for number, other in enumerate(others, start=1):
@@ -94,7 +94,8 @@ def gather_texts(text: str) -> list[str]:
     return [bytes(row[:length]).decode() for row, length in zip(rows, lengths, strict=True)]
 
 
-def _code_digest() -> str:
+def code_digest() -> str:
+    """Of all files of the package: other code, other digest."""
     folder = Path(jaxvae.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):

@@ -1,0 +1,1 @@
+"""The large-scale study: many models of a grid, in shards, as a table."""

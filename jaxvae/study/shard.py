@@ -1,0 +1,134 @@
+"""Part of a study: its models trained together, scored, and written down, a row each."""
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+import jaxvae
+from jaxvae.analysis import Representation, exact_kl_terms
+from jaxvae.config import build
+from jaxvae.run import evaluate, load_run, represent
+from jaxvae.study.grid import GRIDS, Grid, Model, config_of, model_of
+from jaxvae.study.table import write_table
+from jaxvae.training import train_members
+from jaxvae.training.members import DIVERGED
+from jaxvae.training.processes import code_digest
+from jaxvae.training.run_folder import open_run, read_history, write_json
+
+SCORED = ("mig", "sap", "dci", "modularity", "beta_vae_score", "factor_vae_score")
+UNSUPERVISED = ("gaussian_total_correlation", "gaussian_wasserstein_correlation", "mutual_information_score")
+EXACT = 2000
+"""Examples whose aggregate posterior the KL is taken apart by."""
+ROW = "row.json"
+
+
+def fingerprint(preset: str) -> dict[str, str]:
+    """What must be the same in all shards of a study."""
+    grid = json.dumps(GRIDS[preset], default=str)
+    return {"preset": preset, "grid": grid, "code": code_digest(), "jaxvae": jaxvae.__version__, "jax": jax.__version__}
+
+
+def run_models(
+    preset: str, numbers: Sequence[int], folder: Path, *, num_samples: int, progress: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    """Trains and scores models of a study, each a run in `folder`/models; goes on where it was stopped.
+
+    Models of one data set and method are one population. What is there already is not done again.
+
+    Args:
+      preset: in `GRIDS`.
+      numbers: of the models.
+      folder: of the study.
+      num_samples: examples that each model is scored on.
+      progress: is told what is done.
+
+    Returns:
+      A row for each model, see `row_of`.
+    """
+    grid = GRIDS[preset]
+    rows = []
+    for (data, method), group in groupby(
+        (model_of(grid, n) for n in numbers), lambda model: (model.data, model.method)
+    ):
+        models = list(group)
+        missing = [model for model in models if not (_folder(folder, model) / ROW).exists()]
+        if missing:
+            progress(f"{method} on {data}: {len(missing)} of {len(models)} models")
+            _train(grid, missing, folder)
+        for model in missing:
+            write_json(_folder(folder, model) / ROW, row_of(model, _folder(folder, model), num_samples))
+        rows += [json.loads((_folder(folder, model) / ROW).read_text()) for model in models]
+    return rows
+
+
+def row_of(model: Model, folder: Path, num_samples: int) -> dict[str, Any]:
+    """All that is known of a trained model, as numbers and words; None for what it does not have.
+
+    Its place in the grid; "failure", "" if there is none; "seconds" of training; the last loss terms as "train/NAME";
+    and of a model that did not fail scores as "mean/NAME" and "sampled/NAME", what `jaxvae.run.properties` says as
+    "property/NAME", and the parts of the KL as "exact/NAME".
+    """
+    history = read_history(folder)
+    row: dict[str, Any] = {**model._asdict(), "failure": "", "seconds": sum(entry["seconds"] for entry in history)}
+    ignored = ("step", "seconds", "steps_per_second")
+    last = history[-1] if history else {}
+    row |= {f"train/{name}": value for name, value in last.items() if name not in ignored}
+    row["steps"] = last.get("step", 0)
+    if (folder / DIVERGED).exists():
+        step = json.loads((folder / DIVERGED).read_text())["step"]
+        return {**row, "failure": f"diverged before update {step}"}
+    run = load_run(folder)
+    codes = represent(run, num_samples)
+    scores = evaluate(run, codes, (*SCORED, *UNSUPERVISED))
+    for kind, results in (("mean", scores["metrics"]), ("sampled", scores["sampled"])):
+        row |= {f"{kind}/{name}": result["score"] for name, result in results.items()}
+    row |= {f"property/{name}": value for name, value in scores["properties"].items()}
+    return row | _exact(codes, model.seed)
+
+
+def _train(grid: Grid, models: Sequence[Model], folder: Path) -> None:
+    configs = [config_of(grid, model.number) for model in models]
+    source, method = build(configs[0])
+    folders = [_folder(folder, model) for model in models]
+    for config, place in zip(configs, folders, strict=True):
+        open_run(place, config.to_json(), resume=True)
+    fields = [name for name in configs[0].hp._fields if len({getattr(config.hp, name) for config in configs}) > 1]
+    first = configs[0]
+    train_members(
+        method,
+        source,
+        folders,
+        seeds=[config.seed for config in configs],
+        # All of them: with one value, a shard of few models would compile to other bits than one of many.
+        sweep={name: [getattr(config.hp, name) for config in configs] for name in fields or first.hp._fields},
+        steps=first.steps,
+        batch_size=first.batch_size,
+        log_every=first.log_every,
+        checkpoint_every=first.checkpoint_every,
+    )
+
+
+def _exact(codes: Representation, seed: int) -> dict[str, Any]:
+    mean, logvar = (jnp.asarray(part[:EXACT]) for part in (codes.mean, codes.logvar))
+    terms = exact_kl_terms(jax.random.key(seed), mean, logvar)._asdict()
+    return {f"exact/{name}": float(value) if math.isfinite(value) else math.nan for name, value in terms.items()}
+
+
+def _folder(folder: Path, model: Model) -> Path:
+    return folder / "models" / f"{model.number:05d}"
+
+
+def write_shard(
+    preset: str, numbers: range, folder: Path, *, num_samples: int = 3000, progress: Callable[[str], None] = print
+) -> Path:
+    """Runs models and writes their table, `folder`/shard-FIRST-LAST.parquet: its path."""
+    rows = run_models(preset, numbers, folder, num_samples=num_samples, progress=progress)
+    path = folder / f"shard-{numbers[0]:05d}-{numbers[-1]:05d}.parquet"
+    write_table(path, rows, {**fingerprint(preset), "num_samples": str(num_samples)})
+    return path
