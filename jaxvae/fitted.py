@@ -44,29 +44,29 @@ class Baseline(NamedTuple):
     """How an estimator is made."""
 
     kind: type
-    settings: Callable[[int, int], dict[str, Any]]
-    """(latents, number of factors) -> its arguments"""
+    settings: Callable[[int, tuple[int, ...]], dict[str, Any]]
+    """(latents, numbers of values of the factors) -> its arguments"""
     by_factors: bool = False
     """Whether it learns from factors, all of which must be combined."""
 
 
 BASELINES = {
-    "pca": Baseline(PCA, lambda d, k: {"n_components": d}),
-    "fast-ica": Baseline(FastICA, lambda d, k: {"n_components": d, "whiten": "unit-variance", "max_iter": 1000}),
-    "infomax": Baseline(Infomax, lambda d, k: {"n_components": d}),
-    "independent-subspaces": Baseline(IndependentSubspaces, lambda d, k: {"n_components": d}),
-    "topographic-ica": Baseline(TopographicICA, lambda d, k: {"grid": _near_square(d)}),
-    "recursive-ica": Baseline(RecursiveICA, lambda d, k: {"layers": (d, d)}),
-    "nmf": Baseline(NMF, lambda d, k: {"n_components": d, "init": "nndsvda", "max_iter": 1000}),
-    "vector-quantizer": Baseline(VectorQuantizer, lambda d, k: {"n_codewords": d * d}),
-    "cooperative-vq": Baseline(CooperativeVQ, lambda d, k: {"n_factors": d, **FEW_STARTS}),
-    "multiple-cause-vq": Baseline(MultipleCauseVQ, lambda d, k: {"n_factors": d, **FEW_STARTS}),
-    "self-organizing-map": Baseline(SelfOrganizingMap, lambda d, k: {"grid": (d, d)}),
+    "pca": Baseline(PCA, lambda d, sizes: {"n_components": d}),
+    "fast-ica": Baseline(FastICA, lambda d, sizes: {"n_components": d, "whiten": "unit-variance", "max_iter": 1000}),
+    "infomax": Baseline(Infomax, lambda d, sizes: {"n_components": d}),
+    "independent-subspaces": Baseline(IndependentSubspaces, lambda d, sizes: {"n_components": d}),
+    "topographic-ica": Baseline(TopographicICA, lambda d, sizes: {"grid": _near_square(d)}),
+    "recursive-ica": Baseline(RecursiveICA, lambda d, sizes: {"layers": (d, d)}),
+    "nmf": Baseline(NMF, lambda d, sizes: {"n_components": d, "init": "nndsvda", "max_iter": 1000}),
+    "vector-quantizer": Baseline(VectorQuantizer, lambda d, sizes: {"n_codewords": d * d}),
+    "cooperative-vq": Baseline(CooperativeVQ, lambda d, sizes: {"n_factors": d, **FEW_STARTS}),
+    "multiple-cause-vq": Baseline(MultipleCauseVQ, lambda d, sizes: {"n_factors": d, **FEW_STARTS}),
+    "self-organizing-map": Baseline(SelfOrganizingMap, lambda d, sizes: {"grid": (d, d)}),
     "multilinear": Baseline(
-        Multilinear, lambda d, k: {"ranks": (max(2, d // k),) * k, "max_iter": FEW_ROUNDS}, by_factors=True
+        Multilinear, lambda d, sizes: {"ranks": _ranks(d, sizes), "max_iter": FEW_ROUNDS}, by_factors=True
     ),
     "canonical-polyadic": Baseline(
-        CanonicalPolyadic, lambda d, k: {"rank": d, "max_iter": FEW_ROUNDS}, by_factors=True
+        CanonicalPolyadic, lambda d, sizes: {"rank": d, "max_iter": FEW_ROUNDS}, by_factors=True
     ),
 }
 """Name on the command line -> how to make it of as many latents as asked for."""
@@ -127,7 +127,7 @@ def fit_baseline(config: BaselineConfig) -> Fit:
         if getattr(config, name) < least:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(config, name)}")
     source = open_data(config.data, image_size=config.image_size)
-    entry, estimator = choose("baseline", config.baseline, BASELINES), build_estimator(config, len(source.factor_names))
+    entry, estimator = choose("baseline", config.baseline, BASELINES), build_estimator(config, source.factor_sizes)
     if entry.by_factors and not source.factor_names:
         raise ValueError(f"{config.baseline} learns from factors; those of {config.data} are not known")
     batch = _examples(source, config)
@@ -135,18 +135,22 @@ def fit_baseline(config: BaselineConfig) -> Fit:
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        estimator.fit(rows, np.asarray(batch["factors"]) if entry.by_factors else None)
+        try:
+            estimator.fit(rows, np.asarray(batch["factors"]) if entry.by_factors else None)
+        except (TypeError, ImportError) as error:
+            raise ValueError(f"{config.baseline} can't be fitted: {error}") from error
     seconds = time.perf_counter() - start
-    method = fitted_method(config.baseline, estimator, source.image_shape, estimator.transform(rows[:SHUFFLED]))
+    some = np.random.default_rng(config.seed).permutation(rows)[:SHUFFLED]
+    method = fitted_method(config.baseline, estimator, source.image_shape, estimator.transform(some))
     init, _ = compile_method(method, dataset_size=source.size)
     heard = tuple(sorted({str(warning.message).splitlines()[0] for warning in caught}))
     return Fit(source, method, init(jax.random.key(config.seed)), seconds, heard)
 
 
-def build_estimator(config: BaselineConfig, factors: int) -> Any:
+def build_estimator(config: BaselineConfig, factor_sizes: tuple[int, ...]) -> Any:
     """The estimator that a config names, not fitted. ValueError for an option that it does not have."""
     entry = choose("baseline", config.baseline, BASELINES)
-    settings = entry.settings(config.latents, max(1, factors))
+    settings = entry.settings(config.latents, factor_sizes)
     names = entry.kind().get_params()
     if "random_state" in names:
         settings["random_state"] = config.seed
@@ -209,6 +213,11 @@ def _value(text: str) -> Any:
     except json.JSONDecodeError:
         return text
     return tuple(value) if isinstance(value, list) else value
+
+
+def _ranks(latents: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Latents shared out evenly, 2 for each factor at least, and no more than it has values."""
+    return tuple(min(max(2, latents // len(sizes)), size) for size in sizes)
 
 
 def _near_square(n: int) -> tuple[int, int]:

@@ -28,6 +28,7 @@ QUICK = (*RESAMPLED[:5], "beta_vae_score", "factor_vae_score", *UNSUPERVISED)
 """Metrics of a second or two, all together."""
 THOROUGH = tuple(name for name in (*METRICS, *UNSUPERVISED) if name not in EXPENSIVE)
 """All metrics but those that take longest."""
+SCORES = "scores.json"
 RESAMPLES = 20
 REBUILT = 512
 """Examples that the reconstruction error is the mean of."""
@@ -114,16 +115,23 @@ def represent(run: Run, num_samples: int) -> Representation:
         raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
     if run.method.encode is no_code:
         return Representation(np.zeros((num_samples, 0)), np.zeros((num_samples, 0)), None)
-    return encode_samples(run.method, run.state.params, _independent(run.source), run.evaluation_key, num_samples)
+    return encode_samples(run.method, run.state.params, independent(run.source), run.evaluation_key, num_samples)
 
 
-def _independent(source: Source) -> Source:
-    """Members of a group are no independent examples."""
+def independent(source: Source) -> Source:
+    """The source, or that of its groups: members of a group are no independent examples."""
     return source.source if isinstance(source, Groups) else source
 
 
 def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:
-    """Scores of the posterior means, and of one sample of each posterior; also written to scores.json.
+    """What `score` returns, also written to scores.json."""
+    scores = score(run, codes, metrics)
+    write_json(run.folder / SCORES, scores)
+    return scores
+
+
+def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:
+    """Scores of the posterior means, and of one sample of each posterior.
 
     Args:
       run: that the codes are of.
@@ -132,9 +140,9 @@ def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) ->
         are where no code is learned; one that can't be computed has the reason as its "error", and no score.
 
     Returns:
-      {"step", "representation", "num_samples", "properties", "metrics": {name: result}, "sampled": {name: result}}.
-      Results of means have a 95 % "interval" from resampled examples where the metric is quick. "properties" are those
-      of `properties`.
+      {"step", "representation", "num_samples", "asked" (the metrics), "properties", "metrics": {name: result},
+      "sampled": {name: result}}. Results of means have a 95 % "interval" from resampled examples where the metric is
+      quick. "properties" are those of `properties`.
 
     Raises:
       ValueError: no such metric.
@@ -145,16 +153,15 @@ def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) ->
     known = [name for name in metrics if name in UNSUPERVISED or codes.factors is not None]
     known = known if codes.mean.shape[1] else []
     sampled = codes.sample(run.config.seed)
-    scores: dict[str, Any] = {
+    return {
         "step": int(run.state.step),
         "representation": "posterior mean",
         "num_samples": len(codes.mean),
+        "asked": list(metrics),
         "properties": properties(run, codes),
         "metrics": {name: _score_and_interval(name, codes.mean, codes.factors) for name in known},
         "sampled": {name: _score(name, sampled, codes.factors) for name in known},
     }
-    write_json(run.folder / "scores.json", scores)
-    return scores
 
 
 def properties(run: Run, codes: Representation) -> dict[str, float | None]:
@@ -175,10 +182,10 @@ def properties(run: Run, codes: Representation) -> dict[str, float | None]:
     if varies.any():
         normality = negentropy(jnp.asarray(codes.mean[:, varies], jnp.float32))
         found["negentropy"] = float(normality.mean())
-    if run.decoder is None or not codes.mean.shape[1]:
+    if run.decoder is None or not codes.mean.shape[1] or len(codes.mean) < 2:
         return found
     rebuilt = run.decoder(codes.mean[:REBUILT])
-    images = _independent(run.source).sample(run.evaluation_key, len(rebuilt))["image"]
+    images = independent(run.source).sample(run.evaluation_key, len(rebuilt))["image"]
     found["reconstruction_error"] = float(((rebuilt - np.asarray(images, np.float64)) ** 2).mean())
     effects = latent_effects(run.decoder, codes.mean)
     for name in ("overlap", "parts", "exclusive"):
@@ -213,7 +220,10 @@ def _score_and_interval(name: str, codes: np.ndarray, factors: np.ndarray | None
     return {**result, "interval": [middle - half, middle + half]}
 
 
-def read_scores(folder: Path) -> dict[str, Any] | None:
-    """What `evaluate` wrote last, or None."""
-    path = folder / "scores.json"
-    return json.loads(path.read_text()) if path.exists() else None
+def read_scores(folder: Path, name: str = SCORES) -> dict[str, Any] | None:
+    """What `evaluate` wrote last, or None. RunFolderError for a file that can't be read."""
+    path = folder / name
+    try:
+        return json.loads(path.read_text()) if path.exists() else None
+    except (OSError, json.JSONDecodeError) as error:
+        raise RunFolderError(f"can't read {path}: {error}") from error

@@ -65,7 +65,7 @@ def test_every_baseline_is_a_method(name, data):
         return
     images = method.decode(net, mean)
     assert (images.shape, images.dtype) == ((7, 8, 8, 1), np.float32)
-    estimator = build_estimator(config(name, data), 2)
+    estimator = build_estimator(config(name, data), (8, 6))
     every = source.at(np.arange(source.size))
     rows = np.asarray(every["image"], np.float64).reshape(48, -1)
     estimator.fit(rows, np.asarray(every["factors"]))
@@ -75,7 +75,7 @@ def test_every_baseline_is_a_method(name, data):
 
 
 def test_latents_are_what_was_asked_for():
-    made = {name: build_estimator(BaselineConfig(name, latents=6), 4).get_params() for name in BASELINES}
+    made = {name: build_estimator(BaselineConfig(name, latents=6), (3, 4, 12, 12)).get_params() for name in BASELINES}
     assert made["pca"]["n_components"] == made["nmf"]["n_components"] == made["infomax"]["n_components"] == 6
     assert made["recursive-ica"]["layers"] == (6, 6)
     assert made["topographic-ica"]["grid"] == (3, 3)
@@ -86,11 +86,22 @@ def test_latents_are_what_was_asked_for():
     assert made["canonical-polyadic"]["rank"] == 6
 
 
+def test_seeds_are_other_fits(data):
+    fits = [fit_baseline(config("infomax", data, seed=seed)) for seed in (0, 0, 1)]
+    batch = fits[0].source.at(np.arange(9))
+    one, again, other = (fit.method.encode(None, batch).mean for fit in fits)
+    np.testing.assert_array_equal(one, again)
+    assert not np.allclose(one, other, atol=1e-4)
+    drawn = [fit_baseline(config("pca", "scene", image_size=16, examples=50, seed=seed)) for seed in (0, 1)]
+    batch = drawn[0].source.at(np.arange(5))
+    assert not np.allclose(*(fit.method.encode(None, batch).mean for fit in drawn))
+
+
 def test_options_are_values():
     options = ("fun=cube", "max_iter=7", "tol=0.5", "w_init=null")
-    made = build_estimator(BaselineConfig("fast-ica", options=options), 0).get_params()
+    made = build_estimator(BaselineConfig("fast-ica", options=options), ()).get_params()
     assert (made["fun"], made["max_iter"], made["tol"], made["w_init"]) == ("cube", 7, 0.5, None)
-    assert build_estimator(BaselineConfig("recursive-ica", options=("layers=[4,2]",)), 0).layers == (4, 2)
+    assert build_estimator(BaselineConfig("recursive-ica", options=("layers=[4,2]",)), ()).layers == (4, 2)
 
 
 def test_codes_of_the_prior_are_columns_mixed():
@@ -159,6 +170,7 @@ def test_a_config_of_another_version_is_refused():
         (["pca", "--latents", "100", "--data", "DATA"], "n_components=100 must be between 0 and"),
         (["independent-subspaces", "--latents", "3", "--data", "DATA"], "subspace"),
         (["pca", "--data", "DATA", "--run", "TAKEN"], "holds a run already"),
+        (["self-organizing-map", "--data", "DATA", "--options", "grid=5"], "self-organizing-map can't be fitted"),
     ],
 )
 def test_what_can_not_be_is_said_in_a_line(arguments, message, data, fitted, capsys):

@@ -1,5 +1,6 @@
 """Factors that multiply: a tensor of examples, one axis per factor and one of features, taken apart."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
@@ -13,6 +14,8 @@ SMALLEST = 1e-10
 """Of a singular value as a share of the largest: smaller ones are rounding."""
 TINY = 1e-300
 PARAFAC_ROUNDS = 500
+MOST_COMBINATIONS = 10**6
+"""That are counted, so as to name a missing one."""
 
 
 def hosvd(tensor: np.ndarray, ranks: Sequence[int | None]) -> tuple[np.ndarray, list[np.ndarray]]:
@@ -213,6 +216,10 @@ def _cells(X: np.ndarray, factors: np.ndarray) -> tuple[list[np.ndarray], np.nda
     columns = [np.unique(column, return_inverse=True) for column in factors.T]
     known = [values for values, _ in columns]
     shape = tuple(len(values) for values in known)
+    if math.prod(shape) > max(len(X), MOST_COMBINATIONS):
+        raise ValueError(
+            f"there are {math.prod(shape)} combinations of the factors and {len(X)} examples: each must have one"
+        )
     cell = np.ravel_multi_index(tuple(number for _, number in columns), shape)
     counts = np.bincount(cell, minlength=int(np.prod(shape)))
     if (counts == 0).any():

@@ -34,12 +34,12 @@ def compare_command(arguments: list[str]) -> None:
     with usage_errors():
         if not args.runs:
             raise ValueError("which runs? jaxvae compare RUN ...")
-        if args.out.exists() and args.out.suffix != ".html":
+        if args.out.is_dir() or (args.out.exists() and args.out.suffix != ".html"):
             raise ValueError(f"--out is an HTML file, and {args.out} is none: choose another name")
+        args.out.parent.mkdir(parents=True, exist_ok=True)
         folders = find_runs(args.runs)
         columns, lines = compare(folders, num_samples=args.num_samples, metrics=args.metrics, progress=print)
     _print_table(columns, lines)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     page = comparison_html(columns, lines, title=_title(lines), version=version("jaxvae"))
     args.out.write_text(page, encoding="utf-8")
     print(f"page: {args.out}")
@@ -51,9 +51,15 @@ def _title(lines: Sequence[Line]) -> str:
 
 
 def _print_table(columns: Sequence[Column], lines: Sequence[Line]) -> None:
-    cells = [["", *(column.title for column in columns)]]
-    cells += [[line.name, *(plain(shown(*interval(line.values[c.name]))) for c in columns)] for line in lines]
+    several = len({line.data for line in lines}) > 1
+    cells = [["", *["data"] * several, *(column.title for column in columns)]]
+    for line in lines:
+        numbers = [plain(shown(*interval(line.values[column.name]))) for column in columns]
+        cells.append([line.name, *[line.data] * several, *numbers])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         first, *rest = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         print("  ".join([first, *rest]).rstrip())
+    for line in lines:
+        if line.note:
+            print(f"{line.name}: {line.note}")

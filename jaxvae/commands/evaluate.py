@@ -8,7 +8,6 @@ import tyro
 
 from jaxvae.commands.terminal import parse, usage_errors, use_compilation_cache
 from jaxvae.method import no_code
-from jaxvae.metrics import METRICS
 from jaxvae.report import write_report
 from jaxvae.run import THOROUGH, Run, evaluate, load_run, represent
 
@@ -72,7 +71,7 @@ def _print_scores(run: Run, scores: dict[str, Any]) -> None:
     if run.method.encode is no_code:
         print(f"no scores: {run.method.name} learns no code")
         return
-    if not any(name in METRICS for name in scores["metrics"]):
+    if not run.source.factor_names:
         print(f"no metrics that need factors: those of {run.source.name} are not known")
     print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({scores['num_samples']} examples)")
     for name, result in scores["metrics"].items():

@@ -38,10 +38,7 @@ def fit_command(arguments: list[str]) -> None:
         config = args.config
         folder = args.run or new_folder(config.baseline, config.data, config.seed)
         check_new(folder)
-        try:
-            fit = fit_baseline(config)
-        except ImportError as error:
-            raise ValueError(str(error)) from error
+        fit = fit_baseline(config)
         open_run(folder, config.to_json(), resume=False)
     write_history(folder, [{"step": 0, "seconds": fit.seconds}])
     for warning in fit.warnings:

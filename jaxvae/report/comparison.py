@@ -13,11 +13,12 @@ from scipy import stats
 from jaxvae.analysis import latent_effects
 from jaxvae.method import Nets
 from jaxvae.metrics import METRICS, UNSUPERVISED
-from jaxvae.run import Run, evaluate, load_run, read_scores, represent
+from jaxvae.run import SCORES, Run, independent, load_run, read_scores, represent, score
 from jaxvae.training.members import DIVERGED
-from jaxvae.training.run_folder import RunFolderError, differences, read_config, read_history
+from jaxvae.training.run_folder import RunFolderError, differences, read_config, read_history, write_json
 
 COMPARED = ("mig", "dci", "sap", "modularity", "irs", "mcc", "factor_vae_score")
+COMPARED_SCORES = "compared.json"
 SEEDS_APART = ("seed", "log_every", "checkpoint_every", "microbatch")
 """Settings that make no other line."""
 PICTURED = 1000
@@ -41,7 +42,7 @@ PROPERTIES = (
     Column("parts", "parts", 0, "Hoyer sparsity of what a latent changes: 1 is a single pixel, 0 all of them alike"),
     Column("exclusive", "exclusive", 0, "share of a pixel's change that is by the latent which changes it most"),
     Column("negentropy", "negentropy", 0, "of a latent, nats: 0 is Gaussian"),
-    Column("seconds", "seconds", -1, "of training; of runs that were trained together, of all of them"),
+    Column("seconds", "seconds", 0, "of training; of runs that were trained together, of all of them"),
 )
 
 
@@ -62,15 +63,15 @@ class Line(NamedTuple):
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
-    """The folders themselves, or the runs right below them. RunFolderError for one without any."""
-    found = []
+    """The folders themselves, or the runs below them, up to two levels. RunFolderError for one without any."""
+    found: list[Path] = []
     for folder in folders:
-        below = sorted(path.parent for path in folder.glob("*/config.json"))
-        here = [folder] if (folder / "config.json").exists() else below
+        below = sorted(path.parent for deep in ("*", "*/*") for path in folder.glob(f"{deep}/config.json"))
+        here = [folder] if (folder / "config.json").exists() else [path for path in below if _is_run(path)]
         if not here:
-            raise RunFolderError(f"there is no run in {folder}, nor right below it: config.json is missing")
-        found += here
-    return list(dict.fromkeys(found))
+            raise RunFolderError(f"there is no run in {folder}, nor below it: config.json is missing")
+        found += [path for path in here if path.resolve() not in {other.resolve() for other in found}]
+    return found
 
 
 def compare(
@@ -80,41 +81,69 @@ def compare(
     metrics: Sequence[str] = COMPARED,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[Column], list[Line]]:
-    """The table of some runs, in the order in which they are given. Runs that have no such scores yet are scored.
+    """The table of some runs, in the order in which they are given.
+
+    Runs whose scores.json does not hold what is asked for, of as many examples, are scored; what that gives is kept
+    beside it, in compared.json. Runs that can't be loaded, have diverged or are not finished are noted in their line;
+    of several with one seed the last counts.
 
     Args:
       folders: of runs.
-      num_samples: examples that runs are scored on.
+      num_samples: examples that runs are scored on, at least.
       metrics: names in `METRICS` and `UNSUPERVISED`.
       progress: is told what is scored.
 
     Raises:
-      RunFolderError: a folder that holds no run that can be loaded.
+      RunFolderError: a folder that holds no run, or a line of which no run can be loaded.
       ValueError: no such metric.
     """
     for name in metrics:
         if name not in METRICS and name not in UNSUPERVISED:
             raise ValueError(f"unknown metric {name!r}. There are: {', '.join([*METRICS, *UNSUPERVISED])}")
-    groups: dict[str, list[Path]] = {}
+    groups: dict[str, dict[int, Path]] = {}
     for folder in folders:
         config = read_config(folder)
+        if not _is_run(folder):
+            raise RunFolderError(f"{folder / 'config.json'} is not of a run of jaxvae")
         key = json.dumps({name: value for name, value in config.items() if name not in SEEDS_APART}, sort_keys=True)
-        groups.setdefault(key, []).append(folder)
-    names = _names([json.loads(key) for key in groups])
+        groups.setdefault(key, {})[config["seed"]] = folder
+    configs = [json.loads(key) for key in groups]
     columns = [Column(name, name.replace("_", " "), 1 if name in METRICS else 0, "") for name in metrics]
     lines = []
-    for name, (key, members) in zip(names, groups.items(), strict=True):
+    for name, config, members in zip(_names(configs), configs, groups.values(), strict=True):
         progress(f"{name}: {len(members)} run{'s' if len(members) > 1 else ''}")
-        config = json.loads(key)
-        first = load_run(members[0])
-        rows = [_values_of(members[0], num_samples, metrics, first)]
-        rows += [_values_of(folder, num_samples, metrics) for folder in members[1:]]
-        values = {column.name: np.array([row[column.name] for row in rows]) for column in (*columns, *PROPERTIES)}
-        diverged = sum((folder / DIVERGED).exists() for folder in members)
-        note = f"{diverged} of {len(members)} diverged" if diverged else ""
-        picture, shown = _picture(first)
-        lines.append(Line(name, _data_name(config["data"]), tuple(members), values, note, picture, shown))
+        line = _line(name, config, list(members.values()), num_samples, metrics)
+        lines.append(line)
     return [*columns, *PROPERTIES], lines
+
+
+def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: int, metrics: Sequence[str]) -> Line:
+    rows: list[dict[str, float]] = []
+    shown: tuple[np.ndarray | None, tuple[str, ...]] | None = None
+    notes, failed = [], None
+    for folder in folders:
+        try:
+            run = load_run(folder) if shown is None or _stored(folder, num_samples, metrics) is None else None
+            rows.append(_values_of(folder, run, num_samples, metrics))
+            shown = shown or _picture(run or load_run(folder))
+        except RunFolderError as error:
+            failed = error
+            rows.append({})
+    if shown is None:
+        raise RunFolderError(str(failed))
+    states = {
+        "diverged": [(folder / DIVERGED).exists() for folder in folders],
+        "can't be loaded": [not row for row in rows],
+        "not finished": [
+            _newest_step(folder) < config.get("steps", 0) and not (folder / DIVERGED).exists() for folder in folders
+        ],
+    }
+    for state, which in states.items():
+        if any(which):
+            notes.append(f"{sum(which)} of {len(folders)} {state}")
+    names = [*metrics, *(column.name for column in PROPERTIES)]
+    values = {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
+    return Line(name, _data_name(config["data"]), tuple(folders), values, ", ".join(notes), *shown)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -134,9 +163,15 @@ def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
         method = config.get("method") or config["baseline"]
         other = first.setdefault(method, config)
         changed = [(name, new) for name, _, new in differences(other, config) if name != "data"]
-        apart = [f"{name.removeprefix('hp.')} {new}" for name, new in changed]
+        apart = [f"{name.rpartition('.')[2]} {_words(new)}" for name, new in changed]
         names.append(" · ".join([method, *apart]))
     return names
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _data_name(data: str) -> str:
@@ -145,35 +180,46 @@ def _data_name(data: str) -> str:
     return Path(where).name if where else kind
 
 
-def _values_of(folder: Path, num_samples: int, metrics: Sequence[str], loaded: Run | None = None) -> dict[str, float]:
-    scores, history = read_scores(folder), read_history(folder)
-    step = history[-1]["step"] if history else None
-    if (
-        scores is None
-        or "properties" not in scores
-        or scores["step"] != step
-        or scores["num_samples"] != num_samples
-        or not _all_there(scores, metrics)
-    ):
-        run = loaded or load_run(folder)
-        known = () if scores is None else (*scores["metrics"],)
-        scores = evaluate(run, represent(run, num_samples), tuple(dict.fromkeys((*metrics, *known))))
+def _is_run(folder: Path) -> bool:
+    config = read_config(folder)
+    return isinstance(config, dict) and ("method" in config or "baseline" in config)
+
+
+def _values_of(folder: Path, run: Run | None, num_samples: int, metrics: Sequence[str]) -> dict[str, float]:
+    """Of a run that is loaded, unless its scores are stored."""
+    scores = _stored(folder, num_samples, metrics)
+    if scores is None:
+        run = run or load_run(folder)
+        scores = score(run, represent(run, num_samples), metrics)
+        write_json(folder / COMPARED_SCORES, scores)
     numbers = {name: scores["metrics"].get(name, {}).get("score") for name in metrics} | scores["properties"]
-    numbers["seconds"] = sum(row["seconds"] for row in history)
+    numbers["seconds"] = sum(row["seconds"] for row in read_history(folder))
     return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
 
 
-def _all_there(scores: dict[str, Any], metrics: Sequence[str]) -> bool:
-    """Whether metrics are scored, as far as they can be: those of factors are left out where none are known."""
-    found = scores["metrics"]
-    some_code = bool(found) or scores["properties"]["negentropy"] is not None
-    known = any(name in METRICS for name in found)
-    return all(name in found for name in metrics if some_code and (known or name in UNSUPERVISED))
+def _stored(folder: Path, num_samples: int, metrics: Sequence[str]) -> dict[str, Any] | None:
+    """Scores of the newest checkpoint that hold what is asked for, or None."""
+    for file in (SCORES, COMPARED_SCORES):
+        scores = read_scores(folder, file)
+        if (
+            scores is not None
+            and "properties" in scores
+            and set(metrics) <= set(scores["asked"])
+            and scores["step"] == _newest_step(folder)
+            and scores["num_samples"] >= num_samples
+        ):
+            return scores
+    return None
+
+
+def _newest_step(folder: Path) -> int:
+    """Of its checkpoints; 0 if it has none, as baselines."""
+    return max((int(path.name) for path in folder.glob("checkpoints/*") if path.name.isdecimal()), default=0)
 
 
 def _picture(run: Run) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    batch = run.source.sample(run.evaluation_key, PICTURED)
-    images = np.asarray(batch["image"][:SHOWN_VALUES])
+    if run.source.image_shape[2] not in (1, 3):
+        return None, ()
     if run.decoder is None:
         if run.method.pictures is None:
             return None, ()
@@ -181,6 +227,7 @@ def _picture(run: Run) -> tuple[np.ndarray | None, tuple[str, ...]]:
         shown = run.method.pictures(Nets(run.method.networks, run.state.params), run.evaluation_key, few)
         drawn = {"image": few["image"], **{name: rows for name, rows in shown.items() if not name.endswith("map")}}
         return _same_channels(list(drawn.values())), tuple(drawn)
+    images = independent(run.source).sample(run.evaluation_key, SHOWN_VALUES)["image"]
     codes = represent(run, PICTURED).mean
     size = latent_effects(run.decoder, codes).size
     order = [d for d in np.argsort(-size)[:SHOWN_LATENTS] if size[d] > 0.01 * size.max()]

@@ -39,12 +39,11 @@ for (const button of document.querySelectorAll("th button")) {
 def comparison_html(columns: Sequence[Column], lines: Sequence[Line], *, title: str, version: str = "") -> str:
     """One self-contained HTML document, to be stored as UTF-8."""
     seeds = [len(line.folders) for line in lines]
-    count = f"{min(seeds)}" if min(seeds) == max(seeds) else f"{min(seeds)} to {max(seeds)}"
-    caption = (
-        f"Means over {count} run{'s' if max(seeds) > 1 else ''} of a line, which differ by their seed, with 95 % "
-        "intervals where there are several. Strong: not told apart from the best by their intervals. A click on a "
-        "heading sorts."
-    )
+    caption = "One run a line"
+    if max(seeds) > 1:
+        count = f"{min(seeds)}" if min(seeds) == max(seeds) else f"{min(seeds)} to {max(seeds)}"
+        caption = f"Means over the {count} runs of a line, which differ by their seed, with 95 % intervals"
+    caption += ". Strong: not told apart from the best on the same data by their intervals. A click on a heading sorts."
     about = "".join(
         f"<li><b>{escape(column.title)}</b> {escape(column.about)}</li>" for column in columns if column.about
     )
@@ -77,7 +76,7 @@ def _table(columns: Sequence[Column], lines: Sequence[Line]) -> str:
         cells += f'<td data-value="{escape(line.data)}">{escape(line.data)}</td>' if several else ""
         for column in columns:
             mean, half = interval(line.values[column.name])
-            strong = ' class="best"' if line.name in best[column.name] else ""
+            strong = ' class="best"' if number in best[column.name] else ""
             value = f"{mean:.10g}" if math.isfinite(mean) else ""
             cells += f'<td data-value="{value}"{strong}>{shown(mean, half)}</td>'
         body += f"<tr>{cells}</tr>"
@@ -94,21 +93,28 @@ def shown(mean: float, half: float) -> str:
     """With digits that its size needs, and its interval if it has one."""
     if not math.isfinite(mean):
         return "–"
-    digits = 2 if abs(mean) >= 0.1 or mean == 0 else 4
-    digits = 0 if abs(mean) >= 20 else digits
+    if 0 < abs(mean) < 0.001:
+        return f"{mean:.1e}" + (f" <small>± {half:.0e}</small>" if math.isfinite(half) else "")
+    digits = 0 if abs(mean) >= 20 else 2 if abs(mean) >= 0.1 or mean == 0 else 4
     return f"{mean:.{digits}f}" + (f" <small>± {half:.{digits}f}</small>" if math.isfinite(half) else "")
 
 
-def _best(column: Column, lines: Sequence[Line]) -> set[str]:
-    """Names of lines that are not told apart from the best one."""
-    if not column.better or len(lines) < 2:
-        return set()
-    known = [(line.name, *interval(column.better * line.values[column.name])) for line in lines]
-    known = [(name, mean, half if math.isfinite(half) else 0.0) for name, mean, half in known if math.isfinite(mean)]
-    if not known:
-        return set()
-    _, top, spread = max(known, key=lambda entry: entry[1])
-    return {name for name, mean, half in known if mean + half >= top - spread}
+def _best(column: Column, lines: Sequence[Line]) -> set[int]:
+    """Places of lines that are not told apart from the best one on the same data."""
+    best: set[int] = set()
+    if not column.better:
+        return best
+    known = {place: interval(column.better * line.values[column.name]) for place, line in enumerate(lines)}
+    for data in {line.data for line in lines}:
+        rivals = [
+            (place, mean, half if math.isfinite(half) else 0.0)
+            for place, (mean, half) in known.items()
+            if lines[place].data == data and math.isfinite(mean)
+        ]
+        if len(rivals) > 1:
+            _, top, spread = max(rivals, key=lambda rival: rival[1])
+            best |= {place for place, mean, half in rivals if mean + half >= top - spread}
+    return best
 
 
 def _card(line: Line, number: int) -> str:

@@ -99,6 +99,8 @@ def test_what_can_not_be():
     x, factors = bilinear()
     with pytest.raises(ValueError, match=r"1 of 30 combinations of the factors have no example, \(0, 0\) is one"):
         Multilinear().fit(x[1:], factors[1:])
+    with pytest.raises(ValueError, match="1099511627776 combinations of the factors and 30 examples"):
+        Multilinear().fit(x, np.random.default_rng(0).integers(0, 2, (30, 40)))
     with pytest.raises(ValueError, match="one for each of the 2 factors"):
         Multilinear((2,)).fit(x, factors)
     with pytest.raises(ValueError, match="the rank of axis 0 must be 1 to 6, got 7"):
