@@ -1,6 +1,6 @@
 """Is a clip taken apart into what moves and what stays? (Resnick et al., 2020)
 
-    python experiments/moving_layers.py          2 cores: about 20 minutes
+    python experiments/moving_layers.py          2 cores: about 40 minutes
     python experiments/moving_layers.py --full   longer, and wider networks
 
 Sprites that cross a still background, without labels. Scored on clips that were not trained on, of which the layers

@@ -9,7 +9,8 @@ x and x' are frames of a clip, up to `most_gap` apart, and x'' is a third: a bac
 frame is of no use for another's. Squares and |.| are means over all values, and all of it is taken both ways, from x to
 x' and back.
 The foreground's map is moved by a bilinear warp, so that the object must move with it; the background must be the same
-in all frames.
+in all frames. Foreground maps have the frame's own size: of smaller ones, each value stands for several pixels, and a
+motion that is no multiple of them can't move it.
 
 Ours, where the paper's detail could not be read or was left open: squares (with |.| for images motions were a fifth of
 the true ones after 500 updates), the third frame, the second direction, the reconstruction (theta the identity), the

@@ -21,19 +21,21 @@ MICRO = Grid(
 TIMES = ("seconds",)
 
 
-@pytest.fixture(autouse=True)
-def micro(monkeypatch):
-    monkeypatch.setitem(GRIDS, "tiny", MICRO)
+@pytest.fixture(autouse=True, scope="module")
+def micro():
+    """Few models and quick scores."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(GRIDS, "tiny", MICRO)
+        patch.setattr(shard_module, "SCORED", ("mig", "sap"))
+        patch.setattr(shard_module, "UNSUPERVISED", ("gaussian_total_correlation",))
+        yield
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    """All models in one shard: the folder, and what was printed."""
-    folder = tmp_path_factory.mktemp("study")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(GRIDS, "tiny", MICRO)
-        told = []
-        path = write_shard("tiny", range(8), folder, num_samples=200, progress=told.append)
+def whole(micro, tmp_path_factory):
+    """All models in one shard: its table, and what was printed."""
+    told = []
+    path = write_shard("tiny", range(8), tmp_path_factory.mktemp("study"), num_samples=200, progress=told.append)
     return path, told
 
 
