@@ -57,7 +57,8 @@ def merge_tables(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str,
     missing = sorted(set(range(GRIDS[about["preset"]].size)) - set(where))
     if missing:
         raise ValueError(f"{len(missing)} models are in no shard: {_ranges(missing)}")
-    return sorted(merged, key=lambda row: row["number"]), about
+    names = dict.fromkeys(name for row in merged for name in row)
+    return sorted(({name: row.get(name) for name in names} for row in merged), key=lambda row: row["number"]), about
 
 
 def _ranges(numbers: Sequence[int]) -> str:
