@@ -1,5 +1,6 @@
 """jaxvae study: many models of a grid, in shards, and their table."""
 
+import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,6 +58,7 @@ def study_command(arguments: list[str]) -> None:
         if args.num_samples < 100:
             raise ValueError(f"--num-samples must be at least 100, got {args.num_samples}")
         numbers = _numbers(args)
+        _needs_pyarrow()
     use_compilation_cache()
     from jaxvae.study.shard import write_shard
 
@@ -74,10 +76,16 @@ def _numbers(args: StudyArgs) -> range:
     return numbers_of_shard(GRIDS[args.preset], int(parts[1]), int(parts[2]))
 
 
-def _merge(args: MergeArgs) -> None:
-    from jaxvae.study.table import merge_tables, write_table
+def _needs_pyarrow() -> None:
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ValueError("tables of a study are Parquet files: pip install 'jaxvae[study]'")
 
+
+def _merge(args: MergeArgs) -> None:
     with usage_errors():
+        _needs_pyarrow()
+        from jaxvae.study.table import merge_tables, write_table
+
         rows, about = merge_tables(sorted(path for folder in args.folders for path in folder.glob("shard-*.parquet")))
         args.out.parent.mkdir(parents=True, exist_ok=True)
         write_table(args.out, rows, about)
