@@ -112,8 +112,7 @@ def compare(
     lines = []
     for name, config, members in zip(_names(configs), configs, groups.values(), strict=True):
         progress(f"{name}: {len(members)} run{'s' if len(members) > 1 else ''}")
-        line = _line(name, config, list(members.values()), num_samples, metrics)
-        lines.append(line)
+        lines.append(_line(name, config, list(members.values()), num_samples, metrics))
     return [*columns, *PROPERTIES], lines
 
 
@@ -125,7 +124,8 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
         try:
             run = load_run(folder) if shown is None or _stored(folder, num_samples, metrics) is None else None
             rows.append(_values_of(folder, run, num_samples, metrics))
-            shown = shown or _picture(run or load_run(folder))
+            if shown is None and run is not None:
+                shown = _picture(run)
         except RunFolderError as error:
             failed = error
             rows.append({})

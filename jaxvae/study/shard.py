@@ -25,13 +25,14 @@ SCORED = ("mig", "sap", "dci", "modularity", "beta_vae_score", "factor_vae_score
 UNSUPERVISED = ("gaussian_total_correlation", "gaussian_wasserstein_correlation", "mutual_information_score")
 EXACT = 2000
 """Examples whose aggregate posterior the KL is taken apart by."""
-ROW = "row.json"
+ROW, ABOUT = "row.json", "study.json"
 
 
-def fingerprint(preset: str) -> dict[str, str]:
+def fingerprint(preset: str, num_samples: int) -> dict[str, str]:
     """What must be the same in all shards of a study."""
+    versions = {"code": code_digest(), "jaxvae": jaxvae.__version__, "jax": jax.__version__}
     grid = json.dumps(GRIDS[preset], default=str)
-    return {"preset": preset, "grid": grid, "code": code_digest(), "jaxvae": jaxvae.__version__, "jax": jax.__version__}
+    return {"preset": preset, "grid": grid, "num_samples": str(num_samples), **versions}
 
 
 def run_models(
@@ -98,15 +99,13 @@ def _train(grid: Grid, models: Sequence[Model], folder: Path) -> None:
     folders = [_folder(folder, model) for model in models]
     for config, place in zip(configs, folders, strict=True):
         open_run(place, config.to_json(), resume=True)
-    fields = [name for name in configs[0].hp._fields if len({getattr(config.hp, name) for config in configs}) > 1]
     first = configs[0]
     train_members(
         method,
         source,
         folders,
         seeds=[config.seed for config in configs],
-        # All of them: with one value, a shard of few models would compile to other bits than one of many.
-        sweep={name: [getattr(config.hp, name) for config in configs] for name in fields or first.hp._fields},
+        sweep={name: [getattr(config.hp, name) for config in configs] for name in first.hp._fields},
         steps=first.steps,
         batch_size=first.batch_size,
         log_every=first.log_every,
@@ -127,8 +126,19 @@ def _folder(folder: Path, model: Model) -> Path:
 def write_shard(
     preset: str, numbers: range, folder: Path, *, num_samples: int = 3000, progress: Callable[[str], None] = print
 ) -> Path:
-    """Runs models and writes their table, `folder`/shard-FIRST-LAST.parquet: its path."""
+    """Runs models and writes their table, `folder`/shard-FIRST-LAST.parquet: its path.
+
+    ValueError where models in the folder are of another study, or of other code.
+    """
+    about, noted = fingerprint(preset, num_samples), folder / ABOUT
+    before = json.loads(noted.read_text()) if noted.exists() else about
+    if changed := [name for name in about if before.get(name) != about[name]]:
+        raise ValueError(
+            f"{folder} holds models of another study ({', '.join(changed)} changed): choose another --folder"
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(noted, about)
     rows = run_models(preset, numbers, folder, num_samples=num_samples, progress=progress)
     path = folder / f"shard-{numbers[0]:05d}-{numbers[-1]:05d}.parquet"
-    write_table(path, rows, {**fingerprint(preset), "num_samples": str(num_samples)})
+    write_table(path, rows, about)
     return path

@@ -143,6 +143,16 @@ def test_shards_that_do_not_fit_are_refused(whole, tmp_path):
         merge_tables([tmp_path / "shard-f.parquet"])
 
 
+def test_models_of_other_code_are_not_mixed_in(whole, tmp_path, monkeypatch):
+    shutil.copytree(whole[0].parent, tmp_path, dirs_exist_ok=True)
+    write_shard("tiny", range(2), tmp_path, num_samples=200, progress=lambda line: None)
+    with pytest.raises(ValueError, match=r"another study \(num_samples changed\): choose another --folder"):
+        write_shard("tiny", range(2), tmp_path, num_samples=300, progress=lambda line: None)
+    monkeypatch.setattr(shard_module, "code_digest", lambda: "other")
+    with pytest.raises(ValueError, match="code changed"):
+        write_shard("tiny", range(2), tmp_path, num_samples=200, progress=lambda line: None)
+
+
 def test_the_command(whole, tmp_path, capsys):
     shutil.copytree(whole[0].parent / "models", tmp_path / "models")
     for shard in ("0/2", "1/2"):
