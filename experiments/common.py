@@ -66,7 +66,7 @@ def conclude(name: str, claim: str, rows: Sequence[Mapping[str, Any]], found: st
     for row in cells:
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
     print(f"Found: {found}")
-    shown_settings = {flag: value for flag, value in vars(settings).items() if flag != "results"}
+    shown_settings = {flag: value for flag, value in vars(settings).items() if flag not in ("results", "runs")}
     record = {"claim": claim, "found": found, "settings": shown_settings, "rows": list(rows)}
     settings.results.mkdir(parents=True, exist_ok=True)
     (settings.results / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")

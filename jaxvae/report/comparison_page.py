@@ -95,7 +95,7 @@ def shown(mean: float, half: float) -> str:
         return "–"
     if 0 < abs(mean) < 0.001:
         return f"{mean:.1e}" + (f" <small>± {half:.0e}</small>" if math.isfinite(half) else "")
-    digits = 0 if abs(mean) >= 20 else 2 if abs(mean) >= 0.1 or mean == 0 else 4
+    digits = 0 if abs(mean) >= 20 else 2 if abs(mean) >= 0.1 or mean == 0 else 3
     return f"{mean:.{digits}f}" + (f" <small>± {half:.{digits}f}</small>" if math.isfinite(half) else "")
 
 
