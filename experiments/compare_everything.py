@@ -163,9 +163,11 @@ def compare_worlds(folder: Path, args: Args) -> tuple[list[Column], dict[str, li
         found = find_runs([runs / name for name in (*METHODS, *BASELINES) if name not in NO_CODE])
         columns, lines = compare(found, num_samples=args.samples, progress=print)
         for line in lines:
-            if line.name in METHODS:  # seeds are trained together
+            if line.name in METHODS:
                 line.values["seconds"] /= args.seeds
         tables[world] = lines
+    share = "of training; of seeds trained together, an equal share"
+    columns = [column._replace(about=share) if column.name == "seconds" else column for column in columns]
     return columns, tables
 
 
