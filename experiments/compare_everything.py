@@ -161,13 +161,7 @@ def compare_worlds(folder: Path, args: Args) -> tuple[list[Column], dict[str, li
         runs = folder / world.replace(" ", "-")
         train_all(data[world], 16, runs, args)
         found = find_runs([runs / name for name in (*METHODS, *BASELINES) if name not in NO_CODE])
-        columns, lines = compare(found, num_samples=args.samples, progress=print)
-        for line in lines:
-            if line.name in METHODS:
-                line.values["seconds"] /= args.seeds
-        tables[world] = lines
-    share = "of training; of seeds trained together, an equal share"
-    columns = [column._replace(about=share) if column.name == "seconds" else column for column in columns]
+        columns, tables[world] = compare(found, num_samples=args.samples, progress=print)
     return columns, tables
 
 

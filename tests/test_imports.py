@@ -26,7 +26,7 @@ ALLOWED = {
     "baselines": set(),
     "sklearn": {"method", "config", "data", "methods", "analysis", "training"},
     "sweep": {"config"},
-    "study": {"", "config", "run", "analysis", "training"},
+    "study": {"", "config", "run", "report", "metrics", "analysis", "training"},
     "commands": {
         "study",
         "method",

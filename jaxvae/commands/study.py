@@ -1,4 +1,4 @@
-"""jaxvae study: many models of a grid, in shards, and their table."""
+"""jaxvae study: many models of a grid, in shards, their table, and its page."""
 
 import importlib.util
 import re
@@ -39,10 +39,23 @@ class MergeArgs:
     """the table"""
 
 
+@dataclass(frozen=True)
+class ReportArgs:
+    """Write the page of a study: findings beside the published ones, plots, cost."""
+
+    table: tyro.conf.Positional[Path]
+    """of `jaxvae study merge`"""
+    out: Path = Path("study.html")
+    """the page; it is written anew"""
+
+
 def study_command(arguments: list[str]) -> None:
     """Train the models of the large-scale study, or a cut-down one, and merge their tables"""
     if arguments[:1] == ["merge"]:
         _merge(parse(MergeArgs, "study merge", arguments[1:]))
+        return
+    if arguments[:1] == ["report"]:
+        _report(parse(ReportArgs, "study report", arguments[1:]))
         return
     args = parse(StudyArgs, "study", arguments)
     grid = GRIDS[args.preset]
@@ -91,3 +104,19 @@ def _merge(args: MergeArgs) -> None:
         write_table(args.out, rows, about)
     failed = sum(bool(row["failure"]) for row in rows)
     print(f"{len(rows)} models, {failed} of them failed; {len(rows[0])} columns in {args.out}")
+
+
+def _report(args: ReportArgs) -> None:
+    with usage_errors():
+        _needs_pyarrow()
+        from jaxvae.study.page import study_html
+        from jaxvae.study.table import read_table
+
+        if not args.table.is_file():
+            raise ValueError(
+                f"there is no table {args.table}: `jaxvae study merge FOLDER --out {args.table}` makes one"
+            )
+        rows, about = read_table(args.table)
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(study_html(rows, about["preset"]), encoding="utf-8")
+    print(f"page: {args.out}")

@@ -42,7 +42,7 @@ PROPERTIES = (
     Column("parts", "parts", 0, "Hoyer sparsity of what a latent changes: 1 is a single pixel, 0 all of them alike"),
     Column("exclusive", "exclusive", 0, "share of a pixel's change that is by the latent which changes it most"),
     Column("negentropy", "negentropy", 0, "of a latent, nats: 0 is Gaussian"),
-    Column("seconds", "seconds", 0, "of training; of runs that were trained together, of all of them"),
+    Column("seconds", "seconds", 0, "of training; of runs trained together, an equal share"),
 )
 
 

@@ -91,7 +91,7 @@ def train_members(
             devices=devices,
             microbatch=microbatch,
         ):
-            seconds = stopwatch.lap()
+            seconds = stopwatch.lap() / len(going)  # each one's share, so that those of all add up
             due = step == steps or step % checkpoint_every == 0
             for place, i in enumerate(going):
                 if i in outcomes and outcomes[i].diverged:

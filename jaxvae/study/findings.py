@@ -1,0 +1,216 @@
+"""What the study found, and whether a table shows it: Locatello et al. (2019), by the figures of their sections."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from scipy import stats
+
+from jaxvae.metrics import mig
+from jaxvae.study.statistics import Rows, bootstrap, column, rank_correlation, transfer, variance_shares
+
+METRICS = {
+    "mean/mig": "MIG",
+    "mean/sap": "SAP",
+    "mean/dci": "DCI",
+    "mean/modularity": "modularity",
+    "mean/beta_vae_score": "BetaVAE score",
+    "mean/factor_vae_score": "FactorVAE score",
+}
+"""Column -> name."""
+UNSUPERVISED = {
+    "train/reconstruction": "reconstruction",
+    "train/kl": "KL",
+    "elbo": "minus ELBO",
+    "mean/gaussian_total_correlation": "total correlation of means",
+    "mean/gaussian_wasserstein_correlation": "Wasserstein correlation",
+    "mean/mutual_information_score": "mutual information of latents",
+}
+"""Scores that need no labels."""
+CORRELATED = 0.5
+"""A rank correlation above which a score could be selected by."""
+
+
+class Finding(NamedTuple):
+    """A claim beside what the table says."""
+
+    claim: str
+    outcome: str
+    """"shown", "not shown" or "not testable at this scale"."""
+    numbers: str
+
+
+def with_elbo(rows: Rows) -> list[dict[str, object]]:
+    """The rows with minus the evidence bound, nats per image, as "elbo"."""
+    elbo = column(rows, "train/reconstruction") + column(rows, "train/kl")
+    return [{**row, "elbo": float(value)} for row, value in zip(rows, elbo, strict=True)]
+
+
+def findings(rows: Rows) -> list[Finding]:
+    """Every claim of the study, judged by the rows of a merged table."""
+    rows = with_elbo(rows)
+    return [
+        _correlation_of_codes(rows, "sampled", falls=True),
+        _correlation_of_codes(rows, "mean", falls=False),
+        _agreement(rows),
+        _variance(rows),
+        _selection(rows),
+        _transfer(rows),
+        Finding(
+            "Disentangled codes do not make learning downstream need fewer examples",
+            "not testable at this scale",
+            "the table has no downstream scores",
+        ),
+    ]
+
+
+def data_of(rows: Rows) -> list[str]:
+    """Data sets, in order."""
+    return list(dict.fromkeys(row["data"] for row in rows))
+
+
+def pick(rows: Rows, **where: object) -> Rows:
+    """Rows whose columns have these values."""
+    return [row for row in rows if all(row[name] == value for name, value in where.items())]
+
+
+def strength_effect(rows: Rows, name: str) -> np.ndarray:
+    """Of every data set, method and seed: the number at the largest strength minus that at the smallest."""
+    found = []
+    for data in data_of(rows):
+        for method in dict.fromkeys(row["method"] for row in rows):
+            part = pick(rows, data=data, method=method)
+            strengths = sorted({row["strength"] for row in part})
+            for seed in dict.fromkeys(row["seed"] for row in part):
+                ends = [pick(part, strength=strength, seed=seed) for strength in (strengths[-1], strengths[0])]
+                if all(ends):
+                    high, low = (column(end, name)[0] for end in ends)
+                    found.append(high - low)
+    return np.array(found)
+
+
+def metric_correlations(rows: Rows, data: str) -> np.ndarray:
+    """Rank correlations of all metrics over the models of a data set: [metrics, metrics]."""
+    part = pick(rows, data=data)
+    return np.array(
+        [[rank_correlation(column(part, one), column(part, other)) for other in METRICS] for one in METRICS]
+    )
+
+
+def selection_correlations(rows: Rows, data: str) -> np.ndarray:
+    """Rank correlations of scores without labels and metrics, over the models of a data set: [scores, metrics]."""
+    part = pick(rows, data=data)
+    return np.array(
+        [[rank_correlation(column(part, score), column(part, metric)) for metric in METRICS] for score in UNSUPERVISED]
+    )
+
+
+def transfer_shares(rows: Rows) -> dict[tuple[str, str], float]:
+    """How often a setting chosen by a metric beats a random one, by ("same" or "other" metric, data)."""
+    names, sets = list(METRICS), data_of(rows)
+    cells: dict[tuple[str, str], list[float]] = {}
+    for by in names:
+        for target in names:
+            for of in sets:
+                for to in sets:
+                    key = ("same" if by == target else "other", "same" if of == to else "other")
+                    cells.setdefault(key, []).append(transfer(rows, by=by, of=of, target=target, to=to))
+    return {key: float(np.nanmean(values)) if np.isfinite(values).any() else np.nan for key, values in cells.items()}
+
+
+def theorem(samples: int = 20_000, seed: int = 0) -> dict[str, float]:
+    """The impossibility theorem in numbers: codes z ~ N(0, I), and z turned by 45 degrees.
+
+    Both have the same distribution, so that a decoder and the same decoder after turning back make the same images with
+    the same likelihood; but by the factors z, one is disentangled and the other is not.
+
+    Returns:
+      "mig", "mig turned", and "p", the smallest p-value of tests that a turned latent is not normal.
+    """
+    z = np.asarray(jax.random.normal(jax.random.key(seed), (samples, 2)), np.float64)
+    turned = z @ np.array([[1, 1], [-1, 1]]) / 2**0.5
+    factors = np.stack([np.digitize(column, stats.norm.ppf(np.arange(1, 10) / 10)) for column in z.T], axis=1)
+    return {
+        "mig": mig(z, factors).score,
+        "mig turned": mig(turned, factors).score,
+        "p": float(min(stats.kstest(column, "norm").pvalue for column in turned.T)),
+    }
+
+
+def _correlation_of_codes(rows: Rows, kind: str, *, falls: bool) -> Finding:
+    change = bootstrap(strength_effect(rows, f"{kind}/gaussian_total_correlation"))
+    shown = change.high < 0 if falls else change.low > 0
+    claim = (
+        "The stronger the regulariser, the less correlated are sampled codes"
+        if falls
+        else "The total correlation of mean codes does not fall with it, and often rises"
+    )
+    if not falls and not shown:
+        shown = bool(change.high >= 0)
+    return Finding(claim, _outcome(shown), f"from the weakest to the strongest, {change} nats")
+
+
+def _agreement(rows: Rows) -> Finding:
+    names = list(METRICS.values())
+    others: list[float] = []
+    odd: list[float] = []
+    for data in data_of(rows):
+        matrix = metric_correlations(rows, data)
+        for i, j in combinations(range(len(names)), 2):
+            (odd if "modularity" in (names[i], names[j]) else others).append(matrix[i, j])
+    agree, modularity = bootstrap(np.array(others)), bootstrap(np.array(odd))
+    return Finding(
+        "Metrics agree in how they rank models, but for modularity",
+        _outcome(agree.low > 0 and modularity.value < agree.value),
+        f"mean rank correlation {agree}, of modularity with the others {modularity}",
+    )
+
+
+def _variance(rows: Rows) -> Finding:
+    shares = [variance_shares(pick(rows, data=data), name) for data in data_of(rows) for name in METRICS]
+    method, strength, seed = (bootstrap(np.array(part)) for part in zip(*shares, strict=True))
+    return Finding(
+        "Strength and seed matter more than the objective (published: objective 37 %, with strength 59 %)",
+        _outcome(method.value < 0.5),
+        f"shares of variance, means over metrics and data: objective {method}, strength {strength}, seed {seed}",
+    )
+
+
+def _selection(rows: Rows) -> Finding:
+    matrices = np.stack([selection_correlations(rows, data) for data in data_of(rows)])
+    # A score that could be relied on has a correlation of one sign and some size with every metric on all data.
+    low, high = np.nanmin(matrices, axis=(0, 2)), np.nanmax(matrices, axis=(0, 2))
+    reliable = [
+        name for name, a, b in zip(UNSUPERVISED.values(), low, high, strict=True) if a > CORRELATED or b < -CORRELATED
+    ]
+    ranges = ", ".join(
+        f"{name} {a:.2f} to {b:.2f}" for name, a, b in zip(UNSUPERVISED.values(), low, high, strict=True)
+    )
+    return Finding(
+        "No score without labels tells which models are disentangled",
+        _outcome(not reliable),
+        f"rank correlations with the metrics on all data: {ranges}",
+    )
+
+
+def _transfer(rows: Rows) -> Finding:
+    shares = transfer_shares(rows)
+    published = {("same", "same"): 80.7, ("same", "other"): 59.3, ("other", "same"): 62.6, ("other", "other"): 54.9}
+    told = ", ".join(
+        f"{metric} metric on {data} data {100 * shares[metric, data]:.0f} % ({published[metric, data]} % published)"
+        for metric, data in published
+        if (metric, data) in shares
+    )
+    known = [shares[key] for key in published if key in shares]
+    fits = shares["same", "same"] == max(known) and shares["same", "same"] > 0.5
+    return Finding(
+        "A setting that was good beats a random one more often than not, less so by another metric or on other data",
+        _outcome(fits) if len(known) == len(published) else "not testable at this scale",
+        told,
+    )
+
+
+def _outcome(shown: bool | Sequence[bool]) -> str:
+    return "shown" if shown else "not shown"

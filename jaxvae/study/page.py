@@ -1,0 +1,185 @@
+"""The page of a study: its findings beside the published ones, its plots redrawn, and what it cost."""
+
+import importlib.metadata
+from collections.abc import Sequence
+from html import escape
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from PIL import Image
+
+from jaxvae.report.encoding import embed
+from jaxvae.report.page import document
+from jaxvae.study.findings import (
+    METRICS,
+    UNSUPERVISED,
+    data_of,
+    findings,
+    metric_correlations,
+    pick,
+    selection_correlations,
+    theorem,
+    with_elbo,
+)
+from jaxvae.study.grid import GRIDS
+from jaxvae.study.statistics import Rows, bootstrap, column, variance_shares
+
+DPI = 150
+PUBLISHED_HOURS = 2.52 * 365.25 * 24
+"""Of P100 GPUs, for the 12,600 published models."""
+
+
+def study_html(rows: Rows, preset: str) -> str:
+    """One self-contained HTML document of a merged table, to be stored as UTF-8."""
+    rows = with_elbo(rows)
+    failed = sum(bool(row["failure"]) for row in rows)
+    header = f'<p class="caption">{escape(cost(rows, preset))}</p>'
+    outcomes = "".join(
+        f"<tr><td>{escape(f.claim)}</td><td>{escape(f.outcome)}</td><td>{escape(f.numbers)}</td></tr>"
+        for f in findings(rows)
+    )
+    table = (
+        '<div class="card"><table><thead><tr><th>Finding of the study</th><th>Here</th><th>Numbers</th></tr></thead>'
+        f"<tbody>{outcomes}</tbody></table></div>"
+    )
+    demo = theorem()
+    parts = [
+        _section("Findings", f"{len(rows)} models, {failed} failed. Intervals are of bootstraps: 95 %.", table),
+        _drawn("Total correlation", "Gaussian total correlation of sampled and of mean codes.", correlation_plot(rows)),
+        _drawn("Metrics beside each other", "Rank correlations over all models of a data set.", agreement_plot(rows)),
+        _drawn("Scores by method", "All strengths and seeds; dots are models.", violins(rows, by="method")),
+        _drawn("MIG by strength", "From the weakest to the strongest regulariser.", violins(rows, by="strength")),
+        _drawn("What the variance goes with", "Shares of the variance of each score.", variance_plot(rows)),
+        _drawn("Selection without labels", "Rank correlations of scores with metrics.", selection_plot(rows)),
+        _section(
+            "Why: the theorem",
+            "Codes that are N(0, I), and the same turned by 45 degrees: no likelihood can tell them apart.",
+            f"<p>MIG {demo['mig']:.2f} and {demo['mig turned']:.2f}; that the turned latents are normal as well is not "
+            f"rejected (p = {demo['p']:.2f}).</p>",
+        ),
+    ]
+    return document(f"The study, {preset}", header, "".join(parts), importlib.metadata.version("jaxvae"))
+
+
+def cost(rows: Rows, preset: str) -> str:
+    """Models, updates and hours, and what the published grid would take at this speed."""
+    hours = float(np.nansum(column(rows, "seconds"))) / 3600
+    steps = float(np.nansum(column(rows, "steps")))
+    longest = int(max(column(rows, "steps"), default=0))
+    published = 12_600 * 300_000 / max(steps, 1) * hours
+    return (
+        f"{len(rows)} models of {longest:,} updates, {GRIDS[preset].seeds} seeds, trained in {hours:.2f} hours of this "
+        f"machine ({steps / max(hours * 3600, 1e-9):,.0f} updates a second, scores not counted). The published grid "
+        "has 12,600 models of 300,000 updates of larger nets and images and took "
+        f"{PUBLISHED_HOURS:,.0f} GPU-hours; as many updates at this speed and size would take {published:,.0f} hours."
+    )
+
+
+def correlation_plot(rows: Rows) -> Image.Image:
+    """A line per method over the strengths; a row of panels per data set."""
+    sets, kinds = data_of(rows), ("sampled", "mean")
+    figure = Figure(figsize=(9, 3 * len(sets)), dpi=DPI, layout="constrained")
+    panels = figure.subplots(len(sets), 2, squeeze=False)
+    for line, data in zip(panels, sets, strict=True):
+        for axis, kind in zip(line, kinds, strict=True):
+            for method in _methods(rows):
+                part = pick(rows, data=data, method=method)
+                name = f"{kind}/gaussian_total_correlation"
+                estimates = [bootstrap(column(pick(part, strength=s), name)) for s in _strengths(part)]
+                values, low, high = (np.array(numbers) for numbers in zip(*estimates, strict=True))
+                axis.errorbar(range(len(values)), values, [values - low, high - values], label=method, marker=".")
+            axis.set_title(f"{kind}, {data}", fontsize=9)
+            axis.set(xlabel="strength, weakest first", ylabel="nats", xticks=range(len(values)))
+    panels[0][0].legend(fontsize=7)
+    return _render(figure)
+
+
+def agreement_plot(rows: Rows) -> Image.Image:
+    """A map per data set."""
+    names = list(METRICS.values())
+    return _maps([(data, metric_correlations(rows, data)) for data in data_of(rows)], names, names)
+
+
+def selection_plot(rows: Rows) -> Image.Image:
+    """A map per data set, scores without labels by metrics."""
+    maps = [(data, selection_correlations(rows, data)) for data in data_of(rows)]
+    return _maps(maps, list(UNSUPERVISED.values()), list(METRICS.values()))
+
+
+def violins(rows: Rows, *, by: str) -> Image.Image:
+    """By "method": a panel per metric, a violin per method. By "strength": a panel per method, MIG by its strengths."""
+    sets = data_of(rows)
+    panels = list(METRICS) if by == "method" else _methods(rows)
+    figure = Figure(figsize=(2.6 * len(panels), 2.8 * len(sets)), dpi=DPI, layout="constrained")
+    for line, data in zip(figure.subplots(len(sets), len(panels), squeeze=False), sets, strict=True):
+        for axis, panel in zip(line, panels, strict=True):
+            if by == "method":
+                groups = {m: column(pick(rows, data=data, method=m), panel) for m in _methods(rows)}
+                title = METRICS[panel]
+            else:
+                part = pick(rows, data=data, method=panel)
+                groups = {f"{s:g}": column(pick(part, strength=s), "mean/mig") for s in _strengths(part)}
+                title = panel
+            for place, values in enumerate(groups.values()):
+                known = values[np.isfinite(values)]
+                if len(known) > 1 and np.ptp(known) > 0:
+                    axis.violinplot(known, [place], showextrema=False)
+                axis.plot(np.full(len(known), place), known, ".", ms=3, color="#444444")
+            axis.set_xticks(range(len(groups)), groups, rotation=60, fontsize=7, ha="right")
+            axis.tick_params(axis="y", labelsize=7)
+            axis.set_title(f"{title}, {data}", fontsize=8)
+    return _render(figure)
+
+
+def variance_plot(rows: Rows) -> Image.Image:
+    """Bars that are shared out, one per metric; a panel per data set."""
+    sets = data_of(rows)
+    figure = Figure(figsize=(4.5 * len(sets), 3), dpi=DPI, layout="constrained")
+    for axis, data in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+        shares = np.nan_to_num([variance_shares(pick(rows, data=data), name) for name in METRICS])
+        left = np.zeros(len(METRICS))
+        for kind, part in zip(("objective", "strength", "seed"), shares.T, strict=True):
+            axis.barh(range(len(METRICS)), part, left=left, label=kind)
+            left += part
+        axis.set_yticks(range(len(METRICS)), METRICS.values(), fontsize=8)
+        axis.set_title(data, fontsize=9)
+        axis.legend(fontsize=7)
+    return _render(figure)
+
+
+def _maps(maps: Sequence[tuple[str, np.ndarray]], rows: Sequence[str], columns: Sequence[str]) -> Image.Image:
+    figure = Figure(figsize=(5.2 * len(maps), 4), dpi=DPI, layout="constrained")
+    for axis, (title, matrix) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
+        axis.imshow(matrix, cmap="coolwarm", vmin=-1, vmax=1)
+        for (row, place), value in np.ndenumerate(matrix):
+            axis.text(place, row, f"{value:.2f}" if np.isfinite(value) else "–", ha="center", va="center", fontsize=7)
+        axis.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=7)
+        axis.set_yticks(range(len(rows)), rows, fontsize=7)
+        axis.set_title(title, fontsize=9)
+    return _render(figure)
+
+
+def _methods(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(row["method"] for row in rows))
+
+
+def _strengths(rows: Rows) -> list[float]:
+    return sorted({row["strength"] for row in rows})
+
+
+def _render(figure: Figure) -> Image.Image:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+
+
+def _drawn(title: str, caption: str, picture: Image.Image) -> str:
+    image = embed(picture)
+    alt = f"{title}: {caption}"
+    body = f'<div class="card"><img src="{image.uri}" alt="{escape(alt)}" width="{image.width // 2}"></div>'
+    return _section(title, caption, body)
+
+
+def _section(title: str, caption: str, body: str) -> str:
+    return f'<section><h2>{escape(title)}</h2><p class="caption">{escape(caption)}</p>{body}</section>'

@@ -1,0 +1,121 @@
+"""Statistics of a study's table: rows are models, columns as in `jaxvae.study.shard.row_of`."""
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy import stats
+
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+
+DRAWS = 1000
+
+
+class Estimate(NamedTuple):
+    """A value with its 95 % interval; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+class Shares(NamedTuple):
+    """Of the variance of a score, by what it goes with; they add up to 1."""
+
+    method: float
+    strength: float
+    """Of the regulariser, within methods."""
+    seed: float
+    """The rest."""
+
+
+def column(rows: Rows, name: str) -> np.ndarray:
+    """float64 [len(rows)], NaN where a model has no such number."""
+    values = (row.get(name) for row in rows)
+    return np.array([np.nan if value is None else value for value in values], float)
+
+
+def bootstrap(
+    values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, *, draws: int = DRAWS, seed: int = 0
+) -> Estimate:
+    """The statistic of the rows of `values` without NaN, and the middle 95 % of it over resampled ones.
+
+    NaN for no rows; no interval for a single one.
+    """
+    known = values[np.isfinite(values.reshape(len(values), -1)).all(axis=1)]
+    if not len(known):
+        return Estimate(np.nan, np.nan, np.nan)
+    value = float(statistic(known))
+    if len(known) < 2:
+        return Estimate(value, np.nan, np.nan)
+    rng = np.random.default_rng(seed)
+    again = [statistic(known[rng.integers(len(known), size=len(known))]) for _ in range(draws)]
+    low, high = np.nanquantile(again, [0.025, 0.975])
+    return Estimate(value, float(low), float(high))
+
+
+def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
+    """Spearman's, over models that have both numbers; NaN for fewer than 3, or where one is constant."""
+    both = np.isfinite(one) & np.isfinite(other)
+    if both.sum() < 3 or np.ptp(one[both]) == 0 or np.ptp(other[both]) == 0:
+        return float("nan")
+    return float(stats.spearmanr(one[both], other[both]).statistic)
+
+
+def explained(values: np.ndarray, groups: Sequence[Hashable]) -> float:
+    """Eta squared: variance of the groups' means over all variance, without NaN; NaN if nothing varies."""
+    known = np.isfinite(values)
+    kept, labels = values[known], [group for group, there in zip(groups, known, strict=True) if there]
+    total = ((kept - kept.mean()) ** 2).sum() if len(kept) else 0.0
+    if total == 0:
+        return float("nan")
+    between = 0.0
+    for group in dict.fromkeys(labels):
+        part = kept[[label == group for label in labels]]
+        between += len(part) * (part.mean() - kept.mean()) ** 2
+    return float(between / total)
+
+
+def variance_shares(rows: Rows, name: str) -> Shares:
+    """Whose the variance of a score is, over the models of one data set."""
+    values = column(rows, name)
+    method = explained(values, [row["method"] for row in rows])
+    both = explained(values, [(row["method"], row["strength"]) for row in rows])
+    return Shares(method, both - method, 1 - both)
+
+
+def transfer(rows: Rows, *, by: str, of: str, target: str, to: str) -> float:
+    """How often a setting that was the best beats a random one elsewhere.
+
+    The setting (method and strength) with the highest `by` on data `of` with one seed, against all others by `target`
+    on data `to` with another seed: the share that it beats, ties half, over all pairs of different seeds. 0.5 is
+    chance. NaN without two seeds and two settings.
+    """
+    source, goal = _by_setting(rows, by, of), _by_setting(rows, target, to)
+    seeds = sorted({seed for _, seed in source} & {seed for _, seed in goal})
+    wins = []
+    for chosen_with in seeds:
+        scores = {setting: value for (setting, seed), value in source.items() if seed == chosen_with}
+        if len(scores) < 2:
+            continue
+        best = max(scores, key=lambda setting: scores[setting])
+        for judged_with in seeds:
+            others = [v for (setting, seed), v in goal.items() if seed == judged_with and setting != best]
+            mine = goal.get((best, judged_with))
+            if judged_with != chosen_with and mine is not None and others:
+                wins.append(np.mean([(mine > value) + 0.5 * (mine == value) for value in others]))
+    return float(np.mean(wins)) if wins else float("nan")
+
+
+def _by_setting(rows: Rows, name: str, data: str) -> dict[tuple[tuple[str, float], int], float]:
+    """((method, strength), seed) -> score, of one data set, without NaN."""
+    of_data = [row for row in rows if row["data"] == data]
+    values = column(of_data, name)
+    return {
+        ((row["method"], row["strength"]), row["seed"]): float(value)
+        for row, value in zip(of_data, values, strict=True)
+        if np.isfinite(value)
+    }
