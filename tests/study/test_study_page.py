@@ -51,6 +51,8 @@ def test_total_correlations():
     for name, expected in ((1.0, "shown"), (-1.0, "not shown")):
         means = {"mean/gaussian_total_correlation": lambda row, rng, q, s=name: s * rank(row) + 0.1 * rng.normal()}
         assert outcome(table(**means), "mean codes does not fall") == expected
+    nothing = table(**{"mean/gaussian_total_correlation": None})
+    assert outcome(nothing, "mean codes does not fall") == "not testable at this scale"
 
 
 def test_agreement():
