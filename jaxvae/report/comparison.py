@@ -67,7 +67,7 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     found: list[Path] = []
     for folder in folders:
         below = sorted(path.parent for deep in ("*", "*/*") for path in folder.glob(f"{deep}/config.json"))
-        here = [folder] if (folder / "config.json").exists() else [path for path in below if _is_run(path)]
+        here = [folder] if (folder / "config.json").exists() else [path for path in below if _is_run(read_config(path))]
         if not here:
             raise RunFolderError(f"there is no run in {folder}, nor below it: config.json is missing")
         found += [path for path in here if path.resolve() not in {other.resolve() for other in found}]
@@ -103,7 +103,7 @@ def compare(
     groups: dict[str, dict[int, Path]] = {}
     for folder in folders:
         config = read_config(folder)
-        if not _is_run(folder):
+        if not _is_run(config):
             raise RunFolderError(f"{folder / 'config.json'} is not of a run of jaxvae")
         key = json.dumps({name: value for name, value in config.items() if name not in SEEDS_APART}, sort_keys=True)
         groups.setdefault(key, {})[config["seed"]] = folder
@@ -180,8 +180,7 @@ def _data_name(data: str) -> str:
     return Path(where).name if where else kind
 
 
-def _is_run(folder: Path) -> bool:
-    config = read_config(folder)
+def _is_run(config: Any) -> bool:
     return isinstance(config, dict) and ("method" in config or "baseline" in config)
 
 

@@ -48,7 +48,7 @@ def comparison_html(columns: Sequence[Column], lines: Sequence[Line], *, title: 
         f"<li><b>{escape(column.title)}</b> {escape(column.about)}</li>" for column in columns if column.about
     )
     table = f'<div class="card">{_table(columns, lines)}</div><ul class="about">{about}</ul>'
-    cards = "".join(_card(line, number) for number, line in enumerate(lines) if line.picture is not None)
+    cards = "".join(_card(line, number, line.picture) for number, line in enumerate(lines) if line.picture is not None)
     learned = (
         '<section id="learned"><h2>What each learned</h2><p class="caption">Of the first run: examples, their '
         "reconstructions, and in each further row one example with one latent set to values from its lowest to its "
@@ -117,9 +117,8 @@ def _best(column: Column, lines: Sequence[Line]) -> set[int]:
     return best
 
 
-def _card(line: Line, number: int) -> str:
-    picture = _sheet(line.picture)  # type: ignore[arg-type]
-    image = embed(picture)
+def _card(line: Line, number: int, picture: np.ndarray) -> str:
+    image = embed(_sheet(picture))
     rows = ", ".join(line.rows)
     alt = f"{line.name}: rows of {rows}"
     return (

@@ -57,7 +57,7 @@ def latent_chart(
     _quiet(axes, theme, grid="x")
     axes.tick_params(axis="y", labelcolor=theme.ink)
     axes.spines["bottom"].set_visible(False)
-    return _render(figure)
+    return render(figure)
 
 
 def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], theme: Theme) -> Image.Image:
@@ -86,7 +86,7 @@ def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], the
     _quiet(axes, theme)
     axes.tick_params(labelcolor=theme.ink)
     axes.spines["bottom"].set_visible(False)
-    return _render(figure)
+    return render(figure)
 
 
 def spectra_chart(spectra: np.ndarray, theme: Theme) -> Image.Image:
@@ -100,7 +100,7 @@ def spectra_chart(spectra: np.ndarray, theme: Theme) -> Image.Image:
     axes.set_xlabel("direction", fontsize=8.5, color=theme.muted)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=ROUND, integer=True))
     _quiet(axes, theme, grid="y")
-    return _render(figure)
+    return render(figure)
 
 
 def cosine_map(cosines: np.ndarray, theme: Theme) -> Image.Image:
@@ -111,7 +111,7 @@ def cosine_map(cosines: np.ndarray, theme: Theme) -> Image.Image:
     axes.imshow(cosines, cmap=colours, vmin=0.0, vmax=1.0, interpolation="nearest")
     _quiet(axes, theme)
     axes.set(xticks=[], yticks=[])
-    return _render(figure)
+    return render(figure)
 
 
 def logged_terms(history: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -144,7 +144,7 @@ def curve(history: Sequence[Mapping[str, Any]], term: str, theme: Theme) -> Imag
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND, integer=True))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     _quiet(axes, theme, grid="y")
-    return _render(figure)
+    return render(figure)
 
 
 def wants_log_axis(values: np.ndarray) -> bool:
@@ -184,7 +184,8 @@ def _quiet(axes: Axes, theme: Theme, grid: Literal["x", "y"] | None = None) -> N
         axes.set_axisbelow(True)
 
 
-def _render(figure: Figure) -> Image.Image:
+def render(figure: Figure) -> Image.Image:
+    """The figure as pixels."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

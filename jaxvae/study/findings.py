@@ -145,8 +145,9 @@ def _correlation_of_codes(rows: Rows, kind: str, *, falls: bool) -> Finding:
         if falls
         else "The total correlation of mean codes does not fall with it, and often rises"
     )
-    outcome = _outcome((change.high < 0) == falls) if np.isfinite(change.high) else "not testable at this scale"
-    return Finding(claim, outcome, f"from the weakest to the strongest, {change} nats")
+    return Finding(
+        claim, _outcome((change.high < 0) == falls, change.high), f"from the weakest to the strongest, {change} nats"
+    )
 
 
 def _agreement(rows: Rows) -> Finding:
@@ -160,7 +161,7 @@ def _agreement(rows: Rows) -> Finding:
     agree, modularity = bootstrap(np.array(others)), bootstrap(np.array(odd))
     return Finding(
         "Metrics agree in how they rank models, but for modularity",
-        _outcome(agree.low > 0 and modularity.value < agree.value),
+        _outcome(agree.low > 0 and modularity.value < agree.value, agree.low, modularity.value),
         f"mean rank correlation {agree}, of modularity with the others {modularity}",
     )
 
@@ -170,24 +171,24 @@ def _variance(rows: Rows) -> Finding:
     method, strength, seed = (bootstrap(np.array(part)) for part in zip(*shares, strict=True))
     return Finding(
         "Strength and seed matter more than the objective (published: objective 37 %, with strength 59 %)",
-        _outcome(method.value < 0.5),
+        _outcome(method.value < 0.5, method.value),
         f"shares of variance, means over metrics and data: objective {method}, strength {strength}, seed {seed}",
     )
 
 
 def _selection(rows: Rows) -> Finding:
     matrices = np.stack([selection_correlations(rows, data) for data in data_of(rows)])
+    known = {
+        name: values[np.isfinite(values)]
+        for name, values in zip(UNSUPERVISED.values(), matrices.swapaxes(0, 1), strict=True)
+    }
+    spans = {name: (values.min(), values.max()) for name, values in known.items() if len(values)}
     # A score that could be relied on has a correlation of one sign and some size with every metric on all data.
-    low, high = np.nanmin(matrices, axis=(0, 2)), np.nanmax(matrices, axis=(0, 2))
-    reliable = [
-        name for name, a, b in zip(UNSUPERVISED.values(), low, high, strict=True) if a > CORRELATED or b < -CORRELATED
-    ]
-    ranges = ", ".join(
-        f"{name} {a:.2f} to {b:.2f}" for name, a, b in zip(UNSUPERVISED.values(), low, high, strict=True)
-    )
+    reliable = [name for name, (low, high) in spans.items() if low > CORRELATED or high < -CORRELATED]
+    ranges = ", ".join(f"{name} {low:.2f} to {high:.2f}" for name, (low, high) in spans.items())
     return Finding(
         "No score without labels tells which models are disentangled",
-        _outcome(not reliable),
+        _outcome(not reliable, *np.ravel(list(spans.values()) or np.nan)),
         f"rank correlations with the metrics on all data: {ranges}",
     )
 
@@ -195,19 +196,22 @@ def _selection(rows: Rows) -> Finding:
 def _transfer(rows: Rows) -> Finding:
     shares = transfer_shares(rows)
     published = {("same", "same"): 80.7, ("same", "other"): 59.3, ("other", "same"): 62.6, ("other", "other"): 54.9}
+    known = {key: shares.get(key, np.nan) for key in published}
     told = ", ".join(
-        f"{metric} metric on {data} data {100 * shares[metric, data]:.0f} % ({published[metric, data]} % published)"
-        for metric, data in published
-        if (metric, data) in shares
+        f"{metric} metric on {data} data {100 * known[metric, data]:.0f} % ({percent} % published)"
+        for (metric, data), percent in published.items()
+        if np.isfinite(known[metric, data])
     )
-    known = [shares[key] for key in published if key in shares]
-    fits = shares["same", "same"] == max(known) and shares["same", "same"] > 0.5
+    best = known["same", "same"]
     return Finding(
         "A setting that was good beats a random one more often than not, less so by another metric or on other data",
-        _outcome(fits) if len(known) == len(published) else "not testable at this scale",
+        _outcome(best > 0.5 and best == max(known.values()), *known.values()),
         told,
     )
 
 
-def _outcome(shown: bool) -> str:
+def _outcome(shown: bool, *numbers: float) -> str:
+    """Of a claim that is judged by these numbers, if they are known."""
+    if not np.isfinite(numbers).all():
+        return "not testable at this scale"
     return "shown" if shown else "not shown"

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from html import escape
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from jaxvae.report.encoding import embed
+from jaxvae.report.figures import render
 from jaxvae.report.page import document
 from jaxvae.study.findings import (
     METRICS,
@@ -92,7 +92,7 @@ def correlation_plot(rows: Rows) -> Image.Image:
             axis.set_title(f"{kind}, {data}", fontsize=9)
             axis.set(xlabel="strength, weakest first", ylabel="nats", xticks=range(len(values)))
     panels[0][0].legend(fontsize=7)
-    return _render(figure)
+    return render(figure)
 
 
 def agreement_plot(rows: Rows) -> Image.Image:
@@ -129,7 +129,7 @@ def violins(rows: Rows, *, by: str) -> Image.Image:
             axis.set_xticks(range(len(groups)), groups, rotation=60, fontsize=7, ha="right")
             axis.tick_params(axis="y", labelsize=7)
             axis.set_title(f"{title}, {data}", fontsize=8)
-    return _render(figure)
+    return render(figure)
 
 
 def variance_plot(rows: Rows) -> Image.Image:
@@ -145,7 +145,7 @@ def variance_plot(rows: Rows) -> Image.Image:
         axis.set_yticks(range(len(METRICS)), METRICS.values(), fontsize=8)
         axis.set_title(data, fontsize=9)
         axis.legend(fontsize=7)
-    return _render(figure)
+    return render(figure)
 
 
 def _maps(maps: Sequence[tuple[str, np.ndarray]], rows: Sequence[str], columns: Sequence[str]) -> Image.Image:
@@ -157,7 +157,7 @@ def _maps(maps: Sequence[tuple[str, np.ndarray]], rows: Sequence[str], columns: 
         axis.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=7)
         axis.set_yticks(range(len(rows)), rows, fontsize=7)
         axis.set_title(title, fontsize=9)
-    return _render(figure)
+    return render(figure)
 
 
 def _methods(rows: Rows) -> list[str]:
@@ -166,12 +166,6 @@ def _methods(rows: Rows) -> list[str]:
 
 def _strengths(rows: Rows) -> list[float]:
     return sorted({row["strength"] for row in rows})
-
-
-def _render(figure: Figure) -> Image.Image:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
 
 def _drawn(title: str, caption: str, picture: Image.Image) -> str:

@@ -19,6 +19,10 @@ class Estimate(NamedTuple):
     high: float
 
     def __str__(self) -> str:
+        if np.isnan(self.value):
+            return "unknown"
+        if np.isnan(self.low):
+            return f"{self.value:.2f}"
         return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
 
 

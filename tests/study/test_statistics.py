@@ -41,6 +41,8 @@ def test_bootstrap_of_a_mean_is_near_the_normal_interval():
     assert np.isnan(bootstrap(np.array([np.nan]))).all()
     assert np.isnan(bootstrap(np.array([1.0]))[1:]).all()
     assert str(bootstrap(np.array([1.0, 1.0]))) == "1.00 (1.00 to 1.00)"
+    assert str(bootstrap(np.array([1.0]))) == "1.00"
+    assert str(bootstrap(np.array([np.nan]))) == "unknown"
 
 
 def test_rows_of_several_numbers_are_resampled_together():

@@ -1,8 +1,6 @@
 """Findings of made-up tables: each claim can be shown and can fail to; and the page that tells them."""
 
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +10,7 @@ from jaxvae.study.findings import METRICS, UNSUPERVISED, findings, theorem
 from jaxvae.study.grid import GRIDS, model_of
 from jaxvae.study.page import cost, study_html
 from jaxvae.study.table import write_table
-
-sys.path.append(str(Path(__file__).parent.parent / "report"))
-from page_parts import Page
+from tests.report.page_parts import Page
 
 GRID = GRIDS["small"]
 
@@ -104,6 +100,12 @@ def test_failed_models_are_counted_and_numbers_may_miss():
     assert all(picture["alt"] for picture in page.all("img"))
     assert page.words.count("shown") >= 6
     assert page.words.count("not testable at this scale") >= 1
+
+
+def test_a_table_without_scores_is_told_without_numbers():
+    page = Page(study_html(table(others=None), "small"))
+    assert "nan" not in page.words
+    assert page.words.count("not testable at this scale") >= 4
 
 
 def test_cost_is_told():
