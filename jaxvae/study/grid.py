@@ -71,7 +71,7 @@ STUDY = (
 """Methods in the order of the study, and all its strengths."""
 
 SMALL = (
-    Sweep("beta-vae", "beta", (1.0, 4.0, 16.0)),
+    Sweep("beta-vae", "beta", (1.0, 4.0, 8.0)),
     Sweep("annealed-vae", "c_end", (2.0, 5.0, 10.0)),
     Sweep("factor-vae", "gamma", (5.0, 20.0, 50.0)),
     Sweep("dip-vae-i", "lambda_od", (1.0, 5.0, 20.0), {"lambda_d": 10.0}),

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import jaxvae
 from jaxvae.analysis import Representation, exact_kl_terms
 from jaxvae.config import build
+from jaxvae.metrics import downstream
+from jaxvae.metrics.downstream import Kind
 from jaxvae.run import evaluate, load_run, represent
 from jaxvae.study.grid import GRIDS, Grid, Model, config_of, model_of
 from jaxvae.study.table import write_table
@@ -23,6 +25,10 @@ from jaxvae.training.run_folder import open_run, read_history, write_json
 
 SCORED = ("mig", "sap", "dci", "modularity", "beta_vae_score", "factor_vae_score")
 UNSUPERVISED = ("gaussian_total_correlation", "gaussian_wasserstein_correlation", "mutual_information_score")
+LEARNERS: Mapping[str, Kind] = {"logistic": "logistic", "trees": "lightgbm"}
+"""Column -> who learns the factors from the codes."""
+LABELS = (10, 100, 1000, 10_000)
+"""That it learns from; those beyond what the examples allow are left out."""
 EXACT = 2000
 """Examples whose aggregate posterior the KL is taken apart by."""
 ROW, ABOUT = "row.json", "study.json"
@@ -73,7 +79,8 @@ def row_of(model: Model, folder: Path, num_samples: int) -> dict[str, Any]:
 
     Its place in the grid; "failure", "" if there is none; "seconds" of training; the last loss terms as "train/NAME";
     and of a model that did not fail scores as "mean/NAME" and "sampled/NAME", what `jaxvae.run.properties` says as
-    "property/NAME", and the parts of the KL as "exact/NAME".
+    "property/NAME", the parts of the KL as "exact/NAME", and accuracies of learning the factors from mean codes as
+    "downstream/LEARNER/LABELS", with "efficiency" in place of labels for that with 100 over that with the most.
     """
     history = read_history(folder)
     row: dict[str, Any] = {**model._asdict(), "failure": "", "seconds": sum(entry["seconds"] for entry in history)}
@@ -90,7 +97,7 @@ def row_of(model: Model, folder: Path, num_samples: int) -> dict[str, Any]:
     for kind, results in (("mean", scores["metrics"]), ("sampled", scores["sampled"])):
         row |= {f"{kind}/{name}": result["score"] for name, result in results.items()}
     row |= {f"property/{name}": value for name, value in scores["properties"].items()}
-    return row | _exact(codes, model.seed)
+    return row | _exact(codes, model.seed) | _downstream(codes, model.seed)
 
 
 def _train(grid: Grid, models: Sequence[Model], folder: Path) -> None:
@@ -117,6 +124,18 @@ def _exact(codes: Representation, seed: int) -> dict[str, Any]:
     mean, logvar = (jnp.asarray(part[:EXACT]) for part in (codes.mean, codes.logvar))
     terms = exact_kl_terms(jax.random.key(seed), mean, logvar)._asdict()
     return {f"exact/{name}": float(value) if math.isfinite(value) else math.nan for name, value in terms.items()}
+
+
+def _downstream(codes: Representation, seed: int) -> dict[str, float]:
+    found: dict[str, float] = {}
+    if codes.factors is None:
+        return found
+    for column, learner in LEARNERS.items():
+        result = downstream(codes.mean, codes.factors, sizes=LABELS, learner=learner, seed=seed)
+        found |= {f"downstream/{column}/{labels}": value for labels, value in result.accuracy.items()}
+        if math.isfinite(result.sample_efficiency):
+            found[f"downstream/{column}/efficiency"] = result.sample_efficiency
+    return found
 
 
 def _folder(folder: Path, model: Model) -> Path:

@@ -57,13 +57,18 @@ def test_a_row_says_everything(whole):
         0,
     )
     kinds = {name.split("/")[0] for name in rows[0] if "/" in name}
-    assert kinds == {"train", "mean", "sampled", "property", "exact"}
+    assert kinds == {"train", "mean", "sampled", "property", "exact", "downstream"}
     for row in rows:
         assert (row["steps"], row["failure"]) == (10, "")
         assert math.isfinite(row["train/loss"])
         assert 0 <= row["mean/mig"] <= 1
         parts = [row[f"exact/{name}"] for name in ("mutual_information", "total_correlation", "dimensionwise_kl")]
         assert all(math.isfinite(part) for part in parts)
+        for learner in ("logistic", "trees"):
+            # 200 examples leave 133 to learn from.
+            names = {name for name in row if name.startswith(f"downstream/{learner}/")}
+            assert names == {f"downstream/{learner}/{labels}" for labels in (10, 100)}
+            assert all(0 < row[name] < 1 for name in names)
     assert rows[0]["train/loss"] != rows[1]["train/loss"]
     assert about["preset"] == "tiny"
 
