@@ -1,6 +1,7 @@
 """jaxvae study: many models of a grid, in shards, their table, and its page."""
 
 import importlib.util
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ import tyro
 from jaxvae.commands.terminal import parse, usage_errors, use_compilation_cache
 from jaxvae.report.collect import command_of
 from jaxvae.study.grid import GRIDS, config_of, model_of, numbers_of_shard
+from jaxvae.study.speed import Speed, measure_speed, speed_of
+from jaxvae.training.run_folder import write_json
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,16 @@ class ReportArgs:
     """of `jaxvae study merge`"""
     out: Path = Path("study.html")
     """the page; it is written anew"""
+    speed: Path | None = None
+    """of `jaxvae study speed`: the page then says what the published grid would take"""
+
+
+@dataclass(frozen=True)
+class SpeedArgs:
+    """Measure how fast this device trains the models of the published grid: minutes."""
+
+    out: Path = Path("speed.json")
+    """what was measured"""
 
 
 def study_command(arguments: list[str]) -> None:
@@ -56,6 +69,9 @@ def study_command(arguments: list[str]) -> None:
         return
     if arguments[:1] == ["report"]:
         _report(parse(ReportArgs, "study report", arguments[1:]))
+        return
+    if arguments[:1] == ["speed"]:
+        _speed(parse(SpeedArgs, "study speed", arguments[1:]))
         return
     args = parse(StudyArgs, "study", arguments)
     grid = GRIDS[args.preset]
@@ -117,6 +133,23 @@ def _report(args: ReportArgs) -> None:
                 f"there is no table {args.table}: `jaxvae study merge FOLDER --out {args.table}` makes one"
             )
         rows, about = read_table(args.table)
+        speed = None if args.speed is None else _read_speed(args.speed)
         args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(study_html(rows, about["preset"]), encoding="utf-8")
+    args.out.write_text(study_html(rows, about["preset"], speed), encoding="utf-8")
     print(f"page: {args.out}")
+
+
+def _read_speed(path: Path) -> Speed:
+    try:
+        return speed_of(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise ValueError(f"can't read {path}: {error}") from error
+
+
+def _speed(args: SpeedArgs) -> None:
+    with usage_errors():
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+    use_compilation_cache()
+    speed = measure_speed()
+    write_json(args.out, speed._asdict())
+    print(f"the published grid would take {speed.hours:,.0f} hours of {speed.device}; noted in {args.out}")

@@ -1,7 +1,7 @@
 """The page of a study: its findings beside the published ones, its plots redrawn, and what it cost."""
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Mapping
 from html import escape
 
 import numpy as np
@@ -12,17 +12,19 @@ from jaxvae.report.encoding import embed
 from jaxvae.report.figures import render
 from jaxvae.report.page import document
 from jaxvae.study.findings import (
+    DOWNSTREAM,
     METRICS,
     UNSUPERVISED,
+    correlations,
     data_of,
     findings,
-    metric_correlations,
     pick,
-    selection_correlations,
     theorem,
+    transfer_shares,
     with_elbo,
 )
 from jaxvae.study.grid import GRIDS
+from jaxvae.study.speed import Speed
 from jaxvae.study.statistics import Rows, bootstrap, column, variance_shares
 
 DPI = 150
@@ -30,11 +32,15 @@ PUBLISHED_HOURS = 2.52 * 365.25 * 24
 """Of P100 GPUs, for the 12,600 published models."""
 
 
-def study_html(rows: Rows, preset: str) -> str:
-    """One self-contained HTML document of a merged table, to be stored as UTF-8."""
+def study_html(rows: Rows, preset: str, speed: Speed | None = None) -> str:
+    """One self-contained HTML document of a merged table, to be stored as UTF-8.
+
+    With what the published grid would take at a `speed`, if one was measured.
+    """
     rows = with_elbo(rows)
     failed = sum(bool(row["failure"]) for row in rows)
-    header = f'<p class="caption">{escape(cost(rows, preset))}</p>'
+    header = f'<p class="caption">{escape(cost(rows, preset))} {escape(published_cost(speed))}</p>'
+    models = f"{len(rows)} models of {_longest(rows):,} updates, {GRIDS[preset].seeds} seeds, {_hours(rows):.2f} hours."
     outcomes = "".join(
         f"<tr><td>{escape(f.claim)}</td><td>{escape(f.outcome)}</td><td>{escape(f.numbers)}</td></tr>"
         for f in findings(rows)
@@ -46,12 +52,19 @@ def study_html(rows: Rows, preset: str) -> str:
     demo = theorem()
     parts = [
         _section("Findings", f"{len(rows)} models, {failed} failed. Intervals are of bootstraps: 95 %.", table),
-        _drawn("Total correlation", "Gaussian total correlation of sampled and of mean codes.", correlation_plot(rows)),
-        _drawn("Metrics beside each other", "Rank correlations over all models of a data set.", agreement_plot(rows)),
-        _drawn("Scores by method", "All strengths and seeds; dots are models.", violins(rows, by="method")),
-        _drawn("MIG by strength", "From the weakest to the strongest regulariser.", violins(rows, by="strength")),
-        _drawn("What the variance goes with", "Shares of the variance of each score.", variance_plot(rows)),
-        _drawn("Selection without labels", "Rank correlations of scores with metrics.", selection_plot(rows)),
+        *(
+            _drawn(title, f"{caption} {models}", picture)
+            for title, caption, picture in (
+                ("Total correlation", "Gaussian, of sampled and of mean codes.", correlation_plot(rows)),
+                ("Metrics beside each other", "Rank correlations over the models of a data set.", agreement_plot(rows)),
+                ("Scores by method", "All strengths and seeds; dots are models.", violins(rows, by="method")),
+                ("MIG by strength", "From the weakest to the strongest.", violins(rows, by="strength")),
+                ("What the variance goes with", "Shares of the variance of each score.", variance_plot(rows)),
+                ("Selection without labels", "Rank correlations of scores with metrics.", selection_plot(rows)),
+                ("Setting chosen elsewhere", "How often it beats a random one.", transfer_plot(rows)),
+                ("Learning from codes", "Rank correlations of metrics with accuracies.", downstream_plot(rows)),
+            )
+        ),
         _section(
             "Why: the theorem",
             "Codes that are N(0, I), and the same turned by 45 degrees: no likelihood can tell them apart.",
@@ -63,16 +76,24 @@ def study_html(rows: Rows, preset: str) -> str:
 
 
 def cost(rows: Rows, preset: str) -> str:
-    """Models, updates and hours, and what the published grid would take at this speed."""
-    hours = float(np.nansum(column(rows, "seconds"))) / 3600
+    """Models, updates and hours."""
+    hours = _hours(rows)
     steps = float(np.nansum(column(rows, "steps")))
-    longest = int(max(column(rows, "steps"), default=0))
-    published = 12_600 * 300_000 / max(steps, 1) * hours
     return (
-        f"{len(rows)} models of {longest:,} updates, {GRIDS[preset].seeds} seeds, trained in {hours:.2f} hours of this "
-        f"machine ({steps / max(hours * 3600, 1e-9):,.0f} updates a second, scores not counted). The published grid "
-        "has 12,600 models of 300,000 updates of larger nets and images and took "
-        f"{PUBLISHED_HOURS:,.0f} GPU-hours; as many updates at this speed and size would take {published:,.0f} hours."
+        f"{len(rows)} models of {_longest(rows):,} updates, {GRIDS[preset].seeds} seeds, trained in {hours:.2f} hours "
+        f"of one process ({steps / max(hours * 3600, 1e-9):,.0f} updates a second, scores not counted)."
+    )
+
+
+def published_cost(speed: Speed | None) -> str:
+    """What the published grid took, and would take at a measured speed."""
+    told = f"The published grid is 12,600 models of 300,000 updates and took {PUBLISHED_HOURS:,.0f} hours of P100 GPUs."
+    if speed is None:
+        return told
+    slow, fast = min(speed.updates_per_second.values()), max(speed.updates_per_second.values())
+    return (
+        f"{told} Its nets and images, measured on {speed.device}, one model at a time: {slow:,.1f} to {fast:,.1f} "
+        f"updates a second by method and channels, {speed.hours:,.0f} hours of it for all."
     )
 
 
@@ -97,14 +118,31 @@ def correlation_plot(rows: Rows) -> Image.Image:
 
 def agreement_plot(rows: Rows) -> Image.Image:
     """A map per data set."""
-    names = list(METRICS.values())
-    return _maps([(data, metric_correlations(rows, data)) for data in data_of(rows)], names, names)
+    return _correlation_maps(rows, METRICS, METRICS)
 
 
 def selection_plot(rows: Rows) -> Image.Image:
     """A map per data set, scores without labels by metrics."""
-    maps = [(data, selection_correlations(rows, data)) for data in data_of(rows)]
-    return _maps(maps, list(UNSUPERVISED.values()), list(METRICS.values()))
+    return _correlation_maps(rows, UNSUPERVISED, METRICS)
+
+
+def downstream_plot(rows: Rows) -> Image.Image:
+    """A map per data set, metrics by the accuracies that there are."""
+    there = {name: title for name, title in DOWNSTREAM.items() if np.isfinite(column(rows, name)).any()}
+    return _correlation_maps(rows, METRICS, there or DOWNSTREAM)
+
+
+def transfer_plot(rows: Rows) -> Image.Image:
+    """Bars: by the same or another metric, on the same or other data; chance is half."""
+    shares = transfer_shares(rows)
+    names = [f"{metric} metric,\n{data} data" for metric, data in shares]
+    figure = Figure(figsize=(6, 3), dpi=DPI, layout="constrained")
+    axis = figure.subplots()
+    axis.bar(names, np.nan_to_num(list(shares.values())))
+    axis.axhline(0.5, color="#888888", lw=1)
+    axis.set_ylim(0, 1)
+    axis.tick_params(labelsize=8)
+    return render(figure)
 
 
 def violins(rows: Rows, *, by: str) -> Image.Image:
@@ -148,16 +186,28 @@ def variance_plot(rows: Rows) -> Image.Image:
     return render(figure)
 
 
-def _maps(maps: Sequence[tuple[str, np.ndarray]], rows: Sequence[str], columns: Sequence[str]) -> Image.Image:
-    figure = Figure(figsize=(5.2 * len(maps), 4), dpi=DPI, layout="constrained")
-    for axis, (title, matrix) in zip(figure.subplots(1, len(maps), squeeze=False)[0], maps, strict=True):
-        axis.imshow(matrix, cmap="coolwarm", vmin=-1, vmax=1)
+def _correlation_maps(rows: Rows, ones: Mapping[str, str], others: Mapping[str, str]) -> Image.Image:
+    """Columns and their names."""
+    sets = data_of(rows)
+    size = (1.5 + len(others) * 0.6, 1.2 + len(ones) * 0.45)
+    figure = Figure(figsize=(len(sets) * size[0], size[1]), dpi=DPI, layout="constrained")
+    for axis, data in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
+        matrix = correlations(rows, data, ones, others)
+        axis.imshow(matrix, cmap="coolwarm", vmin=-1, vmax=1, aspect="auto")
         for (row, place), value in np.ndenumerate(matrix):
             axis.text(place, row, f"{value:.2f}" if np.isfinite(value) else "–", ha="center", va="center", fontsize=7)
-        axis.set_xticks(range(len(columns)), columns, rotation=45, ha="right", fontsize=7)
-        axis.set_yticks(range(len(rows)), rows, fontsize=7)
-        axis.set_title(title, fontsize=9)
+        axis.set_xticks(range(len(others)), others.values(), rotation=45, ha="right", fontsize=7)
+        axis.set_yticks(range(len(ones)), ones.values(), fontsize=7)
+        axis.set_title(data, fontsize=9)
     return render(figure)
+
+
+def _hours(rows: Rows) -> float:
+    return float(np.nansum(column(rows, "seconds"))) / 3600
+
+
+def _longest(rows: Rows) -> int:
+    return int(max(column(rows, "steps"), default=0))
 
 
 def _methods(rows: Rows) -> list[str]:

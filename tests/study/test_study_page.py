@@ -1,18 +1,22 @@
 """Findings of made-up tables: each claim can be shown and can fail to; and the page that tells them."""
 
+import json
 import re
 
 import numpy as np
 import pytest
 
 from jaxvae.cli import main
-from jaxvae.study.findings import METRICS, UNSUPERVISED, findings, theorem
-from jaxvae.study.grid import GRIDS, model_of
-from jaxvae.study.page import cost, study_html
+from jaxvae.commands import study as study_command
+from jaxvae.study.findings import DOWNSTREAM, METRICS, UNSUPERVISED, findings, theorem
+from jaxvae.study.grid import GRIDS, config_of, model_of
+from jaxvae.study.page import cost, published_cost, study_html
+from jaxvae.study.speed import Speed, hours, speed_of
 from jaxvae.study.table import write_table
 from tests.report.page_parts import Page
 
 GRID = GRIDS["small"]
+SCORES = (*METRICS, *UNSUPERVISED, *DOWNSTREAM, "sampled/gaussian_total_correlation")
 
 
 def table(**columns):
@@ -22,7 +26,7 @@ def table(**columns):
     for number in range(GRID.size):
         row = {**model_of(GRID, number)._asdict(), "failure": "", "steps": 5000, "seconds": 20.0}
         quality = rng.normal()
-        for name in (*METRICS, *UNSUPERVISED, "sampled/gaussian_total_correlation"):
+        for name in SCORES:
             value = columns.get(name, columns.get("others", lambda row, rng, quality: rng.normal()))
             row[name] = value(row, rng, quality) if callable(value) else value
         rows.append(row)
@@ -81,6 +85,17 @@ def test_transfer():
     assert outcome(one, "beats a random one") == "not testable at this scale"
 
 
+def test_downstream():
+    useful = {name: lambda row, rng, q: q + 0.1 * rng.normal() for name in (*METRICS, *DOWNSTREAM)}
+    claim = "learning downstream need fewer examples"
+    assert outcome(table(**useful), claim) == "not shown"
+    assert outcome(table(), claim) == "shown"
+    assert outcome(table(**dict.fromkeys(DOWNSTREAM)), claim) == "not testable at this scale"
+    # One learner that disentangled codes do not help, and a metric is nothing to rely on.
+    half = useful | {"downstream/trees/efficiency": lambda row, rng, q: rng.normal()}
+    assert outcome(table(**half), claim) == "shown"
+
+
 def test_the_theorem():
     demo = theorem()
     # Ten equally likely values by bins of equal width: not all of a factor's entropy is in its code's bins.
@@ -92,14 +107,14 @@ def test_the_theorem():
 def test_failed_models_are_counted_and_numbers_may_miss():
     rows = table()
     for row in rows[:7]:
-        row.update(dict.fromkeys((*METRICS, *UNSUPERVISED, "sampled/gaussian_total_correlation")), failure="diverged")
+        row.update(dict.fromkeys(SCORES), failure="diverged")
     page = Page(study_html(rows, "small"))
     assert "180 models, 7 failed" in page.words
     assert "nan" not in page.words
-    assert len(page.all("img")) == 6
+    assert len(page.all("img")) == 8
     assert all(picture["alt"] for picture in page.all("img"))
-    assert page.words.count("shown") >= 6
-    assert page.words.count("not testable at this scale") >= 1
+    assert page.words.count("shown") >= 7
+    assert "not testable at this scale" not in page.words
 
 
 def test_a_table_without_scores_is_told_without_numbers():
@@ -112,7 +127,24 @@ def test_cost_is_told():
     told = cost(table(), "small")
     assert "180 models of 5,000 updates, 5 seeds, trained in 1.00 hours" in told
     assert "(250 updates a second" in told
-    assert "4,200 hours" in told
+    words = Page(study_html(table(), "small")).words
+    assert words.count("180 models of 5,000 updates, 5 seeds, 1.00 hours.") == 8
+
+
+def test_what_the_published_grid_would_take():
+    grid = GRIDS["full"]
+    speeds = {f"{sweep.method}, {channels}": 100.0 / channels for sweep in grid.sweeps for channels in (1, 3)}
+    # 2 data sets of one channel and 5 of three, 1,800 models of 300,000 updates each.
+    expected = (2 * 1800 * 300_000 / 100 + 5 * 1800 * 300_000 / (100 / 3)) / 3600
+    assert hours(grid, speeds) == pytest.approx(expected)
+    assert config_of(grid, 0).steps == 300_000
+    speed = speed_of(json.loads(json.dumps(Speed("a chip", speeds, expected)._asdict())))
+    assert speed == Speed("a chip", speeds, expected)
+    assert "measured on a chip, one model at a time: 33.3 to 100.0 updates a second" in published_cost(speed)
+    assert "25,500 hours of it for all" in published_cost(speed)
+    assert "measured" not in published_cost(None)
+    with pytest.raises(ValueError, match="no speed that"):
+        speed_of({"device": "a chip"})
 
 
 def test_the_command(tmp_path, capsys):
@@ -125,3 +157,17 @@ def test_the_command(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["study", "report", str(tmp_path / "none.parquet")])
     assert "there is no table" in capsys.readouterr().err
+
+
+def test_the_speed_goes_into_the_page(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(study_command, "measure_speed", lambda: Speed("a chip", {"beta-vae, 1": 10.0}, 1234.0))
+    noted, page = tmp_path / "new" / "speed.json", tmp_path / "page.html"
+    main(["study", "speed", "--out", str(noted)])
+    assert "1,234 hours of a chip" in capsys.readouterr().out
+    write_table(tmp_path / "all.parquet", table(), {"preset": "small"})
+    main(["study", "report", str(tmp_path / "all.parquet"), "--speed", str(noted), "--out", str(page)])
+    assert "1,234 hours of it for all" in page.read_text()
+    noted.write_text("[]")
+    with pytest.raises(SystemExit):
+        main(["study", "report", str(tmp_path / "all.parquet"), "--speed", str(noted), "--out", str(page)])
+    assert "no speed that" in capsys.readouterr().err
