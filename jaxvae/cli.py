@@ -1,8 +1,11 @@
 """The `jaxvae` command: finds the command, and says in a line what went wrong."""
 
+import errno
 import logging
 import sys
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -11,6 +14,7 @@ import jaxvae
 from jaxvae.commands.terminal import FAILURE, stop, usage_errors
 from jaxvae.config import choose
 from jaxvae.training import NonFiniteLoss, keep_freed_memory
+from jaxvae.training.checkpoints import DamagedCheckpoint
 from jaxvae.training.run_folder import RunFolderError
 
 # A command imports what it needs when it is asked for: scores and figures alone take a second.
@@ -30,16 +34,36 @@ def main(argv: Sequence[str] | None = None) -> None:
         with usage_errors():
             run_command = choose("command", command, COMMANDS)
         try:
-            run_command(rest)
+            with _warnings_in_a_line():
+                run_command(rest)
         except NonFiniteLoss as error:
             stop(f"{error}. The checkpoints before it are kept; a smaller learning rate may help.", FAILURE)
         except (RunFolderError, OSError) as error:
-            stop(str(error), FAILURE)
+            full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            advice = ": make room; what was trained goes on from its last checkpoint with --resume" if full else ""
+            stop(str(error) + advice, FAILURE)
         except jax.errors.JaxRuntimeError as error:
             advice = " A smaller --batch-size or --network may fit." if "RESOURCE_EXHAUSTED" in str(error) else ""
             stop(str(error).splitlines()[0] + advice, FAILURE)
         except KeyboardInterrupt:
             stop("interrupted", FAILURE)
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Of checkpoints that are passed over."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+        warnings.simplefilter("always", DamagedCheckpoint)
+
+        def say(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, DamagedCheckpoint):
+                print(f"jaxvae: {message}", file=sys.stderr)
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = say
+        yield
 
 
 def _train(arguments: list[str]) -> None:

@@ -128,6 +128,8 @@ class Config(Generic[HP, Options]):
     """updates per row of metrics.jsonl"""
     checkpoint_every: int = 1000
     """updates per checkpoint"""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """at a number that is not finite: stop the run, or skip the update. Its batch is kept in the run's nonfinite/"""
 
     def to_json(self) -> dict[str, Any]:
         """As nested dicts and lists of JSON values."""

@@ -19,7 +19,7 @@ from jaxvae.losses import negentropy
 from jaxvae.method import Method, Nets, no_code, no_image
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED
 from jaxvae.training import TrainState, compile_method
-from jaxvae.training.checkpoints import Checkpoints
+from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
 from jaxvae.training.run_folder import RunFolderError, read_config, read_history, write_json
 
 RESAMPLED = ("mig", "sap", "modularity", "irs", "mcc", *UNSUPERVISED)
@@ -74,7 +74,8 @@ def load_run(folder: Path, checkpoint: str = "latest") -> Run:
       checkpoint: "latest", "best" (lowest training loss) or a step.
 
     Raises:
-      RunFolderError: no run there, no checkpoint in it yet, or none of that step.
+      RunFolderError: no run there, no checkpoint in it yet, none of that step, or one that is damaged; with "latest"
+        and "best" those that are damaged are passed over, with a DamagedCheckpoint warning.
     """
     asked = read_config(folder)
     if "baseline" in asked:
@@ -86,25 +87,25 @@ def load_run(folder: Path, checkpoint: str = "latest") -> Run:
     config: Config[Any, Any] = Config.from_json(asked)
     source, method = build(config)
     init, _ = compile_method(method, dataset_size=source.size)
-    with Checkpoints(folder / "checkpoints") as checkpoints:
-        steps = checkpoints.steps()
-        if not steps:
-            raise RunFolderError(
-                f"the run in {folder} has no checkpoint yet: go on with `jaxvae train --run {folder} --resume`"
-            )
-        step: int | None
-        match checkpoint:
-            case "latest":
-                step = steps[-1]
-            case "best":
-                step = checkpoints.best_step()
-            case _:
-                step = int(checkpoint) if checkpoint.isdecimal() else None
-        if step not in steps:
-            raise RunFolderError(
-                f"no checkpoint {checkpoint!r} in {folder}: there are latest, best, {', '.join(map(str, steps))}"
-            )
-        state = checkpoints.restore(step, jax.eval_shape(init, jax.random.key(config.seed)))
+    saved = folder / "checkpoints"
+    step: int | None
+    match checkpoint:
+        case "latest":
+            step = newest_step(saved)
+        case "best":
+            step = best_step(saved)
+        case _:
+            step = int(checkpoint) if checkpoint.isdecimal() else None
+    steps = saved_steps(saved)
+    if not steps or (step is None and checkpoint == "latest"):
+        raise RunFolderError(
+            f"the run in {folder} has no checkpoint yet: go on with `jaxvae train --run {folder} --resume`"
+        )
+    if step not in steps:
+        raise RunFolderError(
+            f"no checkpoint {checkpoint!r} in {folder}: there are latest, best, {', '.join(map(str, steps))}"
+        )
+    state = restore(saved, step, jax.eval_shape(init, jax.random.key(config.seed)))
     history = [row for row in read_history(folder) if row["step"] <= step]
     return Run(folder, config, source, method, state, history)
 

@@ -9,6 +9,7 @@ from typing import Literal
 
 import tyro
 
+from jaxvae.commands.signals import ending_well
 from jaxvae.commands.terminal import parse, usage_errors, use_compilation_cache
 from jaxvae.report.collect import command_of
 from jaxvae.study.grid import GRIDS, config_of, model_of, numbers_of_shard
@@ -93,7 +94,7 @@ def study_command(arguments: list[str]) -> None:
 
     folder = args.folder or Path("studies") / args.preset
     print(f"models {numbers[0]} to {numbers[-1]} of {grid.size}, in {folder}")
-    with usage_errors():
+    with usage_errors(), ending_well("the same command goes on"):
         path = write_shard(args.preset, numbers, folder, num_samples=args.num_samples)
     print(f"table: {path}")
 

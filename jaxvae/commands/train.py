@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import jax
 import tyro
 
+from jaxvae.commands.signals import asked_to_stop, ending_well
 from jaxvae.commands.terminal import FAILURE, new_folder, parse, stop, usage_errors, use_compilation_cache
 from jaxvae.config import Config, build, build_method, check_config, default_config
 from jaxvae.data import Source
@@ -89,11 +90,13 @@ def train_command(arguments: list[str]) -> None:
         "checkpoint_every": config.checkpoint_every,
         "devices": devices,
         "microbatch": config.microbatch,
+        "on_nan": config.on_nan,
     }
     if members:
         _train_members(members, sweep, method, source, folder, settings)
         return
     with ExitStack() as stack:
+        asked = stack.enter_context(asked_to_stop())
         done = [row["step"] for row in read_history(folder)]
         writers = []
         if leads():
@@ -101,10 +104,13 @@ def train_command(arguments: list[str]) -> None:
         if args.tensorboard and leads():
             writers.append(stack.enter_context(tensorboard_writer(folder / "tensorboard")))
         try:
-            train(method, source, seed=config.seed, folder=folder, writers=writers, **settings)
+            state = train(method, source, seed=config.seed, folder=folder, writers=writers, stop=asked, **settings)
         except KeyboardInterrupt:
             stack.close()
             stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from the last checkpoint", FAILURE)
+    if int(state.step) < config.steps:
+        _say(f"stopped by SIGTERM, saved at step {int(state.step)}; `jaxvae train --run {folder} --resume` goes on")
+        return
     _say(f"trained in {time.perf_counter() - start:.0f} s")
     if args.distributed:
         _say(f"`jaxvae report {folder}`, in a process of its own, scores the run and writes its report")
@@ -112,7 +118,8 @@ def train_command(arguments: list[str]) -> None:
         # Only now: scores and figures take a second to import, which would be a second before the first update.
         from jaxvae.commands.evaluate import RunArgs, score_and_report
 
-        score_and_report(RunArgs(folder))
+        with ending_well(f"training is done: `jaxvae report {folder}` scores the run and writes its report"):
+            score_and_report(RunArgs(folder))
 
 
 def _join(args: TrainArgs[Any, Any], members: list[Member]) -> None:
@@ -173,7 +180,7 @@ def _train_members(
     columns = {name: [getattr(member.config.hp, name) for member in members] for name in sweep}
     folders = [folder / member.name for member in members]
     start = time.perf_counter()
-    with progress_writer(settings["steps"]) as bar:
+    with progress_writer(settings["steps"]) as bar, asked_to_stop() as asked:
         outcomes = train_members(
             method,
             source,
@@ -181,8 +188,12 @@ def _train_members(
             seeds=[member.config.seed for member in members],
             sweep=columns,
             progress=lambda step: bar(step, {}),
+            stop=asked,
             **settings,
         )
+    if (step := max(outcome.step for outcome in outcomes if not outcome.diverged)) < settings["steps"]:
+        print(f"stopped by SIGTERM, {len(members)} models saved at step {step}; the same command and --resume go on")
+        return
     print(f"trained {len(members)} models in {time.perf_counter() - start:.0f} s")
     width = max(len(member.name) for member in members)
     for member, outcome in zip(members, outcomes, strict=True):

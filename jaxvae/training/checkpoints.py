@@ -1,6 +1,13 @@
-"""Checkpoints of a run: the only module that knows Orbax."""
+"""Checkpoints of a run: the only module that knows Orbax.
 
+A checkpoint counts once it has a manifest of all its files by their sha256, which is written last: one that was cut off
+has none, and one that has changed since does not fit it.
+"""
+
+import hashlib
 import json
+import warnings
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,22 +17,104 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from jaxvae.training.engine import TrainState
-from jaxvae.training.run_folder import RunFolderError
+from jaxvae.training.processes import leads, wait_for_all
+from jaxvae.training.run_folder import RunFolderError, write_text
+
+MANIFEST = "manifest.json"
+UNFINISHED = "it was not finished: its manifest.json is missing"
+SET_ASIDE = "damaged"
+"""Folder beside checkpoints/ into which training moves those that do not verify."""
+
+
+class DamagedCheckpoint(UserWarning):
+    """A checkpoint was passed over."""
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """Steps of which there is a checkpoint, damaged or not, in order."""
+    return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal() and path.is_dir())
+
+
+def damage(checkpoint: Path) -> str | None:
+    """What is wrong with the files of a checkpoint, or None."""
+    try:
+        noted = (checkpoint / MANIFEST).read_bytes()
+        found = _digests(checkpoint)
+    except FileNotFoundError:
+        return UNFINISHED
+    except OSError as error:
+        return f"it can't be read: {error.strerror}"
+    if noted == _manifest(found).encode():
+        return None
+    try:
+        listed = dict(json.loads(noted))
+    except (ValueError, TypeError):
+        listed = found
+    wrong = sorted(name for name in listed.keys() | found.keys() if listed.get(name) != found.get(name))
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return f"not as it was written: {', '.join(map(str, wrong[:3])) or MANIFEST}{more}"
+
+
+def newest_step(folder: Path) -> int | None:
+    """The newest step that verifies, or None where nothing was saved; DamagedCheckpoint warnings for newer ones.
+
+    Raises:
+      RunFolderError: there are checkpoints, and none verifies.
+    """
+    found = {}
+    for step in reversed(saved_steps(folder)):
+        found[step] = damage(folder / str(step))
+        if found[step] is None:
+            break
+    _refuse_if_all_damaged(folder, found)
+    for step, wrong in found.items():
+        if wrong:
+            warnings.warn(f"checkpoint {folder / str(step)} is left out, {wrong}", DamagedCheckpoint, stacklevel=2)
+    return next((step for step, wrong in found.items() if wrong is None), None)
+
+
+def best_step(folder: Path) -> int | None:
+    """The step with the lowest loss among those that verify, or None."""
+    losses = {}
+    for step in saved_steps(folder):
+        if damage(folder / str(step)) is None:
+            losses[step] = json.loads((folder / str(step) / "metrics" / "metrics").read_bytes())["loss"]
+    return min(losses, key=lambda step: losses[step], default=None)
+
+
+def restore(folder: Path, step: int, like: TrainState) -> TrainState:
+    """The state saved at `step`, placed like `like`, a state or its shapes (`jax.eval_shape`).
+
+    Raises:
+      RunFolderError: it is damaged, or holds something else.
+    """
+    checkpoint = folder / str(step)
+    if wrong := damage(checkpoint):
+        raise _unreadable(checkpoint, wrong)
+    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+    def target(leaf: jax.Array) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or sharding)
+
+    try:
+        with ocp.StandardCheckpointer() as reader:
+            return reader.restore((checkpoint / "state").absolute(), jax.tree.map(target, like))
+    except Exception as error:  # whatever Orbax and its storage raise: there is no common class
+        raise _unreadable(checkpoint, type(error).__name__) from error
 
 
 class Checkpoints:
-    """The checkpoints in a folder, saved in the background: the newest `keep` and the one with the lowest loss.
+    """Writes the checkpoints in a folder, in the background: the newest `keep` and the one with the lowest loss.
 
-    A context manager: leaving it waits for the last save. A save that was cut off leaves nothing that counts.
-    RunFolderError for a damaged checkpoint, when it is met.
+    A context manager: leaving it waits for the last save. What is in the folder and does not verify is moved into
+    damaged/ beside it, with a DamagedCheckpoint warning; RunFolderError where that is all there is.
     """
 
     def __init__(self, folder: Path, keep: int = 2):
-        for metrics in folder.glob("*/metrics/metrics"):
-            try:
-                json.loads(metrics.read_bytes())
-            except ValueError as error:
-                raise _damaged(metrics.parent.parent, error) from error
+        self._folder = folder
+        if leads():
+            _set_aside(folder)
+        wait_for_all("checkpoints set aside")
         policies = checkpoint_managers.preservation_policy
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
@@ -37,36 +126,26 @@ class Checkpoints:
                 ),
             ),
         )
+        self._finisher = ThreadPoolExecutor(1)
+        self._unfinished: Future[None] | None = None
 
     def save(self, state: TrainState, loss: float) -> None:
-        """Saves in the background; the state may be donated as soon as this returns."""
-        args = ocp.args.Composite(state=ocp.args.StandardSave(state))
-        self._manager.save(int(state.step), args=args, metrics={"loss": loss}, force=True)
-
-    def steps(self) -> list[int]:
-        """Steps that can be restored, in order."""
-        return sorted(self._manager.all_steps())
-
-    def best_step(self) -> int | None:
-        """The kept step with the lowest loss, or None where there is no checkpoint."""
-        return self._manager.best_step()
-
-    def restore(self, step: int, like: TrainState) -> TrainState:
-        """The state saved at `step`, placed like `like`, a state or its shapes (`jax.eval_shape`).
+        """Saves in the background; the state may be donated as soon as this returns.
 
         Raises:
-          RunFolderError: it can't be read, or holds something else.
+          RunFolderError: this or the save before it could not be written, as where the disk is full.
         """
-        sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-
-        def target(leaf: jax.Array) -> jax.ShapeDtypeStruct:
-            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or sharding)
-
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(jax.tree.map(target, like)))
+        args = ocp.args.Composite(state=ocp.args.StandardSave(state))
         try:
-            return self._manager.restore(step, args=args)["state"]
-        except Exception as error:  # whatever Orbax and its storage raise for a damaged file: there is no common class
-            raise _damaged(Path(self._manager.directory / str(step)), error) from error
+            self._finish()
+            self._manager.save(int(state.step), args=args, metrics={"loss": loss}, force=True)
+        except Exception as error:  # as in `restore`
+            raise self._not_saved(error) from error
+        self._unfinished = self._finisher.submit(self._write_manifest, self._folder / str(int(state.step)))
+
+    def steps(self) -> list[int]:
+        """Steps that are saved, or being saved, in order."""
+        return sorted(self._manager.all_steps())
 
     def __enter__(self) -> Self:
         return self
@@ -74,14 +153,73 @@ class Checkpoints:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._finish()
+            self._manager.close()
+        except Exception as late:  # as in `restore`
+            if kind is None:
+                raise self._not_saved(late) from late
+        finally:
+            self._finisher.shutdown()
+
+    def _finish(self) -> None:
+        """Waits for the save before; raises what went wrong in it."""
+        unfinished, self._unfinished = self._unfinished, None
+        if unfinished is not None:
+            unfinished.result()
+
+    def _write_manifest(self, checkpoint: Path) -> None:
         self._manager.wait_until_finished()
-        self._manager.close()
+        if leads():
+            write_text(checkpoint / MANIFEST, _manifest(_digests(checkpoint)))
+
+    def _not_saved(self, error: Exception) -> RunFolderError:
+        text = str(error)
+        reason = "No space left on device" if "No space left" in text else text.splitlines()[0] if text else "no reason"
+        return RunFolderError(
+            f"a checkpoint could not be written to {self._folder} ({reason}); those before it are kept: make room, or "
+            "mend it, and go on with --resume"
+        )
 
 
-def _damaged(checkpoint: Path, error: Exception) -> RunFolderError:
+def _set_aside(folder: Path) -> None:
+    found = {step: damage(folder / str(step)) for step in saved_steps(folder)}
+    _refuse_if_all_damaged(folder, found)
+    for step, wrong in found.items():
+        if wrong:
+            kept = folder.parent / SET_ASIDE
+            kept.mkdir(exist_ok=True)
+            names = (kept / name for name in (str(step), *(f"{step}-{n}" for n in range(2, 1000))))
+            place = next(path for path in names if not path.exists())
+            (folder / str(step)).rename(place)
+            warnings.warn(
+                f"checkpoint {folder / str(step)} was moved to {place}, {wrong}", DamagedCheckpoint, stacklevel=4
+            )
+
+
+def _refuse_if_all_damaged(folder: Path, found: dict[int, str | None]) -> None:
+    """A cut-off first save is no damage: there was nothing before it."""
+    if found and None not in found.values() and any(wrong != UNFINISHED for wrong in found.values()):
+        told = "; ".join(f"{step}: {wrong}" for step, wrong in found.items())
+        raise RunFolderError(f"no checkpoint in {folder} can be used ({told}): delete that folder to start anew")
+
+
+def _digests(checkpoint: Path) -> dict[str, str]:
+    digests = {}
+    for path in sorted(checkpoint.rglob("*")):
+        if path.is_file() and path.name != MANIFEST:
+            with path.open("rb") as file:
+                digests[path.relative_to(checkpoint).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return digests
+
+
+def _manifest(digests: dict[str, str]) -> str:
+    return json.dumps(digests, indent=0) + "\n"
+
+
+def _unreadable(checkpoint: Path, reason: str) -> RunFolderError:
     return RunFolderError(
-        f"checkpoint {checkpoint} can't be read ({type(error).__name__}): "
-        "delete that folder to go on from the checkpoint before it"
+        f"checkpoint {checkpoint} can't be read ({reason}): delete that folder to go on from the checkpoint before it"
     )
 
 

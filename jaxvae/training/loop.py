@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -12,13 +13,14 @@ import jax.numpy as jnp
 from jaxvae.data.source import Part, Source, pytree_of
 from jaxvae.data.streamed import is_streamed, read_ahead
 from jaxvae.method import Method
-from jaxvae.training.checkpoints import Checkpoints
+from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
 from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import Due, TrainState, compile_method, due_at
 from jaxvae.training.microbatch import in_microbatches
-from jaxvae.training.processes import leads
-from jaxvae.training.run_folder import cut_history
-from jaxvae.training.steps import NEVER, Interval, Step, draw_batch, empty_interval, images_per_update, make_step
+from jaxvae.training.processes import any_of_all, leads
+from jaxvae.training.replay import first_non_finite, save_for_replay
+from jaxvae.training.run_folder import cut_history, only_writer
+from jaxvae.training.steps import Interval, OnNaN, Step, draw_batch, empty_interval, images_per_update, make_step
 from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer
 
 Advance: TypeAlias = Callable[[TrainState, Interval, int], tuple[TrainState, Interval]]
@@ -26,6 +28,11 @@ Advance: TypeAlias = Callable[[TrainState, Interval, int], tuple[TrainState, Int
 
 class NonFiniteLoss(RuntimeError):
     """Training met a loss term, or ended in a parameter, that is not a finite number."""
+
+
+def never() -> bool:
+    """Training is not stopped before its end."""
+    return False
 
 
 def train(
@@ -41,6 +48,8 @@ def train(
     writers: Sequence[Writer] = (),
     devices: Devices | None = None,
     microbatch: int | None = None,
+    on_nan: OnNaN = "stop",
+    stop: Callable[[], bool] = never,
 ) -> TrainState:
     """Trains until `steps` updates are done.
 
@@ -57,13 +66,18 @@ def train(
       writers: called with each row.
       devices: that share each batch; the first one alone if not given. Their number changes rounding only.
       microbatch: images that a network sees at a time, see `in_microbatches`; the whole batch if not given.
+      on_nan: "stop" raises at a number that is not finite; "skip" leaves such an update out, and counts it in the row
+        as "skipped". Either way the batch and its key are noted in `folder`/nonfinite, see `save_for_replay`.
+      stop: asked after each row; where it says so, the state is saved and returned.
 
     Returns:
       The final state.
 
     Raises:
       ValueError: a batch that can't be split over the devices in equal parts.
-      NonFiniteLoss: names the step and the terms; the last good checkpoint stays.
+      NonFiniteLoss: names the step and the terms; the last good checkpoint stays. With "skip", no update of a row was
+        possible.
+      RunFolderError: another process trains the run in the folder; no checkpoint there verifies; the disk is full.
     """
     devices = choose_devices() if devices is None else devices
     method = method if microbatch is None else in_microbatches(method, microbatch)
@@ -79,18 +93,26 @@ def train(
         if first >= steps:
             return state
         feed = read_ahead(source, state.key, first, steps, images, devices.batch_sharding())
-        step = make_step(method, update, batch_size, devices.axis_name)
+        step = make_step(method, update, batch_size, devices.axis_name, skip=on_nan == "skip")
         empty = devices.place(empty_interval(method, update, batch_size, state, source))
         advance = compile_steps(method, step, feed, state, empty, devices, in_one_call=not is_streamed(source))
         stopwatch = Stopwatch()
         for last, length in intervals(first, steps, log_every, checkpoint_every if save else None):
             state, seen = advance(state, empty, length)
-            row = _row(seen, length)
+            bad, terms = first_non_finite(seen)
+            if terms and folder is not None and jax.process_count() == 1:
+                save_for_replay(folder, method, source, batch_size, state.key, bad, terms)
+            if terms and (on_nan == "stop" or int(seen.skipped) == length):
+                raise NonFiniteLoss(f"not a finite number at step {bad}: {', '.join(terms)}")
+            row = _row(seen, length, on_nan)
             seconds = stopwatch.lap()
             for writer in write:
                 writer(last, {**row, "seconds": seconds, "steps_per_second": length / seconds})
-            if save and (last == steps or last % checkpoint_every == 0):
+            stopping = any_of_all(stop())
+            if save and (stopping or last == steps or last % checkpoint_every == 0):
                 save(state, row["loss"])
+            if stopping:
+                break
         return state
 
     if folder is None:
@@ -98,9 +120,12 @@ def train(
         check_finite(state)
         return state
     folder.mkdir(parents=True, exist_ok=True)
-    with Checkpoints(folder / "checkpoints") as checkpoints:
-        if saved := checkpoints.steps():
-            state = checkpoints.restore(saved[-1], devices.like(jax.eval_shape(new_state)))
+    with ExitStack() as stack:
+        if leads():
+            stack.enter_context(only_writer(folder))
+        checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints"))
+        if saved := saved_steps(folder / "checkpoints"):
+            state = restore(folder / "checkpoints", saved[-1], devices.like(jax.eval_shape(new_state)))
         else:
             state = devices.create(new_state)
 
@@ -111,8 +136,8 @@ def train(
         if not leads():
             return run(state, writers, save)
         cut_history(folder, int(state.step))
-        with jsonl_writer(folder / "metrics.jsonl") as write:
-            return run(state, (write, *writers), save)
+        write = stack.enter_context(jsonl_writer(folder / "metrics.jsonl"))
+        return run(state, (write, *writers), save)
 
 
 def check(method: Method, source: Source, *, batch_size: int, parts: int = 1) -> None:
@@ -194,14 +219,11 @@ def check_finite(state: TrainState) -> None:
         raise NonFiniteLoss(f"not a finite number at step {int(state.step)}: the parameters after the update")
 
 
-def _row(seen: Interval, length: int) -> dict[str, float]:
-    sums, first_bad = jax.device_get(seen)
-    step = min(int(bad) for bad in first_bad.values())
-    if step != NEVER:
-        terms = [name for name, bad in first_bad.items() if bad == step]
-        raise NonFiniteLoss(f"not a finite number at step {step}: {', '.join(sorted(terms))}")
-    means = {name: float(total) / length for name, total in sums.items()}
-    return {"loss": means.pop("loss"), **means}
+def _row(seen: Interval, length: int, on_nan: OnNaN) -> dict[str, float]:
+    sums, _, skipped = jax.device_get(seen)
+    means = {name: float(total) / (length - int(skipped)) for name, total in sums.items()}
+    count = {"skipped": float(skipped)} if on_nan == "skip" else {}
+    return {"loss": means.pop("loss"), **means, **count}
 
 
 @jax.jit

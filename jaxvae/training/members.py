@@ -13,12 +13,13 @@ import numpy as np
 
 from jaxvae.data.source import Source
 from jaxvae.method import Method
-from jaxvae.training.checkpoints import Checkpoints
+from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
 from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
-from jaxvae.training.loop import NonFiniteLoss, check_finite
+from jaxvae.training.loop import NonFiniteLoss, check_finite, never
 from jaxvae.training.population import train_population
-from jaxvae.training.run_folder import cut_history, write_json
+from jaxvae.training.run_folder import cut_history, only_writer, write_json
+from jaxvae.training.steps import OnNaN
 from jaxvae.training.writers import Stopwatch, jsonl_writer
 
 DIVERGED = "diverged.json"
@@ -48,6 +49,8 @@ def train_members(
     checkpoint_every: int = 1000,
     devices: Devices | None = None,
     microbatch: int | None = None,
+    on_nan: OnNaN = "stop",
+    stop: Callable[[], bool] = never,
     progress: Callable[[int], None] = lambda step: None,
 ) -> list[Outcome]:
     """Trains a population; the folders end up as `train` would leave them, up to rounding.
@@ -56,11 +59,11 @@ def train_members(
     marked in its folder, and the others go on; its checkpoints before that stay.
 
     Args are those of `train_population`, and one folder per member. `progress` is called with every step that is
-    written.
+    written. `stop` is asked after each row: where it says so, all are saved.
 
     Raises:
       ValueError: as `train_population`; not one folder per seed.
-      RunFolderError: a damaged checkpoint.
+      RunFolderError: another process trains one of the runs; a run with no checkpoint that verifies; a full disk.
     """
     if len(folders) != len(seeds):
         raise ValueError(f"one folder per member: {len(seeds)} seeds and {len(folders)} folders")
@@ -71,8 +74,10 @@ def train_members(
         return [outcomes[i] for i in range(len(folders))]
     hyperparameters = {name: [values[i] for i in going] for name, values in (sweep or {}).items()}
     with ExitStack() as stack:
+        for i in going:
+            stack.enter_context(only_writer(folders[i]))
         checkpoints = {i: stack.enter_context(Checkpoints(folders[i] / "checkpoints")) for i in going}
-        states = _restored(method, source, list(checkpoints.values()), devices)
+        states = _restored(method, source, [folders[i] / "checkpoints" for i in going], devices)
         first = before = 0 if states is None else int(states.step[0])
         for i in going:
             cut_history(folders[i], first)
@@ -90,9 +95,11 @@ def train_members(
             states=states,
             devices=devices,
             microbatch=microbatch,
+            on_nan=on_nan,
         ):
             seconds = stopwatch.lap() / len(going)  # each one's share, so that those of all add up
-            due = step == steps or step % checkpoint_every == 0
+            stopping = stop()
+            due = stopping or step == steps or step % checkpoint_every == 0
             for place, i in enumerate(going):
                 if i in outcomes and outcomes[i].diverged:
                     continue
@@ -109,19 +116,19 @@ def train_members(
                     checkpoints[i].save(member, row["loss"])
             before = step
             progress(step)
+            if stopping:
+                break
     return [outcomes.get(i, Outcome(first, False, {})) for i in range(len(folders))]
 
 
-def _restored(
-    method: Method, source: Source, checkpoints: Sequence[Checkpoints], devices: Devices
-) -> TrainState | None:
+def _restored(method: Method, source: Source, folders: Sequence[Path], devices: Devices) -> TrainState | None:
     """The members at the newest step that all of them have, or None."""
-    common: set[int] = reduce(set.intersection, (set(each.steps()) for each in checkpoints))
+    common: set[int] = reduce(set.intersection, (set(saved_steps(folder)) for folder in folders))
     if not common:
         return None
     init, _ = compile_method(method, dataset_size=source.size)
     shapes = jax.eval_shape(init, jax.random.key(0))
-    states = [each.restore(max(common), shapes) for each in checkpoints]
+    states = [restore(folder, max(common), shapes) for folder in folders]
     return devices.place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), members=True)
 
 

@@ -13,7 +13,7 @@ from jaxvae.training.devices import Devices, DoesNotFit, choose_devices
 from jaxvae.training.engine import Due, TrainState, compile_method
 from jaxvae.training.loop import compile_steps, intervals
 from jaxvae.training.microbatch import in_microbatches
-from jaxvae.training.steps import NEVER, Interval, Step, empty_interval, make_step
+from jaxvae.training.steps import NEVER, Interval, OnNaN, Step, empty_interval, make_step
 
 
 def train_population(
@@ -29,6 +29,7 @@ def train_population(
     states: TrainState | None = None,
     devices: Devices | None = None,
     microbatch: int | None = None,
+    on_nan: OnNaN = "stop",
 ) -> Iterator[tuple[int, TrainState, dict[str, np.ndarray]]]:
     """Trains every member as `train` would alone, up to rounding, with one compilation for all.
 
@@ -51,6 +52,7 @@ def train_population(
       states: to go on from, as yielded, all of them at one step; new ones if not given.
       devices: their axis "population" shares the members, "data" the batch of each; one device if not given.
       microbatch: as in `train`.
+      on_nan: "skip" leaves out a member's updates that are not finite, where "stop" freezes the member.
 
     Yields:
       The number of updates done, the members' states (stacked on a new first axis of every leaf; donated to the next
@@ -76,13 +78,15 @@ def train_population(
             lambda: jax.vmap(lambda seed, hp: init(jax.random.key(seed), hp))(keys, hyperparameters), members=True
         )
     first = int(states.step.max())
-    step = _frozen_at_non_finite(make_step(method, update, batch_size, devices.axis_name))
+    step = make_step(method, update, batch_size, devices.axis_name, skip=on_nan == "skip")
+    if on_nan == "stop":
+        step = _frozen_at_non_finite(step)
     one = jax.eval_shape(lambda states: jax.tree.map(lambda leaf: leaf[0], states), states)
     empty = empty_interval(method, update, batch_size, one, source)
     advance = _compile(method, step, source, states, empty, devices)
     for last, length in intervals(first, steps, log_every, checkpoint_every):
         states, seen = advance(states, length)
-        yield last, states, _means(seen, length)
+        yield last, states, _means(seen, length, on_nan)
 
 
 Advance = Callable[[TrainState, int], tuple[TrainState, Interval]]
@@ -171,9 +175,12 @@ def _frozen_at_non_finite(step: Step) -> Step:
     return guarded
 
 
-def _means(seen: Interval, length: int) -> dict[str, np.ndarray]:
-    """[members] of each term; NaN for members that met a value that is not finite."""
-    sums, first_bad = jax.device_get(seen)
+def _means(seen: Interval, length: int, on_nan: OnNaN) -> dict[str, np.ndarray]:
+    """[members] of each term; NaN for members that are frozen, or had no update that was finite."""
+    sums, first_bad, skipped = jax.device_get(seen)
+    if on_nan == "skip":
+        done = np.where(skipped < length, length - skipped, np.nan)
+        return {name: total / done for name, total in sums.items()} | {"skipped": skipped.astype(np.float64)}
     frozen = np.min(list(first_bad.values()), axis=0) < NEVER
     return {name: np.where(frozen, np.nan, total / length) for name, total in sums.items()}
 

@@ -66,6 +66,17 @@ def leads() -> bool:
     return jax.process_index() == 0
 
 
+def wait_for_all(what: str) -> None:
+    """Returns once all processes have called it; `what` is the same in all of them."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
+
+
+def any_of_all(flag: bool) -> bool:
+    """Whether it is set in one of the processes; to be called by all."""
+    return flag if jax.process_count() == 1 else bool(np.any(multihost_utils.process_allgather(np.array(flag))))
+
+
 def check_agreement(config: Mapping[str, Any]) -> None:
     """ValueError, in every process, that names the differences of configuration or code unless there are none."""
     versions = {"jax": jax.__version__, "jaxvae": jaxvae.__version__, "code of jaxvae": code_digest()}

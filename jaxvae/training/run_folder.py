@@ -3,14 +3,19 @@
 config.json       what was run: everything that decides the numbers
 metrics.jsonl     one row per logging interval
 checkpoints/      by step
+lock              held by the process that writes; free again when that ends, however it ends
 """
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
+LOCK = "lock"
 GROWS = "steps"
 """The one setting that a resumed run may raise: the step at which to stop decides nothing before it."""
 
@@ -32,20 +37,34 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if resume and (folder / "config.json").exists():
-            _check_same(folder, read_config(folder), config)
-        else:
+        if not (folder / "config.json").exists():
             check_new(folder)
-        write_json(folder / "config.json", config)
+        with only_writer(folder):
+            if resume and (folder / "config.json").exists():
+                _check_same(folder, read_config(folder), config)
+            else:
+                check_new(folder)
+            write_json(folder / "config.json", config)
     except OSError as error:
         raise RunFolderError(f"can't write to the run folder {folder}: {error.strerror or error}") from error
+
+
+@contextmanager
+def only_writer(folder: Path) -> Iterator[None]:
+    """Nobody else writes to the run meanwhile. RunFolderError where another process does."""
+    try:
+        with FileLock(folder / LOCK, timeout=0, is_singleton=True):
+            yield
+    except Timeout:
+        raise RunFolderError(f"another process is writing to the run in {folder}: wait for it, or stop it") from None
 
 
 def check_new(folder: Path) -> None:
     """RunFolderError for a folder with a run in it, or with other files."""
     if (folder / "config.json").exists():
         raise RunFolderError(f"{folder} holds a run already: add --resume to go on with it, or choose another --run")
-    if folder.exists() and any(path.name != "config.json.partial" for path in folder.iterdir()):
+    ours = ("config.json.partial", LOCK)
+    if folder.exists() and any(path.name not in ours for path in folder.iterdir()):
         raise RunFolderError(f"{folder} has files but no run in it: choose another --run folder")
 
 
@@ -82,15 +101,16 @@ def cut_history(folder: Path, step: int) -> None:
 
 def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes metrics.jsonl whole or not at all."""
-    _replace(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def write_json(path: Path, value: Any) -> None:
+    """Writes the value as JSON, whole or not at all."""
+    write_text(path, json.dumps(value, indent=2) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
     """Writes the file whole or not at all."""
-    _replace(path, json.dumps(value, indent=2) + "\n")
-
-
-def _replace(path: Path, text: str) -> None:
     partial = path.with_name(path.name + ".partial")
     with partial.open("w") as file:
         file.write(text)

@@ -1,7 +1,7 @@
 """One step of training, from the batch that is drawn to what is remembered of its terms."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,8 @@ from jaxvae.method import Batch, Method, Terms
 from jaxvae.training.engine import Due, TrainState, Update
 
 NEVER = 2**31 - 1
+OnNaN: TypeAlias = Literal["stop", "skip"]
+"""What becomes of an update with a number that is not finite."""
 
 
 class Interval(NamedTuple):
@@ -20,6 +22,8 @@ class Interval(NamedTuple):
     """Per term, over the steps of the interval."""
     first_bad: dict[str, jax.Array]
     """Per term, the first step (0-based) at which it was not finite, or NEVER."""
+    skipped: jax.Array
+    """Number of steps that were left out."""
 
 
 Step: TypeAlias = Callable[..., tuple[TrainState, Interval]]
@@ -32,20 +36,28 @@ def images_per_update(method: Method, batch_size: int) -> int:
 
 
 def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState, part: Part = WHOLE) -> Batch:
-    """The batch of the coming step, or a part of it, with what the method needs.
+    """The batch of the coming step, or a part of it, with what the method needs."""
+    return batch_of_step(method, source, batch_size, state.key, state.step, part)
+
+
+def batch_of_step(
+    method: Method, source: Source, batch_size: int, key: jax.Array, step: jax.Array, part: Part = WHOLE
+) -> Batch:
+    """The batch of any step of a run with that key, or a part of it.
 
     "fresh_image" is of a second batch: of twice as many rows, every other one.
     """
-    both = source.batch(state.key, state.step, images_per_update(method, batch_size), part)
+    both = source.batch(key, step, images_per_update(method, batch_size), part)
     if "fresh_image" not in method.needs:
         return both
     return {**{name: value[0::2] for name, value in both.items()}, "fresh_image": both["image"][1::2]}
 
 
-def make_step(method: Method, update: Update, batch_size: int, axis_name: str | None) -> Step:
+def make_step(method: Method, update: Update, batch_size: int, axis_name: str | None, *, skip: bool = False) -> Step:
     """Draws a batch, updates the state, and adds the terms to the interval.
 
-    Under `axis_name` the device draws its own part of the batch.
+    Under `axis_name` the device draws its own part of the batch. With `skip` an update with a term or a parameter that
+    is not finite is left out: but for the number of the step the state stays, and the terms are not added.
     """
 
     def step(state: TrainState, seen: Interval, source: Source, due: Due = None) -> tuple[TrainState, Interval]:
@@ -55,7 +67,16 @@ def make_step(method: Method, update: Update, batch_size: int, axis_name: str | 
             name: jnp.where(jnp.isfinite(value), seen.first_bad[name], jnp.minimum(seen.first_bad[name], state.step))
             for name, value in terms.items()
         }
-        return new_state, Interval({name: seen.sums[name] + value for name, value in terms.items()}, bad)
+        if not skip:
+            return new_state, Interval(
+                {name: seen.sums[name] + value for name, value in terms.items()}, bad, seen.skipped
+            )
+        leaves = [*terms.values(), *jax.tree.leaves(new_state.params)]
+        good = jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
+        kept = state._replace(step=new_state.step)
+        sums = {name: seen.sums[name] + jnp.where(good, value, 0.0) for name, value in terms.items()}
+        new_state = jax.tree.map(lambda new, old: jnp.where(good, new, old), new_state, kept)
+        return new_state, Interval(sums, bad, seen.skipped + jnp.where(good, 0, 1))
 
     return step
 
@@ -63,4 +84,4 @@ def make_step(method: Method, update: Update, batch_size: int, axis_name: str | 
 def empty_interval(method: Method, update: Update, batch_size: int, state: TrainState, source: Source) -> Interval:
     """Nothing seen yet, of every term that the update reports."""
     terms = jax.eval_shape(lambda s, d: update(s, draw_batch(method, d, batch_size, s))[1], state, source)
-    return Interval({name: jnp.float32(0) for name in terms}, {name: jnp.int32(NEVER) for name in terms})
+    return Interval({name: jnp.float32(0) for name in terms}, {name: jnp.int32(NEVER) for name in terms}, jnp.int32(0))

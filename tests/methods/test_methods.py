@@ -13,7 +13,7 @@ from method_table import FALLS, LATENTS, SOURCE, compiled, draw, has_likelihood,
 from jaxvae.method import Nets
 from jaxvae.methods import METHODS, gaussian, laplace
 from jaxvae.training import compile_method
-from jaxvae.training.checkpoints import Checkpoints
+from jaxvae.training.checkpoints import Checkpoints, restore
 
 GATHERING = ("beta-tc-vae", "factor-vae", "wae-mmd", "vae-sne")
 """Methods that cover what losses do across devices and in half precision: some tests of the others are slow ones."""
@@ -119,8 +119,7 @@ def test_checkpoint_round_trip(name, batch, tmp_path):
     state, terms = update(init(jax.random.key(0)), batch)
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state, float(terms["loss"]))
-    with Checkpoints(tmp_path) as checkpoints:
-        restored = checkpoints.restore(1, jax.eval_shape(init, jax.random.key(0)))
+    restored = restore(tmp_path, 1, jax.eval_shape(init, jax.random.key(0)))
     assert jax.tree.structure(restored) == jax.tree.structure(state)
     for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(restored.params), strict=True):
         np.testing.assert_array_equal(a, b)

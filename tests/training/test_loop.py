@@ -15,7 +15,7 @@ from jaxvae.method import Method, Network, Objective
 from jaxvae.methods import BetaTCVAE, FactorVAE, beta_tc_vae, beta_vae, factor_vae
 from jaxvae.networks import autoencoder, discriminator
 from jaxvae.training import NonFiniteLoss, check, choose_devices, train, train_population
-from jaxvae.training.checkpoints import Checkpoints
+from jaxvae.training.checkpoints import Checkpoints, best_step, newest_step, restore, saved_steps
 from jaxvae.training.engine import compile_method
 from jaxvae.training.run_folder import read_history
 from jaxvae.training.steps import draw_batch
@@ -109,10 +109,10 @@ def test_newest_and_best_checkpoints_are_kept(tmp_path):
         state = run(None, 1)
         for step, loss in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 5.0), (5, 4.0)):
             checkpoints.save(state._replace(step=jnp.int32(step)), loss)
-    with Checkpoints(tmp_path) as checkpoints:
-        assert checkpoints.steps() == [2, 4, 5]
-        assert checkpoints.best_step() == 2
-        assert_same_bits(checkpoints.restore(5, state), state._replace(step=jnp.int32(5)))
+    assert saved_steps(tmp_path) == [2, 4, 5]
+    assert best_step(tmp_path) == 2
+    assert newest_step(tmp_path) == 5
+    assert_same_bits(restore(tmp_path, 5, state), state._replace(step=jnp.int32(5)))
 
 
 def test_every_step_draws_a_batch_of_its_own(tmp_path):
@@ -130,8 +130,7 @@ def test_every_step_draws_a_batch_of_its_own(tmp_path):
 
 def test_the_end_is_a_checkpoint(tmp_path):
     run(tmp_path, 4)
-    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        assert checkpoints.steps() == [4]
+    assert saved_steps(tmp_path / "checkpoints") == [4]
 
 
 class HP(NamedTuple):
@@ -155,8 +154,7 @@ def exploding(when, *, in_gradient=False):
 def test_a_non_finite_term_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
     with pytest.raises(NonFiniteLoss, match="not a finite number at step 9: strange$"):
         train(exploding(9), SOURCE, steps=40, batch_size=2, folder=tmp_path, log_every=4, checkpoint_every=6)
-    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        assert checkpoints.steps() == [6]
+    assert saved_steps(tmp_path / "checkpoints") == [6]
     assert [row["step"] for row in read_history(tmp_path)] == [4, 6, 8]
 
 
@@ -164,8 +162,7 @@ def test_non_finite_parameters_are_never_saved(tmp_path):
     method = exploding(5, in_gradient=True)
     with pytest.raises(NonFiniteLoss, match="at step 6: the parameters"):
         train(method, SOURCE, steps=6, batch_size=2, folder=tmp_path, log_every=6, checkpoint_every=3)
-    with Checkpoints(tmp_path / "checkpoints") as checkpoints:
-        assert checkpoints.steps() == [3]
+    assert saved_steps(tmp_path / "checkpoints") == [3]
     with pytest.raises(NonFiniteLoss, match="the parameters"):
         train(method, SOURCE, steps=6, batch_size=2)
 

@@ -1,0 +1,46 @@
+"""What is noted where a number is not finite, to look into it afterwards."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.data.source import Source
+from jaxvae.data.streamed import read_ahead
+from jaxvae.method import Method
+from jaxvae.training.steps import NEVER, Interval, batch_of_step, images_per_update
+
+FOLDER = "nonfinite"
+MOST = 10
+"""Files that are kept: the first ones."""
+
+
+def first_non_finite(seen: Interval) -> tuple[int, list[str]]:
+    """The first step (0-based) with a term that was not finite, and the names of such terms, if there were any."""
+    first_bad = jax.device_get(seen.first_bad)
+    step = min(int(bad) for bad in first_bad.values())
+    return step, sorted(name for name, bad in first_bad.items() if bad == step != NEVER)
+
+
+def save_for_replay(
+    folder: Path, method: Method, source: Source, batch_size: int, key: jax.Array, step: int, terms: Sequence[str]
+) -> None:
+    """Writes `folder`/nonfinite/STEP.npz, unless there are ten such files: read it with `numpy.load`.
+
+    It holds what the method was given at that step, by name, and "step", "terms", and "key", the key data of the run:
+    with the state of a checkpoint before it, the update can be done again outside of the loop.
+    """
+    place = folder / FOLDER
+    place.mkdir(exist_ok=True)
+    path = place / f"{step}.npz"
+    if path.exists() or len(list(place.glob("[0-9]*.npz"))) >= MOST:
+        return
+    at_step = next(iter(read_ahead(source, key, step, step + 1, images_per_update(method, batch_size))))
+    batch = jax.jit(lambda source, key: batch_of_step(method, source, batch_size, key, jnp.int32(step)))(at_step, key)
+    arrays = {name: np.asarray(value) for name, value in batch.items()}
+    notes = {"step": np.array(step), "terms": np.array(terms), "key": np.asarray(jax.random.key_data(key))}
+    partial = place / f"partial-{step}.npz"
+    np.savez(partial, **notes, **arrays)  # type: ignore[arg-type]
+    partial.replace(path)
