@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, Literal, NamedTuple, Self, TypeVar, 
 
 import jax.numpy as jnp
 import tyro
+from typeguard import TypeCheckError, check_type
 
 from jaxvae.data import (
     Augmented,
@@ -31,6 +32,7 @@ from jaxvae.data import (
     few_labels,
     open_data,
 )
+from jaxvae.fields import typed
 from jaxvae.method import Method, Network
 from jaxvae.methods import METHODS, Likelihood, bernoulli, gaussian, laplace
 from jaxvae.networks import (
@@ -138,13 +140,14 @@ class Config(Generic[HP, Options]):
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`. ValueError for another version's fields."""
+        """The inverse of `to_json`. ValueError for another version's fields, and for values of another type."""
         try:
-            entry = choose("method", values["method"], METHODS)
-            hp, options = entry.hyperparameters(**values["hp"]), options_of(entry.build)(**values["options"])
+            entry = choose("method", check_type(values["method"], str), METHODS)
+            hp = typed(entry.hyperparameters, values["hp"])
+            options = typed(options_of(entry.build), values["options"])
             lists = {name: tuple(values[name]) for name in ("discriminator", "common")}
-            return cls(**{**values, "hp": hp, "options": options, **lists})
-        except (TypeError, KeyError) as error:
+            return typed(cls, {**values, "hp": hp, "options": options, **lists})
+        except (TypeError, KeyError, TypeCheckError) as error:
             raise ValueError(f"this config.json was not written by this version of jaxvae: {error}") from error
 
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
+from typeguard import TypeCheckError
 
 from jaxvae.baselines import (
     NMF,
@@ -29,6 +30,7 @@ from jaxvae.baselines import (
 )
 from jaxvae.config import choose
 from jaxvae.data import Source, open_data
+from jaxvae.fields import typed
 from jaxvae.method import Batch, Method, Nets, Posterior, no_image
 from jaxvae.methods.autoencoding import point
 from jaxvae.training import TrainState, compile_method
@@ -99,9 +101,9 @@ class BaselineConfig:
     def from_json(cls, values: Mapping[str, Any]) -> Self:
         """The inverse of `to_json`. ValueError for another version's fields."""
         try:
-            choose("baseline", values["baseline"], BASELINES)
-            return cls(**{**values, "options": tuple(values["options"])})
-        except (TypeError, KeyError) as error:
+            choose("baseline", str(values["baseline"]), BASELINES)
+            return typed(cls, {**values, "options": tuple(values["options"])})
+        except (TypeError, KeyError, TypeCheckError) as error:
             raise ValueError(f"this config.json was not written by this version of jaxvae: {error}") from error
 
 

@@ -4,11 +4,12 @@ import json
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from typeguard import TypeCheckError, check_type
 
 from jaxvae.analysis import Representation, encode_samples, latent_effects
 from jaxvae.config import Config, build
@@ -34,6 +35,18 @@ REBUILT = 512
 """Examples that the reconstruction error is the mean of."""
 EVALUATION_STREAM = 0x6576616C
 """Keeps the evaluation's keys apart from the training's, which `split` and small numbers lead to."""
+
+
+class Scores(TypedDict):
+    """What scores.json holds, see `score`."""
+
+    step: int
+    representation: str
+    num_samples: int
+    asked: list[str]
+    properties: dict[str, float | None]
+    metrics: dict[str, dict[str, Any]]
+    sampled: dict[str, dict[str, Any]]
 
 
 class Run(NamedTuple):
@@ -77,14 +90,12 @@ def load_run(folder: Path, checkpoint: str = "latest") -> Run:
       RunFolderError: no run there, no checkpoint in it yet, none of that step, or one that is damaged; with "latest"
         and "best" those that are damaged are passed over, with a DamagedCheckpoint warning.
     """
-    asked = read_config(folder)
-    if "baseline" in asked:
+    config = config_of(folder)
+    if isinstance(config, BaselineConfig):
         if checkpoint != "latest":
             raise RunFolderError(f"the run in {folder} is of a baseline, which has no checkpoints: leave them out")
-        fitting = BaselineConfig.from_json(asked)
-        fit = fit_baseline(fitting)
-        return Run(folder, fitting, fit.source, fit.method, fit.state, read_history(folder))
-    config: Config[Any, Any] = Config.from_json(asked)
+        fit = fit_baseline(config)
+        return Run(folder, config, fit.source, fit.method, fit.state, read_history(folder))
     source, method = build(config)
     init, _ = compile_method(method, dataset_size=source.size)
     saved = folder / "checkpoints"
@@ -108,6 +119,15 @@ def load_run(folder: Path, checkpoint: str = "latest") -> Run:
     state = restore(saved, step, jax.eval_shape(init, jax.random.key(config.seed)))
     history = [row for row in read_history(folder) if row["step"] <= step]
     return Run(folder, config, source, method, state, history)
+
+
+def config_of(folder: Path) -> Config[Any, Any] | BaselineConfig:
+    """What the run in a folder was asked to do. RunFolderError where there is none, or one that can't be."""
+    asked = read_config(folder)
+    try:
+        return BaselineConfig.from_json(asked) if "baseline" in asked else Config.from_json(asked)
+    except ValueError as error:
+        raise RunFolderError(f"{folder / 'config.json'}: {error}") from error
 
 
 def represent(run: Run, num_samples: int) -> Representation:
@@ -224,7 +244,11 @@ def _score_and_interval(name: str, codes: np.ndarray, factors: np.ndarray | None
 def read_scores(folder: Path, name: str = SCORES) -> dict[str, Any] | None:
     """What `evaluate` wrote last, or None. RunFolderError for a file that can't be read."""
     path = folder / name
+    if not path.exists():
+        return None
     try:
-        return json.loads(path.read_text()) if path.exists() else None
-    except (OSError, json.JSONDecodeError) as error:
+        scores = json.loads(path.read_text())
+        check_type(scores, Scores)
+    except (OSError, ValueError, TypeCheckError, RecursionError) as error:
         raise RunFolderError(f"can't read {path}: {error}") from error
+    return scores

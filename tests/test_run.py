@@ -13,7 +13,7 @@ from jaxvae.config import build, default_config
 from jaxvae.method import Context, Nets
 from jaxvae.methods import BetaTCVAE
 from jaxvae.report.collect import reproduce_command
-from jaxvae.run import load_run
+from jaxvae.run import load_run, read_scores
 from jaxvae.training import train
 from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.engine import compile_method
@@ -76,21 +76,27 @@ def test_evaluation_has_randomness_of_its_own(trained):
 
 
 @pytest.mark.parametrize("empty", [True, False])
-def test_a_damaged_checkpoint_is_named_and_can_be_deleted(trained, tmp_path, empty, capsys):
+def test_a_damaged_checkpoint_is_passed_over_in_a_line(trained, tmp_path, empty, capsys):
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     for path in sorted((folder / "checkpoints" / "6").rglob("*"), reverse=True):
         if path.is_file():
             path.unlink() if empty else path.write_bytes(b"")
-    for command in (["evaluate", str(folder)], ["train", "--run", str(folder), "--resume", "--steps", "8"]):
-        with pytest.raises(SystemExit) as stop:
-            main(command)
-        assert stop.value.code in (1, 2)
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        assert "checkpoints/6 can't be read" in error
-    shutil.rmtree(folder / "checkpoints" / "6")
-    assert int(load_run(folder).state.step) == 4
+    reason = "not finished" if empty else "not as it was written"
+    main(["evaluate", str(folder), "--metrics", "mig", "--num-samples", "50"])
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith(f"jaxvae: checkpoint {folder / 'checkpoints' / '6'} is left out, ")
+    assert reason in error
+    assert read_scores(folder)["step"] == 4
+    with pytest.raises(SystemExit) as stop:
+        main(["evaluate", str(folder), "--checkpoint", "6"])
+    assert stop.value.code == 2
+    assert "checkpoints/6 can't be read" in capsys.readouterr().err
+    main(["train", "--run", str(folder), "--resume", "--steps", "8"])
+    error = capsys.readouterr().err
+    assert f"jaxvae: checkpoint {folder / 'checkpoints' / '6'} was moved to {folder / 'damaged' / '6'}, " in error
+    assert int(load_run(folder).state.step) == 8
 
 
 def test_the_command_to_reproduce_a_run_gives_its_configuration(trained, monkeypatch):

@@ -1,7 +1,9 @@
 """A user's own images: npz, npy and hdf5 files, and folders of pictures."""
 
 import importlib.util
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +12,20 @@ from PIL import Image
 
 from jaxvae.data.table import Table, from_arrays
 
+DAMAGED = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What readers raise for files that are not what they seem."""
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 
 
@@ -97,7 +113,7 @@ def read_npz(path: Path, *names: str) -> tuple:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return tuple(_pick(path, list(arrays.keys()), name, lambda name: arrays[name]) for name in names)
-    except (OSError, zipfile.BadZipFile, EOFError, TypeError) as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from error
 
 
@@ -112,14 +128,14 @@ def read_hdf5(path: Path, *names: str) -> tuple:
             there: list[str] = []
             file.visititems(lambda name, item: there.append(name) if isinstance(item, h5py.Dataset) else None)
             return tuple(_pick(path, there, name, lambda name: file[name][()]) for name in names)
-    except (OSError, RuntimeError) as error:
+    except DAMAGED as error:
         raise _unreadable(path, error) from error
 
 
 def _load(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
+    except (*DAMAGED, ValueError) as error:
         raise _unreadable(path, error) from error
 
 

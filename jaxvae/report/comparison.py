@@ -13,7 +13,7 @@ from scipy import stats
 from jaxvae.analysis import latent_effects
 from jaxvae.method import Nets
 from jaxvae.metrics import METRICS, UNSUPERVISED
-from jaxvae.run import SCORES, Run, independent, load_run, read_scores, represent, score
+from jaxvae.run import SCORES, Run, config_of, independent, load_run, read_scores, represent, score
 from jaxvae.training.members import DIVERGED
 from jaxvae.training.run_folder import RunFolderError, differences, read_config, read_history, write_json
 
@@ -105,6 +105,7 @@ def compare(
         config = read_config(folder)
         if not _is_run(config):
             raise RunFolderError(f"{folder / 'config.json'} is not of a run of jaxvae")
+        config = config_of(folder).to_json()
         key = json.dumps({name: value for name, value in config.items() if name not in SEEDS_APART}, sort_keys=True)
         groups.setdefault(key, {})[config["seed"]] = folder
     configs = [json.loads(key) for key in groups]
@@ -202,7 +203,6 @@ def _stored(folder: Path, num_samples: int, metrics: Sequence[str]) -> dict[str,
         scores = read_scores(folder, file)
         if (
             scores is not None
-            and "properties" in scores
             and set(metrics) <= set(scores["asked"])
             and scores["step"] == _newest_step(folder)
             and scores["num_samples"] >= num_samples

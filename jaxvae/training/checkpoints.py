@@ -97,8 +97,15 @@ def restore(folder: Path, step: int, like: TrainState) -> TrainState:
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(leaf, "sharding", None) or sharding)
 
     try:
-        with ocp.StandardCheckpointer() as reader:
-            return reader.restore((checkpoint / "state").absolute(), jax.tree.map(target, like))
+        items = {"state": ocp.StandardCheckpointHandler(), "metrics": ocp.JsonCheckpointHandler()}
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**items)) as reader:
+            saved = jax.tree.leaves(reader.metadata(checkpoint.absolute()).item_metadata["state"].tree)
+            if sorted(tuple(leaf.shape) for leaf in saved) != sorted(map(_stored_shape, jax.tree.leaves(like))):
+                raise RunFolderError(f"checkpoint {checkpoint} is of other networks than config.json names")
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(jax.tree.map(target, like)))
+            return reader.restore(checkpoint.absolute(), args=args)["state"]
+    except RunFolderError:
+        raise
     except Exception as error:  # whatever Orbax and its storage raise: there is no common class
         raise _unreadable(checkpoint, type(error).__name__) from error
 
@@ -202,6 +209,11 @@ def _refuse_if_all_damaged(folder: Path, found: dict[int, str | None]) -> None:
     if found and None not in found.values() and any(wrong != UNFINISHED for wrong in found.values()):
         told = "; ".join(f"{step}: {wrong}" for step, wrong in found.items())
         raise RunFolderError(f"no checkpoint in {folder} can be used ({told}): delete that folder to start anew")
+
+
+def _stored_shape(leaf: jax.Array) -> tuple[int, ...]:
+    is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return jax.eval_shape(jax.random.key_data, leaf).shape if is_key else leaf.shape
 
 
 def _digests(checkpoint: Path) -> dict[str, str]:

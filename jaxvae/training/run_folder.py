@@ -71,25 +71,28 @@ def check_new(folder: Path) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """What the run in `folder` was asked to do. RunFolderError where there is none."""
     try:
-        return json.loads((folder / "config.json").read_text())
+        config = json.loads((folder / "config.json").read_text())
     except FileNotFoundError:
         raise RunFolderError(f"there is no run in {folder}: config.json is missing") from None
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunFolderError(f"can't read {folder / 'config.json'}: {error}") from error
+    if not isinstance(config, dict):
+        raise RunFolderError(f"can't read {folder / 'config.json'}: it holds no settings")
+    return config
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
     """The rows of metrics.jsonl, in order; a last line that was cut off is left out."""
     path = folder / "metrics.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
     rows: list[dict[str, Any]] = []
-    for line in lines:
+    for line in path.read_bytes().splitlines() if path.exists() else []:
         try:
             row = json.loads(line)
-        except json.JSONDecodeError:
+        except ValueError:
             break
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-            raise RunFolderError(f"{path} holds a line that is no row of metrics: {line[:60]}")
+        numbers = isinstance(row, dict) and all(isinstance(value, int | float) for value in row.values())
+        if not numbers or not isinstance(row.get("step"), int):
+            raise RunFolderError(f"{path} holds a line that is no row of metrics: {line[:60].decode(errors='replace')}")
         rows.append(row)
     return rows
 

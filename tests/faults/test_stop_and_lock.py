@@ -180,7 +180,7 @@ def test_an_update_that_is_not_finite_can_be_skipped(tmp_path):
     assert all(np.isfinite(list(row.values())).all() for row in rows(tmp_path / "skip"))
     assert (tmp_path / "skip" / "nonfinite" / "5.npz").exists()
     # Until then the same as without; afterwards as if the update had not been.
-    before = train(tiny(), SOURCE, steps=5, **SETTINGS)
+    before = train(tiny(infinite_at=5), SOURCE, steps=5, on_nan="skip", **SETTINGS)
     at = train(tiny(infinite_at=5), SOURCE, steps=6, on_nan="skip", **(SETTINGS | {"log_every": 6}))
     same_bits(at.params, before.params)
     assert int(at.step) == 6
