@@ -37,15 +37,15 @@ def main(args: Args) -> None:
     folder = args.folder or Path("studies") / args.preset
     table, page = (args.results / f"{args.preset}.{kind}" for kind in ("parquet", "html"))
     command = [sys.executable, "-m", "jaxvae", "study"]
+    train = [*command, "--preset", args.preset, "--folder", str(folder), "--num-samples", str(args.num_samples)]
     shards = [
         subprocess.Popen(
-            [*command, "--preset", args.preset, "--folder", str(folder), "--num-samples", str(args.num_samples)]
-            + ["--shard", f"{number}/{args.processes}"],
-            preexec_fn=lambda number=number: one_core(number),
+            [*train, "--shard", f"{number}/{args.processes}"], preexec_fn=lambda number=number: one_core(number)
         )
         for number in range(args.processes)
     ]
-    if any([shard.wait() for shard in shards]):
+    codes = [shard.wait() for shard in shards]
+    if any(codes):
         sys.exit("a shard failed: the same command goes on with it")
     subprocess.run([*command, "merge", str(folder), "--out", str(table)], check=True)
     more = []
