@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from jaxvae.cli import main
+from jaxvae.training.run_folder import read_history
 
 TEXT = (Path(__file__).parent.parent / "experiments/tutorial.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
@@ -33,5 +34,6 @@ def test_all_blocks_run(tmp_path, monkeypatch, capsys):
     assert "60 (16, 16, 1)" in printed
     for page in ("runs/first/report/index.html", "runs/discs/report/index.html", "comparison.html"):
         assert (tmp_path / page).stat().st_size > 10_000
-    assert len(list(tmp_path.glob("runs/betas/*/config.json"))) == 2
+    light, heavy = (read_history(tmp_path / f"runs/betas/beta-{beta}-seed-0")[-1] for beta in (1, 4))
+    assert heavy["reconstruction"] > light["reconstruction"] + 1
     assert names["state"].step == 200
