@@ -7,12 +7,15 @@ import pytest
 
 from jaxvae import baselines, losses
 from jaxvae.cli import COMMANDS
+from jaxvae.commands.train import parse_train
 from jaxvae.data import CLIPS, DATA, FILES, LOOKS, TABLES
 from jaxvae.fitted import BASELINES
 from jaxvae.methods import METHODS
+from jaxvae.metrics import METRICS
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
+LIBRARIES = {"disentanglement_lib", "disentangling-vae", "pythae", "disent"}
 
 
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
@@ -64,3 +67,20 @@ def test_all_kernels_are_listed():
     table = "\n".join(line for line in section("The losses").splitlines() if line.startswith("| "))
     kernels = {name for name in losses.__all__ if name[0].islower()}
     assert set(re.findall(r"`(\w+)`", table)) == kernels
+
+
+def test_another_librarys_names_are_found_here():
+    rows = [line.split("|")[1:4] for line in section("Coming from another library").splitlines() if "`" in line]
+    assert {name for there, _, _ in rows for name in re.findall(r"\*\*([\w-]+)\*\*", there)} == LIBRARIES
+    for there, here, differs in rows:
+        assert there.strip()
+        assert differs.strip()
+        names = re.findall(r"`([^`]+)`", here)
+        methods = [name for name in names if name in METHODS]
+        flags = [name for name in names if name.startswith("--")]
+        assert [name for name in names if name not in (*methods, *flags, *METRICS)] == []
+        assert names
+        assert methods or not flags
+        for method in methods:
+            for flag in flags:
+                parse_train([method, *flag.split(), *["1"] * (" " not in flag)])

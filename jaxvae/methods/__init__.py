@@ -1,5 +1,6 @@
 """One paper, one file: each builds a `Method` from networks, a likelihood and hyperparameters."""
 
+from jaxvae.methods import dip_vae, wae
 from jaxvae.methods.ada_gvae import ADA_GVAE_PRESETS, AdaGVAE, ada_gvae
 from jaxvae.methods.alae import ALAE, ALAE_PRESETS, ALAE_SETTINGS, alae
 from jaxvae.methods.annealed_vae import ANNEALED_VAE_PRESETS, AnnealedVAE, annealed_vae
@@ -64,6 +65,7 @@ __all__ = [
     "beta_tc_vae",
     "beta_vae",
     "decomposition_vae",
+    "dip_vae",  # a module of two methods, as wae: listed for its page
     "dip_vae_i",
     "dip_vae_ii",
     "equivariant_rendering",
@@ -80,6 +82,7 @@ __all__ = [
     "va_gan",
     "vae",
     "vae_sne",
+    "wae",
     "wae_gan",
     "wae_mmd",
 ]

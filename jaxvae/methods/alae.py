@@ -1,5 +1,7 @@
 """ALAE (Pidhorskyi, Adjeroh & Doretto, 2020): a GAN whose discriminator holds an encoder that inverts its generator.
 
+Equation.
+
     generator      G(F(z)),  z ~ N(0, I)           discriminator   D(E(x))
 
     critic_loss       = mean[ softplus(-D(E(x))) + softplus(D(E(G(F(z))))) ] + gamma / 2 mean |grad_x D(E(x))|^2
@@ -15,7 +17,14 @@ What encodes, decodes and samples are running averages of the weights, with a ha
 128: an objective like any other, whose gradient is the distance to the weights. The authors' averages start as copies
 of the weights, these as networks of their own, which are forgotten after ten half-lives.
 
-Presets. paper: the MLPs for MNIST (50 latents, batches of 128, 600 epochs), on sprites of 32 pixels here.
+When to use. For samples, with codes of real images. Not for reconstructions pixel by pixel, nor for short runs.
+
+Presets. The defaults are those of the authors' MLPs. paper: these MLPs for MNIST (50 latents, batches of 128, 600
+epochs), on sprites of 32 pixels here.
+
+Measured here. Digits: the error in the code falls 14 ± 21 times, to 0.09 ± 0.07 of its variance; a classifier sees the
+same digit in 0.77 ± 0.20 of the reconstructions (VAE 0.99) (experiments/latent_reciprocity.py, 3 seeds). Upright
+sprites, 3,000 updates: squared error 0.775 ± 2.347, MIG 0.04 ± 0.07 (experiments/compare_everything.py).
 """
 
 from collections.abc import Mapping
@@ -41,6 +50,7 @@ class ALAE(NamedTuple):
     """Hyperparameters of the ALAE."""
 
     learning_rate: float = 2e-3
+    """Of Adam."""
     r1_weight: float = 10.0
     """gamma: weight of the penalty of the critic's slope at real images, >= 0."""
     averaging_rate: float = 0.0088

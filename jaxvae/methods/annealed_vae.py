@@ -1,5 +1,7 @@
 """Annealed VAE (Burgess et al., 2018): the KL held at a capacity C that grows, so that factors enter one at a time.
 
+Equation.
+
     C(t) = c_start + (c_end - c_start) * min(1, t / warmup)
     loss = E_q(z|x)[ -log p(x|z) ] + gamma * | KL - C(t) |
 
@@ -8,9 +10,17 @@ KL_i - C |, which forces every image to cost C nats; it is never the smaller of 
 rewarded for a larger KL, so the loss is no bound on log p(x). With a large gamma the KL swings about C by an amount
 that the learning rate sets. C may fall as well as rise.
 
-Presets. paper: gamma = 1,000 and 25 nats over 100,000 updates on dSprites (from memory). study: the same at 1e-4, with
+When to use. Where the KL, in nats, is what you want to set, or to see which latents switch on first. Not where a bound
+on log p(x) is needed, nor for a run much shorter than `warmup` plus some time at c_end.
+
+Presets. The default rate and c_end are the paper's for dSprites (from memory), gamma and warmup our choice for short
+runs. paper: gamma = 1,000 and 25 nats over 100,000 updates on dSprites (from memory). study: the same at 1e-4, with
 c_end among 5, 10, 25, 50, 75, 100. Public code differs in the form, in gamma (100 in some), in counting t by epochs,
 or in a counter inside of the loss that evaluation advances; t is the number of updates here.
+
+Measured here. The KL is 0.15 ± 0.03 nats off the capacity on average; x and y of sprites switch on together, the next
+latent later; at 12 nats the reconstruction is 5.4 ± 0.8 nats worse than a beta-VAE's of that KL
+(experiments/capacity.py, 5 seeds, 5,000 updates).
 """
 
 from collections.abc import Mapping
@@ -31,6 +41,7 @@ class AnnealedVAE(NamedTuple):
     """Hyperparameters of the annealed VAE."""
 
     learning_rate: float = 5e-4
+    """Of Adam."""
     gamma: float = 100.0
     """Weight of the distance to the capacity, per nat."""
     c_start: float = 0.0

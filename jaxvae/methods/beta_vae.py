@@ -1,13 +1,23 @@
 """beta-VAE (Higgins et al., 2017): a heavier KL for a code closer to independent Gaussians.
 
+Equation.
+
     loss = E_q(z|x)[ -log p(x|z) ] + beta * KL( q(z|x) || N(0, I) )
 
 beta = 1 is the VAE, beta = 0 a noisy autoencoder. Sums over pixels and latents, means over the batch: with another
 reduction, or another likelihood scale, the same beta means something else. The paper's normalised beta is beta D / P
 with D latents and P pixels.
 
-Presets. paper: the dense nets and beta of its dSprites rows; they were trained by Adagrad, here by Adam at the rate of
-its conv nets, for a number of updates of our choice (both from memory). study: beta among 1, 2, 4, 6, 8, 16.
+When to use. For independent latents, from images alone, with one number to choose. Not where reconstructions must stay
+sharp: beta weighs the information about the image as well, which the beta-TCVAE leaves alone.
+
+Presets. The defaults are the paper's beta for dSprites (from memory) at the study's rate. paper: the dense nets and
+beta of its dSprites rows; they were trained by Adagrad, here by Adam at the rate of its conv nets, for a number of
+updates of our choice (both from memory). study: beta among 1, 2, 4, 6, 8, 16.
+
+Measured here. From beta 1 to 8, total correlation falls from 1.64 ± 0.43 to 0.00 nats, mutual information from 6.72 ±
+0.13 to 1.77 ± 0.04, and reconstruction gets worse from 6.7 ± 1.1 to 28.3 ± 0.0 nats (experiments/exact_terms.py, 5
+seeds). Defaults on upright sprites: MIG 0.09 ± 0.09 (experiments/compare_everything.py, 3 seeds).
 """
 
 from collections.abc import Mapping
@@ -27,6 +37,7 @@ class BetaVAE(NamedTuple):
     """Hyperparameters of the beta-VAE."""
 
     learning_rate: float = 1e-4
+    """Of Adam."""
     beta: float = 4.0
     """Weight of the KL, >= 0."""
     warmup: float = 0.0

@@ -1,5 +1,7 @@
 """Decomposition VAE (Mathieu, Rainforth, Siddharth & Teh, 2019): overlap of codes, and structure of their aggregate.
 
+Equation.
+
     loss = E_q(z|x)[ -log p(x|z) ] + beta * KL( q(z|x) || p(z) ) + alpha * D( q(z), p(z) )
 
 beta sets how much the posteriors overlap, alpha how closely the aggregate q(z) takes the form of the prior: unequal
@@ -8,6 +10,7 @@ a and alpha = a + l - 1 it is the InfoVAE (Zhao, Song & Ermon, 2019) with its al
 Wasserstein autoencoder with a Gaussian encoder. The KL has its closed form for normal priors and is sampled otherwise.
 
 D is that of the (global) batch against as many fresh draws of the prior:
+
     mmd                  maximum mean discrepancy, inverse multiquadric, of whole codes
     mmd-dimensionwise    the same per latent, at six scales, summed: blind to dependence; the paper's, for sparse codes
     inclusive-kl         KL( p(z) || q(z) ), q(z) from the batch; the paper's, for clusters
@@ -16,8 +19,16 @@ Priors by name are normal; anisotropic, variances falling to 5 % from the first 
 paper's are those of the data's principal components: pass a function); student-t with 9 degrees of freedom; sparse, 80
 % of a latent's mass in a spike of standard deviation 0.05; pinwheel, four clusters in two latents.
 
-Presets. paper: its dSprites runs with the Student-t prior, Adam without AMSGrad. sparse: its Fashion-MNIST runs, on
-our dSprites, with dense nets. The batch's share in D, a scalar, is added once to the mean loss, as there.
+When to use. Where the form of the code is known: clusters, sparse, unequal latents. Not for axes alone: the turn that
+such a prior forbids costs it next to nothing.
+
+Presets. The default rate is the authors', alpha our choice. paper: its dSprites runs with the Student-t prior, Adam
+without AMSGrad. sparse: its Fashion-MNIST runs, on our dSprites, with dense nets. The batch's share in D, a scalar, is
+added once to the mean loss, as there.
+
+Measured here. Codes in a cluster of their arm's own: 0.56 ± 0.13 at best with beta alone, 0.96 ± 0.11 with alpha 10
+(experiments/pinwheel.py). The sparse prior's codes don't get sparser with alpha (experiments/sparse_prior.py). Turning
+a code under the anisotropic prior costs 0.0024 nats of 3.9; MIG 0.06 ± 0.20 more (experiments/anisotropic_prior.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -52,6 +63,7 @@ class DecompositionVAE(NamedTuple):
     """Hyperparameters of the decomposition VAE."""
 
     learning_rate: float = 5e-4
+    """Of Adam."""
     alpha: float = 10.0
     """Weight of the distance between the aggregate posterior and the prior, >= 0."""
     beta: float = 1.0
@@ -59,17 +71,8 @@ class DecompositionVAE(NamedTuple):
 
 
 _PAPER = {**DSPRITES, "network": "conv", "latents": 10, "batch_size": 64, "steps": 230_400, "prior": "student-t"}
-_SPARSE = {
-    **DSPRITES,
-    "network": "mlp",
-    "latents": 50,
-    "batch_size": 500,
-    "steps": 10_000,
-    "likelihood": "laplace",
-    "scale": 0.1,
-    "prior": "sparse",
-    "divergence": "mmd-dimensionwise",
-}
+_SPARSE = {**DSPRITES, "network": "mlp", "latents": 50, "batch_size": 500, "steps": 10_000, "prior": "sparse"}
+_SPARSE |= {"likelihood": "laplace", "scale": 0.1, "divergence": "mmd-dimensionwise"}
 DECOMPOSITION_VAE_PRESETS = {
     "paper": Preset(DecompositionVAE(alpha=0.0), _PAPER),
     "sparse": Preset(DecompositionVAE(alpha=100.0), _SPARSE),

@@ -1,5 +1,7 @@
 """DIP-VAE I and II (Kumar, Sattigeri & Balakrishnan, 2018): second moments of the code pulled to those of the prior.
 
+Equation.
+
     S    = Cov_x[ mean(x) ]                              type I: of the posterior means
     S    = Cov_x[ mean(x) ] + E_x[ diag var(x) ]         type II: of the sampled code, by the law of total covariance
     loss = E_q(z|x)[ -log p(x|z) ] + KL( q(z|x) || N(0, I) )
@@ -10,8 +12,16 @@ it. The penalty decorrelates and cannot choose an axis: S = I looks the same aft
 (global) batch: B independent latents of variance 1 still cost about lambda_od D (D - 1) / B, so take B much larger
 than D^2.
 
-Presets. study: lambda_od among 1, 2, 5, 10, 20, 50; lambda_d is 10 times that for type I and the same for type II.
-paper: the study's settings with batches of 400 (from memory).
+When to use. Type I for uncorrelated posterior means with all latents in use, type II for uncorrelated samples with
+latents that may switch off. Neither for more than second moments.
+
+Presets. The defaults are one of the study's strengths, at its rate and ratios. study: lambda_od among 1, 2, 5, 10, 20,
+50; lambda_d is 10 times that for type I and the same for type II. paper: the study's settings with batches of 400
+(from memory).
+
+Measured here. Gaussian total correlation of means / samples at lambda_od 20: I 0.006 / 0.005, II 0.018 / 0.003, VAE
+0.37 / 0.03; active latents of 6: I 6.0 ± 0.0, II 5.4 ± 0.7 to 3.8 ± 1.0 (experiments/dip_moments.py, batches of 256).
+Defaults on upright sprites: MIG 0.04 ± 0.09 (I), 0.06 ± 0.12 (II) (experiments/compare_everything.py, 3 seeds).
 """
 
 from collections.abc import Mapping
@@ -30,6 +40,7 @@ class DIPVAEI(NamedTuple):
     """Hyperparameters of DIP-VAE-I."""
 
     learning_rate: float = 1e-4
+    """Of Adam."""
     lambda_od: float = 10.0
     """Weight of the covariances."""
     lambda_d: float = 100.0
@@ -40,6 +51,7 @@ class DIPVAEII(NamedTuple):
     """Hyperparameters of DIP-VAE-II."""
 
     learning_rate: float = 1e-4
+    """Of Adam."""
     lambda_od: float = 10.0
     """Weight of the covariances."""
     lambda_d: float = 10.0

@@ -1,5 +1,7 @@
 """Learned equivariant rendering (Resnick et al., 2020): what moves in a clip apart from what stays, without labels.
 
+Equation.
+
     theta = motion(x, x'),   f = foreground(x),   f' = foreground(x'),   b'' = background(x'')
 
     loss = (renderer(T_theta f, b'') - x')^2 + (renderer(f, b'') - x)^2
@@ -16,10 +18,16 @@ Ours, where the paper's detail could not be read or was left open: squares (with
 the true ones after 500 updates), the third frame, the second direction, the reconstruction (theta the identity), the
 division by |f|, without which the maps shrink, gamma, without which the foreground keeps much of the background, a mask
 instead of the sum of both maps, and all weights. alpha and gamma grow at the start: before motions are known, a
-foreground that must fit them is one that does not move. One foreground map has one motion: clips of several objects are
-taken apart only where they move alike. Clips: `jaxvae.data.moving_sprites`. A clip without motion fits any way of
-taking it apart.
-What it finds is in experiments/moving_layers.py.
+foreground that must fit them is one that does not move. Clips: `jaxvae.data.moving_sprites`.
+
+When to use. For clips of one object before a still background. Not for several that move apart, as one foreground map
+has one motion, nor for clips without motion, which any way of taking them apart fits.
+
+Presets. None; all defaults are our choice.
+
+Measured here. Motions correlate by 0.94 ± 0.02 with the true ones; the next frame is rendered at 26.7 ± 1.5 dB, copied
+23.0; overlap of foreground and sprite 0.89 ± 0.14. What the terms are for does not show (experiments/moving_layers.py,
+3 seeds, 32 pixels).
 """
 
 from collections.abc import Mapping
@@ -42,6 +50,7 @@ class EquivariantRendering(NamedTuple):
     """Hyperparameters of equivariant rendering."""
 
     learning_rate: float = 1e-3
+    """Of Adam."""
     foreground_weight: float = 0.002
     """alpha: weight of the foreground's moving as its map is moved, >= 0."""
     background_weight: float = 0.01

@@ -1,5 +1,7 @@
 """ML-VAE and Group-VAE (Bouchacourt et al., 2018; Hosoya, 2019): groups of images that share a content.
 
+Equation.
+
     loss = mean over groups of 1/M [ sum_n -log p(x_n|c, s_n) + beta KL ]
     KL   = KL( q(c|group) || N(0, I) ) + sum_n KL( q(s_n|x_n) || N(0, I) )
 
@@ -9,6 +11,14 @@ averages the images' own posteriors: "gvae" their means and variances, "ml-vae" 
 
 Which factors a group shares is known, and is what c is made to hold; what each latent of c or s holds is not. Encoding
 an image takes it as a group of its own. Data: `jaxvae.data.Groups`; the members of a group follow one another.
+
+When to use. To part what a known group has in common from what it has not. Not for a latent per factor.
+
+Presets. None; all defaults are our choice.
+
+Measured here. Linear probe of shape and size (shared; 0 is chance) from content / style, groups of 2: ML-VAE 0.66 ±
+0.16 / 0.04 ± 0.07, Group-VAE 0.62 ± 0.16 / 0.05 ± 0.10, VAE 0.28 ± 0.18 / 0.25 ± 0.10; of x and y, the groups' models:
+0.05 to 0.08 / 0.52 to 0.57 (experiments/shared_content.py). MIG 0.15 ± 0.12 (experiments/compare_everything.py).
 """
 
 from collections.abc import Mapping
@@ -31,6 +41,7 @@ class GroupVAE(NamedTuple):
     """Hyperparameters of the ML-VAE."""
 
     learning_rate: float = 1e-3
+    """Of Adam."""
     beta: float = 1.0
     """Weight of the KL, >= 0."""
 

@@ -1,5 +1,7 @@
 """ICAM (Bass et al., 2020): images taken apart into a content without class and an attribute that holds it.
 
+Equation.
+
     z_c = content(x) + N(0, 1),   z_a ~ q(z_a|x),   image = decoder(z_c, z_a)
 
 Cases get the attribute of controls and the other way round: u. The map u - x tells what the class does to an image. All
@@ -13,12 +15,15 @@ the linear classifier, from N(0, I). One loss for content, attribute, classifier
 
 G is the logistic loss of a generator, CE the mean of two cross-entropies from logits. Discriminators learn to tell
 images apart, and their classes; the content's has two updates in which the others have none, then they have one.
+Objectives see the parameters from before the update. The authors sum the KL over a batch of 2 (twice this one), pass
+probabilities for the classifier's logits, seek z_r until it is found (here in 16 draws), and leave out some norms.
 
-All of an update's objectives see the parameters as they were before it. In the authors' code the KL is summed over the
-batch of 2 (twice this one), probabilities are passed for the classifier's logits, z_r is sought for until it is found
-(here the first of 16 that the classifier accepts, or just the first), and instance norm is missing in some layers.
+When to use. For maps of a class, and a code of what it changes. Not for a content sure to be free of class.
 
-Presets. paper: the two-dimensional nets on squares of 128 pixels, with batches of one image of each class.
+Presets. The defaults are the shipped ones. paper: the two-dimensional nets, 128 pixels, one image of each class.
+
+Measured here. Correlation with both planted squares 0.71 ± 0.07 (VA-GAN 0.67 ± 0.13); the class is told from the
+attribute always, from the content 0.84 ± 0.07 (experiments/visual_attribution.py, 3 seeds, no random branch).
 """
 
 from collections.abc import Mapping
@@ -28,16 +33,17 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.losses import kl_standard_normal, logistic_discriminator_loss, logistic_generator_loss
+import jaxvae.methods.translation as translation
+from jaxvae.losses import kl_standard_normal
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.presets import Preset
-from jaxvae.methods.translation import both_classes, class_cross_entropy, show_maps, swap, translate, translate_to_draws
 
 
 class ICAM(NamedTuple):
     """Hyperparameters of the ICAM: learning rates, and the weights of the loss, all >= 0."""
 
     learning_rate: float = 1e-4
+    """Of Adam."""
     content_learning_rate: float = 4e-5
     """Of the content's discriminator."""
     absolute_weight: float = 100.0
@@ -45,6 +51,7 @@ class ICAM(NamedTuple):
     square_weight: float = 100.0
     """Of their squared errors."""
     map_weight: float = 10.0
+    """Of the size of the map."""
     attribute_weight: float = 10.0
     """Of the class told from the attribute."""
     adversarial_weight: float = 1.0
@@ -52,6 +59,7 @@ class ICAM(NamedTuple):
     class_weight: float = 5.0
     """Of being taken for the wanted class."""
     latent_weight: float = 1.0
+    """Of telling the drawn attribute from the image made with it."""
     kl_weight: float = 0.01
     """Of attribute and content."""
 
@@ -86,23 +94,20 @@ def icam(
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters
-        x, kind = both_classes(batch)
-        parts = translate(net, x, ctx)
-        again = translate(net, parts.swapped, ctx._replace(key=jax.random.fold_in(ctx.key, 1)))
+        x, kind = translation.both_classes(batch)
+        parts = translation.translate(net, x, ctx)
+        again = translation.translate(net, parts.swapped, ctx._replace(key=jax.random.fold_in(ctx.key, 1)))
         errors = jnp.stack([parts.own - x, again.swapped - x])
-        absolute, square = 2 * jnp.abs(errors).mean(), 2 * (errors**2).mean()
-        logit, kinds = net.discriminator(parts.swapped)
-        adversarial, told = logistic_generator_loss(logit).mean(), class_cross_entropy(kinds, swap(kind))
-        free = class_cross_entropy(net.content_discriminator(parts.content), jnp.full_like(kind, 0.5))
-        attribute = class_cross_entropy(net.classifier(parts.attribute), kind)
+        absolute, square, latent = 2 * jnp.abs(errors).mean(), 2 * (errors**2).mean(), jnp.float32(0)
+        adversarial, told = translation.pass_for(net.discriminator, parts.swapped, translation.swap(kind))
+        free = translation.class_cross_entropy(net.content_discriminator(parts.content), jnp.full_like(kind, 0.5))
+        attribute = translation.class_cross_entropy(net.classifier(parts.attribute), kind)
         kl, size = kl_standard_normal(*parts.posterior).mean(), jnp.abs(parts.swapped - x).mean()
         terms = {"reconstruction": absolute, "attribute": attribute, "content": free, "kl": kl, "map_size": size}
-        latent = jnp.float32(0)
         if random:
-            wanted, accepted, image = translate_to_draws(net, parts, ctx)
-            logit, kinds = net.random_discriminator(image)
-            adversarial += logistic_generator_loss(logit).mean()
-            told += class_cross_entropy(kinds, swap(kind))
+            wanted, accepted, image = translation.translate_to_draws(net, parts, ctx)
+            more = translation.pass_for(net.random_discriminator, image, translation.swap(kind))
+            adversarial, told = adversarial + more[0], told + more[1]
             latent = 2 * jnp.abs(net.attribute(image).mean - wanted).mean()
             terms["accepted"] = accepted.astype(jnp.float32).mean()
         total = hp.absolute_weight * absolute + hp.square_weight * square + hp.map_weight * size
@@ -111,29 +116,25 @@ def icam(
         return total, {**terms, "adversarial": adversarial, "class": told}
 
     def discriminator_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        x, kind = both_classes(batch)
-        parts = translate(net, x, ctx)
-        shown = [(net.discriminator, parts.swapped)]
+        x, kind = translation.both_classes(batch)
+        parts = translation.translate(net, x, ctx)
+        total = translation.tell_apart(net.discriminator, x, kind, parts.swapped)
         if random:
-            shown.append((net.random_discriminator, translate_to_draws(net, parts, ctx)[2]))
-        total = jnp.float32(0)
-        for discriminator, fake in shown:
-            (real, kinds), (logit, _) = discriminator(x), discriminator(jax.lax.stop_gradient(fake))
-            total += logistic_discriminator_loss(real, logit).mean() + class_cross_entropy(kinds, kind)
+            drawn = translation.translate_to_draws(net, parts, ctx)[2]
+            total += translation.tell_apart(net.random_discriminator, x, kind, drawn)
         return total, {}
 
     def content_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        x, kind = both_classes(batch)
-        content = jax.lax.stop_gradient(translate(net, x, ctx).content)
-        return class_cross_entropy(net.content_discriminator(content), kind), {}
+        x, kind = translation.both_classes(batch)
+        content = jax.lax.stop_gradient(translation.translate(net, x, ctx).content)
+        return translation.class_cross_entropy(net.content_discriminator(content), kind), {}
 
-    def together(step: jax.Array) -> jax.Array:
-        return step % (content_steps + 1) == content_steps
-
+    cycle = content_steps + 1
     adam = optax.chain(optax.add_decayed_weights(1e-4), optax.scale_by_adam(b1=0.5))
     clipped = optax.chain(optax.clip_by_global_norm(5.0), adam)
     images = tuple(name for name in ("discriminator", "random_discriminator") if name in networks)
-    most, content = (together, lambda step: ~together(step)) if content_steps else (None, None)
+    most = (lambda step: step % cycle == content_steps) if content_steps else None
+    content = (lambda step: step % cycle != content_steps) if content_steps else None
     return Method(
         name="icam",
         networks=networks,
@@ -145,5 +146,5 @@ def icam(
         ),
         encode=lambda net, batch: net.attribute(2 * batch["image"] - 1),
         needs=("image", "control"),
-        pictures=show_maps,
+        pictures=translation.show_maps,
     )

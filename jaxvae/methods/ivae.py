@@ -1,5 +1,7 @@
 """Identifiable VAE (Khemakhem, Kingma, Monti & Hyvärinen, 2020): a prior that depends on an observed variable u.
 
+Equation.
+
     loss = a E_q(z|x,u)[ -log p(x|z) ] + b MI + c TC + d DWKL
     MI + TC + DWKL = KL( q(z|x,u) || p(z|u) ),   p(z|u) = N(m(u), diag l(u)) by a network, m = 0 unless it is learned
     MI   = E[ log q(z|x,u) - log q(z) ],   TC = E[ log q(z) - log prod_j q(z_j) ]
@@ -14,8 +16,15 @@ estimated from the (global) batch, as for the beta-TCVAE. The encoder sees u as 
 vectors is to append it; encoder="marginal" hides u from it, so that new examples can be encoded without. Use a Gaussian
 likelihood whose scale is the noise of the observations (0.1^(1/2) in the authors' later code), never the default of 1.
 
-Presets. paper: the authors' runs on non-stationary sources, without their cut of the rate where the loss stays.
-weighted: the same with the weights of their figures, 100, 1, 0, 10.
+When to use. For sources whose variances change with something observed. Not with random values of u, nor where the
+mixing is nearly linear: linear ICA is better there.
+
+Presets. The defaults are the plain bound, at a rate of our choice. paper: the authors' runs on non-stationary sources,
+without their cut of the rate where the loss stays. weighted: the same with the weights of their figures, 100, 1, 0, 10.
+
+Measured here. MCC of iVAE / VAE / linear ICA through two mixing layers: 0.86 ± 0.01 / 0.67 ± 0.04 / 0.67 ± 0.05, 0.67 ±
+0.03 with random segments; through one 0.94 ± 0.04, linear ICA 1.00 (experiments/identifiable_sources.py). Given
+a factor of upright sprites: MIG 0.18 ± 0.20 (experiments/compare_everything.py, 3 seeds).
 """
 
 from collections.abc import Mapping
@@ -38,6 +47,7 @@ class IVAE(NamedTuple):
     """Hyperparameters of the identifiable VAE; weights are >= 0."""
 
     learning_rate: float = 1e-3
+    """Of Adam."""
     a: float = 1.0
     """Weight of the reconstruction."""
     b: float = 1.0

@@ -1,13 +1,21 @@
 """Importance-weighted autoencoder (Burda, Grosse & Salakhutdinov, 2016): a tighter bound from K samples per image.
 
+Equation.
+
     loss = -E[ log 1/K sum_k p(x|z_k) p(z_k) / q(z_k|x) ],   z_k ~ q(z|x),   k = 1 .. K
 
 K = 1 is the VAE with a sampled KL; in expectation the bound rises with K towards log p(x). The posterior is fitted to
 the weighted samples and need not resemble a Gaussian's bound: "kl" is logged for comparison and is no part of the
 loss.
 
-Presets. paper: 50 samples, 50 latents, batches of 20, Adam at 1e-3 (from memory; its rate decays, and its nets have
-200 tanh units where ours have 256 ReLU), on our dSprites.
+When to use. For likelihood and faithful reconstructions. Not where time or memory are short: both grow with K.
+
+Presets. The default rate is the paper's first (from memory), K = 5 our choice. paper: 50 samples, 50 latents, batches
+of 20, Adam at 1e-3 (from memory; its rate decays, and its nets have 200 tanh units where ours have 256 ReLU), on our
+dSprites.
+
+Measured here. experiments/compare_everything.py, defaults on upright sprites, 3 seeds: squared error 0.003 ± 0.001 (VAE
+0.009 ± 0.001, at a tenth of the rate), MIG 0.14 ± 0.12. The bound itself has no experiment.
 """
 
 from collections.abc import Mapping
@@ -27,6 +35,7 @@ class IWAE(NamedTuple):
     """Hyperparameters of the importance-weighted autoencoder."""
 
     learning_rate: float = 1e-3
+    """Of Adam."""
 
 
 IWAE_PRESETS = {

@@ -1,5 +1,7 @@
 """MCR^2, maximal coding rate reduction (Yu, Chan, You, Song & Ma, 2020): each class gets dimensions of its own.
 
+Equation.
+
     loss = -gamma2 R(z, gamma1) + R_c(z | class)
 
     R    =       1/2  log det( I + gamma1 D / eps^2 mean_b z_b z_b^T )              all features, expanded
@@ -22,8 +24,16 @@ The authors train with SGD (momentum 0.9, weight decay 5e-4, rate 0.01 falling t
 crops and mirrored images, and the batches of their script are the same in every epoch. Here: Adam, group norm, no
 decay, images as the source gives them, batches drawn anew.
 
-Presets. paper: the ResNet for CIFAR-10, D = 128, batches of 1,000, 500 epochs of it, on sprites of 32 pixels here.
-self-supervised: the same with batches of 20 images, 50 copies each.
+When to use. For classes with labels, some of them wrong, and features that keep directions within a class. Not for
+factors: a latent has no meaning of its own.
+
+Presets. The defaults are the paper's eps^2 and weights, at a rate of our choice. paper: the ResNet for CIFAR-10, D =
+128, batches of 1,000, 500 epochs of it, on sprites of 32 pixels here. self-supervised: the same with batches of 20
+images, 50 copies each.
+
+Measured here. Accuracy on held-out digits with 0 / 10 / 30 / 50 % of the labels wrong: 0.985 / 0.977 / 0.911 / 0.772,
+cross-entropy 0.988 / 0.918 / 0.795 / 0.615, much of it because it learns wrong labels more slowly; directions per class
+4.00 ± 0.06, cross-entropy 1.50 ± 0.04 (experiments/label_corruption.py). Self-supervision has no experiment.
 """
 
 from collections.abc import Mapping
@@ -41,6 +51,7 @@ class MCR2(NamedTuple):
     """Hyperparameters of MCR^2."""
 
     learning_rate: float = 1e-3
+    """Of Adam."""
     eps_squared: float = 0.5
     """eps^2 > 0: the squared error up to which features are coded."""
     gamma1: float = 1.0

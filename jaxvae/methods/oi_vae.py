@@ -1,5 +1,7 @@
 """Output-interpretable VAE (Ainsworth, Foti, Lee & Fox, 2018): groups of outputs, each driven by few latents.
 
+Equation.
+
     p(x^(g) | z) = likelihood around f_g( W^(g) z ),   g = 1 .. G,   column j of W^(g) = what latent j does to group g
     smooth = E_q(z|x)[ -log p(x|z) ] + KL( q(z|x) || N(0, I) ) + s |theta|^2 / 2,   theta the weights of all f_g
     loss   = smooth + s lam sum_gj | W_j^(g) |_2
@@ -13,7 +15,15 @@ lam and theta's prior are not divided by the number of examples, as in the autho
 mean over the batch: s = 1 / N is the most probable W and theta. noise="learned" has a standard deviation for each
 output, at least 0.001, in place of the likelihood's. The loss includes the priors: no bound to compare with a VAE's.
 
-Presets. bars: the authors' runs on bars, without the narrow posteriors of their first thousand updates.
+When to use. Where outputs come in known groups (sensors, joints, regions) and the question is what drives which. Not
+for faithful pictures: its error on sprites is six times the VAE's.
+
+Presets. The defaults are weights and r of the authors' code. bars: their runs on bars, without the narrow posteriors of
+their first thousand updates.
+
+Measured here. Share of a latent's strength on one row of the bars 0.47 ± 0.17 with lam 0, 0.89 ± 0.24 with lam 1.
+Held-out bound, best lam minus VAE: 58 ± 58 nats with 300 vectors, -4.5 ± 0.8 with 3,000, by grouping, not by the lasso
+(experiments/group_sparsity.py). Sprites: MIG 0.04 ± 0.05, error 0.058 ± 0.003 (experiments/compare_everything.py).
 """
 
 from collections.abc import Mapping
@@ -37,6 +47,7 @@ class OIVAE(NamedTuple):
     """Hyperparameters of the oi-VAE."""
 
     learning_rate: float = 1e-3
+    """Of Adam."""
     loadings_learning_rate: float = 1e-4
     """r, of W's plain gradient steps."""
     lam: float = 1.0

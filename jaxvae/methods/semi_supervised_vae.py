@@ -1,5 +1,7 @@
 """Semi-supervised beta-VAE (Locatello et al., 2020, "few labels"): labels of a few examples beside images of many.
 
+Equation.
+
     loss = mean[ -log p(x|z) + beta KL( q(z|x) || N(0, I) ) ] + gamma_sup R( mu(x_labelled), y )
 
 mu is the posterior mean; latent f is tied to factor f, whose value y_f is put on a scale from 0 to 1. R, over a
@@ -17,7 +19,14 @@ gamma_sup grows linearly from 0 for `warmup` updates. The authors' code sums R o
 is a mean: its gamma_sup of 1 is 64 here. Data: `jaxvae.data.few_labels`; `--labels` of the command are drawn with seed
 0, whatever the run's own seed.
 
-Presets. study: beta and gamma_sup at their defaults, the nets and the rest those of the large-scale study.
+When to use. Where some dozens of examples have labels of all factors. Not with labels of other images: they do no good.
+
+Presets. The defaults are the study's rate, and our choice among the authors' weights. study: beta and gamma_sup at
+their defaults, the nets and the rest those of the large-scale study.
+
+Measured here. MIG 0.25 ± 0.13 without labels, 0.37 ± 0.01 / 0.42 ± 0.01 / 0.51 ± 0.01 with 25 / 100 / 400 of 1,728,
+0.24 ± 0.06 with 400 of other images (experiments/few_labels.py, 5 seeds, beta 4). Defaults, 100 labels: MIG 0.31 ±
+0.01, the highest of all, squared error 0.020 ± 0.001 (VAE 0.009; experiments/compare_everything.py, 3 seeds).
 """
 
 from collections.abc import Mapping
@@ -46,6 +55,7 @@ class SemiSupervisedVAE(NamedTuple):
     """Hyperparameters of the semi-supervised beta-VAE."""
 
     learning_rate: float = 1e-4
+    """Of Adam."""
     beta: float = 4.0
     """Weight of the KL, >= 0."""
     gamma_sup: float = 256.0

@@ -1,11 +1,18 @@
 """Cases and controls taken apart into content and attribute, and put together with the attributes swapped."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from jaxvae.losses import bernoulli_nll, reparameterize, standard_normal
+from jaxvae.losses import (
+    bernoulli_nll,
+    logistic_discriminator_loss,
+    logistic_generator_loss,
+    reparameterize,
+    standard_normal,
+)
 from jaxvae.method import Batch, Context, Nets, Posterior
 
 CANDIDATES = 16
@@ -13,6 +20,8 @@ CANDIDATES = 16
 MOST_LOGVAR = 20.0
 SHOWN_DRAWS = 32
 """Attributes that a map's mean and spread are taken over in pictures."""
+Discriminator: TypeAlias = Callable[[jax.Array], tuple[jax.Array, jax.Array]]
+"""Images -> logits of being real [B, 1], and of the two classes [B, 2]."""
 
 
 class Translated(NamedTuple):
@@ -111,3 +120,15 @@ def show_maps(net: Nets, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
 def class_cross_entropy(logits: jax.Array, target: jax.Array) -> jax.Array:
     """Mean of the cross-entropies of two independent outputs [B, 2] and a target [B, 2]: a scalar, nats."""
     return bernoulli_nll(logits, target).mean() / logits.shape[1]
+
+
+def pass_for(discriminator: Discriminator, fake: jax.Array, kind: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Losses of made images that should pass for real ones, and for those of a class."""
+    logit, kinds = discriminator(fake)
+    return logistic_generator_loss(logit).mean(), class_cross_entropy(kinds, kind)
+
+
+def tell_apart(discriminator: Discriminator, real: jax.Array, kind: jax.Array, fake: jax.Array) -> jax.Array:
+    """Loss of a discriminator of real and made images, constant here, and of the classes of real ones."""
+    (logit, kinds), (fake_logit, _) = discriminator(real), discriminator(jax.lax.stop_gradient(fake))
+    return logistic_discriminator_loss(logit, fake_logit).mean() + class_cross_entropy(kinds, kind)

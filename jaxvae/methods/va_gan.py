@@ -1,5 +1,7 @@
 """VA-GAN (Baumgartner et al., 2018): what would have to change for a case to pass for a control, pixel by pixel.
 
+Equation.
+
     y = x + M(x)                     x a case; with output="tanh", y = tanh(x + M(x))
     map_loss    = mean[ -D(y) ] + lambda mean sum_pixels |y - x|
     critic_loss = mean[ D(y) - D(control) + 10 ( |grad D(between)| - 1 )^2 ]
@@ -15,7 +17,14 @@ The authors' penalty takes the norm over one axis of the image, a fault that mak
 penalty_axes="one". With tanh, M = 0 changes the image. GroupNorm stands in for BatchNorm in the map's U-Net. Data:
 `jaxvae.data.case_control`, and `squares`; `pictures` has the maps.
 
-Presets. paper: the two-dimensional nets on images of 112 pixels, as published: tanh, one axis.
+When to use. To see all that a class changes in an image, not only what a classifier needs. Not for codes: it has none.
+
+Presets. The defaults are the paper's rate and weights. paper: the two-dimensional nets on images of 112 pixels, as
+published: tanh, one axis.
+
+Measured here. Correlation of maps with both planted squares 0.67 ± 0.13 (a classifier's slope 0.32 ± 0.45), with the
+second square alone 0.54 ± 0.23 (0.22 ± 0.34): too much spread to part them (experiments/visual_attribution.py, 3 seeds,
+32 pixels).
 """
 
 from collections.abc import Callable, Mapping
@@ -36,7 +45,9 @@ class VAGAN(NamedTuple):
     """Hyperparameters of the VA-GAN."""
 
     learning_rate: float = 1e-3
+    """Of Adam."""
     critic_learning_rate: float = 1e-3
+    """Of the critic."""
     map_weight: float = 0.008
     """lambda: weight of the sum of the map's absolute values, >= 0."""
     penalty_weight: float = 10.0

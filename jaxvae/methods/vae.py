@@ -1,9 +1,20 @@
 """The variational autoencoder (Kingma & Welling, 2014; Rezende, Mohamed & Wierstra, 2014).
 
+Equation.
+
     loss = E_q(z|x)[ -log p(x|z) ] + KL( q(z|x) || N(0, I) )
 
 One sample of z per image; sums over pixels and latents, means over the batch; minus the evidence lower bound, in nats.
-The study's preset is its beta-VAE with beta = 1. (The papers' own nets were trained by Adagrad and are not offered.)
+
+When to use. As what the others are compared with, and where likelihood and samples matter. Not for one factor in each
+latent: nothing here asks for it.
+
+Presets. study: its beta-VAE with beta = 1; the default rate is the study's. (The papers' own nets were trained by
+Adagrad and are not offered.)
+
+Measured here. experiments/compare_everything.py, defaults on upright sprites, 3 seeds: MIG 0.07 ± 0.06, squared error
+0.009 ± 0.001. At a rate of 1e-3 the code has 6.72 ± 0.13 nats of mutual information and 1.64 ± 0.43 of total
+correlation (experiments/exact_terms.py, 5 seeds).
 """
 
 from collections.abc import Mapping
@@ -22,6 +33,7 @@ class VAE(NamedTuple):
     """Hyperparameters of the VAE."""
 
     learning_rate: float = 1e-4
+    """Of Adam."""
 
 
 VAE_PRESETS = {"study": study(VAE())}

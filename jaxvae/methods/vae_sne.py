@@ -1,5 +1,7 @@
 """VAE-SNE (Graving & Couzin, 2020): neighbours in the data stay neighbours in the code, clusters come with it.
 
+Equation.
+
     loss = distortion E_q(z|x)[ -log p(x|z) ] + rate KL( q(z|x) || p(z) ) + sne P SNE
     SNE  = mean_i sum_{j != i} p_ij (log p_ij - log q_ij)
     p_ij = neighbourhoods of the data in the (global) batch, of a given perplexity;   P = number of values of an example
@@ -14,8 +16,14 @@ Perplexities are fractions of the batch (a neighbourhood's share of the data), a
 ratios, over the first `annealing` updates: large neighbourhoods lay out the whole, small ones the details. Distances
 are of pixels unless `features` gives others: standardise columns of different units first.
 
-No code of the paper was ever published. Of the constants, P is second-hand, and all others are our choice. Presets.
+When to use. For a map of data in two latents that takes new points. Not to count clusters (lower `sne` for fewer), nor
+for the best neighbourhoods of given points: t-SNE keeps more.
+
+Presets. No code of the paper was ever published: of the constants, P is second-hand, and all others are our choice.
 successor: nets and batches of the first author's later code. sphere: the polar variant.
+
+Measured here. Common 1 % nearest neighbours of held-out digits: 0.33 ± 0.02, VAE 0.29 ± 0.02, PCA 0.17, t-SNE of the
+test points 0.65; 29 ± 5 clusters for 10 digits (experiments/neighbour_embedding.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -29,7 +37,7 @@ from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Post
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
 from jaxvae.methods.presets import Preset
-from jaxvae.methods.schedules import linear_ramp
+from jaxvae.methods.schedules import geometric_ramp
 
 LEAST_NEIGHBOURS = 5.0
 SIMILARITIES = {
@@ -43,6 +51,7 @@ class VAESNE(NamedTuple):
     """Hyperparameters of the VAE-SNE."""
 
     learning_rate: float = 1e-3
+    """Of Adam."""
     distortion: float = 1.0
     """Weight of the reconstruction, >= 0."""
     rate: float = 1.0
@@ -83,8 +92,7 @@ def vae_sne(
       features: image [B, H, W, C] -> what distances of the data are taken of [B, ...].
       hyperparameters: their defaults, and what a sweep starts from.
 
-    ValueError for a negative weight, or a perplexity that is no fraction; when it is traced, for a sphere without three
-    latents, or a batch of fewer than 3.
+    ValueError for a weight < 0 or a perplexity outside (0, 1); when it is traced, for other than 3 latents of a sphere.
     """
     hp = hyperparameters
     if min(hp.distortion, hp.rate, hp.sne) < 0 or not 0 < hp.perplexity < 1 or not 0 < hp.first_perplexity < 1:
@@ -97,14 +105,13 @@ def vae_sne(
         z, kl = _coded(net, image, ctx, on_sphere)
         reconstruction = likelihood.nll(net.decoder(z), image).mean()
         x = features(image).reshape(image.shape[0], -1)
-        devices = 1 if ctx.axis_name is None else jax.lax.axis_size(ctx.axis_name)
-        p = losses.neighbour_affinities(x, _perplexity(ctx, devices * x.shape[0]), axis_name=ctx.axis_name)
+        n = len(x) * (1 if ctx.axis_name is None else jax.lax.axis_size(ctx.axis_name))
+        first, last = (jnp.maximum(share * n, LEAST_NEIGHBOURS) for share in (hp.first_perplexity, hp.perplexity))
+        perplexity = geometric_ramp(first, last, ctx.step, hp.annealing)
+        p = losses.neighbour_affinities(x, perplexity, axis_name=ctx.axis_name)
         sne = losses.neighbour_divergence(z, p, similarity=SIMILARITIES[similarity], axis_name=ctx.axis_name).mean()
-        return hp.distortion * reconstruction + hp.rate * kl.mean() + hp.sne * image[0].size * sne, {
-            "reconstruction": reconstruction,
-            "kl": kl.mean(),
-            "neighbours": sne,
-        }
+        terms = {"reconstruction": reconstruction, "kl": kl.mean(), "neighbours": sne}
+        return hp.distortion * reconstruction + hp.rate * kl.mean() + hp.sne * image[0].size * sne, terms
 
     objective = Objective(loss, AUTOENCODER if on_sphere else (*AUTOENCODER, "prior"))
     method = autoencoder_method("vae-sne", networks, likelihood, hyperparameters, objective)
@@ -140,11 +147,4 @@ def _coded(net: Nets, image: jax.Array, ctx: Context, on_sphere: bool) -> tuple[
 
 def _draw(net: Nets, key: jax.Array, batch: Batch) -> jax.Array:
     means, log_weights = net.prior()
-    mixture = losses.gaussian_mixture(means * (len(means) > 1), 1.0, jnp.exp(log_weights))
-    return mixture.sample(key, batch["image"].shape[0])
-
-
-def _perplexity(ctx: Context, batch_size: int) -> jax.Array:
-    hp = ctx.hyperparameters
-    first, last = jnp.log(jnp.maximum(jnp.stack([hp.first_perplexity, hp.perplexity]) * batch_size, LEAST_NEIGHBOURS))
-    return jnp.exp(linear_ramp(first, last, ctx.step, hp.annealing))
+    return losses.gaussian_mixture(means * (len(means) > 1), 1.0, jnp.exp(log_weights)).sample(key, len(batch["image"]))

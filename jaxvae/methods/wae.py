@@ -1,5 +1,7 @@
 """Wasserstein autoencoders (Tolstikhin, Bousquet, Gelly & Schoelkopf, 2018): only the aggregate code matches the prior.
 
+Equation.
+
     loss = c(x, decoder(z)) + lambda * D( q(z), N(0, I) )
 
     WAE-MMD:  D = MMD^2, unbiased; kernel inverse multiquadric at seven scales, summed, or Gaussian
@@ -15,7 +17,15 @@ MMD is that of the (global) batch against as many fresh draws of the prior, and 
 the encoder's first steps match moments only, noise may be added to the images, rates decay, the adversary moves after
 the autoencoder, and its input may get log p(z) added; none of this is done here.
 
-Presets. paper: its dSprites configuration (12 latents, lambda 10, batches of 100) for both, with our conv nets.
+When to use. For codes that keep all of the image and, together, look like the prior. Not for disentanglement, which
+nothing here asks for, nor for a likelihood.
+
+Presets. The defaults are rates and lambda of the authors' configurations. paper: that for dSprites (12 latents, lambda
+10, batches of 100) for both, with our conv nets.
+
+Measured here. Mutual information 7.28 ± 0.00 of log N = 7.45 nats (VAE 6.85 ± 0.04); squared error 1.95 ± 0.18
+(Gaussian kernel), 2.80 ± 0.05 (inverse multiquadric), 3.03 ± 0.22 (GAN), VAE 2.37 ± 0.09
+(experiments/wae_information.py, 5 seeds). MIG 0.02 ± 0.03 and 0.01 ± 0.01 (experiments/compare_everything.py).
 """
 
 from collections.abc import Mapping
@@ -24,16 +34,8 @@ from typing import Literal, NamedTuple
 import jax
 import optax
 
-from jaxvae.losses import (
-    inverse_multiquadric,
-    logistic_discriminator_loss,
-    logistic_generator_loss,
-    mmd_unbiased,
-    radial_basis,
-    reparameterize,
-    standard_normal,
-)
-from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Posterior, Terms
+import jaxvae.losses as losses
+from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method, point
 from jaxvae.methods.likelihoods import Likelihood, gaussian
 from jaxvae.methods.presets import DSPRITES, Preset
@@ -45,6 +47,7 @@ class WAEMMD(NamedTuple):
     """Hyperparameters of the WAE-MMD."""
 
     learning_rate: float = 1e-3
+    """Of Adam."""
     prior_weight: float = 10.0
     """lambda: weight of the distance between code and prior."""
 
@@ -53,9 +56,11 @@ class WAEGAN(NamedTuple):
     """Hyperparameters of the WAE-GAN."""
 
     learning_rate: float = 3e-4
+    """Of Adam."""
     prior_weight: float = 10.0
     """lambda: weight of the distance between code and prior."""
     discriminator_learning_rate: float = 1e-3
+    """Of the discriminator."""
 
 
 WAE_COST = {"likelihood": "gaussian", "scale": 10**0.5}
@@ -87,13 +92,13 @@ def wae_mmd(
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         z, prior = _codes(net, batch, ctx, encoder)
         latents = z.shape[-1]
-        similarity = inverse_multiquadric(latents) if kernel == "imq" else radial_basis(float(latents))
-        mmd = mmd_unbiased(z, prior, kernel=similarity, axis_name=ctx.axis_name)
+        similarity = losses.inverse_multiquadric(latents) if kernel == "imq" else losses.radial_basis(float(latents))
+        mmd = losses.mmd_unbiased(z, prior, kernel=similarity, axis_name=ctx.axis_name)
         cost = likelihood.nll(net.decoder(z), batch["image"]).mean()
         return cost + ctx.hyperparameters.prior_weight * mmd, {"reconstruction": cost, "mmd": mmd}
 
     autoencoder = Objective(loss, AUTOENCODER, ADAM)
-    return _method("wae-mmd", networks, likelihood, encoder, hyperparameters, autoencoder)
+    return _encoding(encoder, autoencoder_method("wae-mmd", networks, likelihood, hyperparameters, autoencoder))
 
 
 def wae_gan(
@@ -110,7 +115,7 @@ def wae_gan(
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         z, _ = _codes(net, batch, ctx, encoder)
-        adversarial = logistic_generator_loss(net.discriminator(z)[:, 0]).mean()
+        adversarial = losses.logistic_generator_loss(net.discriminator(z)[:, 0]).mean()
         cost = likelihood.nll(net.decoder(z), batch["image"]).mean()
         terms = {"reconstruction": cost, "adversarial": adversarial}
         return cost + ctx.hyperparameters.prior_weight * adversarial, terms
@@ -118,33 +123,25 @@ def wae_gan(
     def discriminator_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         z, prior = _codes(net, batch, ctx, encoder)
         on_prior, on_codes = net.discriminator(prior)[:, 0], net.discriminator(jax.lax.stop_gradient(z))[:, 0]
-        total = logistic_discriminator_loss(on_prior, on_codes).mean()
+        total = losses.logistic_discriminator_loss(on_prior, on_codes).mean()
         accuracy = 0.5 * ((on_prior > 0).mean() + (on_codes < 0).mean())
         return ctx.hyperparameters.prior_weight * total, {"discriminator_accuracy": accuracy}
 
     autoencoder = Objective(loss, AUTOENCODER, ADAM)
     adversary = Objective(discriminator_loss, ("discriminator",), ADAM, "discriminator_learning_rate")
-    return _method("wae-gan", networks, likelihood, encoder, hyperparameters, autoencoder, adversary)
+    method = autoencoder_method("wae-gan", networks, likelihood, hyperparameters, autoencoder, adversary)
+    return _encoding(encoder, method)
 
 
 def _codes(net: Nets, batch: Batch, ctx: Context, encoder: Encoder) -> tuple[jax.Array, jax.Array]:
     """Codes of the batch, and as many fresh draws of the prior."""
     noise, prior = jax.random.split(ctx.key)
     mean, logvar = net.encoder(batch["image"])
-    z = mean if encoder == "deterministic" else reparameterize(noise, mean, logvar, axis_name=ctx.axis_name)
-    return z, standard_normal(mean.shape[-1]).sample(prior, mean.shape[0], ctx.axis_name)
+    z = mean if encoder == "deterministic" else losses.reparameterize(noise, mean, logvar, axis_name=ctx.axis_name)
+    return z, losses.standard_normal(mean.shape[-1]).sample(prior, mean.shape[0], ctx.axis_name)
 
 
-def _method(
-    name: str,
-    networks: Mapping[str, Network],
-    likelihood: Likelihood,
-    encoder: Encoder,
-    hyperparameters: WAEMMD | WAEGAN,
-    *objectives: Objective,
-) -> Method:
-    def encode_to_points(net: Nets, batch: Batch) -> Posterior:
-        return point(net.encoder(batch["image"]).mean)
-
-    method = autoencoder_method(name, networks, likelihood, hyperparameters, *objectives)
-    return method._replace(encode=encode_to_points) if encoder == "deterministic" else method
+def _encoding(encoder: Encoder, method: Method) -> Method:
+    if encoder == "gaussian":
+        return method
+    return method._replace(encode=lambda net, batch: point(net.encoder(batch["image"]).mean))

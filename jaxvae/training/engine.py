@@ -16,7 +16,7 @@ class TrainState(NamedTuple):
 
     params: dict[str, Params]
     """By network name."""
-    opt_state: tuple[dict[str, optax.OptState], ...]
+    opt_state: tuple[dict[str, Any], ...]
     """By optimizer, in the order of the objectives, and network."""
     hyperparameters: Hyperparameters
     """float32 scalars."""
