@@ -221,7 +221,7 @@ def parse_train(arguments: list[str]) -> TrainArgs[Any, Any]:
     kind = TrainArgs[type(config.hp), type(config.options)]  # type: ignore[misc]
     args = parse(kind, "train [METHOD]", flags, TrainArgs(config))
     for name, packages in TRACKERS.items():
-        missing = [package for package in packages if not _installed(package)]
+        missing = [package for package in packages if not installed(package)]
         if getattr(args, name) and missing:
             raise ValueError(f"--{name} needs {' and '.join(missing)}: pip install 'jaxvae[{name}]'")
     if args.resume and args.run is None:
@@ -232,7 +232,7 @@ def parse_train(arguments: list[str]) -> TrainArgs[Any, Any]:
     return args
 
 
-def _installed(package: str) -> bool:
+def installed(package: str) -> bool:
     """Not so where a mere folder has the name, as ./wandb often does."""
     spec = importlib.util.find_spec(package)
     return spec is not None and spec.origin is not None
