@@ -5,7 +5,8 @@ import importlib.util
 import itertools
 import os
 import time
-from contextlib import ExitStack, suppress
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Generic, Literal, TypeVar
@@ -23,11 +24,17 @@ from jaxvae.sweep import Member, members_of, parse_seeds, take_sweep
 from jaxvae.training import Devices, check, choose_devices, train, train_members
 from jaxvae.training.processes import check_agreement, join_processes, leads, raise_together
 from jaxvae.training.run_folder import RunFolderError, open_run, read_config, read_history
-from jaxvae.training.writers import progress_writer, tensorboard_writer
+from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
 
 HP = TypeVar("HP")
 Options = TypeVar("Options")
 DEFAULT_METHOD = "beta-tc-vae"
+TRACKERS = {
+    "tensorboard": ("tensorboardX",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+}
+"""Flags that send the numbers elsewhere too, by the name of their extra -> the packages that each needs."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +63,10 @@ class TrainArgs(Generic[HP, Options]):
     """seconds to wait for the other processes"""
     tensorboard: bool = False
     """also write TensorBoard events (needs `pip install 'jaxvae[tensorboard]'`)"""
+    wandb: bool = False
+    """also log to Weights & Biases (needs `pip install 'jaxvae[wandb]'`)"""
+    mlflow: bool = False
+    """also log to MLflow (needs `pip install 'jaxvae[mlflow]'`)"""
 
 
 def train_command(arguments: list[str]) -> None:
@@ -95,19 +106,13 @@ def train_command(arguments: list[str]) -> None:
     if members:
         _train_members(members, sweep, method, source, folder, settings)
         return
-    with ExitStack() as stack:
-        asked = stack.enter_context(asked_to_stop())
-        done = [row["step"] for row in read_history(folder)]
-        writers = []
-        if leads():
-            writers.append(stack.enter_context(progress_writer(config.steps, start=max(done, default=0))))
-        if args.tensorboard and leads():
-            writers.append(stack.enter_context(tensorboard_writer(folder / "tensorboard")))
-        try:
+    try:
+        with ExitStack() as stack:
+            asked = stack.enter_context(asked_to_stop())
+            writers = [stack.enter_context(writer) for writer in _writers(args, folder)] if leads() else []
             state = train(method, source, seed=config.seed, folder=folder, writers=writers, stop=asked, **settings)
-        except KeyboardInterrupt:
-            stack.close()
-            stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from the last checkpoint", FAILURE)
+    except KeyboardInterrupt:
+        stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from the last checkpoint", FAILURE)
     if int(state.step) < config.steps:
         _say(f"stopped by SIGTERM, saved at step {int(state.step)}; `jaxvae train --run {folder} --resume` goes on")
         return
@@ -120,6 +125,19 @@ def train_command(arguments: list[str]) -> None:
 
         with ending_well(f"training is done: `jaxvae report {folder}` scores the run and writes its report"):
             score_and_report(RunArgs(folder))
+
+
+def _writers(args: TrainArgs[Any, Any], folder: Path) -> Sequence[AbstractContextManager[Writer]]:
+    done = max((row["step"] for row in read_history(folder)), default=0)
+    settings = args.config.to_json()
+    writers = [progress_writer(args.config.steps, start=done)]
+    if args.tensorboard:
+        writers.append(tensorboard_writer(folder / "tensorboard"))
+    if args.wandb:
+        writers.append(wandb_writer(folder, settings))
+    if args.mlflow:
+        writers.append(mlflow_writer(folder, settings))
+    return writers
 
 
 def _join(args: TrainArgs[Any, Any], members: list[Member]) -> None:
@@ -161,8 +179,9 @@ def _members(args: TrainArgs[Any, Any], sweep: dict[str, list[float]]) -> list[M
     """The runs that were asked for; none where it is a single one."""
     if args.seeds is None and not sweep:
         return []
-    if args.tensorboard:
-        raise ValueError("--tensorboard is for a single run")
+    for name in TRACKERS:
+        if getattr(args, name):
+            raise ValueError(f"--{name} is for a single run")
     members = members_of(args.config, parse_seeds(args.seeds or str(args.config.seed)), sweep)
     for member in members:
         check_config(member.config)
@@ -212,14 +231,22 @@ def parse_train(arguments: list[str]) -> TrainArgs[Any, Any]:
     flags = arguments[1:] if named else arguments
     kind = TrainArgs[type(config.hp), type(config.options)]  # type: ignore[misc]
     args = parse(kind, "train [METHOD]", flags, TrainArgs(config))
-    if args.tensorboard and importlib.util.find_spec("tensorboardX") is None:
-        raise ValueError("--tensorboard needs tensorboardX: pip install 'jaxvae[tensorboard]'")
+    for name, packages in TRACKERS.items():
+        missing = [package for package in packages if not installed(package)]
+        if getattr(args, name) and missing:
+            raise ValueError(f"--{name} needs {' and '.join(missing)}: pip install 'jaxvae[{name}]'")
     if args.resume and args.run is None:
         raise ValueError("--resume needs the folder of the run to go on with: add --run FOLDER")
     if args.learning_rate is not None:
         hp = args.config.hp._replace(learning_rate=args.learning_rate)
         args = replace(args, config=replace(args.config, hp=hp))
     return args
+
+
+def installed(package: str) -> bool:
+    """Not so where a mere folder has the name, as ./wandb often does."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
 
 
 def _starting_config(arguments: list[str], method: str | None) -> Config[Any, Any]:

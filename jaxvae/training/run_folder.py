@@ -124,9 +124,17 @@ def write_text(path: Path, text: str) -> None:
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     """(name, old value, new value) of all settings that are not the same, by dotted name."""
-    before, after = _flat(old), _flat(new)
+    before, after = flatten(old), flatten(new)
     names = sorted(before.keys() | after.keys())
     return [(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted name."""
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
 
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
@@ -135,10 +143,3 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
         found.append(f"{GROWS} was {old[GROWS]} and can only grow, not shrink to {new[GROWS]}")
     if found:
         raise RunFolderError(f"the run in {folder} is another one: {'; '.join(found)}")
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
-    return flat

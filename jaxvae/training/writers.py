@@ -1,14 +1,21 @@
-"""Where the numbers of a run go: metrics.jsonl, TensorBoard, and the terminal."""
+"""Where the numbers of a run go: metrics.jsonl, TensorBoard, Weights & Biases, MLflow, and the terminal."""
 
 import json
+import logging
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from jaxvae.training.run_folder import flatten
+
+PROJECT = "jaxvae"
+"""Of Weights & Biases, and experiment of MLflow, unless their environment variables name another."""
 
 
 class Writer(Protocol):
@@ -43,6 +50,99 @@ def tensorboard_writer(folder: Path) -> Iterator[Writer]:
                 summary.add_scalar(name, value, step)
 
         yield write
+
+
+@contextmanager
+def wandb_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
+    """A run of Weights & Biases with these settings; the one that `folder` names in wandb_id, if it does.
+
+    Its environment variables count, WANDB_MODE=offline among them. What it keeps on disk is in `folder`/wandb.
+
+    Raises:
+      ImportError: wandb is missing.
+      ConnectionError: nobody is logged in, or the server can't be reached.
+    """
+    import wandb
+
+    known = folder / "wandb_id"
+    try:
+        run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", PROJECT),
+            name=os.environ.get("WANDB_NAME", folder.resolve().name),
+            dir=folder,
+            id=known.read_text() if known.exists() else None,
+            resume="allow",
+            config=dict(config),
+            allow_val_change=True,  # a run that goes on may have more steps
+        )
+    except wandb.Error as error:
+        raise ConnectionError(f"Weights & Biases: {error}") from error
+    with run:
+        known.write_text(run.id)
+        first = run.step  # rows before it are there: those after the last checkpoint, which come again
+
+        def write(step: int, row: Mapping[str, float]) -> None:
+            if step >= first:
+                run.log(dict(row), step=step, commit=True)
+
+        yield write
+
+
+@contextmanager
+def mlflow_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
+    """A run of MLflow with these settings as parameters; the one that `folder` names in mlflow_id, if it does.
+
+    It is kept where MLFLOW_TRACKING_URI says, else in `folder`/mlflow.db.
+
+    Raises:
+      ImportError: mlflow is missing, or what it needs for a database.
+      ConnectionError: the server can't be reached.
+    """
+    import alembic  # noqa: F401 - MLflow's own error doesn't say what is missing
+    import sqlalchemy  # noqa: F401
+    from mlflow import MlflowClient, MlflowException
+    from mlflow.entities import Metric, Param
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of each table that it makes
+    known = folder / "mlflow_id"
+    here = folder.resolve()
+    status = "FAILED"
+    try:
+        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{here / 'mlflow.db'}")
+        name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
+        if experiment := client.get_experiment_by_name(name):
+            group = experiment.experiment_id
+        else:
+            group = client.create_experiment(name)
+        # A search, as another store, or one that it was deleted from, doesn't know the run.
+        query = f"attributes.run_id = '{known.read_text()}'" if known.exists() else ""
+        found = client.search_runs([group], query) if query else []
+        run = found[0] if found else client.create_run(group, run_name=here.name)
+        key = run.info.run_id
+        known.write_text(key)
+        if found:
+            client.update_run(key, status="RUNNING")
+        else:
+            params = [Param(name, str(value)) for name, value in flatten(config).items()]
+            client.log_batch(key, params=params)
+        logged = [client.get_metric_history(key, name)[-1].step for name in run.data.metrics]
+        last = max(logged, default=0)
+
+        def write(step: int, row: Mapping[str, float]) -> None:
+            if step > last:
+                now = int(1000 * time.time())
+                client.log_batch(key, [Metric(name, value, now, step) for name, value in row.items()])
+
+        try:
+            yield write
+            status = "FINISHED"
+        except KeyboardInterrupt:
+            status = "KILLED"
+            raise
+        finally:
+            client.set_terminated(key, status)
+    except MlflowException as error:
+        raise ConnectionError(f"MLflow: {error}") from error
 
 
 @contextmanager

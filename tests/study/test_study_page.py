@@ -3,34 +3,17 @@
 import json
 import re
 
-import numpy as np
 import pytest
 
 from jaxvae.cli import main
 from jaxvae.commands import study as study_command
-from jaxvae.study.findings import DOWNSTREAM, METRICS, UNSUPERVISED, findings, theorem
-from jaxvae.study.grid import GRIDS, config_of, model_of
+from jaxvae.study.findings import DOWNSTREAM, METRICS, findings, theorem
+from jaxvae.study.grid import GRIDS, config_of
 from jaxvae.study.page import cost, published_cost, study_html
 from jaxvae.study.speed import Speed, hours, speed_of
 from jaxvae.study.table import write_table
 from tests.report.page_parts import Page
-
-GRID = GRIDS["small"]
-SCORES = (*METRICS, *UNSUPERVISED, *DOWNSTREAM, "sampled/gaussian_total_correlation")
-
-
-def table(**columns):
-    """A row per model of `small`; columns are functions of (row, random numbers) or numbers."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for number in range(GRID.size):
-        row = {**model_of(GRID, number)._asdict(), "failure": "", "steps": 5000, "seconds": 20.0}
-        quality = rng.normal()
-        for name in SCORES:
-            value = columns.get(name, columns.get("others", lambda row, rng, quality: rng.normal()))
-            row[name] = value(row, rng, quality) if callable(value) else value
-        rows.append(row)
-    return rows
+from tests.study.fake_study import GRID, SCORES, table
 
 
 def outcome(rows, words):
