@@ -49,7 +49,7 @@ def bootstrap(
 
     NaN for no rows; no interval for a single one.
     """
-    known = values[np.isfinite(values.reshape(len(values), -1)).all(axis=1)]
+    known = values[np.isfinite(values).all(axis=tuple(range(1, values.ndim)))]
     if not len(known):
         return Estimate(np.nan, np.nan, np.nan)
     value = float(statistic(known))

@@ -39,6 +39,7 @@ def test_bootstrap_of_a_mean_is_near_the_normal_interval():
     np.testing.assert_allclose([found.low, found.high], [values.mean() - half, values.mean() + half], atol=0.015)
     assert bootstrap(values) == bootstrap(values)
     assert np.isnan(bootstrap(np.array([np.nan]))).all()
+    assert np.isnan(bootstrap(np.zeros(0))).all()
     assert np.isnan(bootstrap(np.array([1.0]))[1:]).all()
     assert str(bootstrap(np.array([1.0, 1.0]))) == "1.00 (1.00 to 1.00)"
     assert str(bootstrap(np.array([1.0]))) == "1.00"

@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import sys
+import time
 
 import pytest
 
@@ -63,6 +64,16 @@ def rows_of(folder):
     return rows
 
 
+def finished(file):
+    """The records, once the last one is there: W&B's own process writes on for a moment after a run was finished."""
+    for _ in range(600):
+        records = list(records_of(file))
+        if records and records[-1].HasField("exit"):
+            return records
+        time.sleep(0.1)
+    raise AssertionError(f"{file} has no end")
+
+
 def records_of(file):
     """Of W&B's file: blocks of 32 KiB, in them parts of records, each behind (checksum, length, kind of part)."""
     from wandb.proto.wandb_internal_pb2 import Record
@@ -82,9 +93,9 @@ def records_of(file):
 def offline_runs(folder):
     """(id, name, project, settings, rows by step) of each part of a run that was written offline."""
     runs = []
-    for file in sorted(folder.glob("wandb/offline-run-*/run-*.wandb"), key=lambda file: file.stat().st_mtime_ns):
+    for file in sorted(folder.glob("wandb/offline-run-*/run-*.wandb")):
         rows, settings = {}, {}
-        for record in records_of(file):
+        for record in finished(file):
             if record.HasField("run"):
                 run = record.run
                 settings |= {one.key: json.loads(one.value_json) for one in run.config.update}
