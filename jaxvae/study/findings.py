@@ -132,15 +132,16 @@ def theorem(samples: int = 20_000, seed: int = 0) -> dict[str, float]:
 
 
 def _correlation_of_codes(rows: Rows, kind: str, *, falls: bool) -> Finding:
-    change = bootstrap(strength_effect(rows, f"{kind}/gaussian_total_correlation"))
+    # AnnealedVAE's strengths are capacities: more is less regularised. (By memory, the study's figure lacks it too.)
+    others = [row for row in rows if row["method"] != "annealed-vae"]
+    change = bootstrap(strength_effect(others, f"{kind}/gaussian_total_correlation"))
     claim = (
         "The stronger the regulariser, the less correlated are sampled codes"
         if falls
         else "The total correlation of mean codes does not fall with it, and often rises"
     )
-    return Finding(
-        claim, _outcome((change.high < 0) == falls, change.high), f"from the weakest to the strongest, {change} nats"
-    )
+    outcome = _outcome((change.high < 0) == falls, change.high)
+    return Finding(claim, outcome, f"from the weakest to the strongest, {change} nats, without AnnealedVAE")
 
 
 def _agreement(rows: Rows) -> Finding:
@@ -215,10 +216,10 @@ def _transfer(rows: Rows) -> Finding:
         for (metric, data), percent in published.items()
         if np.isfinite(known[metric, data])
     )
-    best = known["same", "same"]
+    best, least = known["same", "same"], min(known.values())
     return Finding(
         "A setting that was good beats a random one more often than not, less so by another metric or on other data",
-        _outcome(best > 0.5 and best == max(known.values()), *known.values()),
+        _outcome(least > 0.5 and best == max(known.values()), *known.values()),
         told,
     )
 

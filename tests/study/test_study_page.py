@@ -2,16 +2,18 @@
 
 import json
 import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jaxvae.cli import main
 from jaxvae.commands import study as study_command
 from jaxvae.study.findings import DOWNSTREAM, METRICS, findings, theorem
-from jaxvae.study.grid import GRIDS, config_of
+from jaxvae.study.grid import GRIDS, Model, config_of, model_of
 from jaxvae.study.page import cost, published_cost, study_html
 from jaxvae.study.speed import Speed, hours, speed_of
-from jaxvae.study.table import write_table
+from jaxvae.study.table import read_table, write_table
 from tests.report.page_parts import Page
 from tests.study.fake_study import GRID, SCORES, table
 
@@ -57,14 +59,34 @@ def test_selection():
     assert outcome(table(), "No score without labels") == "shown"
 
 
+def test_annealed_vaes_capacity_is_no_strength():
+    def rises_there(row, rng, quality):
+        return (50 if row["method"] == "annealed-vae" else -1) * rank(row) + 0.1 * rng.normal()
+
+    assert (
+        outcome(table(**{"sampled/gaussian_total_correlation": rises_there}), "less correlated are sampled") == "shown"
+    )
+
+
 def test_transfer():
-    settings = {name: lambda row, rng, q: rank(row) + len(row["method"]) + 0.5 * rng.normal() for name in METRICS}
-    part = settings | {
-        name: lambda row, rng, q: (rank(row) if row["data"] == "sprites" else -rank(row)) + 2 * rng.normal()
+    def setting(row):
+        return rank(row) + len(row["method"])
+
+    good = {name: lambda row, rng, q: setting(row) + 0.5 * rng.normal() for name in METRICS}
+    # Half of the metrics see something of their own in each setting, and another thing on the other data.
+    own = {
+        name: lambda row, rng, q: (
+            setting(row) + 2 * np.sin(37 * setting(row) + 3 * len(row["data"])) + 0.5 * rng.normal()
+        )
         for name in list(METRICS)[3:]
     }
-    assert outcome(table(**part), "beats a random one") == "shown"
-    one = [row for row in table(**settings) if row["data"] == "sprites"]
+    assert outcome(table(**good | own), "beats a random one") == "shown"
+    turned = {
+        name: lambda row, rng, q: (1 if row["data"] == "sprites" else -1) * setting(row) + rng.normal()
+        for name in METRICS
+    }
+    assert outcome(table(**turned), "beats a random one") == "not shown"
+    one = [row for row in table(**good) if row["data"] == "sprites"]
     assert outcome(one, "beats a random one") == "not testable at this scale"
 
 
@@ -128,6 +150,18 @@ def test_what_the_published_grid_would_take():
     assert "measured" not in published_cost(None)
     with pytest.raises(ValueError, match="no speed that"):
         speed_of({"device": "a chip"})
+
+
+def test_the_committed_study_says_what_its_table_says():
+    results = Path(__file__).parents[2] / "benchmarks" / "results" / "study"
+    rows, about = read_table(results / "small.parquet")
+    assert about["preset"] == "small"
+    places = [{name: row[name] for name in Model._fields} for row in rows]
+    assert places == [model_of(GRID, number)._asdict() for number in range(GRID.size)]
+    assert sum(path.stat().st_size for path in results.iterdir()) < 5_000_000
+    words = Page((results / "small.html").read_text()).words
+    for found in findings(rows):
+        assert f"{found.claim} {found.outcome} {found.numbers}" in words
 
 
 def test_the_command(tmp_path, capsys):
