@@ -88,6 +88,7 @@ def pages(tmp_path_factory):
     photographs = photographs._replace(
         title="beta-tc-vae on " + "photographs_" * 12,
         summary={"data": "tfds:" + "name/" * 40},
+        about_data="w" * 200,
         factor_names=names,
         factor_entropy=np.full(40, 0.6),
         mutual_information=np.full((8, 40), 0.1),
@@ -102,6 +103,7 @@ def pages(tmp_path_factory):
         "attacked report": attacked_report(),
         "attacked comparison": comparison([line(ATTACK, 0.5, data=ATTACK, note=ATTACK, rows=(ATTACK, "b", "z0"))]),
         "unescaped": document("unescaped", ATTACK, ATTACK, "", script="window.own = 1"),
+        "unescaped report": document("unescaped", ATTACK, ATTACK, ""),
     }
     folder = tmp_path_factory.mktemp("pages")
     for name, html in htmls.items():
@@ -331,4 +333,6 @@ def test_texts_do_not_run(name, show):
 def test_what_gets_around_escaping_does_not_run_either(show):
     browser = show("unescaped")
     assert browser.execute_script("return [window.hit ?? null, window.own]") == [None, 1]
-    assert show("unescaped", policy=False).execute_script("return window.hit") == 1
+    browser = show("unescaped report")
+    assert browser.execute_script("return window.hit ?? null") is None
+    assert show("unescaped report", policy=False).execute_script("return window.hit") == 1
