@@ -113,7 +113,7 @@ def train_command(arguments: list[str]) -> None:
             state = train(method, source, seed=config.seed, folder=folder, writers=writers, stop=asked, **settings)
     except KeyboardInterrupt:
         stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from the last checkpoint", FAILURE)
-    if int(state.step) < config.steps:
+    if asked() or int(state.step) < config.steps:  # where another process was asked, this one stopped with it
         _say(f"stopped by SIGTERM, saved at step {int(state.step)}; `jaxvae train --run {folder} --resume` goes on")
         return
     _say(f"trained in {time.perf_counter() - start:.0f} s")
@@ -210,7 +210,8 @@ def _train_members(
             stop=asked,
             **settings,
         )
-    if (step := max(outcome.step for outcome in outcomes if not outcome.diverged)) < settings["steps"]:
+    if asked():
+        step = max(outcome.step for outcome in outcomes)
         print(f"stopped by SIGTERM, {len(members)} models saved at step {step}; the same command and --resume go on")
         return
     print(f"trained {len(members)} models in {time.perf_counter() - start:.0f} s")

@@ -99,11 +99,15 @@ def train(
         stopwatch = Stopwatch()
         for last, length in intervals(first, steps, log_every, checkpoint_every if save else None):
             state, seen = advance(state, empty, length)
+            seen = jax.device_get(seen)
             bad, terms = first_non_finite(seen)
             if terms and folder is not None and jax.process_count() == 1:
                 save_for_replay(folder, method, source, batch_size, state.key, bad, terms)
-            if terms and (on_nan == "stop" or int(seen.skipped) == length):
+            if terms and on_nan == "stop":
                 raise NonFiniteLoss(f"not a finite number at step {bad}: {', '.join(terms)}")
+            if seen.skipped == length:
+                what = ", ".join(terms) or "the parameters after the update"
+                raise NonFiniteLoss(f"not a finite number in any of {length} updates up to step {last}: {what}")
             row = _row(seen, length, on_nan)
             seconds = stopwatch.lap()
             for writer in write:
@@ -220,9 +224,8 @@ def check_finite(state: TrainState) -> None:
 
 
 def _row(seen: Interval, length: int, on_nan: OnNaN) -> dict[str, float]:
-    sums, _, skipped = jax.device_get(seen)
-    means = {name: float(total) / (length - int(skipped)) for name, total in sums.items()}
-    count = {"skipped": float(skipped)} if on_nan == "skip" else {}
+    means = {name: float(total) / (length - int(seen.skipped)) for name, total in seen.sums.items()}
+    count = {"skipped": float(seen.skipped)} if on_nan == "skip" else {}
     return {"loss": means.pop("loss"), **means, **count}
 
 

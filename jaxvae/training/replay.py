@@ -19,9 +19,8 @@ MOST = 10
 
 def first_non_finite(seen: Interval) -> tuple[int, list[str]]:
     """The first step (0-based) with a term that was not finite, and the names of such terms, if there were any."""
-    first_bad = jax.device_get(seen.first_bad)
-    step = min(int(bad) for bad in first_bad.values())
-    return step, sorted(name for name, bad in first_bad.items() if bad == step != NEVER)
+    step = min(int(bad) for bad in seen.first_bad.values())
+    return step, sorted(name for name, bad in seen.first_bad.items() if bad == step != NEVER)
 
 
 def save_for_replay(

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import jax
 import numpy as np
@@ -63,6 +64,27 @@ def test_sigterm_is_an_ask(capsys):
     assert stop.value.code == 0
     assert capsys.readouterr().out == "stopped by SIGTERM; go on\n"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("members", [[], ["--seeds", "0:2"]])
+def test_sigterm_in_the_last_row_is_no_end_as_usual(tmp_path, members, monkeypatch, capsys):
+    """Nor a reason to score for a minute: whoever asked is waiting."""
+
+    @contextmanager
+    def asked_at_once():
+        yield lambda: True
+
+    monkeypatch.setattr("jaxvae.commands.train.asked_to_stop", asked_at_once)
+    flags = ["--data", "sprites", "--image-size", "16", "--batch-size", "4", "--steps", "5"]
+    main(["train", *flags, *members, "--run", str(tmp_path / "run")])
+    assert "saved at step 5" in capsys.readouterr().out.splitlines()[-1]
+    assert not list(tmp_path.rglob("scores.json"))
+
+
+def test_a_population_that_diverged_as_a_whole_is_told(tmp_path, capsys):
+    flags = ["--data", "sprites", "--image-size", "16", "--batch-size", "4", "--steps", "60", "--learning-rate", "1e18"]
+    main(["train", *flags, "--seeds", "0:2", "--run", str(tmp_path / "run")])
+    assert capsys.readouterr().out.count("diverged before step") == 2
 
 
 def test_the_command_stops_with_0_and_says_how_to_go_on(tmp_path):
@@ -188,8 +210,17 @@ def test_an_update_that_is_not_finite_can_be_skipped(tmp_path):
     train(tiny(infinite_at=5), SOURCE, steps=4, folder=tmp_path / "parts", on_nan="skip", **SETTINGS)
     again = train(tiny(infinite_at=5), SOURCE, steps=12, folder=tmp_path / "parts", on_nan="skip", **SETTINGS)
     same_bits(again, skipped)
-    with pytest.raises(NonFiniteLoss, match="at step 4"):
+    with pytest.raises(NonFiniteLoss, match="not a finite number in any of 1 updates up to step 5: loss, strange$"):
         train(tiny(infinite_at=4), SOURCE, steps=6, on_nan="skip", **(SETTINGS | {"log_every": 1}))
+
+
+def test_an_update_to_parameters_that_are_not_finite_is_skipped_too(tmp_path):
+    method = tiny(infinite_slope_from=5)
+    state = train(method, SOURCE, steps=6, folder=tmp_path, on_nan="skip", **SETTINGS)
+    same_bits(state.params, train(method, SOURCE, steps=5, on_nan="skip", **SETTINGS).params)
+    assert [row["skipped"] for row in rows(tmp_path)] == [0, 0, 1]
+    with pytest.raises(NonFiniteLoss, match="in any of 2 updates up to step 8: the parameters after the update"):
+        train(method, SOURCE, steps=8, folder=tmp_path, on_nan="skip", **SETTINGS)
 
 
 def test_members_skip_alone(tmp_path):
