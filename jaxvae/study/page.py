@@ -27,7 +27,7 @@ from jaxvae.study.grid import GRIDS
 from jaxvae.study.speed import Speed
 from jaxvae.study.statistics import Rows, bootstrap, column, variance_shares
 
-DPI = 150
+DPI = 140
 PUBLISHED_HOURS = 2.52 * 365.25 * 24
 """Of P100 GPUs, for the 12,600 published models."""
 
