@@ -14,6 +14,7 @@ import pytest
 
 from jaxvae.config import build, default_config
 from jaxvae.training import choose_devices, train
+from jaxvae.training.checkpoints import damage, saved_steps
 
 FLAGS = ["--data", "arrays:IMAGES", "--stream", "--batch-size", "8", "--log-every", "5", "--checkpoint-every", "10"]
 
@@ -89,6 +90,27 @@ def test_a_run_of_two_processes_survives_the_loss_of_one(images, tmp_path):
     train(method, source, folder=alone, devices=choose_devices(4), **settings)
     for row, want in zip(rows_of(run), rows_of(alone), strict=True):
         np.testing.assert_allclose(row, want, rtol=1e-5, atol=1e-5 * max(want))
+
+
+@pytest.mark.parametrize("asked", [0, 1])
+def test_sigterm_of_one_process_stops_both(images, tmp_path, asked):
+    """As where one machine of several is taken back."""
+    run = tmp_path / "run"
+    processes = start_both(images, run, "--steps", 100_000)
+    patience = time.monotonic() + 200
+    while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").stat().st_size:
+        assert time.monotonic() < patience, "no row was written"
+        assert all(process.poll() is None for process in processes), [process.communicate() for process in processes]
+        time.sleep(0.05)
+    processes[asked].send_signal(signal.SIGTERM)
+    first, second = end(processes)
+    assert first[0] == second[0] == 0, (first, second)
+    last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
+    assert saved_steps(run / "checkpoints")[-1] == last
+    assert damage(run / "checkpoints" / str(last)) is None
+    assert f"saved at step {last}; " in first[1]
+    assert "--resume` goes on" in first[1]
+    assert "saved at step" not in second[1]  # one of them talks
 
 
 def test_processes_that_were_started_differently_are_refused(images, tmp_path):
