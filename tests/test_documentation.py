@@ -5,7 +5,9 @@ import html
 import inspect
 import json
 import re
+import subprocess
 import sys
+import tomllib
 import warnings
 from pathlib import Path
 
@@ -73,6 +75,23 @@ def test_every_hyperparameter_says_what_it_is(name):
         if isinstance(line, ast.AnnAssign) and not (isinstance(after, ast.Expr) and after.value.value.strip())
     ]
     assert silent == []
+
+
+def test_pages_need_no_more_than_their_extra():
+    """Every module can be imported, as pdoc does, where the packages of other extras are not there."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    there = {"docs", *re.findall(r"jaxvae\[(\w+)\]", " ".join(extras["docs"]))}
+    lines = [line for name, lines in extras.items() if name not in (*there, "dev") for line in lines]
+    others = {re.split(r"[\[>=]", line)[0].replace("-", "_") for line in lines} - {"jax"}
+    assert {"h5py", "grain", "wandb", "tensorboardX"} <= others
+    code = f"""import importlib, pkgutil, sys, jaxvae
+sys.modules.update(dict.fromkeys({sorted(others)}))
+for module in pkgutil.walk_packages(jaxvae.__path__, "jaxvae."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_pages_build_without_a_warning(tmp_path):

@@ -101,7 +101,7 @@ def restore(folder: Path, step: int, like: TrainState) -> TrainState:
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**items)) as reader:
             saved = jax.tree.leaves(reader.metadata(checkpoint.absolute()).item_metadata["state"].tree)
             if sorted(tuple(leaf.shape) for leaf in saved) != sorted(map(_stored_shape, jax.tree.leaves(like))):
-                raise RunFolderError(f"checkpoint {checkpoint} is of other networks than config.json names")
+                raise RunFolderError(f"checkpoint {checkpoint} is of other networks than this run has")
             args = ocp.args.Composite(state=ocp.args.StandardRestore(jax.tree.map(target, like)))
             return reader.restore(checkpoint.absolute(), args=args)["state"]
     except RunFolderError:

@@ -1,6 +1,7 @@
 """The one training loop: any `Method`, any `Source`."""
 
 import itertools
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -19,8 +20,17 @@ from jaxvae.training.engine import Due, TrainState, compile_method, due_at
 from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.processes import any_of_all, leads
 from jaxvae.training.replay import first_non_finite, save_for_replay
-from jaxvae.training.run_folder import cut_history, only_writer
-from jaxvae.training.steps import Interval, OnNaN, Step, draw_batch, empty_interval, images_per_update, make_step
+from jaxvae.training.run_folder import cut_history, note_trained, only_writer
+from jaxvae.training.steps import (
+    Interval,
+    OnNaN,
+    Step,
+    described,
+    draw_batch,
+    empty_interval,
+    images_per_update,
+    make_step,
+)
 from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer
 
 Advance: TypeAlias = Callable[[TrainState, Interval, int], tuple[TrainState, Interval]]
@@ -28,6 +38,10 @@ Advance: TypeAlias = Callable[[TrainState, Interval, int], tuple[TrainState, Int
 
 class NonFiniteLoss(RuntimeError):
     """Training met a loss term, or ended in a parameter, that is not a finite number."""
+
+
+class NothingToTrain(UserWarning):
+    """The run in the folder has all updates that were asked for."""
 
 
 def never() -> bool:
@@ -59,8 +73,8 @@ def train(
       steps: total number of updates, those of an interrupted run included.
       batch_size: examples per update, of all devices together.
       seed: of everything random: parameters, batches and noise depend on (seed, step) alone.
-      folder: for metrics.jsonl and checkpoints/. Training goes on from the newest checkpoint there and ends in the
-        same bits as if it had never stopped. None keeps nothing.
+      folder: for trained.json, metrics.jsonl and checkpoints/. Training goes on from the newest checkpoint there and
+        ends in the same bits as if it had never stopped. None keeps nothing.
       log_every: updates per row of metrics; a row holds means over its interval.
       checkpoint_every: updates per checkpoint; there is one more at the end.
       writers: called with each row.
@@ -77,8 +91,13 @@ def train(
       ValueError: a batch that can't be split over the devices in equal parts.
       NonFiniteLoss: names the step and the terms; the last good checkpoint stays. With "skip", no update of a row was
         possible.
-      RunFolderError: another process trains the run in the folder; no checkpoint there verifies; the disk is full.
+      RunFolderError: the run in the folder was given another method's name, hyperparameters, data, batch size or seed
+        (its code can't be compared: choose a new folder for a changed loss); another process trains it; no checkpoint
+        there verifies; the disk is full.
+
+    A run that has all of its updates already is returned as it is, with a NothingToTrain warning.
     """
+    given = described(method, source, batch_size, seed)
     devices = choose_devices() if devices is None else devices
     method = method if microbatch is None else in_microbatches(method, microbatch)
     init, update = compile_method(method, dataset_size=source.size)
@@ -127,9 +146,13 @@ def train(
     with ExitStack() as stack:
         if leads():
             stack.enter_context(only_writer(folder))
+            note_trained(folder, given)
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints"))
         if saved := saved_steps(folder / "checkpoints"):
             state = restore(folder / "checkpoints", saved[-1], devices.like(jax.eval_shape(new_state)))
+            if saved[-1] >= steps:
+                done = f"the run in {folder} has {saved[-1]} updates already, and {steps} were asked for"
+                warnings.warn(f"{done}: nothing was trained", NothingToTrain, stacklevel=2)
         else:
             state = devices.create(new_state)
 

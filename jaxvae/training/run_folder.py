@@ -1,6 +1,7 @@
 """The folder of a run: what is written beside its checkpoints, and when it may be used again.
 
-config.json       what was run: everything that decides the numbers
+config.json       what the command was asked to run: everything that decides the numbers
+trained.json      what `train` was given: the method's name and hyperparameters, data, batch size, seed
 metrics.jsonl     one row per logging interval
 checkpoints/      by step
 lock              held by the process that writes; free again when that ends, however it ends
@@ -16,6 +17,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 LOCK = "lock"
+TRAINED = "trained.json"
 GROWS = "steps"
 """The one setting that a resumed run may raise: the step at which to stop decides nothing before it."""
 
@@ -49,6 +51,21 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
         raise RunFolderError(f"can't write to the run folder {folder}: {error.strerror or error}") from error
 
 
+def note_trained(folder: Path, given: Mapping[str, Any]) -> None:
+    """Writes trained.json, or checks that the run in the folder was given the same. RunFolderError where it was not."""
+    if not (folder / TRAINED).exists():
+        write_json(folder / TRAINED, given)
+        return
+    if found := differences(read_trained(folder), given):
+        changed = "; ".join(f"{name} was {one!r} and is now {two!r}" for name, one, two in found)
+        raise RunFolderError(f"the run in {folder} is another one: {changed}. Choose another folder for a new run")
+
+
+def read_trained(folder: Path) -> dict[str, Any]:
+    """What the run in `folder` was given. RunFolderError where there is none."""
+    return _read_settings(folder, TRAINED)
+
+
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
     """Nobody else writes to the run meanwhile. RunFolderError where another process does."""
@@ -70,15 +87,24 @@ def check_new(folder: Path) -> None:
 
 def read_config(folder: Path) -> dict[str, Any]:
     """What the run in `folder` was asked to do. RunFolderError where there is none."""
+    if (folder / TRAINED).exists() and not (folder / "config.json").exists():
+        raise RunFolderError(
+            f"the run in {folder} was trained in Python, and its method is known there alone: "
+            "see jaxvae.run.load_own_run, and jaxvae.report.write_report"
+        )
+    return _read_settings(folder, "config.json")
+
+
+def _read_settings(folder: Path, name: str) -> dict[str, Any]:
     try:
-        config = json.loads((folder / "config.json").read_text())
+        settings = json.loads((folder / name).read_text())
     except FileNotFoundError:
-        raise RunFolderError(f"there is no run in {folder}: config.json is missing") from None
+        raise RunFolderError(f"there is no run in {folder}: {name} is missing") from None
     except (OSError, ValueError, RecursionError) as error:
-        raise RunFolderError(f"can't read {folder / 'config.json'}: {error}") from error
-    if not isinstance(config, dict):
-        raise RunFolderError(f"can't read {folder / 'config.json'}: it holds no settings")
-    return config
+        raise RunFolderError(f"can't read {folder / name}: {error}") from error
+    if not isinstance(settings, dict):
+        raise RunFolderError(f"can't read {folder / name}: it holds no settings")
+    return settings
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:

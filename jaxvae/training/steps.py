@@ -35,6 +35,18 @@ def images_per_update(method: Method, batch_size: int) -> int:
     return 2 * batch_size if "fresh_image" in method.needs else batch_size
 
 
+def described(method: Method, source: Source, batch_size: int, seed: int) -> dict[str, Any]:
+    """What decides the numbers of a run, as JSON values; the code of its losses and networks can't be told."""
+    leaves = jax.tree_util.tree_leaves_with_path(method.hyperparameters)
+    return {
+        "method": method.name,
+        "hp": {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf).tolist() for path, leaf in leaves},
+        "data": {"name": source.name, "images": source.size, "shape": list(source.image_shape)},
+        "batch_size": batch_size,
+        "seed": seed,
+    }
+
+
 def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState, part: Part = WHOLE) -> Batch:
     """The batch of the coming step, or a part of it, with what the method needs."""
     return batch_of_step(method, source, batch_size, state.key, state.step, part)
