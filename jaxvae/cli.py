@@ -13,9 +13,9 @@ import jax
 import jaxvae
 from jaxvae.commands.terminal import FAILURE, stop, usage_errors
 from jaxvae.config import choose
-from jaxvae.training import NonFiniteLoss, keep_freed_memory
+from jaxvae.training import NonFiniteLoss, NothingToTrain, keep_freed_memory
 from jaxvae.training.checkpoints import DamagedCheckpoint
-from jaxvae.training.run_folder import RunFolderError
+from jaxvae.training.run_folder import OtherData, RunFolderError
 
 # A command imports what it needs when it is asked for: scores and figures alone take a second.
 
@@ -51,13 +51,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Of checkpoints that are passed over."""
+    """Of checkpoints that are passed over, and what else is no fault of ours."""
+    ours = (DamagedCheckpoint, NothingToTrain, OtherData)
     with warnings.catch_warnings():
         show = warnings.showwarning
-        warnings.simplefilter("always", DamagedCheckpoint)
+        for category in ours:
+            warnings.simplefilter("always", category)
 
         def say(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-            if issubclass(category, DamagedCheckpoint):
+            if issubclass(category, ours):
                 print(f"jaxvae: {message}", file=sys.stderr)
             else:
                 show(message, category, *where, **more)

@@ -2,7 +2,8 @@
 
 import json
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict
 
@@ -21,7 +22,17 @@ from jaxvae.method import Method, Nets, no_code, no_image
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED
 from jaxvae.training import TrainState, compile_method
 from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
-from jaxvae.training.run_folder import RunFolderError, read_config, read_history, write_json
+from jaxvae.training.run_folder import (
+    TRAINED,
+    RunFolderError,
+    check_data,
+    note_trained,
+    read_config,
+    read_history,
+    read_trained,
+    write_json,
+)
+from jaxvae.training.steps import described, described_data
 
 RESAMPLED = ("mig", "sap", "modularity", "irs", "mcc", *UNSUPERVISED)
 """Metrics that are quick enough to be computed again on resampled examples, for their intervals."""
@@ -49,11 +60,26 @@ class Scores(TypedDict):
     sampled: dict[str, dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class OwnConfig:
+    """What `train` was given in Python; the method itself is known there alone."""
+
+    method: str
+    hp: Mapping[str, Any]
+    data: Mapping[str, Any]
+    batch_size: int
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """What trained.json holds."""
+        return asdict(self)
+
+
 class Run(NamedTuple):
     """What there is to know about a run."""
 
     folder: Path
-    config: Config[Any, Any] | BaselineConfig
+    config: Config[Any, Any] | BaselineConfig | OwnConfig
     source: Source
     method: Method
     state: TrainState
@@ -97,6 +123,34 @@ def load_run(folder: Path, checkpoint: str = "latest") -> Run:
         fit = fit_baseline(config)
         return Run(folder, config, fit.source, fit.method, fit.state, read_history(folder))
     source, method = build(config)
+    check_data(folder, described_data(source))
+    return _restored(folder, config, source, method, checkpoint)
+
+
+def load_own_run(folder: Path, method: Method, source: Source, checkpoint: str = "latest") -> Run:
+    """Loads what `jaxvae.training.train(method, source, folder=folder, ...)` left there, to score and report it.
+
+    Args:
+      folder: of the run.
+      method: that was trained, made again: a folder holds no code.
+      source: that it was trained on.
+      checkpoint: as in `load_run`.
+
+    Raises:
+      RunFolderError: as `load_run`; or what was trained there has another name or other hyperparameters.
+    """
+    given = read_trained(folder)
+    try:
+        config = OwnConfig(**given)
+        note_trained(folder, described(method, source, config.batch_size, config.seed))
+    except TypeError as error:
+        raise RunFolderError(f"can't read {folder / TRAINED}: {error}") from error
+    return _restored(folder, config, source, method, checkpoint)
+
+
+def _restored(
+    folder: Path, config: Config[Any, Any] | OwnConfig, source: Source, method: Method, checkpoint: str
+) -> Run:
     init, _ = compile_method(method, dataset_size=source.size)
     saved = folder / "checkpoints"
     step: int | None

@@ -24,7 +24,7 @@ from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.data import ReportData
 from jaxvae.report.page import report_html
-from jaxvae.run import Run
+from jaxvae.run import OwnConfig, Run
 
 SHOWN_IMAGES = 12
 SHOWN_PICTURES = 8
@@ -150,7 +150,7 @@ def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:
 def _of_classes(run: Run, codes: Representation) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
     """Spectra of the codes by class, and cosines, for methods that are about that: their codes make no images."""
     method, names, config = run.method, run.source.factor_names, run.config
-    if isinstance(config, BaselineConfig) or method.decode is not no_image or method.pictures is not None:
+    if not isinstance(config, Config) or method.decode is not no_image or method.pictures is not None:
         return None, None
     if codes.factors is None:
         return None, None
@@ -173,8 +173,8 @@ def traversal_values(means: np.ndarray) -> np.ndarray:
 
 
 def reproduce_command(run: Run) -> str:
-    """The command line that trains this run again, every setting spelled out."""
-    return command_of(run.config)
+    """The command line that trains this run again, every setting spelled out; "" for one trained in Python."""
+    return "" if isinstance(run.config, OwnConfig) else command_of(run.config)
 
 
 def command_of(asked: Config[Any, Any] | BaselineConfig) -> str:

@@ -2,7 +2,7 @@
 
 from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
-from jaxvae.training.loop import NonFiniteLoss, check, train
+from jaxvae.training.loop import NonFiniteLoss, NothingToTrain, check, train
 from jaxvae.training.members import train_members
 from jaxvae.training.memory import keep_freed_memory
 from jaxvae.training.microbatch import in_microbatches
@@ -11,6 +11,7 @@ from jaxvae.training.population import train_population
 __all__ = [
     "Devices",
     "NonFiniteLoss",
+    "NothingToTrain",
     "TrainState",
     "check",
     "choose_devices",

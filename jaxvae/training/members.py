@@ -18,8 +18,8 @@ from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
 from jaxvae.training.loop import NonFiniteLoss, check_finite, never
 from jaxvae.training.population import train_population
-from jaxvae.training.run_folder import cut_history, only_writer, write_json
-from jaxvae.training.steps import OnNaN
+from jaxvae.training.run_folder import cut_history, note_trained, only_writer, write_json
+from jaxvae.training.steps import OnNaN, described
 from jaxvae.training.writers import Stopwatch, jsonl_writer
 
 DIVERGED = "diverged.json"
@@ -63,7 +63,8 @@ def train_members(
 
     Raises:
       ValueError: as `train_population`; not one folder per seed.
-      RunFolderError: another process trains one of the runs; a run with no checkpoint that verifies; a full disk.
+      RunFolderError: a folder of another run, as for `train`;
+        another process trains one of the runs; a run with no checkpoint that verifies; a full disk.
     """
     if len(folders) != len(seeds):
         raise ValueError(f"one folder per member: {len(seeds)} seeds and {len(folders)} folders")
@@ -76,6 +77,9 @@ def train_members(
     with ExitStack() as stack:
         for i in going:
             stack.enter_context(only_writer(folders[i]))
+            own = method.hyperparameters._replace(**{name: values[i] for name, values in (sweep or {}).items()})
+            given = described(method._replace(hyperparameters=own), source, batch_size, seeds[i])
+            note_trained(folders[i], given)
         checkpoints = {i: stack.enter_context(Checkpoints(folders[i] / "checkpoints")) for i in going}
         states = _restored(method, source, [folders[i] / "checkpoints" for i in going], devices)
         first = before = 0 if states is None else int(states.step[0])

@@ -9,6 +9,7 @@ lock              held by the process that writes; free again when that ends, ho
 
 import json
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,10 @@ GROWS = "steps"
 
 class RunFolderError(ValueError):
     """The folder can't be used as asked; the message says what to do."""
+
+
+class OtherData(UserWarning):
+    """The data has changed since the run was trained."""
 
 
 def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
@@ -59,6 +64,13 @@ def note_trained(folder: Path, given: Mapping[str, Any]) -> None:
     if found := differences(read_trained(folder), given):
         changed = "; ".join(f"{name} was {one!r} and is now {two!r}" for name, one, two in found)
         raise RunFolderError(f"the run in {folder} is another one: {changed}. Choose another folder for a new run")
+
+
+def check_data(folder: Path, data: Mapping[str, Any]) -> None:
+    """An OtherData warning where the run in the folder was given data of another number or shape of images."""
+    if (folder / TRAINED).exists() and (found := differences(read_trained(folder).get("data", {}), data)):
+        changed = ", ".join(f"{name} {one!r} and now {two!r}" for name, one, two in found)
+        warnings.warn(f"the run in {folder} was trained on other data: {changed}", OtherData, stacklevel=3)
 
 
 def read_trained(folder: Path) -> dict[str, Any]:

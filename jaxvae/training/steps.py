@@ -1,10 +1,11 @@
 """One step of training, from the batch that is drawn to what is remembered of its terms."""
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxvae.data.source import WHOLE, Part, Source
 from jaxvae.method import Batch, Method, Terms
@@ -40,11 +41,19 @@ def described(method: Method, source: Source, batch_size: int, seed: int) -> dic
     leaves = jax.tree_util.tree_leaves_with_path(method.hyperparameters)
     return {
         "method": method.name,
-        "hp": {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf).tolist() for path, leaf in leaves},
-        "data": {"name": source.name, "images": source.size, "shape": list(source.image_shape)},
+        "hp": {
+            jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf).tolist() for path, leaf in leaves
+        },
+        "data": described_data(source),
         "batch_size": batch_size,
         "seed": seed,
     }
+
+
+def described_data(source: Source) -> dict[str, Any]:
+    """Its kind, wherever it lies, and how many images of which shape it has."""
+    kind = source.name.partition(":")[0]
+    return {"kind": kind, "images": source.size, "shape": list(source.image_shape)}
 
 
 def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState, part: Part = WHOLE) -> Batch:
