@@ -1,4 +1,4 @@
-"""Train, score and report one model: what `jaxvae train` does, as a script to copy and change.
+"""Train one model and print its MIG, in a script to copy and change. `jaxvae train` also scores and reports it.
 
 python experiments/train.py --beta 6 --steps 5000
 """

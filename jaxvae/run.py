@@ -16,9 +16,10 @@ from jaxvae.analysis import Representation, encode_samples, latent_effects
 from jaxvae.config import Config, build
 from jaxvae.data import Groups
 from jaxvae.data.source import Source
+from jaxvae.fields import typed
 from jaxvae.fitted import BaselineConfig, fit_baseline
 from jaxvae.losses import negentropy
-from jaxvae.method import Method, Nets, no_code, no_image
+from jaxvae.method import Method, Nets, Posterior, no_code, no_image
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED
 from jaxvae.training import TrainState, compile_method
 from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
@@ -42,6 +43,8 @@ THOROUGH = tuple(name for name in (*METRICS, *UNSUPERVISED) if name not in EXPEN
 """All metrics but those that take longest."""
 SCORES = "scores.json"
 RESAMPLES = 20
+ENCODED = 512
+"""Images that are encoded at a time."""
 REBUILT = 512
 """Examples that the reconstruction error is the mean of."""
 EVALUATION_STREAM = 0x6576616C
@@ -91,6 +94,28 @@ class Run(NamedTuple):
         """Key of the evaluation's randomness: every run draws its own examples."""
         return jax.random.fold_in(jax.random.key(self.config.seed), EVALUATION_STREAM)
 
+    def encode(self, images: np.ndarray) -> Posterior:
+        """The posteriors of images, in their order.
+
+        Args:
+          images: [N, H, W, C] in [0, 1], of the shape that the run was trained on.
+
+        Returns:
+          mean and log-variance, [N, D] each.
+
+        Raises:
+          ValueError: images of another shape or range.
+        """
+        images = np.asarray(images, np.float32)
+        if images.ndim != 4 or images.shape[1:] != self.source.image_shape:
+            wanted = ", ".join(map(str, self.source.image_shape))
+            raise ValueError(f"images must have the shape [N, {wanted}], got {list(images.shape)}")
+        if images.size and not (images.min() >= 0 and images.max() <= 1):
+            raise ValueError(f"images must be in [0, 1], got {images.min():g} to {images.max():g}: divide bytes by 255")
+        encode = jax.jit(lambda params, x: self.method.encode(Nets(self.method.networks, params), {"image": x}))
+        parts = [encode(self.state.params, images[at : at + ENCODED]) for at in range(0, len(images) or 1, ENCODED)]
+        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
+
     @property
     def decoder(self) -> Callable[[np.ndarray], np.ndarray] | None:
         """Codes [B, D] -> expected images [B, H, W, C]; None where codes alone make no images."""
@@ -105,7 +130,7 @@ class Run(NamedTuple):
         return lambda codes: np.asarray(compiled(params, jnp.asarray(codes, jnp.float32)))
 
 
-def load_run(folder: Path, checkpoint: str = "latest") -> Run:
+def load_run(folder: Path | str, checkpoint: str = "latest") -> Run:
     """Loads a run. A baseline is fitted again: its run holds no more than what was asked for.
 
     Args:
@@ -116,6 +141,7 @@ def load_run(folder: Path, checkpoint: str = "latest") -> Run:
       RunFolderError: no run there, no checkpoint in it yet, none of that step, or one that is damaged; with "latest"
         and "best" those that are damaged are passed over, with a DamagedCheckpoint warning.
     """
+    folder = Path(folder)
     config = config_of(folder)
     if isinstance(config, BaselineConfig):
         if checkpoint != "latest":
@@ -127,7 +153,7 @@ def load_run(folder: Path, checkpoint: str = "latest") -> Run:
     return _restored(folder, config, source, method, checkpoint)
 
 
-def load_own_run(folder: Path, method: Method, source: Source, checkpoint: str = "latest") -> Run:
+def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint: str = "latest") -> Run:
     """Loads what `jaxvae.training.train(method, source, folder=folder, ...)` left there, to score and report it.
 
     Args:
@@ -139,11 +165,12 @@ def load_own_run(folder: Path, method: Method, source: Source, checkpoint: str =
     Raises:
       RunFolderError: as `load_run`; or what was trained there has another name or other hyperparameters.
     """
+    folder = Path(folder)
     given = read_trained(folder)
     try:
-        config = OwnConfig(**given)
+        config = typed(OwnConfig, given)
         note_trained(folder, described(method, source, config.batch_size, config.seed))
-    except TypeError as error:
+    except (TypeError, TypeCheckError) as error:
         raise RunFolderError(f"can't read {folder / TRAINED}: {error}") from error
     return _restored(folder, config, source, method, checkpoint)
 

@@ -30,7 +30,7 @@ def test_train_leaves_a_complete_run_folder_and_is_quiet(trained):
     folder, done = trained
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == f"beta-vae on sprites: 4 steps of 8 images, in {folder}"
+    assert lines[0] == f"beta-vae on sprites (737,280 images): 4 steps of 8 images, learning rate 0.0001, in {folder}"
     assert [line.split()[0] for line in lines[1:]] == ["trained", "metric", *QUICK, "report:"]
     assert done.stderr == ""  # no progress bar where it is not a terminal
     config = json.loads((folder / "config.json").read_text())
@@ -117,7 +117,9 @@ def test_evaluate_and_report_work_on_the_run(trained, capsys):
 def test_resume_takes_what_is_not_said_from_the_run(trained, capsys):
     folder, _ = trained
     main(["train", "--run", str(folder), "--resume", "--steps", "6"])
-    assert "beta-vae on sprites: 6 steps of 8" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "beta-vae on sprites (737,280 images): 6 steps of 8" in told
+    assert "goes on from its checkpoint of step 4" in told
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 6
 
 

@@ -22,6 +22,7 @@ from jaxvae.method import Method
 from jaxvae.methods import METHODS
 from jaxvae.sweep import Member, members_of, parse_seeds, take_sweep
 from jaxvae.training import Devices, check, choose_devices, train, train_members
+from jaxvae.training.checkpoints import saved_steps
 from jaxvae.training.processes import check_agreement, join_processes, leads, raise_together
 from jaxvae.training.run_folder import RunFolderError, open_run, read_config, read_history
 from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
@@ -92,7 +93,11 @@ def train_command(arguments: list[str]) -> None:
             open_run(folder, args.config.to_json(), resume=args.resume)
     use_compilation_cache()
     config = args.config
-    _say(f"{method.name} on {source.name}: {config.steps} steps of {config.batch_size} images, in {folder}")
+    rate = f"learning rate {config.hp.learning_rate:g}" if "learning_rate" not in sweep else "swept learning rates"
+    what = f"{method.name} on {source.name} ({source.size:,} images)"
+    _say(f"{what}: {config.steps} steps of {config.batch_size} images, {rate}, in {folder}")
+    if not members and args.resume and (saved := saved_steps(folder / "checkpoints")):
+        _say(f"goes on from its checkpoint of step {saved[-1]}")
     start = time.perf_counter()
     settings: dict[str, Any] = {
         "steps": config.steps,
@@ -112,7 +117,9 @@ def train_command(arguments: list[str]) -> None:
             writers = [stack.enter_context(writer) for writer in _writers(args, folder)] if leads() else []
             state = train(method, source, seed=config.seed, folder=folder, writers=writers, stop=asked, **settings)
     except KeyboardInterrupt:
-        stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from the last checkpoint", FAILURE)
+        saved = saved_steps(folder / "checkpoints")
+        start_of = f"its checkpoint of step {saved[-1]}" if saved else "the start: there is no checkpoint yet"
+        stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from {start_of}", FAILURE)
     if asked() or int(state.step) < config.steps:  # where another process was asked, this one stopped with it
         _say(f"stopped by SIGTERM, saved at step {int(state.step)}; `jaxvae train --run {folder} --resume` goes on")
         return
@@ -228,6 +235,8 @@ def parse_train(arguments: list[str]) -> TrainArgs[Any, Any]:
     for before, word in itertools.pairwise(arguments):
         if named is None and word in METHODS and not before.startswith("-"):
             raise ValueError(f"the method comes first: jaxvae train {word} ...")
+    if "--method" in arguments:
+        raise ValueError("the method comes first, without a flag: jaxvae train METHOD ...")
     config = _starting_config(arguments, named)
     flags = arguments[1:] if named else arguments
     kind = TrainArgs[type(config.hp), type(config.options)]  # type: ignore[misc]

@@ -83,7 +83,7 @@ def compare(
 ) -> tuple[list[Column], list[Line]]:
     """The table of some runs, in the order in which they are given.
 
-    Runs whose scores.json does not hold what is asked for, of as many examples, are scored; what that gives is kept
+    A line of which no run can be loaded is left out. Runs whose scores.json does not hold what is asked for, of as many examples, are scored; what that gives is kept
     beside it, in compared.json. Runs that can't be loaded, have diverged or are not finished are noted in their line;
     of several with one seed the last counts.
 
@@ -91,10 +91,10 @@ def compare(
       folders: of runs.
       num_samples: examples that runs are scored on, at least.
       metrics: names in `METRICS` and `UNSUPERVISED`.
-      progress: is told what is scored.
+      progress: is told what is scored, and what is left out.
 
     Raises:
-      RunFolderError: a folder that holds no run, or a line of which no run can be loaded.
+      RunFolderError: a folder that holds no run; none of the runs can be loaded.
       ValueError: no such metric.
     """
     for name in metrics:
@@ -110,10 +110,16 @@ def compare(
         groups.setdefault(key, {})[config["seed"]] = folder
     configs = [json.loads(key) for key in groups]
     columns = [Column(name, name.replace("_", " "), 1 if name in METRICS else 0, "") for name in metrics]
-    lines = []
+    lines, failed = [], None
     for name, config, members in zip(_names(configs), configs, groups.values(), strict=True):
         progress(f"{name}: {len(members)} run{'s' if len(members) > 1 else ''}")
-        lines.append(_line(name, config, list(members.values()), num_samples, metrics))
+        try:
+            lines.append(_line(name, config, list(members.values()), num_samples, metrics))
+        except RunFolderError as error:
+            failed = error
+            progress(f"left out: {error}")
+    if failed is not None and not lines:
+        raise failed
     return [*columns, *PROPERTIES], lines
 
 

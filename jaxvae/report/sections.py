@@ -107,7 +107,11 @@ def _animation(data: ReportData) -> Section:
 
 
 def _scores(data: ReportData) -> Section:
-    caption = "Each score with the definition it was computed by: the same name stands for several in the literature."
+    caption = (
+        "Of posterior means; scores.json has those of samples too. Each with the definition it was computed by: the same "
+        "name stands for several in the literature. Higher is better, but for dependence between latents (total "
+        "correlation, Wasserstein correlation, mutual information), where 0 is none."
+    )
     rows = "".join(
         f'<tr><td>{escape(shown_metric(name))}</td><td class="number">{shown_score(result["score"])}</td>'
         f"<td>{escape(result['definition'])}{_per_factor(result, data.factor_names)}{_warnings(result)}</td></tr>"
@@ -218,7 +222,10 @@ def _latents(data: ReportData) -> Section:
             partial(heat_map, share, rows, columns),
             f"Mutual information of latents and factors over the factor's entropy; largest: {', '.join(best)}",
         )
-        caption += "; in the map, good is one strong cell per column with nothing beside it in its row"
+        caption += (
+            ". The map is of posterior means, without their noise: even a latent that carries nothing can tell of a "
+            "factor by its mean. Good is one strong cell per column with nothing beside it in its row"
+        )
         cards.append(_card("Mutual information / factor entropy", chart))
     importance = np.array(data.scores.get("dci", {}).get("importance", []), float)
     if importance.size and data.factor_names:
@@ -245,7 +252,8 @@ def _prior(data: ReportData) -> Section:
 def _training(data: ReportData) -> Section:
     caption = (
         "Means over logging intervals with the last one at the right, in nats per image unless the name says "
-        "otherwise: good curves have levelled off by the end and do not jump."
+        "otherwise, against the number of updates: good curves have levelled off by the end and do not jump. A total "
+        "correlation that is estimated from batches is biased and may be below 0."
     )
     panels = [
         _card(

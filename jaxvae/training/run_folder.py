@@ -180,4 +180,5 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) ->
     if new.get(GROWS, 0) < old.get(GROWS, 0):
         found.append(f"{GROWS} was {old[GROWS]} and can only grow, not shrink to {new[GROWS]}")
     if found:
-        raise RunFolderError(f"the run in {folder} is another one: {'; '.join(found)}")
+        changed = "; ".join(found)
+        raise RunFolderError(f"the run in {folder} is another one: {changed}. For a new run choose another --run")
