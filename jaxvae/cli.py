@@ -37,9 +37,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             with _warnings_in_a_line():
                 run_command(rest)
         except NonFiniteLoss as error:
-            stop(
-                f"{error}. Checkpoints before it are kept; a smaller --learning-rate, in a new run, may help.", FAILURE
-            )
+            advice = "Checkpoints before it are kept; a smaller --learning-rate, in a new run, may help."
+            stop(f"{error}. {advice}", FAILURE)
         except (RunFolderError, OSError) as error:
             full = isinstance(error, OSError) and error.errno == errno.ENOSPC
             advice = ": make room; what was trained goes on from its last checkpoint with --resume" if full else ""

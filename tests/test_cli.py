@@ -132,7 +132,7 @@ def test_pictures_without_factors_are_trained_on_and_reported(tmp_path, capsys, 
     settings = ["--image-size", "16", "--sampling", "epochs", "--batch-size", "3", "--steps", "4"]
     main(["train", "vae", "--data", f"pictures:{tmp_path / 'photos'}", *settings])
     out = capsys.readouterr().out
-    assert "vae on photos: 4 steps of 3 images, in runs/vae-pictures-photos-0" in out
+    assert "vae on photos (5 images): 4 steps of 3 images, learning rate 0.0001, in runs/vae-pictures-photos-0" in out
     folder = tmp_path / "runs" / "vae-pictures-photos-0"
     assert json.loads((folder / "scores.json").read_text())["metrics"].keys() == UNSUPERVISED.keys()
     assert "no metrics that need factors: those of photos are not known" in out

@@ -83,9 +83,9 @@ def compare(
 ) -> tuple[list[Column], list[Line]]:
     """The table of some runs, in the order in which they are given.
 
-    A line of which no run can be loaded is left out. Runs whose scores.json does not hold what is asked for, of as many examples, are scored; what that gives is kept
-    beside it, in compared.json. Runs that can't be loaded, have diverged or are not finished are noted in their line;
-    of several with one seed the last counts.
+    Runs whose scores.json does not hold what is asked for, of as many examples, are scored; what that gives is kept
+    beside it, in compared.json. Runs that can't be loaded, have diverged or are not finished are noted in their line; a
+    line of which none can be loaded is left out. Of several with one seed the last counts.
 
     Args:
       folders: of runs.

@@ -108,8 +108,8 @@ def _animation(data: ReportData) -> Section:
 
 def _scores(data: ReportData) -> Section:
     caption = (
-        "Of posterior means; scores.json has those of samples too. Each with the definition it was computed by: the same "
-        "name stands for several in the literature. Higher is better, but for dependence between latents (total "
+        "Of posterior means; scores.json has those of samples too. Each with the definition it was computed by: the "
+        "same name stands for several in the literature. Higher is better, but for dependence between latents (total "
         "correlation, Wasserstein correlation, mutual information), where 0 is none."
     )
     rows = "".join(

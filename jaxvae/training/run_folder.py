@@ -67,7 +67,7 @@ def note_trained(folder: Path, given: Mapping[str, Any]) -> None:
 
 
 def check_data(folder: Path, data: Mapping[str, Any]) -> None:
-    """An OtherData warning where the run in the folder was given data of another number or shape of images."""
+    """An OtherData warning where the run in the folder was given data of another name, number or shape of images."""
     if (folder / TRAINED).exists() and (found := differences(read_trained(folder).get("data", {}), data)):
         changed = ", ".join(f"{name} {one!r} and now {two!r}" for name, one, two in found)
         warnings.warn(f"the run in {folder} was trained on other data: {changed}", OtherData, stacklevel=3)

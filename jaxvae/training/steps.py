@@ -51,9 +51,8 @@ def described(method: Method, source: Source, batch_size: int, seed: int) -> dic
 
 
 def described_data(source: Source) -> dict[str, Any]:
-    """Its kind, wherever it lies, and how many images of which shape it has."""
-    kind = source.name.partition(":")[0]
-    return {"kind": kind, "images": source.size, "shape": list(source.image_shape)}
+    """Its name, and how many images of which shape it has, as JSON values."""
+    return {"name": source.name, "images": source.size, "shape": list(source.image_shape)}
 
 
 def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState, part: Part = WHOLE) -> Batch:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from jaxvae.training.run_folder import flatten
 
@@ -149,14 +150,15 @@ def mlflow_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
 def progress_writer(total: int, start: int = 0) -> Iterator[Writer]:
     """A progress bar with the loss terms, the speed and the time left; nothing where stderr is not a terminal."""
     console = Console(stderr=True)
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]}"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[terms]}"),
+    whole = Column(no_wrap=True)
+    columns = (  # in a narrow terminal the terms are what is cut
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(table_column=whole),
+        TextColumn("{task.fields[speed]}", table_column=whole),
+        TimeRemainingColumn(table_column=whole),
+        TextColumn("{task.fields[terms]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, expand=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=total, completed=start, terms="compiling", speed="")
 
         def write(step: int, row: Mapping[str, float]) -> None:
