@@ -98,7 +98,7 @@ class Run(NamedTuple):
         """The posteriors of images, in their order.
 
         Args:
-          images: [N, H, W, C] in [0, 1], of the shape that the run was trained on.
+          images: [N, H, W, C] in [0, 1], one at least, of the shape that the run was trained on.
 
         Returns:
           mean and log-variance, [N, D] each.
@@ -107,13 +107,13 @@ class Run(NamedTuple):
           ValueError: images of another shape or range.
         """
         images = np.asarray(images, np.float32)
-        if images.ndim != 4 or images.shape[1:] != self.source.image_shape:
+        if images.ndim != 4 or not len(images) or images.shape[1:] != self.source.image_shape:
             wanted = ", ".join(map(str, self.source.image_shape))
             raise ValueError(f"images must have the shape [N, {wanted}], got {list(images.shape)}")
-        if images.size and not (images.min() >= 0 and images.max() <= 1):
+        if not (images.min() >= 0 and images.max() <= 1):
             raise ValueError(f"images must be in [0, 1], got {images.min():g} to {images.max():g}: divide bytes by 255")
         encode = jax.jit(lambda params, x: self.method.encode(Nets(self.method.networks, params), {"image": x}))
-        parts = [encode(self.state.params, images[at : at + ENCODED]) for at in range(0, len(images) or 1, ENCODED)]
+        parts = [encode(self.state.params, images[at : at + ENCODED]) for at in range(0, len(images), ENCODED)]
         return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
     @property
@@ -130,7 +130,7 @@ class Run(NamedTuple):
         return lambda codes: np.asarray(compiled(params, jnp.asarray(codes, jnp.float32)))
 
 
-def load_run(folder: Path | str, checkpoint: str = "latest") -> Run:
+def load_run(folder: Path | str, checkpoint: str | int = "latest") -> Run:
     """Loads a run. A baseline is fitted again: its run holds no more than what was asked for.
 
     Args:
@@ -153,7 +153,7 @@ def load_run(folder: Path | str, checkpoint: str = "latest") -> Run:
     return _restored(folder, config, source, method, checkpoint)
 
 
-def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint: str = "latest") -> Run:
+def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint: str | int = "latest") -> Run:
     """Loads what `jaxvae.training.train(method, source, folder=folder, ...)` left there, to score and report it.
 
     Args:
@@ -176,7 +176,7 @@ def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint:
 
 
 def _restored(
-    folder: Path, config: Config[Any, Any] | OwnConfig, source: Source, method: Method, checkpoint: str
+    folder: Path, config: Config[Any, Any] | OwnConfig, source: Source, method: Method, checkpoint: str | int
 ) -> Run:
     init, _ = compile_method(method, dataset_size=source.size)
     saved = folder / "checkpoints"
@@ -187,7 +187,7 @@ def _restored(
         case "best":
             step = best_step(saved)
         case _:
-            step = int(checkpoint) if checkpoint.isdecimal() else None
+            step = int(checkpoint) if str(checkpoint).isdecimal() else None
     steps = saved_steps(saved)
     if not steps or (step is None and checkpoint == "latest"):
         raise RunFolderError(

@@ -56,7 +56,7 @@ def train(
     steps: int,
     batch_size: int,
     seed: int = 0,
-    folder: Path | None = None,
+    folder: Path | str | None = None,
     log_every: int = 100,
     checkpoint_every: int = 1000,
     writers: Sequence[Writer] = (),
@@ -88,7 +88,7 @@ def train(
       The final state.
 
     Raises:
-      ValueError: a batch that can't be split over the devices in equal parts.
+      ValueError: a batch of no images, or one that can't be split over the devices in equal parts.
       NonFiniteLoss: names the step and the terms; the last good checkpoint stays. With "skip", no update of a row was
         possible.
       RunFolderError: the run in the folder was given another method's name, hyperparameters, data, batch size or seed
@@ -97,6 +97,9 @@ def train(
 
     A run that has all of its updates already is returned as it is, with a NothingToTrain warning.
     """
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    folder = None if folder is None else Path(folder)
     given = described(method, source, batch_size, seed)
     devices = choose_devices() if devices is None else devices
     method = method if microbatch is None else in_microbatches(method, microbatch)

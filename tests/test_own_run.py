@@ -1,0 +1,113 @@
+"""A method made in Python: what was trained is kept apart from others, and is scored and reported."""
+
+import json
+import warnings
+
+import jax
+import numpy as np
+import pytest
+
+from jaxvae.cli import main
+from jaxvae.data import Sprites, from_arrays
+from jaxvae.methods import BetaVAE, beta_vae
+from jaxvae.networks import autoencoder
+from jaxvae.report import write_report
+from jaxvae.run import evaluate, load_own_run, load_run, represent
+from jaxvae.training import NothingToTrain, train, train_members
+from jaxvae.training.run_folder import OtherData, RunFolderError
+from tests.faults.tiny import SOURCE, same_bits, tiny
+
+SETTINGS = {"steps": 4, "batch_size": 4, "log_every": 2}
+
+
+def method(beta=4.0, name="mine"):
+    networks = autoencoder("mlp-small", SOURCE.image_shape, latent_dim=3)
+    return beta_vae(networks, hyperparameters=BetaVAE(beta=beta))._replace(name=name)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("own") / "run"
+    return folder, train(method(), SOURCE, folder=folder, **SETTINGS)
+
+
+def test_a_folder_is_for_one_method_data_and_seed(trained):
+    folder, _ = trained
+    for changed, told in (
+        ((method(beta=1.0), SOURCE, {}), "hp.beta was 4.0 and is now 1.0"),
+        ((method(name="yours"), SOURCE, {}), "method was 'mine' and is now 'yours'"),
+        ((method(), Sprites(32), {}), r"data.shape was \[16, 16, 1\] and is now \[32, 32, 1\]"),
+        ((method(), SOURCE, {"seed": 1}), "seed was 0 and is now 1"),
+        ((method(), SOURCE, {"batch_size": 2}), "batch_size was 4 and is now 2"),
+    ):
+        with pytest.raises(RunFolderError, match=f"{told}. Choose another folder"):
+            train(changed[0], changed[1], folder=folder, **SETTINGS | changed[2])
+    members = {"seeds": [0], **SETTINGS}
+    (folder.parent / "member").mkdir()
+    train_members(tiny(), SOURCE, [folder.parent / "member"], **members)
+    with pytest.raises(RunFolderError, match=r"hp.learning_rate was 0.001 and is now 0.01"):
+        train_members(tiny(), SOURCE, [folder.parent / "member"], sweep={"learning_rate": [0.01]}, **members)
+
+
+def test_nothing_to_train_is_told(trained):
+    folder, state = trained
+    with pytest.warns(NothingToTrain, match="has 4 updates already, and 4 were asked for: nothing was trained"):
+        again = train(method(), SOURCE, folder=folder, **SETTINGS)
+    same_bits(again, state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert int(train(method(), SOURCE, folder=folder, **SETTINGS | {"steps": 6}).step) == 6
+
+
+def test_it_is_scored_reported_and_encodes(trained, capsys):
+    folder, _ = trained
+    run = load_own_run(str(folder), method(), SOURCE, checkpoint=4)
+    codes = represent(run, 200)
+    scores = evaluate(run, codes)
+    assert json.loads((folder / "scores.json").read_text())["metrics"]["mig"] == scores["metrics"]["mig"]
+    page = write_report(run, codes, scores).read_text()
+    assert "mine on sprites" in page
+    assert "jaxvae train" not in page
+    batch = SOURCE.sample(jax.random.key(0), 5)
+    posterior = run.encode(batch["image"])
+    network = method().networks["encoder"].apply(run.state.params["encoder"], batch["image"])
+    np.testing.assert_allclose(posterior.mean, network[0], atol=1e-5)
+    assert run.decoder(posterior.mean).shape == (5, 16, 16, 1)
+    with pytest.raises(ValueError, match=r"must have the shape \[N, 16, 16, 1\], got \[5, 16, 16\]"):
+        run.encode(batch["image"][..., 0])
+    with pytest.raises(ValueError, match="in \\[0, 1\\], got 0 to 255: divide bytes by 255"):
+        run.encode(255 * batch["image"])
+    with pytest.raises(RunFolderError, match="hp.beta was 4.0 and is now 1.0"):
+        load_own_run(folder, method(beta=1.0), SOURCE)
+    with pytest.raises(SystemExit):
+        main(["report", str(folder)])
+    assert "trained in Python, and its method is known there alone" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", "{", '{"method": 3}'])
+def test_a_damaged_note_is_told(trained, tmp_path, text):
+    (tmp_path / "trained.json").write_text(text)
+    with pytest.raises(RunFolderError, match="trained.json"):
+        load_own_run(tmp_path, method(), SOURCE)
+
+
+def test_more_images_are_encoded_in_parts(trained):
+    run = load_own_run(trained[0], method(), SOURCE)
+    images = np.asarray(SOURCE.sample(jax.random.key(1), 600)["image"])
+    np.testing.assert_allclose(run.encode(images).mean[512:], run.encode(images[512:]).mean, atol=1e-5)
+    with pytest.raises(ValueError, match="got \\[0, 16, 16, 1\\]"):
+        run.encode(images[:0])
+
+
+def test_pictures_that_changed_since_are_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 1), np.uint8)
+    np.save("images.npy", images)
+    main(["train", "vae", "--data", "arrays:images.npy", "--batch-size", "2", "--steps", "2", "--run", "run"])
+    np.save("images.npy", images[:5])
+    with pytest.warns(OtherData, match="was trained on other data: images 6 and now 5"):
+        load_run("run")
+
+
+def test_every_own_source_has_a_name():
+    assert from_arrays(np.zeros((2, 4, 4, 1), np.uint8)).name
