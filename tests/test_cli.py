@@ -30,7 +30,7 @@ def test_train_leaves_a_complete_run_folder_and_is_quiet(trained):
     folder, done = trained
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == f"beta-vae on sprites (737,280 images): 4 steps of 8 images, learning rate 0.0001, in {folder}"
+    assert lines[0] == f"beta-vae on sprites (737,280 images): 4 steps of 8 images, learning rate 0.01, in {folder}"
     assert [line.split()[0] for line in lines[1:]] == ["trained", "metric", *QUICK, "report:"]
     assert done.stderr == ""  # no progress bar where it is not a terminal
     config = json.loads((folder / "config.json").read_text())

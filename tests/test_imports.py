@@ -22,7 +22,7 @@ ALLOWED = {
     "fields": set(),
     "config": {"fields", "method", "methods", "networks", "data"},
     "fitted": {"fields", "method", "methods", "config", "data", "baselines", "training"},
-    "run": {"method", "config", "fitted", "data", "losses", "analysis", "metrics", "training"},
+    "run": {"method", "config", "fields", "fitted", "data", "losses", "analysis", "metrics", "training"},
     "report": {"config", "method", "methods", "metrics", "fitted", "run", "analysis", "training"},
     "baselines": set(),
     "sklearn": {"method", "config", "data", "methods", "analysis", "training"},
