@@ -27,7 +27,7 @@ from jaxvae.training.run_folder import (
     TRAINED,
     RunFolderError,
     check_data,
-    note_trained,
+    check_trained,
     read_config,
     read_history,
     read_trained,
@@ -104,7 +104,7 @@ class Run(NamedTuple):
           mean and log-variance, [N, D] each.
 
         Raises:
-          ValueError: images of another shape or range.
+          ValueError: images of another shape or range; the encoder sees more than the image.
         """
         images = np.asarray(images, np.float32)
         if images.ndim != 4 or not len(images) or images.shape[1:] != self.source.image_shape:
@@ -112,8 +112,16 @@ class Run(NamedTuple):
             raise ValueError(f"images must have the shape [N, {wanted}], got {list(images.shape)}")
         if not (images.min() >= 0 and images.max() <= 1):
             raise ValueError(f"images must be in [0, 1], got {images.min():g} to {images.max():g}: divide bytes by 255")
-        encode = jax.jit(lambda params, x: self.method.encode(Nets(self.method.networks, params), {"image": x}))
-        parts = [encode(self.state.params, images[at : at + ENCODED]) for at in range(0, len(images), ENCODED)]
+
+        def encode(params: dict[str, Any], part: jax.Array) -> Posterior:
+            return self.method.encode(Nets(self.method.networks, params), {"image": part})
+
+        compiled = jax.jit(encode) if self.method.networks else encode
+        try:
+            starts = range(0, len(images), ENCODED)
+            parts = [compiled(self.state.params, jnp.asarray(images[at : at + ENCODED])) for at in starts]
+        except KeyError as error:
+            raise ValueError(f"the encoder of {self.method.name} sees {error} besides the image") from error
         return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
     @property
@@ -169,7 +177,7 @@ def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint:
     given = read_trained(folder)
     try:
         config = typed(OwnConfig, given)
-        note_trained(folder, described(method, source, config.batch_size, config.seed))
+        check_trained(folder, described(method, source, config.batch_size, config.seed))
     except (TypeError, TypeCheckError) as error:
         raise RunFolderError(f"can't read {folder / TRAINED}: {error}") from error
     return _restored(folder, config, source, method, checkpoint)

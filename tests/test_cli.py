@@ -119,7 +119,7 @@ def test_resume_takes_what_is_not_said_from_the_run(trained, capsys):
     main(["train", "--run", str(folder), "--resume", "--steps", "6"])
     told = capsys.readouterr().out
     assert "beta-vae on sprites (737,280 images): 6 steps of 8" in told
-    assert "goes on from its checkpoint of step 4" in told
+    assert "resumed: its newest checkpoint is of step 4" in told
     assert json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 6
 
 

@@ -13,8 +13,9 @@ from jaxvae.methods import BetaVAE, beta_vae
 from jaxvae.networks import autoencoder
 from jaxvae.report import write_report
 from jaxvae.run import evaluate, load_own_run, load_run, represent
-from jaxvae.training import NothingToTrain, train, train_members
-from jaxvae.training.run_folder import OtherData, RunFolderError
+from jaxvae.training import NonFiniteLoss, NothingToTrain, train, train_members
+from jaxvae.training.run_folder import OtherData, RunFolderError, check_data
+from jaxvae.training.steps import described_data
 from tests.faults.tiny import SOURCE, same_bits, tiny
 
 SETTINGS = {"steps": 4, "batch_size": 4, "log_every": 2}
@@ -47,6 +48,51 @@ def test_a_folder_is_for_one_method_data_and_seed(trained):
     train_members(tiny(), SOURCE, [folder.parent / "member"], **members)
     with pytest.raises(RunFolderError, match=r"hp.learning_rate was 0.001 and is now 0.01"):
         train_members(tiny(), SOURCE, [folder.parent / "member"], sweep={"learning_rate": [0.01]}, **members)
+
+
+def test_what_left_no_checkpoint_may_be_changed(tmp_path):
+    with pytest.raises(NonFiniteLoss):
+        train(tiny(infinite_at=1), SOURCE, folder=tmp_path, seed=0, **SETTINGS)
+    train(tiny(), SOURCE, folder=tmp_path, seed=1, **SETTINGS)
+    assert json.loads((tmp_path / "trained.json").read_text())["seed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("sweep", "told"), [({"alpha": [1.0]}, "no hyperparameter 'alpha'"), ({"learning_rate": []}, "one value per seed")]
+)
+def test_a_wrong_sweep_is_told_and_noted_nowhere(tmp_path, sweep, told):
+    with pytest.raises(ValueError, match=told):
+        train_members(tiny(), SOURCE, [tmp_path], seeds=[0], sweep=sweep, **SETTINGS)
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_encoder_that_sees_more_says_so(trained):
+    run = load_own_run(trained[0], method(), SOURCE)
+    more = run.method._replace(encode=lambda net, batch: net.encoder(batch["image"] * batch["label"]))
+    with pytest.raises(ValueError, match="the encoder of mine sees 'label' besides the image"):
+        run._replace(method=more).encode(np.zeros((1, 16, 16, 1), np.float32))
+
+
+def test_a_baseline_encodes(tmp_path):
+    main(
+        [
+            "fit",
+            "pca",
+            "--data",
+            "sprites",
+            "--image-size",
+            "16",
+            "--examples",
+            "50",
+            "--latents",
+            "2",
+            "--run",
+            str(tmp_path / "pca"),
+        ]
+    )
+    run = load_run(tmp_path / "pca")
+    images = np.asarray(SOURCE.sample(jax.random.key(0), 3)["image"])
+    assert np.asarray(run.encode(images).mean).std(axis=0).min() > 0
 
 
 def test_nothing_to_train_is_told(trained):
@@ -85,10 +131,17 @@ def test_it_is_scored_reported_and_encodes(trained, capsys):
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", "{", '{"method": 3}'])
-def test_a_damaged_note_is_told(trained, tmp_path, text):
+def test_a_damaged_note_is_told(tmp_path, text):
     (tmp_path / "trained.json").write_text(text)
     with pytest.raises(RunFolderError, match="trained.json"):
         load_own_run(tmp_path, method(), SOURCE)
+
+
+@pytest.mark.parametrize("data", [[], None, 3, {"images": [1]}, {"images": {"a": 1}}])
+def test_odd_data_in_the_note_are_other_data(tmp_path, data):
+    (tmp_path / "trained.json").write_text(json.dumps({"data": data}))
+    with pytest.warns(OtherData, match="other data: data"):
+        check_data(tmp_path, described_data(SOURCE))
 
 
 def test_more_images_are_encoded_in_parts(trained):
@@ -105,7 +158,7 @@ def test_pictures_that_changed_since_are_told(tmp_path, monkeypatch):
     np.save("images.npy", images)
     main(["train", "vae", "--data", "arrays:images.npy", "--batch-size", "2", "--steps", "2", "--run", "run"])
     np.save("images.npy", images[:5])
-    with pytest.warns(OtherData, match="was trained on other data: images 6 and now 5"):
+    with pytest.warns(OtherData, match="was trained on other data: data.images 6 and now 5"):
         load_run("run")
 
 

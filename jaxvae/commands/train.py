@@ -97,7 +97,7 @@ def train_command(arguments: list[str]) -> None:
     what = f"{method.name} on {source.name} ({source.size:,} images)"
     _say(f"{what}: {config.steps} steps of {config.batch_size} images, {rate}, in {folder}")
     if not members and args.resume and (saved := saved_steps(folder / "checkpoints")):
-        _say(f"goes on from its checkpoint of step {saved[-1]}")
+        _say(f"resumed: its newest checkpoint is of step {saved[-1]}")
     start = time.perf_counter()
     settings: dict[str, Any] = {
         "steps": config.steps,

@@ -17,7 +17,7 @@ from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
 from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, compile_method
 from jaxvae.training.loop import NonFiniteLoss, check_finite, never
-from jaxvae.training.population import train_population
+from jaxvae.training.population import check_sweep, train_population
 from jaxvae.training.run_folder import cut_history, note_trained, only_writer, write_json
 from jaxvae.training.steps import OnNaN, described
 from jaxvae.training.writers import Stopwatch, jsonl_writer
@@ -68,6 +68,7 @@ def train_members(
     """
     if len(folders) != len(seeds):
         raise ValueError(f"one folder per member: {len(seeds)} seeds and {len(folders)} folders")
+    check_sweep(method, sweep or {}, len(seeds))
     devices = choose_devices() if devices is None else devices
     outcomes: dict[int, Outcome] = {i: _diverged(folder) for i, folder in enumerate(folders) if _is_diverged(folder)}
     going = [i for i in range(len(folders)) if i not in outcomes]

@@ -185,13 +185,19 @@ def _means(seen: Interval, length: int, on_nan: OnNaN) -> dict[str, np.ndarray]:
     return {name: np.where(frozen, np.nan, total / length) for name, total in sums.items()}
 
 
-def _stacked_hyperparameters(method: Method, sweep: Mapping[str, Sequence[float]], members: int) -> Hyperparameters:
-    """The method's hyperparameters, one value per member of each."""
-    shared = method.hyperparameters._asdict()
+def check_sweep(method: Method, sweep: Mapping[str, Sequence[float]], members: int) -> None:
+    """ValueError for a sweep over what is no hyperparameter, or with another number of values than members."""
+    known = method.hyperparameters._fields
     for name, values in sweep.items():
-        if name not in shared:
-            raise ValueError(f"{method.name} has no hyperparameter {name!r}; there are {', '.join(shared)}")
+        if name not in known:
+            raise ValueError(f"{method.name} has no hyperparameter {name!r}; there are {', '.join(known)}")
         if len(values) != members:
             raise ValueError(f"the sweep of {name!r} needs one value per seed: {members}, got {len(values)}")
+
+
+def _stacked_hyperparameters(method: Method, sweep: Mapping[str, Sequence[float]], members: int) -> Hyperparameters:
+    """The method's hyperparameters, one value per member of each."""
+    check_sweep(method, sweep, members)
+    shared = method.hyperparameters._asdict()
     columns = {name: jnp.asarray(sweep.get(name, [value] * members), jnp.float32) for name, value in shared.items()}
     return type(method.hyperparameters)(**columns)

@@ -57,10 +57,16 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
 
 
 def note_trained(folder: Path, given: Mapping[str, Any]) -> None:
-    """Writes trained.json, or checks that the run in the folder was given the same. RunFolderError where it was not."""
-    if not (folder / TRAINED).exists():
+    """Writes trained.json; where there are checkpoints of what it says, `check_trained` instead."""
+    saved = any(path.name.isdecimal() for path in (folder / "checkpoints").glob("*"))
+    if saved and (folder / TRAINED).exists():
+        check_trained(folder, given)
+    else:
         write_json(folder / TRAINED, given)
-        return
+
+
+def check_trained(folder: Path, given: Mapping[str, Any]) -> None:
+    """RunFolderError where the run in the folder was not given the same."""
     if found := differences(read_trained(folder), given):
         changed = "; ".join(f"{name} was {one!r} and is now {two!r}" for name, one, two in found)
         raise RunFolderError(f"the run in {folder} is another one: {changed}. Choose another folder for a new run")
@@ -68,7 +74,9 @@ def note_trained(folder: Path, given: Mapping[str, Any]) -> None:
 
 def check_data(folder: Path, data: Mapping[str, Any]) -> None:
     """An OtherData warning where the run in the folder was given data of another name, number or shape of images."""
-    if (folder / TRAINED).exists() and (found := differences(read_trained(folder).get("data", {}), data)):
+    if not (folder / TRAINED).exists():
+        return
+    if found := differences({"data": read_trained(folder).get("data")}, {"data": data}):
         changed = ", ".join(f"{name} {one!r} and now {two!r}" for name, one, two in found)
         warnings.warn(f"the run in {folder} was trained on other data: {changed}", OtherData, stacklevel=3)
 

@@ -146,6 +146,10 @@ def test_what_is_wrong_with_runs_is_noted(runs, tmp_path):
     (line,) = compare([tmp_path / "seed-0"], num_samples=100, metrics=("mig",))[1]
     assert line.note == "1 of 1 not finished"
     shutil.rmtree(tmp_path / "seed-0" / "checkpoints")
+    told = []
+    (line,) = compare([tmp_path / "seed-0", runs / "pca"], num_samples=100, metrics=("mig",), progress=told.append)[1]
+    assert line.name == "pca"
+    assert any("left out" in text and "no checkpoint yet" in text for text in told)
     with pytest.raises(RunFolderError, match="no checkpoint yet"):
         compare([tmp_path / "seed-0"], num_samples=100, metrics=("mig",))
 
