@@ -16,6 +16,4 @@ The README of the repository has examples of each, and experiments/tutorial.md g
 your own.
 """
 
-__docformat__ = "google"
-
 __version__ = "0.1.0"

@@ -96,13 +96,16 @@ for module in pkgutil.walk_packages(jaxvae.__path__, "jaxvae."):
 
 def test_pages_build_without_a_warning(tmp_path):
     pdoc = pytest.importorskip("pdoc")
-    pdoc.render.configure(show_source=False, search=False)  # the README's command has both, and takes twice as long
+    # The README's command has both, and takes twice as long.
+    pdoc.render.configure(docformat="google", show_source=False, search=False)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         pdoc.pdoc("jaxvae", output_directory=tmp_path)
     assert [str(warning.message) for warning in caught] == []
     for name in PAGES:
         assert (tmp_path / f"{name.replace('.', '/')}.html").exists(), name
+    assert "pdoc -d google jaxvae" in (ROOT / "README.md").read_text()
+    assert "<li><strong>batch_size:</strong>  examples per update" in (tmp_path / "jaxvae/training.html").read_text()
     page = (tmp_path / "jaxvae/methods/beta_vae.html").read_text()
     shown = html.unescape(re.sub(r"<[^>]+>", "", page))
     for text in ("Equation.", "When to use.", "Measured here.", "beta: float = 4.0", "Weight of the KL, >= 0."):
