@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Of checkpoints that are passed over, and what else is no fault of ours."""
+    """Of what there is to know of a run: checkpoints that are passed over, data that changed, nothing to train."""
     ours = (DamagedCheckpoint, NothingToTrain, OtherData)
     with warnings.catch_warnings():
         show = warnings.showwarning

@@ -198,9 +198,8 @@ def _restored(
             step = int(checkpoint) if str(checkpoint).isdecimal() else None
     steps = saved_steps(saved)
     if not steps or (step is None and checkpoint == "latest"):
-        raise RunFolderError(
-            f"the run in {folder} has no checkpoint yet: go on with `jaxvae train --run {folder} --resume`"
-        )
+        command = "`train`" if isinstance(config, OwnConfig) else f"`jaxvae train --run {folder} --resume`"
+        raise RunFolderError(f"the run in {folder} has no checkpoint yet: go on with {command}")
     if step not in steps:
         raise RunFolderError(
             f"no checkpoint {checkpoint!r} in {folder}: there are latest, best, {', '.join(map(str, steps))}"

@@ -67,9 +67,10 @@ def note_trained(folder: Path, given: Mapping[str, Any]) -> None:
 
 def check_trained(folder: Path, given: Mapping[str, Any]) -> None:
     """RunFolderError where the run in the folder was not given the same."""
-    if found := differences(read_trained(folder), given):
-        changed = "; ".join(f"{name} was {one!r} and is now {two!r}" for name, one, two in found)
-        raise RunFolderError(f"the run in {folder} is another one: {changed}. Choose another folder for a new run")
+    if found := _changes(read_trained(folder), given):
+        raise RunFolderError(
+            f"the run in {folder} is another one: {'; '.join(found)}. Choose another folder for a new run"
+        )
 
 
 def check_data(folder: Path, data: Mapping[str, Any]) -> None:
@@ -184,9 +185,14 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    found = [f"{n} was {one!r} and is now {two!r}" for n, one, two in differences(old, new) if n != GROWS]
+    found = _changes({**old, GROWS: 0}, {**new, GROWS: 0})
     if new.get(GROWS, 0) < old.get(GROWS, 0):
         found.append(f"{GROWS} was {old[GROWS]} and can only grow, not shrink to {new[GROWS]}")
     if found:
-        changed = "; ".join(found)
-        raise RunFolderError(f"the run in {folder} is another one: {changed}. For a new run choose another --run")
+        raise RunFolderError(
+            f"the run in {folder} is another one: {'; '.join(found)}. For a new run choose another --run"
+        )
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [f"{name} was {one!r} and is now {two!r}" for name, one, two in differences(old, new)]

@@ -45,14 +45,14 @@ def described(method: Method, source: Source, batch_size: int, seed: int) -> dic
             jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf).tolist() for path, leaf in leaves
         },
         "data": described_data(source),
-        "batch_size": batch_size,
-        "seed": seed,
+        "batch_size": int(batch_size),
+        "seed": int(seed),
     }
 
 
 def described_data(source: Source) -> dict[str, Any]:
     """Its name, and how many images of which shape it has, as JSON values."""
-    return {"name": source.name, "images": source.size, "shape": list(source.image_shape)}
+    return {"name": source.name, "images": int(source.size), "shape": list(map(int, source.image_shape))}
 
 
 def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState, part: Part = WHOLE) -> Batch:
