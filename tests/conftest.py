@@ -1,12 +1,12 @@
 """What every test runs under: 8 virtual devices, no rank promotion, and, for our own code, no dtype promotion.
 
-Most of a test's time is XLA's compiler: it optimizes little here, and programs are kept for all workers and
-subprocesses. `XLA_FLAGS= pytest` tests programs as users have them, which what compares rounding may need (slow tests).
+Most of a test's time is XLA's compiler: it optimizes little here, and programs are kept for all workers, subprocesses
+and later runs. `XLA_FLAGS= pytest` tests programs as users have them, which what compares rounding may need.
 """
 
 import gc
+import hashlib
 import os
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,8 +18,19 @@ os.environ.setdefault(
 )
 os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Shared with the subprocesses of the tests, so that they compile once; never the user's own cache.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="jaxvae-tests-"))
+
+
+def compilation_cache() -> Path:
+    """A folder for these versions, flags and this kind of processor, below the user's cache; not that of the command."""
+    processor = Path("/proc/cpuinfo")
+    lines = processor.read_text().splitlines() if processor.exists() else []
+    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    key = "\n".join((version("jaxlib"), os.environ["XLA_FLAGS"], features))
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "jaxvae" / "tests" / hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compilation_cache()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 import jax
@@ -47,8 +58,10 @@ def _strict_dtypes(request):
 def _drop_compiled_programs():
     """A process may map 65,530 pieces of memory, and every compiled program takes several: beyond them XLA crashes."""
     yield
-    jax.clear_caches()
-    gc.collect()
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture

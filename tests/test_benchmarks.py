@@ -64,6 +64,7 @@ def test_arithmetic_of_the_study_s_network_is_counted():
     }
 
 
+@pytest.mark.process
 def test_peers_take_turns():
     program = "import time; from benchmarks.turns import serve; serve(lambda steps: time.sleep(0.001 * steps))"
     workers = {name: Worker([sys.executable, "-c", program], {"PYTHONPATH": str(ROOT)}) for name in ("one", "other")}
@@ -72,6 +73,7 @@ def test_peers_take_turns():
     assert all(set(medians) == {"wall_ms", "cpu_ms"} and medians["wall_ms"] > 0 for medians in found.values())
 
 
+@pytest.mark.process
 def test_a_peer_that_ends_early_is_named():
     with pytest.raises(RuntimeError, match="a peer ended early: .*exit"):
         Worker([sys.executable, "-c", "exit(3)"])

@@ -77,6 +77,7 @@ def test_every_hyperparameter_says_what_it_is(name):
     assert silent == []
 
 
+@pytest.mark.process
 def test_pages_need_no_more_than_their_extra():
     """Every module can be imported, as pdoc does, where the packages of other extras are not there."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -94,6 +95,7 @@ for module in pkgutil.walk_packages(jaxvae.__path__, "jaxvae."):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.process
 def test_pages_build_without_a_warning(tmp_path):
     pdoc = pytest.importorskip("pdoc")
     # The README's command has both, and takes twice as long.

@@ -15,6 +15,8 @@ from jaxvae.run import load_run
 from jaxvae.training.run_folder import read_history
 from jaxvae.training.writers import MACHINE_COLUMNS
 
+pytestmark = pytest.mark.process
+
 SMALL = ["--data", "sprites", "--image-size", "16", "--batch-size", "16", "--steps", "400"]
 SMALL += ["--log-every", "10", "--checkpoint-every", "50"]
 

@@ -98,7 +98,10 @@ def test_every_method_of_single_images_is_there():
         assert entry.build.__doc__.splitlines()[0] in kind.__doc__
 
 
-@pytest.mark.parametrize("name", IMAGES_ONLY)
+@pytest.mark.parametrize(
+    "name",
+    [n if n in ("vae", "factor-vae", "vae-sne") else pytest.param(n, marks=pytest.mark.slow) for n in IMAGES_ONLY],
+)
 def test_every_method_fits(name, plane, quick_compilation):
     model = getattr(estimators, METHODS[name].hyperparameters.__name__)(max_iter=3, batch_size=8, random_state=0)
     codes = model.fit_transform(plane[:20])

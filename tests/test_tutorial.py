@@ -4,8 +4,12 @@ import re
 import shlex
 from pathlib import Path
 
+import pytest
+
 from jaxvae.cli import main
 from jaxvae.training.run_folder import read_history
+
+pytestmark = pytest.mark.process
 
 TEXT = (Path(__file__).parent.parent / "experiments/tutorial.md").read_text()
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)

@@ -170,7 +170,7 @@ def test_gradient_of_the_total_correlation_decorrelates():
 
 @every_weighting
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_eight_devices_are_one(backend, weighting):
+def test_several_devices_are_one(backend, weighting):
     def weighted(z, mean, logvar, axis_name=None):
         values = terms(z, mean, logvar, dataset_size=1000, weighting=weighting, axis_name=axis_name)
         value = sum(weight * term.mean() for weight, term in zip((1.0, 3.0, 0.5), values, strict=True))

@@ -233,7 +233,7 @@ def test_extremes_are_finite_in_value_and_gradient(name, eps_squared, batch):
 @every_kernel
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("dimensions", [6, 24])
-def test_eight_devices_are_one(backend, name, dimensions):
+def test_several_devices_are_one(backend, name, dimensions):
     """A class that is empty on some devices included."""
     kernel = jax.jit(KERNELS[name], static_argnames="axis_name")
     z, membership = features(16, dimensions, soft=True)

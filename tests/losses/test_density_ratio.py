@@ -167,7 +167,7 @@ def test_shuffling_removes_the_correlation():
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_eight_devices_shuffle_like_one(backend):
+def test_several_devices_shuffle_like_one(backend):
     """The gradient in the factor of an entry is the entry, over 16 for the mean: powers of 2, so every bit is seen."""
     z = jax.random.normal(jax.random.key(4), (16, 3))
 
@@ -182,7 +182,7 @@ def test_eight_devices_shuffle_like_one(backend):
     np.testing.assert_allclose(value, product(z, factor), rtol=1e-5, atol=1e-6)
 
 
-def test_eight_devices_of_one_example_each():
+def test_several_devices_of_one_example_each():
     shuffled = jax.vmap(lambda z: permute_dims(jax.random.key(0), z, axis_name="data"), axis_name="data")
     np.testing.assert_array_equal(shuffled(ENTRIES[:8, None])[:, 0], permute_dims(jax.random.key(0), ENTRIES[:8]))
 

@@ -209,7 +209,7 @@ def test_memory_is_that_of_a_block(name):
 @pytest.mark.parametrize(
     ("name", "m", "n", "block_size"), [("imq", 8, 24, 2**20), ("rbf", 16, 8, 50), ("dimensionwise", 16, 8, 50)]
 )
-def test_eight_devices_are_one(backend, name, m, n, block_size, monkeypatch):
+def test_several_devices_are_one(backend, name, m, n, block_size, monkeypatch):
     inputs = samples(m, n)
     want, want_gradients = jax.value_and_grad(COMPILED[name], (0, 1))(*inputs)
     monkeypatch.setattr(mmd, "BLOCK_SIZE", block_size)

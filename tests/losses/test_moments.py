@@ -156,7 +156,7 @@ def test_weights_may_be_traced(kind):
 
 @pytest.mark.parametrize(("statistic", "batch"), [("covariance", 8), ("i", 16), ("ii", 16)])
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_eight_devices_are_one(backend, statistic, batch):
+def test_several_devices_are_one(backend, statistic, batch):
     @functools.partial(jax.jit, static_argnames="axis_name")
     def weighted(mean, logvar, axis_name=None):
         value = STATISTICS[statistic](mean, logvar, axis_name=axis_name)

@@ -15,10 +15,12 @@ from jaxvae.methods import METHODS, gaussian, laplace
 from jaxvae.training import compile_method
 from jaxvae.training.checkpoints import Checkpoints, restore
 
-GATHERING = ("beta-tc-vae", "factor-vae", "wae-mmd", "vae-sne")
-"""Methods that cover what losses do across devices and in half precision: some tests of the others are slow ones."""
 COMPILES_LONG = [pytest.param(n, marks=pytest.mark.slow) if n == "icam" else n for n in METHODS]
-OTHERS = [pytest.param(name, marks=pytest.mark.slow) for name in METHODS if name not in GATHERING]
+
+
+def some(*names):
+    """Methods that stand for all; those of the others are slow cases."""
+    return [name if name in names else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -26,7 +28,7 @@ def test_loss_is_finite_and_falls_on_real_batches(name):
     assert_it_falls(name, jnp.float32)
 
 
-@pytest.mark.parametrize("name", [*GATHERING, *OTHERS])
+@pytest.mark.parametrize("name", some("beta-tc-vae", "vae-sne"))
 def test_loss_falls_in_half_precision(name):
     assert_it_falls(name, jnp.bfloat16)
 
@@ -68,19 +70,19 @@ def test_each_objective_changes_exactly_what_it_trains(name, batch):
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_sharded_is_single(name, batch):
-    assert_sharded_is_single(name, batch, checked=True)
+def test_two_parts_of_a_batch_are_the_whole(name, batch):
+    """Value and gradient of every objective; a forgotten axis_name shows, whatever devices the parts are on."""
+    update = compile_method(make(name), dataset_size=SOURCE.size)[1]
+    parts = jax.tree.map(lambda leaf: leaf.reshape(2, -1, *leaf.shape[1:]), batch)
+    together = jax.vmap(partial(update, axis_name="data"), (None, 0), axis_name="data")
+    assert_same_update(name, batch, lambda state: jax.tree.map(lambda leaf: leaf[1], jax.jit(together)(state, parts)))
 
 
-@pytest.mark.parametrize("name", [*GATHERING, *OTHERS])
-def test_sharded_is_single_where_nothing_is_checked(name, batch):
-    assert_sharded_is_single(name, batch, checked=False)
-
-
-def assert_sharded_is_single(name, batch, checked):
-    """One update over 8 devices is the update on one."""
-    _, update = compile_method(make(name), dataset_size=SOURCE.size)
-    init, jitted = compiled(name)
+@pytest.mark.slow
+@pytest.mark.parametrize("checked", [True, False], ids=["checked", "unchecked"])
+@pytest.mark.parametrize("name", METHODS)
+def test_an_update_over_eight_devices_is_that_on_one(name, batch, checked):
+    update = compile_method(make(name), dataset_size=SOURCE.size)[1]
     mesh = Mesh(np.array(jax.devices()[:8]), ("data",), axis_types=(AxisType.Auto,))
     sharded = jax.shard_map(
         partial(update, axis_name="data"),
@@ -89,16 +91,22 @@ def assert_sharded_is_single(name, batch, checked):
         out_specs=P(),
         check_vma=checked,
     )
+    assert_same_update(name, batch, lambda state: jax.jit(sharded)(state, batch))
+
+
+def assert_same_update(name, batch, split_update):
+    """Terms and gradients of one update, against those of the whole batch on one device."""
+    init, whole = compiled(name)
     state = init(jax.random.key(0))
-    (one, terms), (many, many_terms) = jitted(state, batch), jax.jit(sharded)(state, batch)
-    for name in terms:
-        np.testing.assert_allclose(many_terms[name], terms[name], rtol=1e-5, atol=1e-5)
+    (one, terms), (many, many_terms) = whole(state, batch), split_update(state)
+    for term in terms:
+        np.testing.assert_allclose(many_terms[term], terms[term], rtol=1e-5, atol=1e-5)
     # Adam's first step is lr * sign(gradient) where the gradient is not tiny: compare its moments, which are linear.
     for a, b in zip(jax.tree.leaves(one.opt_state), jax.tree.leaves(many.opt_state), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5 * max(1.0, float(jnp.abs(a).max())))
 
 
-@pytest.mark.parametrize("name", [*GATHERING, *OTHERS])
+@pytest.mark.parametrize("name", some("factor-vae", "vae-sne"))
 def test_vmapped_over_seeds_is_the_loop(name, batch):
     init, update = compiled(name)
     keys = jax.random.split(jax.random.key(0), 3)
@@ -113,7 +121,7 @@ def test_vmapped_over_seeds_is_the_loop(name, batch):
             np.testing.assert_allclose(b[i], a, rtol=1e-3, atol=1e-5 * max(1.0, float(jnp.abs(a).max())))
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", some("vae", "factor-vae", "alae"))
 def test_checkpoint_round_trip(name, batch, tmp_path):
     init, update = compiled(name)
     state, terms = update(init(jax.random.key(0)), batch)

@@ -19,6 +19,8 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is missin
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
+pytestmark = pytest.mark.process
+
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 if not (BROWSER and DRIVER):

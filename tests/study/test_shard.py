@@ -12,6 +12,8 @@ from jaxvae.study.grid import GRIDS, Grid, Sweep
 from jaxvae.study.shard import run_models, write_shard
 from jaxvae.study.table import merge_tables, read_table, write_table
 
+pytestmark = pytest.mark.process
+
 MICRO = Grid(
     ("sprites",),
     (Sweep("beta-vae", "beta", (1.0, 4.0)), Sweep("dip-vae-ii", "lambda_od", (1.0, 5.0), {"lambda_d": 1.0})),

@@ -23,18 +23,15 @@ from jaxvae.training import check, choose_devices, compile_method, train, train_
 from jaxvae.training.steps import empty_interval, make_step
 
 STEPS = 20
-MORE_WAYS = [(2, "shard_map"), (8, "shard_map"), (2, "pmap"), (4, "pmap"), (8, "pmap")]
-LONG = ("equivariant-rendering", "icam", "va-gan")
-"""Methods that take long to compile: their cases are slow ones."""
-OF_A_KIND = ("alae", "beta-tc-vae", "factor-vae", "vae-sne")
-"""Opponents in turn, at once, and losses of the whole batch: the others' populations are slow cases."""
+WAYS = [(4, "shard_map"), (8, "shard_map"), (2, "pmap")]
+ON_DEVICES = ("beta-tc-vae", "factor-vae", "vae-sne")
+"""Losses of the whole batch, an opponent, neighbours: they stand for all methods, whose losses are tried in parts."""
+IN_POPULATIONS = ("alae", "factor-vae")
+"""Opponents in turn, and at once."""
+QUICK = {*((name, 4, "shard_map") for name in ON_DEVICES), ("factor-vae", 2, "pmap")}
 CASES = [
-    *(
-        pytest.param(name, 4, "shard_map", marks=pytest.mark.slow) if name in LONG else (name, 4, "shard_map")
-        for name in METHODS
-    ),
-    *((name, 2, "pmap") for name in ("beta-tc-vae", "factor-vae", "wae-mmd")),
-    *(pytest.param(name, *way, marks=pytest.mark.slow) for name in METHODS for way in MORE_WAYS),
+    case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow)
+    for case in ((name, *way) for name in METHODS for way in WAYS)
 ]
 
 
@@ -93,7 +90,7 @@ def test_every_method_takes_the_same_way(name, count, backend):
 
 @pytest.mark.parametrize("layout", [pytest.param((1, 1), marks=pytest.mark.slow), (1, 2)], ids=["in turn", "together"])
 @pytest.mark.parametrize(
-    "name", [name if name in OF_A_KIND else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+    "name", [name if name in IN_POPULATIONS else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
 )
 def test_a_member_of_a_population_takes_the_same_way(name, layout):
     method = slowly(name)

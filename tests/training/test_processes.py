@@ -16,6 +16,8 @@ from jaxvae.config import build, default_config
 from jaxvae.training import choose_devices, train
 from jaxvae.training.checkpoints import damage, saved_steps
 
+pytestmark = pytest.mark.process
+
 FLAGS = ["--data", "arrays:IMAGES", "--stream", "--batch-size", "8", "--log-every", "5", "--checkpoint-every", "10"]
 
 

@@ -1,0 +1,167 @@
+"""Forty faults that the tests must find: each is put into a copy of the code, and pytest must fail.
+
+    python -m tests.faults_in_code                      # about half an hour on two cores
+    python -m tests.faults_in_code --only axis_name     # faults whose kind or name contains a word
+
+Not run by pytest. The tests named beside a fault are tried first; where they pass, the whole default suite is run. The
+table, with the test that found each fault, is written to benchmarks/results/mutations.json. `--tree` names another
+checkout whose tests are to be tried, and `--column` the column of the table for them.
+"""
+
+# ruff: noqa: E501 (the table is read by line)
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import tyro
+
+from benchmarks.record import path, record
+
+ROOT = Path(__file__).parents[1]
+METHODS = ("tests/methods/test_methods.py", "tests/methods/test_reductions.py")
+
+
+class Fault(NamedTuple):
+    """One replacement in one file of the package."""
+
+    kind: str
+    file: str
+    """Below jaxvae/."""
+    old: str
+    """Occurs exactly once."""
+    new: str
+    first: tuple[str, ...]
+    """Tests that are tried before all others."""
+
+
+def loss(kind: str, file: str, old: str, new: str, *tests: str) -> Fault:
+    """A fault of a kernel."""
+    return Fault(kind, f"losses/{file}.py", old, new, tests or (f"tests/losses/test_{file}.py",))
+
+
+def method(kind: str, file: str, old: str, new: str, *tests: str) -> Fault:
+    """A fault of a method."""
+    return Fault(kind, f"methods/{file}.py", old, new, tests or METHODS)
+
+
+FAULTS = (
+    loss("wrong sign", "gaussian", "return 0.5 * (mean**2 + jnp.expm1(logvar) - logvar)", "return 0.5 * (mean**2 + jnp.expm1(logvar) + logvar)"),
+    loss("wrong scale", "gaussian", "return mean + jnp.exp(0.5 * logvar)", "return mean + jnp.exp(logvar)"),
+    loss("forgotten axis_name", "gaussian", "global_rows(examples.shape[0], axis_name)", "global_rows(examples.shape[0], None)"),
+    loss("off by one", "aggregate_posterior", "other = math.log((n - 1) / (n * others))", "other = math.log((n - 1) / (n * batch))"),
+    loss("forgotten axis_name", "aggregate_posterior", "rows = global_rows(z.shape[0], axis_name)", "rows = global_rows(z.shape[0], None)"),
+    loss("swapped factor", "aggregate_posterior", "mutual_information=log_posterior - log_qz.joint,", "mutual_information=log_posterior - log_qz.marginals.sum(axis=-1),"),
+    loss("missing stop_gradient", "density_ratio", "working_floats(z=jax.lax.stop_gradient(z))", "working_floats(z=z)"),
+    loss("wrong axis", "density_ratio", "axis=0, independent=True", "axis=0, independent=False"),
+    loss("swapped factor", "density_ratio", "joint = jax.nn.softplus(-density_ratio_tc(logits_z))", "joint = jax.nn.softplus(density_ratio_tc(logits_z))"),
+    loss("forgotten axis_name", "density_ratio", "ratio = global_mean(jnp.exp(shuffled - top[None]).mean(axis=0), axis_name)", "ratio = jnp.exp(shuffled - top[None]).mean(axis=0)"),
+    loss("off by one", "mmd", ".sum() / (columns.shape[0] - 1)", ".sum() / columns.shape[0]"),
+    loss("wrong axis", "mmd", "lambda squares: kernel(squares).sum(axis=0), axis_name", "lambda squares: kernel(squares.sum(axis=0)), axis_name"),
+    loss("dropped term", "moments", "covariance += jnp.diag(global_mean(variance, axis_name))", "pass"),
+    loss("dropped term", "likelihoods", "jnp.abs(x - loc) / scale + jnp.log(2 * scale)", "jnp.abs(x - loc) / scale + jnp.log(scale)"),
+    loss("missing stop_gradient", "neighbours", "working_floats(x=jax.lax.stop_gradient(x))", "working_floats(x=x)"),
+    loss("wrong axis", "neighbours", "p = (p + columns.T) / 2", "p = (p + columns) / 2"),
+    loss("dropped term", "bounds", "axis=0) - math.log(log_joint.shape[0])", "axis=0)"),
+    loss("swapped factor", "coding_rate", "jnp.asarray(scale, z.dtype) * dimensions / jnp.asarray(eps_squared, z.dtype)", "jnp.asarray(scale, z.dtype) * batch / jnp.asarray(eps_squared, z.dtype)"),
+    loss("missing stop_gradient", "adversarial", "real, fake = working_floats(real=jax.lax.stop_gradient(real), fake=jax.lax.stop_gradient(fake))", "real, fake = working_floats(real=real, fake=fake)"),
+    loss("forgotten axis_name", "adversarial", "index = global_rows(real.shape[0], axis_name)", "index = global_rows(real.shape[0], None)"),
+    loss("wrong scale", "weak_supervision", "threshold = 0.5 * divergence.max", "threshold = 0.25 * divergence.max"),
+    method("off by one", "beta_tc_vae", "(beta - 1.0) * tc", "beta * tc"),
+    method("forgotten axis_name", "beta_tc_vae", "weighting=weighting, axis_name=ctx.axis_name", "weighting=weighting"),
+    method("forgotten axis_name", "factor_vae", "permute_dims(permutation, other, axis_name=ctx.axis_name)", "permute_dims(permutation, other)"),
+    method("forgotten axis_name", "wae", "mmd_unbiased(z, prior, kernel=similarity, axis_name=ctx.axis_name)", "mmd_unbiased(z, prior, kernel=similarity)"),
+    method("forgotten axis_name", "annealed_vae", "if ctx.axis_name is not None:", "if False:"),
+    method("forgotten axis_name", "decomposition_vae", "kernel=inverse_multiquadric(z.shape[-1]), axis_name=ctx.axis_name", "kernel=inverse_multiquadric(z.shape[-1])"),
+    method("forgotten axis_name", "iwae", "reparameterize(key, mean, logvar, axis_name=ctx.axis_name))(keys)", "reparameterize(key, mean, logvar))(keys)"),
+    method("forgotten axis_name", "vae_sne", "neighbour_affinities(x, perplexity, axis_name=ctx.axis_name)", "neighbour_affinities(x, perplexity, axis_name=None)"),
+    method("off-by-one schedule", "schedules", "step.astype(jnp.float32) / jnp.maximum(steps, 1.0)", "(step + 1).astype(jnp.float32) / jnp.maximum(steps, 1.0)"),
+    method("off-by-one schedule", "va_gan", "done = step + 1", "done = step", "tests/methods/test_va_gan.py"),
+    method("dropped term", "group_vae", "kl_standard_normal(*shared).mean() / members", "kl_standard_normal(*shared).mean()", "tests/methods/test_group_vae.py"),
+    Fault("swapped order", "training/engine.py", "seen = dict(params) if method.in_turn else state.params", "seen = state.params", ("tests/training/test_engine.py",)),
+    Fault("repeated randomness", "training/engine.py", "jax.random.fold_in(jax.random.fold_in(state.key, state.step), stream)", "jax.random.fold_in(state.key, stream)", ("tests/training/test_engine.py",)),
+    Fault("swapped order", "training/microbatch.py", "jnp.concatenate([one, other])", "jnp.concatenate([other, one])", ("tests/training/test_microbatch.py",)),
+    Fault("repeated randomness", "training/steps.py", "\"fresh_image\": both[\"image\"][1::2]", "\"fresh_image\": both[\"image\"][0::2]", ("tests/training/test_engine.py", "tests/training/test_loop.py")),
+    Fault("dropped term", "metrics/mig.py", "gaps = (first - second) / factor_entropy", "gaps = first - second", ("tests/metrics/test_mig.py",)),
+    Fault("wrong axis", "metrics/dci.py", "importance.sum(axis=1) if importance.sum() > 0", "importance.sum(axis=0) if importance.sum() > 0", ("tests/metrics/test_reference.py",)),
+    Fault("leaked rows", "metrics/inputs.py", "return slice(0, train), slice(train, rows)", "return slice(0, train), slice(0, rows)", ("tests/metrics/test_reference.py", "tests/metrics/test_battery.py")),
+    Fault("off by one", "metrics/mutual_information.py", "np.searchsorted(edges[:-1], code, side=\"right\") - 1", "np.searchsorted(edges[:-1], code, side=\"left\")", ("tests/metrics/test_mutual_information.py",)),
+)  # fmt: skip
+
+
+@dataclass
+class Args:
+    """Arguments of the command."""
+
+    only: str = ""
+    """Word that the kind or the file of a fault must contain."""
+    tree: Path = ROOT
+    """Checkout whose code and tests are tried."""
+    column: str = "found_by"
+    """Column of the table that is written."""
+
+
+def name_of(fault: Fault) -> str:
+    """Kind and place: `forgotten axis_name: losses/gaussian.py: <what the code becomes>`."""
+    return f"{fault.kind}: {fault.file}: {fault.new}"
+
+
+def broken_copy(tree: Path, fault: Fault, folder: Path) -> Path:
+    """The files of a checkout that git knows, with the fault."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=tree, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if (tree / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(tree / name, folder / name)
+    file = folder / "jaxvae" / fault.file
+    text = file.read_text()
+    if text.count(fault.old) != 1:
+        raise SystemExit(f"{fault.file} must hold this once, and holds it {text.count(fault.old)} times: {fault.old}")
+    file.write_text(text.replace(fault.old, fault.new))
+    return folder
+
+
+def first_failure(folder: Path, tests: tuple[str, ...]) -> str | None:
+    """The first test that fails, or None where all pass."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    if done.returncode == 0:
+        return None
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    if failed is None:
+        raise SystemExit(f"pytest could not run:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return failed[1]
+
+
+def main(args: Args) -> None:
+    """Prints a line for each fault and writes the table."""
+    rows = {row["fault"]: row for row in json.loads(path("mutations").read_text())["rows"]} if path("mutations").exists() else {}  # fmt: skip
+    for fault in FAULTS:
+        name = name_of(fault)
+        if args.only not in name:
+            continue
+        start = time.perf_counter()
+        with tempfile.TemporaryDirectory() as folder:
+            copy = broken_copy(args.tree, fault, Path(folder))
+            found = first_failure(copy, tuple(test for test in fault.first if (copy / test).exists()))
+            found = found or first_failure(copy, ())
+        rows[name] = {"fault": name, **rows.get(name, {}), args.column: found}
+        print(f"{time.perf_counter() - start:5.0f} s  {name[:70]:70}  {found or 'NOT FOUND'}", flush=True)
+        ordered = [rows[name_of(each)] for each in FAULTS if name_of(each) in rows]
+        record("mutations", {}, ordered, {})
+    missed = [name for name, row in rows.items() if args.column in row and row[args.column] is None]
+    if missed:
+        raise SystemExit(f"{len(missed)} faults were not found")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Args))
