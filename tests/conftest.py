@@ -5,10 +5,11 @@ and later runs. `XLA_FLAGS= pytest` tests programs as users have them, which wha
 """
 
 import gc
-import hashlib
 import os
 from importlib.metadata import version
 from pathlib import Path
+
+from tests.compilation import compilation_cache
 
 # An unknown flag ends the process: newer versions do not have the one of fusions.
 os.environ.setdefault(
@@ -18,18 +19,6 @@ os.environ.setdefault(
 )
 os.environ["XLA_FLAGS"] += " --xla_force_host_platform_device_count=8"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
-
-def compilation_cache() -> Path:
-    """A folder for these versions, flags and this kind of processor, below the user's cache; not that of the command."""
-    processor = Path("/proc/cpuinfo")
-    lines = processor.read_text().splitlines() if processor.exists() else []
-    features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    key = "\n".join((version("jaxlib"), os.environ["XLA_FLAGS"], features))
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "jaxvae" / "tests" / hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(compilation_cache()))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 

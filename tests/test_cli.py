@@ -117,6 +117,7 @@ def test_what_a_run_has_switched_on_may_be_said_again(tmp_path):
     main(["train", "beta-vae", *flags, "--run", str(tmp_path / "run"), "--resume"])
 
 
+@pytest.mark.process
 def test_evaluate_and_report_work_on_the_run(trained, capsys):
     folder, _ = trained
     main(["evaluate", str(folder), "--num-samples", "500", "--checkpoint", "best"])
@@ -269,6 +270,7 @@ def test_a_folder_that_can_not_be_written(tmp_path, capsys):
     assert "can't write to the run folder" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_tensorboard_events_and_what_to_install_without_it(tmp_path, capsys, monkeypatch):
     main(["train", "vae", *TINY, "--run", str(tmp_path / "run"), "--tensorboard"])
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))

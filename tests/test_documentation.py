@@ -97,7 +97,7 @@ for module in pkgutil.walk_packages(jaxvae.__path__, "jaxvae."):
 
 @pytest.mark.process
 def test_pages_build_without_a_warning(tmp_path):
-    pdoc = pytest.importorskip("pdoc")
+    pdoc = pytest.importorskip("pdoc", reason="needs pip install pdoc")
     # The README's command has both, and takes twice as long.
     pdoc.render.configure(docformat="google", show_source=False, search=False)
     with warnings.catch_warnings(record=True) as caught:

@@ -18,6 +18,7 @@ TEXT = (ROOT / "README.md").read_text()
 LIBRARIES = {"disentanglement_lib", "disentangling-vae", "pythae", "disent"}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
 def test_python_blocks_run(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -75,6 +75,7 @@ def test_evaluation_has_randomness_of_its_own(trained):
     assert not any((jax.random.key_data(keys[0]) == jax.random.key_data(key)).all() for key in keys[1:])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("empty", [True, False])
 def test_a_damaged_checkpoint_is_passed_over_in_a_line(trained, tmp_path, empty, capsys):
     folder = tmp_path / "run"

@@ -3,6 +3,7 @@
 import inspect
 import pickle
 
+import flax.linen as nn
 import jax
 import joblib
 import numpy as np
@@ -17,9 +18,11 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 import jaxvae.sklearn as estimators
 from jaxvae.config import build_networks, default_config, options_of
 from jaxvae.methods import METHODS
+from jaxvae.networks.autoencoders import ARCHITECTURES
+from jaxvae.networks.mlp import MLPDecoder, MLPEncoder
 from jaxvae.sklearn import IWAE, OIVAE, VAE, VAESNE, BetaTCVAE, BetaVAE
 
-QUICK = {"max_iter": 20, "batch_size": 16, "random_state": 0}
+QUICK = {"network": "linear", "max_iter": 20, "batch_size": 16, "random_state": 0}
 OF_PREDICTIONS = (
     "check_dict_unchanged",
     "check_estimators_pickle",
@@ -34,15 +37,16 @@ OF_PREDICTIONS = (
 """Of the VAE-SNE, all other checks see what those of the VAE have seen: they are slow ones."""
 
 
-@pytest.fixture
-def quick_compilation():
-    """Unoptimised, and kept for the next estimator of these shapes: compiling takes longest here."""
-    least = jax.config.jax_persistent_cache_min_compile_time_secs
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
-    jax.config.update("jax_disable_most_optimizations", False)
+@pytest.fixture(scope="module", autouse=True)
+def linear():
+    """A network for what does not depend on networks: each number of rows or features is compiled for itself."""
+
+    def build(shape, latents, dtype):
+        return MLPEncoder(latents, (), dtype=dtype), MLPDecoder(shape, (), nn.relu, dtype)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(ARCHITECTURES, "linear", build)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,7 @@ def plane():
 
 @pytest.fixture(scope="module")
 def trained(plane):
-    return VAE(learning_rate=3e-3, scale=0.1, max_iter=300, batch_size=64, random_state=0).fit(plane)
+    return VAE(learning_rate=1e-2, scale=0.1, network="linear", max_iter=300, batch_size=64, random_state=0).fit(plane)
 
 
 def checks():
@@ -73,7 +77,7 @@ def checks():
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
-def test_scikit_learn_agrees(estimator, check, quick_compilation):
+def test_scikit_learn_agrees(estimator, check):
     check(clone(estimator))
 
 
@@ -102,8 +106,8 @@ def test_every_method_of_single_images_is_there():
     "name",
     [n if n in ("vae", "factor-vae", "vae-sne") else pytest.param(n, marks=pytest.mark.slow) for n in IMAGES_ONLY],
 )
-def test_every_method_fits(name, plane, quick_compilation):
-    model = getattr(estimators, METHODS[name].hyperparameters.__name__)(max_iter=3, batch_size=8, random_state=0)
+def test_every_method_fits(name, plane):
+    model = getattr(estimators, METHODS[name].hyperparameters.__name__)(**{**QUICK, "max_iter": 3})
     codes = model.fit_transform(plane[:20])
     assert model.method_.name == name
     assert int(model.state_.step) == 3
@@ -115,7 +119,7 @@ def test_every_method_fits(name, plane, quick_compilation):
 
 
 def test_parameters_reach_the_method():
-    model = BetaTCVAE(beta=2.5, form="sampled", max_iter=1).fit(np.eye(4))
+    model = BetaTCVAE(beta=2.5, form="sampled", network="linear", max_iter=1).fit(np.eye(4))
     assert model.method_.hyperparameters.beta == 2.5
     assert float(model.state_.hyperparameters.beta) == 2.5
     with pytest.raises(TypeError, match="unexpected keyword argument 'alpha'"):
@@ -182,7 +186,7 @@ def test_values_in_0_to_1():
 
 
 def test_certain_values_have_a_finite_score():
-    rows = np.array([[0.0, 1.0], [1.0, 0.0]] * 5)
+    rows = np.array([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]] * 20)
     model = VAE(likelihood="bernoulli", standardize=False, max_iter=1, random_state=0).fit(rows)
     params = jax.tree.map(lambda leaf: 1e3 * leaf, model.state_.params)
     model.state_ = model.state_._replace(params=params)
@@ -192,7 +196,7 @@ def test_certain_values_have_a_finite_score():
 
 def test_constant_features_are_left_alone():
     rows = np.random.default_rng(0).normal(size=(20, 3)) * [1.0, 0.0, 1.0] + 7.0
-    model = VAE(max_iter=2, random_state=0).fit(rows)
+    model = VAE(**QUICK).fit(rows)
     assert model.scale_[1] == 1.0
     assert model.mean_[1] == 7.0
     model.set_params(standardize=False).fit(rows)
@@ -207,20 +211,21 @@ def test_in_a_pipeline(plane):
 
 
 def test_the_oi_vae_sees_every_feature_as_a_group(plane):
-    model = OIVAE(max_iter=1, n_components=3).fit(plane)
+    model = OIVAE(**{**QUICK, "max_iter": 1}, n_components=3).fit(plane)
     assert model.state_.params["loadings"]["weights"].shape == (6, 3, 1)
 
 
 def test_blobs_become_clusters():
     rows, label = make_blobs([90, 60, 30], n_features=4, centers=20 * np.eye(4)[:3], random_state=0)
     model = VAESNE(
-        learning_rate=3e-3,
+        learning_rate=1e-2,
         sne=0.1,  # at its usual weight it spreads a blob over several components
         perplexity=0.1,
         first_perplexity=0.2,
-        annealing=200.0,
+        annealing=100.0,
         components=10,
-        max_iter=600,
+        network="linear",
+        max_iter=300,
         batch_size=128,
         random_state=0,
     ).fit(rows)
@@ -229,8 +234,8 @@ def test_blobs_become_clusters():
     assert model.labels_.max() < model.clusters_.number
 
 
-def test_a_sphere_has_no_clusters(quick_compilation):
-    model = VAESNE(n_components=3, space="sphere", max_iter=2, random_state=0)
+def test_a_sphere_has_no_clusters():
+    model = VAESNE(n_components=3, space="sphere", **{**QUICK, "max_iter": 2})
     codes = model.fit_transform(np.random.default_rng(0).normal(size=(20, 4)))
     np.testing.assert_allclose(np.linalg.norm(codes, axis=1), 1.0, rtol=1e-5)
     assert not hasattr(model, "predict")

@@ -31,8 +31,8 @@ def shared_latents(divergence: Float[Array, "*batch D"]) -> Bool[Array, "*batch 
     Reference: Locatello et al. (2020), equation 5.
     """
     (divergence,) = working_floats(divergence=divergence)
-    # Half of each: their sum may overflow.
-    threshold = 0.5 * divergence.max(axis=-1, keepdims=True) + 0.5 * divergence.min(axis=-1, keepdims=True)
+    low, high = divergence.min(axis=-1, keepdims=True), divergence.max(axis=-1, keepdims=True)
+    threshold = low + 0.5 * (high - low)  # half of the sum, which may overflow
     return (divergence < threshold) | (divergence == 0)
 
 

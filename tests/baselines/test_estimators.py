@@ -19,9 +19,11 @@ from jaxvae.baselines import (
     "estimator",
     [
         CooperativeVQ(2, 2, n_init=1, max_iter=5),
-        IndependentSubspaces(subspace_size=1, max_iter=20, n_init=1),
+        # What is asked for is written once for all linear codes.
+        pytest.param(IndependentSubspaces(subspace_size=1, max_iter=20, n_init=1), marks=pytest.mark.slow),
         Infomax(max_iter=50),
-        MultipleCauseVQ(2, 2, n_init=1, max_iter=5),
+        # What is asked for is written once for both quantizers of several factors.
+        pytest.param(MultipleCauseVQ(2, 2, n_init=1, max_iter=5), marks=pytest.mark.slow),
         RecursiveICA((1,)),
         SelfOrganizingMap((2, 2), max_iter=3),
         VectorQuantizer(2, n_init=1),

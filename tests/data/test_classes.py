@@ -32,6 +32,8 @@ SOURCES = {
     "copies of digits": lambda: augmented(digits(), 4),
     "copies in epochs": lambda: augmented(Epochs(NUMBERED), 6),
 }
+ALIKE = ("corrupted digits", "copies of digits")
+"""What runs the code of others, in epochs or of sprites."""
 
 
 @partial(jax.jit, static_argnums=1)
@@ -40,46 +42,59 @@ def drawn(source, n, first=0, key=KEY):
 
 
 @partial(jax.jit, static_argnums=2)
-def batch_of(source, step, n, number=0, of=(0,)):
-    return source.batch(KEY, step, n, Part(number, len(of)))
+def batch_of(source, step, n):
+    return source.batch(KEY, step, n)
 
 
-@pytest.fixture(params=SOURCES)
+@jax.jit
+def thirds(source, number, step):
+    """A third of a sample of 12, and of a batch of 12."""
+    return source.sample(KEY, 4, 4 * number), source.batch(KEY, step, 12, Part(number, 3))
+
+
+@jax.jit
+def numbered(source, index):
+    return source.at(index)
+
+
+def joined(source, which, step=2):
+    """All thirds of a sample (0) or of a batch (1), each drawn alone."""
+    parts = [thirds(source, number, step)[which] for number in range(3)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in SOURCES])
 def source(request):
     return SOURCES[request.param]()
 
 
 def test_shapes_types_and_range(source):
     assert isinstance(source, Source)
-    for batch in (drawn(source, 12), batch_of(source, 2, 12)):
+    for batch in (drawn(source, 12), joined(source, 1)):
         n = len(batch["class"])
         assert batch["image"].shape == (n, *source.image_shape)
         assert batch["image"].dtype == jnp.float32
-        assert 0 <= float(batch["image"].min()) < float(batch["image"].max()) <= 1
+        image = np.asarray(batch["image"])
+        assert 0 <= image.min() < image.max() <= 1
         assert (batch["class"].shape, batch["class"].dtype) == ((n,), jnp.int32)
         assert batch["factors"].shape == (n, len(source.factor_names))
 
 
-def test_an_argument_of_a_compiled_function_or_not(source):
-    plain = source.batch(KEY, 2, 12)
-    for name, array in batch_of(source, 2, 12).items():
-        np.testing.assert_allclose(array, plain[name], atol=1e-5)
-    assert jax.tree.structure(source) == jax.tree.structure(jax.device_put(source))
-
-
 def test_rows_are_named_by_key_and_place(source):
-    whole = drawn(source, 12)
-    parts = [drawn(source, 4, first) for first in (0, 4, 8)]
+    whole, together = drawn(source, 12), joined(source, 0)
     for name in whole:
-        np.testing.assert_allclose(np.concatenate([part[name] for part in parts]), whole[name], atol=1e-5)
-    assert (drawn(source, 12, key=jax.random.key(4))["image"] != whole["image"]).any()
-    assert (batch_of(source, 2, 12)["image"] != batch_of(source, 3, 12)["image"]).any()
+        np.testing.assert_allclose(together[name], whole[name], atol=1e-5)
+    other = drawn(source, 12, key=jax.random.key(4))
+    assert (np.asarray(other["image"]) != np.asarray(whole["image"])).any()
+    assert (joined(source, 1, 2)["image"] != joined(source, 1, 3)["image"]).any()
 
 
-def test_parts_of_a_batch_make_it_up(source):
-    whole, parts = batch_of(source, 2, 12), [batch_of(source, 2, 12, number, (0, 0, 0)) for number in range(3)]
+def test_parts_of_a_batch_make_it_up_compiled_or_not(source):
+    """Of a source that is an argument of a compiled function, against the whole batch that is not compiled."""
+    whole, together = source.batch(KEY, 2, 12), joined(source, 1)
     for name in whole:
-        np.testing.assert_allclose(np.concatenate([part[name] for part in parts]), whole[name], atol=1e-5)
+        np.testing.assert_allclose(together[name], whole[name], atol=1e-5)
+    assert jax.tree.structure(source) == jax.tree.structure(jax.device_put(source))
     with pytest.raises(ValueError, match="batch of 12 images can't be split over 5 devices"):
         source.batch(KEY, jnp.int32(2), 12, Part(0, 5))
 
@@ -87,20 +102,21 @@ def test_parts_of_a_batch_make_it_up(source):
 def test_classes_are_the_values_of_the_factor():
     source = classified(Sprites(16), "shape")
     assert source.classes == 3
-    for batch in (drawn(source, 200), batch_of(source, 0, 200), jax.jit(source.at)(jnp.arange(0, 700_000, 9999))):
+    for batch in (drawn(source, 200), batch_of(source, 0, 200), numbered(source, np.arange(0, 700_000, 9999))):
+        batch = jax.tree.map(np.asarray, batch)
         np.testing.assert_array_equal(batch["class"], batch["factors"][:, 0])
-        assert set(np.asarray(batch["class"])) == {0, 1, 2}
+        assert set(batch["class"]) == {0, 1, 2}
     assert classified(hold_out(Sprites(16), {"shape": [2], "x": [3]})[0], "x").classes == 32
     with_own = from_arrays(IMAGES, np.arange(24)[:, None] // 6, extras={"class": np.full(24, 7)})
-    np.testing.assert_array_equal(classified(with_own, "factor0").at(jnp.arange(24))["class"], np.arange(24) // 6)
+    np.testing.assert_array_equal(numbered(classified(with_own, "factor0"), np.arange(24))["class"], np.arange(24) // 6)
 
 
 @pytest.mark.parametrize("ratio", [0.1, 0.29, 0.5, 1.0])
 def test_so_many_labels_are_wrong(ratio):
     """floor(ratio N) are drawn anew, and one in ten of those is right by chance."""
     source = classified(digits(), "digit", corruption=ratio)
-    batch = source.at(jnp.arange(source.size))
-    truth, label = np.asarray(batch["factors"][:, 0]), np.asarray(batch["class"])
+    batch = numbered(source, np.arange(source.size))
+    truth, label = np.asarray(batch["factors"])[:, 0], np.asarray(batch["class"])
     np.testing.assert_array_equal(truth, np.asarray(digits().factors)[:, 0])
     touched, wrong = int(ratio * source.size), int((truth != label).sum())
     assert wrong <= touched
@@ -128,7 +144,7 @@ def test_wrong_labels_follow_the_seed_and_stay_with_their_examples():
     np.testing.assert_array_equal(labels().source.extras["class"], labels(seed=10).source.extras["class"])
     assert (labels().source.extras["class"] != labels(seed=11).source.extras["class"]).mean() > 0.3
     column = labels().source.extras["class"]
-    index = labels().source.draw(KEY, 64)
+    index = jax.jit(labels().source.draw, static_argnums=1)(KEY, 64)
     np.testing.assert_array_equal(drawn(labels(), 64)["class"], column[np.asarray(index)])
     assert "class" not in digits().extras
 
@@ -155,13 +171,14 @@ def test_copies_are_of_the_images_that_their_classes_number():
     batch = batch_of(source, 2, 32)
     np.testing.assert_array_equal(batch["class"], np.repeat(np.arange(8), 4))
     plain = batch_of(Epochs(NUMBERED), 2, 8)
-    np.testing.assert_array_equal(batch["factors"], np.repeat(plain["factors"], 4, axis=0))
+    np.testing.assert_array_equal(batch["factors"], np.repeat(np.asarray(plain["factors"]), 4, axis=0))
     # In epochs: three batches of eight images are all of them.
-    seen = np.concatenate([batch_of(source, step, 32)["factors"][::4, 0] for step in range(3)])
+    seen = np.concatenate([np.asarray(batch_of(source, step, 32)["factors"])[::4, 0] for step in range(3)])
     np.testing.assert_array_equal(np.sort(seen), np.arange(24))
     sampled = drawn(source, 10, 2)
     np.testing.assert_array_equal(sampled["class"], np.arange(2, 12) // 4)
-    np.testing.assert_array_equal(source.at(jnp.array([5]))["image"], NUMBERED.at(jnp.array([5]))["image"])
+    five = np.array([5])
+    np.testing.assert_array_equal(numbered(source, five)["image"], numbered(NUMBERED, five)["image"])
 
 
 def test_copies_are_moved_brightened_and_noisy():

@@ -1,5 +1,7 @@
 """Squares are where their masks say, and batches hold cases beside controls."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,15 @@ from jaxvae.data import Part, Scene, case_control, from_arrays, open_data, squar
 
 KEY = jax.random.key(0)
 TABLE = squares(images=400)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def drawn(source, step, n, of=1, number=0):
+    return source.batch(KEY, jnp.int32(step), n, Part(number, of))
+
+
+def batch_of(*arguments):
+    return jax.tree.map(np.asarray, drawn(*arguments))
 
 
 def columns(table):
@@ -66,34 +77,34 @@ def test_squares_are_made_from_a_seed():
 
 def test_batches_hold_as_many_cases_as_controls():
     source = case_control(TABLE, "effect")
-    batch = source.batch(KEY, jnp.int32(3), 64)
+    batch = batch_of(source, 3, 64)
     assert (batch["factors"][:, 0] == 1).all()
     images, *_ = columns(TABLE)
     assert batch["control"].shape == batch["image"].shape == (64, 32, 32, 1)
     controls = images[::2].reshape(200, -1)
-    for image in np.asarray(batch["control"]).reshape(64, -1):
+    for image in batch["control"].reshape(64, -1):
         assert (controls == image[None]).all(axis=1).any()
     assert (batch["mask"].sum((1, 2, 3)) == 72).all()
-    again, later = (source.batch(KEY, jnp.int32(step), 64) for step in (3, 4))
+    again, later = (batch_of(source, step, 64) for step in (3, 4))
     np.testing.assert_array_equal(again["control"], batch["control"])
     assert (later["control"] != batch["control"]).any()
-    both = source.sample(KEY, 400)
-    assert 150 < both["factors"][:, 0].sum() < 250
+    both = np.asarray(jax.jit(source.sample, static_argnums=1)(KEY, 400)["factors"])
+    assert 150 < both[:, 0].sum() < 250
     assert source.size == 400
 
 
 def test_a_part_of_a_batch_is_the_rows_of_the_whole():
     source = case_control(TABLE, "effect")
-    whole = source.batch(KEY, jnp.int32(0), 8)
-    parts = [source.batch(KEY, jnp.int32(0), 8, Part(number, 4)) for number in range(4)]
+    whole = batch_of(source, 0, 8)
+    parts = [batch_of(source, 0, 8, 4, number) for number in range(4)]
     for name, rows in whole.items():
         np.testing.assert_array_equal(np.concatenate([part[name] for part in parts]), rows)
 
 
 def test_any_two_values_of_any_source_can_be_cases_and_controls():
-    batch = case_control(Scene(16), "sun", cases=5, controls=2).batch(KEY, jnp.int32(0), 16)
+    batch = batch_of(case_control(Scene(16), "sun", cases=5, controls=2), 0, 16)
     assert (batch["factors"][:, 2] == 5).all()
-    control = case_control(Scene(16), "sun", cases=2, controls=5).batch(KEY, jnp.int32(0), 16)["control"]
+    control = batch_of(case_control(Scene(16), "sun", cases=2, controls=5), 0, 16)["control"]
     assert control.shape == (16, 16, 16, Scene(16).image_shape[2])
 
 

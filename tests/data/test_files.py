@@ -1,7 +1,7 @@
 """Files of users and of the field: read as published, and refused with the reason when they are not."""
 
 import h5py
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -16,8 +16,22 @@ def opened(kind, path, **settings):
     return open_data(f"{kind}:{path}", **settings)
 
 
+@jax.jit
+def numbered(source, index):
+    return source.at(index)["image"]
+
+
+@jax.jit
+def observed(source, factors):
+    return source.observe(factors)
+
+
 def every_image(source):
-    return np.asarray(source.at(jnp.arange(source.size))["image"])
+    return np.asarray(numbered(source, np.arange(source.size)))
+
+
+def image_of(source, *factors):
+    return np.asarray(observed(source, np.array(factors, np.int32)))
 
 
 def grid(*sizes):
@@ -64,7 +78,7 @@ def test_dsprites(suffix, tmp_path):
     assert source.factor_names == ("shape", "scale", "orientation", "x", "y")
     np.testing.assert_array_equal(every_image(source)[..., 0], images)
     np.testing.assert_array_equal(source.factors, classes[:, 1:])
-    np.testing.assert_array_equal(source.observe(jnp.array([[2, 1, 0, 0, 1]])), every_image(source)[[2 * 16 + 8 + 1]])
+    np.testing.assert_array_equal(image_of(source, [2, 1, 0, 0, 1]), every_image(source)[[2 * 16 + 8 + 1]])
 
 
 def test_shapes3d(tmp_path):
@@ -83,9 +97,7 @@ def test_mpi3d_is_a_grid_in_its_published_order(tmp_path, monkeypatch):
     images = RNG.integers(0, 256, (72, 64, 64, 3), np.uint8)
     np.savez(tmp_path / "mpi3d.npz", images=images)
     source = opened("mpi3d", tmp_path / "mpi3d.npz", image_size=None)
-    np.testing.assert_allclose(
-        source.observe(jnp.array([[1, 0, 0, 2, 1, 1, 0]])) * 255, images[[36 + 12 + 3]], atol=1e-3
-    )
+    np.testing.assert_allclose(image_of(source, [1, 0, 0, 2, 1, 1, 0]) * 255, images[[36 + 12 + 3]], atol=1e-3)
     monkeypatch.undo()
     with pytest.raises(ValueError, match="MPI3D has 1036800 or 460800 images, found 72"):
         opened("mpi3d", tmp_path / "mpi3d.npz")
@@ -97,7 +109,7 @@ def test_cars3d_takes_its_files_in_the_order_of_their_names(tmp_path):
         savemat(tmp_path / f"{name}_mesh.mat", {"im": mesh})
     source = opened("cars3d", tmp_path, image_size=128)
     assert (source.factor_names, source.factor_sizes) == (("elevation", "azimuth", "object"), (4, 24, 2))
-    found = source.observe(jnp.array([[3, 7, 1], [0, 23, 0]])) * 255
+    found = image_of(source, [3, 7, 1], [0, 23, 0]) * 255
     want = np.stack([meshes["car_b"][..., 7, 3], meshes["car_a"][..., 23, 0]])
     np.testing.assert_allclose(found, want, atol=1e-3)
     assert opened("cars3d", tmp_path).image_shape == (64, 64, 3)
@@ -122,7 +134,7 @@ def test_smallnorb(tmp_path):
     source = opened("smallnorb", tmp_path, image_size=96)
     assert source.factor_sizes == (2, 4, 2, 3, 2)
     assert source.is_grid
-    found = source.observe(jnp.array([[1, 3, 0, 2, 1]])) * 255
+    found = image_of(source, [1, 3, 0, 2, 1]) * 255
     want = pixels["testing"][(rows["testing"] == [1, 3, 0, 2, 1]).all(axis=1), 0]
     np.testing.assert_allclose(found[..., 0], want, atol=1e-3)
     assert opened("smallnorb", tmp_path).image_shape == (64, 64, 1)

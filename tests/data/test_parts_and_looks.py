@@ -1,5 +1,7 @@
 """Held-out combinations, tied factors, pairs, and the study's variants: each is what it says."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,19 +29,43 @@ from jaxvae.data.videos import reflected
 KEY = jax.random.key(0)
 
 
+@partial(jax.jit, static_argnums=1)
+def drawn(source, n):
+    return source.sample(KEY, n)
+
+
+@partial(jax.jit, static_argnums=2)
+def batch_of(source, step, n):
+    return source.batch(KEY, step, n)
+
+
+@jax.jit
+def numbered(source, index):
+    return source.at(index)
+
+
+@jax.jit
+def observed(source, factors):
+    return source.observe(factors)
+
+
+def sampled(source, n):
+    return jax.tree.map(np.asarray, drawn(source, n))
+
+
 def test_a_held_out_combination_is_never_trained_on():
     source = Sprites(16)
     train, held = hold_out(source, {"shape": [2], "x": range(16, 32)})
     assert train.size + held.size == source.size
     assert held.size == source.size // 6
     for part, inside in ((train, False), (held, True)):
-        factors = np.asarray(part.sample(KEY, 2000)["factors"])
+        factors = sampled(part, 2000)["factors"]
         np.testing.assert_array_equal((factors[:, 0] == 2) & (factors[:, 3] >= 16), inside)
-    seen = np.asarray(train.sample(KEY, 2000)["factors"])
+    seen = sampled(train, 2000)["factors"]
     assert ((seen[:, 0] == 2) & (seen[:, 3] < 16)).any()
     assert ((seen[:, 0] != 2) & (seen[:, 3] >= 16)).any()
     small = from_arrays(np.random.default_rng(0).random((6, 2, 2)), np.arange(6)[:, None])
-    once = Epochs(hold_out(small, {"factor0": [1, 4]})[0]).sample(KEY, 4)["factors"][:, 0]
+    once = sampled(Epochs(hold_out(small, {"factor0": [1, 4]})[0]), 4)["factors"][:, 0]
     np.testing.assert_array_equal(np.sort(once), [0, 2, 3, 5])
 
 
@@ -61,7 +87,8 @@ def test_combinations_that_can_not_be_held_out(combination, message):
 @pytest.mark.parametrize("strength", [0.0, 0.6, 1.0])
 def test_correlated_factors(strength):
     n = 20_000
-    factors = np.asarray(Correlated(Sprites(16), "y", "x", strength).sample_factors(KEY, n), float)
+    source = Correlated(Sprites(16), "y", "x", strength)
+    factors = np.asarray(jax.jit(source.sample_factors, static_argnums=1)(KEY, n), float)
     correlation = np.corrcoef(factors.T)
     assert abs(correlation[3, 4] - strength) < 0.02
     others = correlation - np.eye(5)
@@ -79,31 +106,31 @@ def test_what_can_not_be_tied():
 
 @pytest.mark.parametrize("shared", [0, 2, 4])
 def test_pairs_share_what_they_say(shared):
-    batch = Pairs(Sprites(16), shared).sample(KEY, 3000)
+    batch = sampled(Pairs(Sprites(16), shared), 3000)
     np.testing.assert_array_equal(batch["shared"].sum(axis=1), shared)
-    same = np.asarray(batch["factors"] == batch["factors2"])
-    assert same[np.asarray(batch["shared"])].all()
-    np.testing.assert_allclose(np.asarray(batch["shared"]).mean(axis=0), shared / 5, atol=0.05)
-    free = np.where(np.asarray(batch["shared"]), np.nan, same)
+    same = batch["factors"] == batch["factors2"]
+    assert same[batch["shared"]].all()
+    np.testing.assert_allclose(batch["shared"].mean(axis=0), shared / 5, atol=0.05)
+    free = np.where(batch["shared"], np.nan, same)
     if shared < 5:
         np.testing.assert_allclose(np.nanmean(free, axis=0), 1 / np.array([3, 6, 40, 32, 32]), atol=0.05)
-    np.testing.assert_array_equal(Sprites(16).observe(batch["factors2"]), batch["image2"])
+    np.testing.assert_array_equal(observed(Sprites(16), batch["factors2"]), batch["image2"])
     with pytest.raises(ValueError, match="can share 0 to 4 of the 5 factors, got 5"):
         Pairs(Sprites(16), 5)
 
 
 @pytest.mark.parametrize("members", [2, 5])
 def test_groups_share_what_they_say(members):
-    batch = Groups(Sprites(16), ("shape", "x"), members).sample(KEY, 1500 * members)
+    batch = sampled(Groups(Sprites(16), ("shape", "x"), members), 1500 * members)
     np.testing.assert_array_equal(batch["group"], np.repeat(np.arange(1500), members))
-    factors = np.asarray(batch["factors"]).reshape(1500, members, 5)
+    factors = batch["factors"].reshape(1500, members, 5)
     same = (factors[:, :1] == factors[:, 1:]).mean(axis=(0, 1))
     np.testing.assert_array_equal(same[[0, 3]], 1)
     np.testing.assert_allclose(same[[1, 2, 4]], 1 / np.array([6, 40, 32]), atol=0.05)
     first = factors[:, 0]
     for k, size in enumerate(Sprites.factor_sizes):
         np.testing.assert_allclose(np.bincount(first[:, k], minlength=size) / 1500, 1 / size, atol=0.05)
-    np.testing.assert_array_equal(Sprites(16).observe(batch["factors"][:9]), batch["image"][:9])
+    np.testing.assert_array_equal(observed(Sprites(16), batch["factors"][:9]), batch["image"][:9])
 
 
 def test_what_is_no_group():
@@ -114,17 +141,23 @@ def test_what_is_no_group():
             Groups(Scene(), shared, members)
 
 
+def labels_and_targets(quality, seed):
+    """Of 200 labelled examples, in two batches."""
+
+    def columns():
+        source = few_labels(Sprites(16), 200, quality=quality, seed=seed)
+        batches = jax.lax.map(lambda step: source.batch(jax.random.key(0), step, 100), jnp.arange(2, dtype=jnp.int32))
+        return [batches[name].reshape(200, 5) for name in ("label", "target")]
+
+    return tuple(map(np.asarray, jax.jit(columns)()))
+
+
+truth_of = cache(lambda seed: labels_and_targets("perfect", seed)[0])
+
+
 def labels_of(quality, seed=0):
     """True factors, labels and targets of the labelled examples."""
-    source = few_labels(Sprites(16), 200, quality=quality, seed=seed)
-    batches = [source.batch(jax.random.key(0), jnp.int32(step), 100) for step in (0, 1)]
-    truth = jnp.concatenate(
-        [
-            few_labels(Sprites(16), 200, seed=seed).batch(jax.random.key(0), jnp.int32(step), 100)["label"]
-            for step in (0, 1)
-        ]
-    )
-    return np.asarray(truth), *(np.concatenate([batch[name] for batch in batches]) for name in ("label", "target"))
+    return truth_of(seed), *labels_and_targets(quality, seed)
 
 
 def test_binned_labels_have_five_values():
@@ -141,7 +174,7 @@ def test_noisy_labels_stay_as_they_are():
     assert 0.03 < (truth != label).mean() < 0.12
     assert (label >= 0).all()
     assert (label < np.array(Sprites(16).factor_sizes)).all()
-    np.testing.assert_array_equal(labels_of("noisy")[1], label)
+    np.testing.assert_array_equal(labels_and_targets("noisy", 0)[0], label)
 
 
 def test_permuted_labels_tell_as_much():
@@ -157,20 +190,21 @@ def test_partial_labels_are_of_two_factors():
     known = ~np.isnan(target)
     assert known.all(0).sum() == 2
     assert known.any(0).sum() == 2
-    assert not np.array_equal(known.all(0), ~np.isnan(labels_of("partial", seed=1)[2]).all(0))
+    _, other = labels_and_targets("partial", 1)
+    assert not np.array_equal(known.all(0), ~np.isnan(other).all(0))
     with pytest.raises(ValueError, match="one of perfect, binned, noisy, permuted, partial, got 'bad'"):
         few_labels(Sprites(16), 5, quality="bad")
 
 
 def test_few_labels_come_round_and_are_right():
-    source = few_labels(Sprites(16), 6)
-    batches = [source.batch(KEY, step, 4) for step in range(6)]
+    source, other = jax.jit(lambda: [few_labels(Sprites(16), 6, seed=seed) for seed in (0, 1)])()
+    batches = [jax.tree.map(np.asarray, batch_of(source, step, 4)) for step in range(6)]
     numbers = np.concatenate([grid_index(batch["label"], Sprites.factor_sizes) for batch in batches])
     assert all(len(set(epoch)) == 6 for epoch in numbers.reshape(4, 6))
     assert len(set(numbers)) == 6
-    np.testing.assert_array_equal(Sprites(16).observe(batches[0]["label"]), batches[0]["labelled_image"])
-    np.testing.assert_array_equal(batches[0]["image"], Sprites(16).batch(KEY, 0, 4)["image"])
-    assert set(few_labels(Sprites(16), 6, seed=1).few.source.index.tolist()) != set(numbers)
+    np.testing.assert_array_equal(observed(Sprites(16), batches[0]["label"]), batches[0]["labelled_image"])
+    np.testing.assert_array_equal(batches[0]["image"], batch_of(Sprites(16), 0, 4)["image"])
+    assert set(np.asarray(other.few.source.index).tolist()) != set(numbers)
     with pytest.raises(ValueError, match="737280 examples to label, got count=0"):
         few_labels(Sprites(16), 0)
     with pytest.raises(ValueError, match="nothing to label with"):
@@ -178,11 +212,11 @@ def test_few_labels_come_round_and_are_right():
 
 
 def test_clips_move_the_sprite_and_nothing_else():
-    clips = jax.tree.map(np.asarray, moving_sprites(32, frames=6, speed=3).sample(KEY, 20))
+    clips = sampled(moving_sprites(32, frames=6, speed=3), 20)
     mask, video = clips["mask"], clips["video"]
     assert video.shape == (20, 6, 32, 32, 3)
     np.testing.assert_array_equal(clips["image"], video[:, 0])
-    np.testing.assert_array_equal(mask[:, 0], Sprites(32).observe(clips["factors"]))
+    np.testing.assert_array_equal(mask[:, 0], observed(Sprites(32), clips["factors"]))
     behind = np.broadcast_to(clips["background"][:, None], video.shape)
     still = np.broadcast_to(mask == 0, video.shape)
     np.testing.assert_array_equal(video[still], behind[still])
@@ -191,12 +225,14 @@ def test_clips_move_the_sprite_and_nothing_else():
     areas = mask.sum(axis=(2, 3, 4))
     assert (np.ptp(areas, axis=1) <= 0.2 * areas.max(axis=1) + 6).all()
     assert (np.abs(mask[:, 0] - mask[:, -1]).sum(axis=(1, 2, 3)) > 0).mean() > 0.7
-    stay = moving_sprites(32, frames=3, speed=0).sample(KEY, 5)["video"]
+    stay = sampled(moving_sprites(32, frames=3, speed=0), 5)["video"]
     np.testing.assert_array_equal(stay[:, 0], stay[:, 2])
 
 
 def test_places_are_folded_at_the_borders():
-    np.testing.assert_array_equal(reflected(jnp.array([-2, -1, 0, 3, 4, 5, 6, 7, 8]), 4), [2, 1, 0, 3, 2, 1, 0, 1, 2])
+    places = np.array([-2, -1, 0, 3, 4, 5, 6, 7, 8], np.int32)
+    folded = jax.jit(reflected, static_argnums=1)(places, 4)
+    np.testing.assert_array_equal(folded, [2, 1, 0, 3, 2, 1, 0, 1, 2])
 
 
 @pytest.mark.parametrize(
@@ -214,18 +250,18 @@ def test_clips_that_can_not_be(settings, message):
 
 
 def test_colour():
-    plain = Sprites(32).sample(KEY, 20)["image"]
-    image = np.asarray(decorated(Sprites(32), "color").sample(KEY, 20)["image"])
+    plain = sampled(Sprites(32), 20)["image"]
+    image = sampled(decorated(Sprites(32), "color"), 20)["image"]
     np.testing.assert_array_equal(image[np.broadcast_to(plain == 0, image.shape)], 0)
     colours = image.max(axis=(1, 2))
     assert ((colours >= 0.5) & (colours <= 1)).all()
-    np.testing.assert_allclose(image, np.asarray(plain) * colours[:, None, None, :], atol=1e-6)
+    np.testing.assert_allclose(image, plain * colours[:, None, None, :], atol=1e-6)
     assert colours.std() > 0.1
 
 
 def test_noise():
-    plain = np.broadcast_to(Sprites(32).sample(KEY, 20)["image"] == 1, (20, 32, 32, 3))
-    image = np.asarray(decorated(Sprites(32), "noisy").sample(KEY, 20)["image"])
+    plain = np.broadcast_to(sampled(Sprites(32), 20)["image"] == 1, (20, 32, 32, 3))
+    image = sampled(decorated(Sprites(32), "noisy"), 20)["image"]
     np.testing.assert_array_equal(image[plain], 1)
     assert abs(image[~plain].mean() - 0.5) < 0.01
     assert abs(image[~plain].std() - 1 / np.sqrt(12)) < 0.01
@@ -234,8 +270,8 @@ def test_noise():
 def test_a_texture_behind_and_inverted(tmp_path):
     path = tmp_path / "texture.png"
     Image.fromarray(np.full((100, 80, 3), 51, np.uint8)).save(path)
-    plain = np.asarray(Sprites(32).sample(KEY, 20)["image"])
-    image = np.asarray(decorated(Sprites(32), "scream", path).sample(KEY, 20)["image"])
+    plain = sampled(Sprites(32), 20)["image"]
+    image = sampled(decorated(Sprites(32), "scream", path), 20)["image"]
     behind = np.where(plain == 1, 1 - image, image)
     assert (behind.max(axis=(1, 2)) - behind.min(axis=(1, 2)) < 1e-5).all()  # one colour, as the texture has
     colours = 2 * behind[:, 0, 0] - 0.2
@@ -250,28 +286,29 @@ def test_a_texture_behind_and_inverted(tmp_path):
 def test_looks_are_drawn_anew_with_samples_and_stay_with_examples():
     source = open_data("noisy-sprites", image_size=16)
     assert (source.name, source.image_shape) == ("noisy-sprites", (16, 16, 3))
-    drawn = source.sample(KEY, 2)["image"]
-    assert (drawn[0] != drawn[1]).any()
-    np.testing.assert_array_equal(source.at(jnp.array([7, 3]))["image"][1], source.at(jnp.array([3]))["image"][0])
+    one, other = sampled(source, 2)["image"]
+    assert (one != other).any()
+    both, alone = (np.asarray(numbered(source, np.array(index))["image"]) for index in ([7, 3], [3]))
+    np.testing.assert_array_equal(both[1], alone[0])
     with pytest.raises(ValueError, match="scene has 3 channels"):
         open_data("color-scene")
 
 
 def test_rooms_are_mirrored_where_one_looks_from_the_other_side():
-    factors = np.array([[0, 3, 6, 7, shape, side] for shape in range(4) for side in (2, 12)])
-    images = np.asarray(Rooms(32).observe(jnp.asarray(factors, jnp.int32)))
+    factors = np.array([[0, 3, 6, 7, shape, side] for shape in range(4) for side in (2, 12)], np.int32)
+    images = np.asarray(observed(Rooms(32), factors))
     for left, right in images.reshape(4, 2, 32, 32, 3):
         assert (np.abs(left - right[:, ::-1]) > 0.02).mean() < 0.02
         assert np.abs(left - right).max() > 0.2
 
 
 def test_a_hue_of_a_room_colours_its_own_part():
-    base = np.array([0, 3, 6, 7, 0, 7])
+    base = np.array([0, 3, 6, 7, 0, 7], np.int32)
     parts = []
     for k in range(3):
         other = base.copy()
         other[k] = (base[k] + 5) % 10
-        pair = np.asarray(Rooms(32).observe(jnp.asarray(np.stack([base, other]), jnp.int32)))
+        pair = np.asarray(observed(Rooms(32), np.stack([base, other])))
         parts.append((np.abs(pair[0] - pair[1]) > 0.05).any(axis=-1))
     np.testing.assert_array_equal(np.sum(parts, axis=0), 1)
     assert all(part.mean() > 0.04 for part in parts)
@@ -280,7 +317,8 @@ def test_a_hue_of_a_room_colours_its_own_part():
 def test_the_object_of_a_room_grows_with_its_scale():
     sizes = []
     for scale in range(8):
-        pair = Rooms(64).observe(jnp.array([[0, 3, 6, scale, 2, 7], [0, 3, 1, scale, 2, 7]], jnp.int32))
-        sizes.append(int((jnp.abs(pair[0] - pair[1]).max(axis=-1) > 0.05).sum()))
+        factors = np.array([[0, 3, 6, scale, 2, 7], [0, 3, 1, scale, 2, 7]], np.int32)
+        one, other = np.asarray(observed(Rooms(64), factors))
+        sizes.append(int((np.abs(one - other).max(axis=-1) > 0.05).sum()))
     assert sizes == sorted(sizes)
     assert sizes[-1] > 1.8 * sizes[0]

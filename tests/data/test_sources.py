@@ -1,5 +1,7 @@
 """Every source keeps the protocol."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,38 +40,85 @@ SOURCES = {
     "pairs": lambda: Pairs(Sprites(32), 2),
     "groups": lambda: Groups(Sprites(32), ("shape", "x"), 4),
     "digits": digits,
-    "few labels": lambda: few_labels(Sprites(32), 10),
+    "few labels": lambda: jax.jit(few_labels, static_argnums=1)(Sprites(32), 10),
     "videos": lambda: moving_sprites(32, frames=3),
     **{look: (lambda look=look: open_data(f"{look}-sprites", image_size=32)) for look in ("color", "noisy", "scream")},
 }
 
 
-@pytest.fixture(params=SOURCES)
+ALIKE = ("epochs", "digits", "noisy")
+"""What runs the code of others: epochs of a table, tables, and other looks."""
+KEY = jax.random.key(3)
+
+
+@cache
+def made(name):
+    return SOURCES[name]()
+
+
+@pytest.fixture(params=[pytest.param(name, marks=[pytest.mark.slow] * (name in ALIKE)) for name in SOURCES])
 def source(request):
-    return SOURCES[request.param]()
+    return made(request.param)
 
 
 @pytest.fixture(params=DATA)
 def drawn(request):
-    return DATA[request.param](resolution=32)
+    return made(request.param)
+
+
+def observable(source):
+    """Whether an image follows from its factors alone, and every combination of them has one."""
+    return isinstance(source, GroundTruth) and not hasattr(source, "look") and getattr(source, "is_grid", True)
+
+
+@jax.jit
+def sampled(source, key):
+    """Eight examples, and their factors alone."""
+    return source.sample(key, 8), source.sample_factors(key, 8) if observable(source) else None
+
+
+@jax.jit
+def halves(source, number, step):
+    """Half of what `sampled` gives, and half of a batch of eight."""
+    return source.sample(KEY, 4, 4 * number), source.batch(KEY, step, 8, Part(number, 2))
+
+
+@jax.jit
+def numbered(source, index):
+    return source.at(index)
+
+
+@jax.jit
+def observed(source, factors):
+    return source.observe(factors)
+
+
+def joined(source, which, step=0):
+    """Both halves of a sample (0) or of a batch (1), each drawn alone."""
+    parts = [halves(source, number, step)[which] for number in (0, 1)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def test_shapes_types_and_range(source):
     assert isinstance(source, Source)
-    batch = source.sample(jax.random.key(0), 8)
+    batch, _ = sampled(source, KEY)
     assert batch["image"].shape == (8, *source.image_shape)
     assert batch["image"].dtype == jnp.float32
     assert batch["factors"].shape == (8, len(source.factor_names))
     assert batch["factors"].dtype == jnp.int32
-    assert 0 <= float(batch["image"].min()) < float(batch["image"].max()) <= 1
-    assert all(0 <= column.max() < size for column, size in zip(batch["factors"].T, source.factor_sizes, strict=True))
+    image, factors = np.asarray(batch["image"]), np.asarray(batch["factors"])
+    assert 0 <= image.min() < image.max() <= 1
+    assert all(0 <= column.max() < size for column, size in zip(factors.T, source.factor_sizes, strict=True))
 
 
-def test_a_source_is_an_argument_of_a_compiled_function(source):
-    draw = jax.jit(lambda source, key: source.batch(key, jnp.int32(3), 8))
-    for name, array in draw(source, jax.random.key(0)).items():
-        np.testing.assert_allclose(array, source.batch(jax.random.key(0), 3, 8)[name], atol=1e-5)
+def test_parts_of_a_batch_make_it_up_compiled_or_not(source):
+    """Of a source that is an argument of a compiled function, against the whole batch that is not compiled."""
+    whole, together = source.batch(KEY, 2, 8), joined(source, 1, 2)
+    for name in whole:
+        np.testing.assert_allclose(together[name], whole[name], atol=1e-5)
     assert jax.tree.structure(source) == jax.tree.structure(jax.device_put(source))
+    with pytest.raises(ValueError, match="batch of 8 images can't be split over 5 devices"):
+        source.batch(KEY, jnp.int32(2), 8, Part(0, 5))
 
 
 def test_a_source_that_is_no_pytree_is_told_how_to_become_one():
@@ -81,38 +130,25 @@ def test_a_source_that_is_no_pytree_is_told_how_to_become_one():
 
 
 def test_rows_are_named_by_key_and_place(source):
-    key = jax.random.key(3)
-    whole = source.sample(key, 8)
-    parts = [source.sample(key, 4, first) for first in (0, 4)]
+    whole, together = sampled(source, KEY)[0], joined(source, 0)
     for name in whole:
-        np.testing.assert_array_equal(whole[name], np.concatenate([part[name] for part in parts]))
-    assert (source.sample(jax.random.key(4), 8)["factors"] != whole["factors"]).any()
-    batches = [source.batch(key, step, 8)["factors"] for step in (0, 1)]
-    assert (batches[0] != batches[1]).any()
-
-
-def test_parts_of_a_batch_make_it_up(source):
-    key = jax.random.key(3)
-    draw = jax.jit(lambda number: source.batch(key, jnp.int32(2), 8, Part(number, 2)))
-    whole, parts = source.batch(key, jnp.int32(2), 8), [draw(jnp.int32(number)) for number in range(2)]
-    for name in whole:
-        together = np.concatenate([part[name] for part in parts])
-        np.testing.assert_allclose(together, whole[name], atol=1e-5)
-    with pytest.raises(ValueError, match="batch of 8 images can't be split over 5 devices"):
-        source.batch(key, jnp.int32(2), 8, Part(0, 5))
+        np.testing.assert_array_equal(whole[name], together[name])
+    other, _ = sampled(source, jax.random.key(4))
+    assert (np.asarray(other["factors"]) != together["factors"]).any()
+    assert (joined(source, 1, 0)["factors"] != joined(source, 1, 1)["factors"]).any()
 
 
 def test_examples_by_number_are_those_of_their_factors(source):
-    index = jnp.array([0, source.size - 1, 5, 3])
-    batch = source.at(index)
-    np.testing.assert_array_equal(batch["image"], source.at(index)["image"])
-    if isinstance(source, GroundTruth) and not hasattr(source, "look") and getattr(source, "is_grid", True):
-        np.testing.assert_allclose(source.observe(batch["factors"]), batch["image"], atol=1e-6)
-        whole = source.sample(jax.random.key(0), 8)
-        np.testing.assert_array_equal(source.sample_factors(jax.random.key(0), 8), whole["factors"])
-        np.testing.assert_allclose(source.observe(whole["factors"]), whole["image"], atol=1e-6)
+    index = np.array([0, source.size - 1, 5, 3, 1, 2, 6, 4], np.int32)
+    batch = numbered(source, index)
+    np.testing.assert_array_equal(batch["image"], numbered(source, index)["image"])
+    if observable(source):
+        np.testing.assert_allclose(observed(source, batch["factors"]), batch["image"], atol=1e-6)
+        sample, factors = sampled(source, KEY)
+        np.testing.assert_array_equal(factors, sample["factors"])
+        np.testing.assert_allclose(observed(source, sample["factors"]), sample["image"], atol=1e-6)
     if isinstance(source, FactorGrid):
-        np.testing.assert_array_equal(all_factors(source)[np.asarray(index)], batch["factors"])
+        np.testing.assert_array_equal(all_factors(source)[index], batch["factors"])
 
 
 def test_names_are_those_of_the_command_line():
@@ -122,16 +158,16 @@ def test_names_are_those_of_the_command_line():
 
 
 def test_images_follow_from_the_factors_compiled_or_not(drawn):
-    batch = drawn.sample(jax.random.key(0), 8)
+    batch = drawn.batch(KEY, 2, 8)
     np.testing.assert_array_equal(drawn.observe(batch["factors"]), batch["image"])
     # Compiled, an edge may fall on the other side of a pixel's centre.
-    difference = np.abs(jax.jit(drawn.observe)(batch["factors"]) - batch["image"])
+    difference = np.abs(np.asarray(observed(drawn, batch["factors"])) - np.asarray(batch["image"]))
     assert (difference > 1e-5).mean() < 1e-3
 
 
 def test_factors_are_uniform_and_independent(drawn):
     n = 20_000
-    factors = np.asarray(drawn.sample_factors(jax.random.key(1), n))
+    factors = np.asarray(jax.jit(drawn.sample_factors, static_argnums=1)(jax.random.key(1), n))
     for column, size in zip(factors.T, drawn.factor_sizes, strict=True):
         counts = np.bincount(column, minlength=size)
         assert len(counts) == size
@@ -148,7 +184,7 @@ def test_every_factor_changes_the_picture(drawn):
     first, last = (np.tile(sizes // 2, (len(sizes), 1)) for _ in range(2))
     np.fill_diagonal(first, 0)
     np.fill_diagonal(last, np.where(turns, sizes // 8, sizes - 1))
-    images = np.asarray(drawn.observe(jnp.asarray(np.concatenate([first, last]), jnp.int32)))
+    images = np.asarray(observed(drawn, np.concatenate([first, last]).astype(np.int32)))
     assert (np.abs(images[: len(sizes)] - images[len(sizes) :]).max(axis=(1, 2, 3)) > 0.1).all()
 
 

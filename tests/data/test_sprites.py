@@ -1,12 +1,17 @@
-import jax.numpy as jnp
+import jax
 import numpy as np
 import pytest
 
 from jaxvae.data import Sprites
 
 
+@jax.jit
+def observed(source, factors):
+    return source.observe(factors)
+
+
 def draw(*rows, resolution=64):
-    return np.asarray(Sprites(resolution).observe(jnp.array(rows, jnp.int32)))[..., 0]
+    return np.asarray(observed(Sprites(resolution), np.array(rows, np.int32)))[..., 0]
 
 
 def test_the_grid_is_that_of_dsprites():

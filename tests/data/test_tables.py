@@ -1,6 +1,7 @@
 """Images in memory: kept small, given back exactly, refused when they are not images."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,28 @@ import pytest
 from jaxvae.data import Epochs, GroundTruth, Source, Streamed, from_arrays
 
 RNG = np.random.default_rng(0)
+KEY = jax.random.key(3)
 GRID = np.stack(np.meshgrid(np.arange(2), np.arange(3), np.arange(4), indexing="ij"), axis=-1).reshape(-1, 3)
+
+
+@jax.jit
+def numbered(source, index):
+    return source.at(index)
+
+
+@partial(jax.jit, static_argnums=1)
+def drawn(source, n, first=0, key=KEY):
+    return source.sample(key, n, first)
+
+
+@partial(jax.jit, static_argnums=1)
+def factors_of(source, n):
+    return source.sample_factors(KEY, n)
+
+
+@jax.jit
+def observed(source, factors):
+    return source.observe(factors)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +50,7 @@ GRID = np.stack(np.meshgrid(np.arange(2), np.arange(3), np.arange(4), indexing="
 def test_images_come_back_as_they_were(images, storage, want):
     source = from_arrays(images)
     assert source.storage == storage
-    batch = source.at(jnp.arange(24))
+    batch = numbered(source, np.arange(24))
     assert set(batch) == {"image"}
     assert batch["image"].dtype == jnp.float32
     np.testing.assert_allclose(batch["image"], want(images), atol=1e-7)
@@ -45,7 +67,7 @@ def test_a_shuffled_grid_is_put_in_order():
     assert isinstance(source, GroundTruth)
     assert (source.factor_names, source.factor_sizes) == (("a", "b", "c"), (2, 3, 4))
     np.testing.assert_array_equal(source.factors, GRID)
-    found = source.observe(jnp.array([[1, 2, 3], [0, 0, 1]], jnp.int32))
+    found = np.asarray(observed(source, np.array([[1, 2, 3], [0, 0, 1]], np.int32)))
     np.testing.assert_allclose(found[:, 0, 0, 0] * 255, [23, 1], rtol=1e-6)
 
 
@@ -53,7 +75,8 @@ def test_what_is_no_grid_keeps_its_order_and_can_not_be_observed():
     images = RNG.integers(0, 256, (5, 2, 2), np.uint8)
     source = from_arrays(images, np.array([[0, 1], [0, 1], [1, 0], [1, 1], [0, 0]]), name="mine")
     assert not source.is_grid
-    np.testing.assert_allclose(source.at(jnp.arange(5))["image"][..., 0] * 255, images, atol=1e-4)
+    found = np.asarray(numbered(source, np.arange(5))["image"])
+    np.testing.assert_allclose(found[..., 0] * 255, images, atol=1e-4)
     assert source.factor_names == ("factor0", "factor1")
     with pytest.raises(ValueError, match="mine has no image for every combination"):
         source.observe(jnp.zeros((1, 2), jnp.int32))
@@ -63,12 +86,12 @@ def test_what_is_no_grid_keeps_its_order_and_can_not_be_observed():
 
 def test_rows_are_named_by_key_and_place_and_uniform():
     source = from_arrays(np.zeros((24, 1, 1), np.float32), GRID)
-    key = jax.random.key(3)
-    whole = source.sample(key, 12)
-    parts = [source.sample(key, 4, first)["factors"] for first in (0, 4, 8)]
+    whole = drawn(source, 12)
+    parts = [drawn(source, 4, first)["factors"] for first in (0, 4, 8)]
     np.testing.assert_array_equal(whole["factors"], np.concatenate(parts))
-    np.testing.assert_array_equal(whole["factors"], source.sample_factors(key, 12))
-    counts = np.bincount(np.ravel_multi_index(tuple(source.sample_factors(key, 24_000).T), (2, 3, 4)), minlength=24)
+    np.testing.assert_array_equal(whole["factors"], factors_of(source, 12))
+    many = np.asarray(factors_of(source, 24_000))
+    counts = np.bincount(np.ravel_multi_index(tuple(many.T), (2, 3, 4)), minlength=24)
     assert ((counts - 1000) ** 2 / 1000).sum() < 23 + 5 * np.sqrt(46)
 
 
@@ -81,22 +104,26 @@ def test_a_table_is_an_argument_of_a_compiled_function():
     np.testing.assert_array_equal(sample(source, jax.random.key(0)), source.sample(jax.random.key(0), 3)["image"])
 
 
-@pytest.mark.parametrize("dtype", [bool, np.uint8, np.float32])
-@pytest.mark.parametrize("factors", [GRID, None])
+@pytest.mark.parametrize(("dtype", "factors"), [(bool, GRID), (np.uint8, None), (np.float32, GRID)])
 def test_streamed_from_a_file_is_the_table_itself(dtype, factors, tmp_path):
     images = (RNG.random((24, 5, 7)) * (200 if dtype == np.uint8 else 1)).astype(dtype)
     table = from_arrays(images, factors, extras={"aux": RNG.random((24, 3), np.float32)})
     np.save(tmp_path / "pixels.npy", table.pixels)
     mapped = replace(table, pixels=np.load(tmp_path / "pixels.npy", mmap_mode="r"))
-    source, key = Streamed(mapped), jax.random.key(0)
+    source = Streamed(mapped)
     assert isinstance(source, Source)
-    for one, other in ((source, table), (Epochs(source), Epochs(table))):
-        drawn = jax.jit(lambda s, step: s.batch(key, step, 6))(one, jnp.int32(3))
-        for name, array in other.batch(key, 3, 6).items():
-            np.testing.assert_array_equal(drawn[name], array)
-    together = jax.vmap(lambda key: source.sample(key, 4)["image"])(jax.random.split(key, 3))
-    alone = [table.sample(k, 4)["image"] for k in jax.random.split(key, 3)]
-    np.testing.assert_array_equal(together, np.stack(alone))
+
+    @jax.jit
+    def drawn(source):
+        batches = [one.batch(KEY, jnp.int32(3), 6) for one in (source, Epochs(source))]
+        return batches, jax.vmap(lambda key: source.sample(key, 4)["image"])(jax.random.split(KEY, 3))
+
+    (batches, together), (wanted, alone) = drawn(source), drawn(table)
+    for one, other in zip(batches, wanted, strict=True):
+        assert set(one) == set(other)
+        for name, array in other.items():
+            np.testing.assert_array_equal(one[name], array)
+    np.testing.assert_array_equal(together, alone)
 
 
 @pytest.mark.parametrize(

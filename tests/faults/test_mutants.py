@@ -35,7 +35,7 @@ def data_files(tmp_path_factory):
     factors = np.stack([np.arange(20) % 2, np.arange(20) % 5], axis=1)
     np.save(folder / "a.npy", images)
     np.savez(folder / "a.npz", images=images, factors=factors, factor_names=np.array(["one", "two"]))
-    h5py = pytest.importorskip("h5py")
+    h5py = pytest.importorskip("h5py", reason="needs pip install h5py")
     with h5py.File(folder / "a.h5", "w") as file:
         file["images"], file["factors"] = images, factors
     (folder / "pictures").mkdir()

@@ -31,7 +31,7 @@ def run_sharded(global_mean, backend, *arrays):
         mapped = jax.jit(jax.vmap(value_and_gradients, axis_name="data"))
         if backend == "pmap":
             mapped = jax.pmap(value_and_gradients, axis_name="data")
-        values, gradients = mapped(*parts)
+        values, gradients = jax.tree.map(np.asarray, mapped(*parts))
         np.testing.assert_allclose(values, values[0], rtol=1e-6)
         value, gradients = values[0], [g.reshape(a.shape) for g, a in zip(gradients, arrays, strict=True)]
     else:
@@ -43,7 +43,7 @@ def run_sharded(global_mean, backend, *arrays):
             out_specs=(P(), P("data")),
             check_vma=backend == "shard_map",
         )
-        value, gradients = jax.jit(mapped)(*arrays)
+        value, gradients = jax.tree.map(np.asarray, jax.jit(mapped)(*arrays))
     if backend != "shard_map":
         # All devices differentiate their copy of the one loss, and the transpose of pmean adds the copies up.
         gradients = [gradient / DEVICES for gradient in gradients]

@@ -4,28 +4,35 @@ import numpy as np
 import oracles
 import prior_oracles
 import pytest
+from compiled import (
+    float32,
+    gaussian_log_density,
+    grad,
+    kl_gaussian,
+    kl_standard_normal,
+    kl_standard_normal_per_latent,
+    normal,
+    one_program,
+    reparameterize,
+    value_and_grad,
+    vmap,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from sharding import BACKENDS, run_sharded
 
-from jaxvae.losses import (
-    gaussian_log_density,
-    kl_standard_normal,
-    kl_standard_normal_per_latent,
-    reparameterize,
-)
-from jaxvae.losses.gaussian import kl_gaussian
+from jaxvae import losses
 
-MEAN = 2 * jax.random.normal(jax.random.key(0), (6, 3))
-LOGVAR = jax.random.normal(jax.random.key(1), (6, 3))
-Z = jax.random.normal(jax.random.key(2), (6, 3))
-PRIOR = (jnp.array([0.5, -1.0, 0.0]), jnp.array([1.0, -1.5, 0.2]))
+MEAN = 2 * normal(jax.random.key(0), (6, 3))
+LOGVAR = normal(jax.random.key(1), (6, 3))
+Z = normal(jax.random.key(2), (6, 3))
+PRIOR = (np.array([0.5, -1.0, 0.0], np.float32), np.array([1.0, -1.5, 0.2], np.float32))
 PRIORS = tuple(array[None] + 0.1 * Z for array in PRIOR)
 
 
 def test_kl_against_the_oracle():
     np.testing.assert_allclose(kl_standard_normal(MEAN, LOGVAR), oracles.kl_standard_normal(MEAN, LOGVAR), rtol=1e-5)
-    got = jax.grad(lambda m, v: kl_standard_normal(m, v).sum(), (0, 1))(MEAN, LOGVAR)
+    got = grad(lambda m, v: kl_standard_normal(m, v).sum(), (0, 1))(MEAN, LOGVAR)
     want = oracles.gradient(lambda m, v: oracles.kl_standard_normal(m, v).sum(), MEAN, LOGVAR)
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
@@ -36,24 +43,22 @@ def test_kl_against_the_oracle():
     [(0, 0, 0), (1, 0, 0.5), (0, np.log(4), 0.8068528), (3, -2, 4.5 + 0.5 * (np.exp(-2) + 1))],
 )
 def test_kl_in_closed_form(mean, logvar, nats):
-    value = kl_standard_normal(jnp.full((1, 1), mean, jnp.float32), jnp.full((1, 1), logvar, jnp.float32))
+    value = kl_standard_normal(np.full((1, 1), mean, np.float32), np.full((1, 1), logvar, np.float32))
     np.testing.assert_allclose(value, nats, rtol=1e-6)
 
 
 def test_kl_keeps_its_digits_near_the_prior():
-    tiny = jnp.full((1, 1), 1e-4)
-    np.testing.assert_allclose(kl_standard_normal(jnp.zeros((1, 1)), tiny), 0.25e-8, rtol=0.02)
-    slope = jax.grad(lambda v: kl_standard_normal(jnp.zeros((1, 1)), v).sum())(tiny)
+    tiny, zero = np.full((1, 1), 1e-4, np.float32), np.zeros((1, 1), np.float32)
+    np.testing.assert_allclose(kl_standard_normal(zero, tiny), 0.25e-8, rtol=0.02)
+    slope = grad(lambda v: kl_standard_normal(zero, v).sum())(tiny)
     np.testing.assert_allclose(slope, 0.5e-4, rtol=1e-3)
 
 
 def test_kl_is_the_expected_log_ratio():
-    mean, logvar = jnp.array([[0.7, -1.2]]), jnp.array([[0.3, -0.9]])
-    z = jnp.concatenate([reparameterize(key, mean, logvar) for key in jax.random.split(jax.random.key(0), 2000)])
-    z = jnp.concatenate([z, 2 * mean - z])
-    zero = jnp.zeros_like(z)
-    ratio = gaussian_log_density(z, mean, logvar) - gaussian_log_density(z, zero, zero)
-    ratio = np.asarray(ratio.sum(-1))
+    mean, logvar = np.array([[0.7, -1.2]], np.float32), np.array([[0.3, -0.9]], np.float32)
+    z = vmap(lambda key: reparameterize(key, mean, logvar)[0])(jax.random.split(jax.random.key(0), 2000))
+    z = np.concatenate([z, 2 * mean - z])
+    ratio = (gaussian_log_density(z, mean, logvar) - gaussian_log_density(z, 0 * z, 0 * z)).sum(-1)
     error = ratio.std() / np.sqrt(len(ratio) / 2)
     np.testing.assert_allclose(ratio.mean(), kl_standard_normal(mean, logvar)[0], atol=4 * error)
 
@@ -66,7 +71,8 @@ def test_beta_kl_is_a_narrower_prior_and_an_entropy_bonus():
     entropy = 0.5 * (np.log(2 * np.pi * np.e) + logvar).sum(-1)
     log_f = d * (1 - beta) / 2 * np.log(2 * np.pi) - d / 2 * np.log(beta)
     assert batch == len(to_f)
-    np.testing.assert_allclose(kl_gaussian(MEAN, LOGVAR, jnp.zeros(d), jnp.full(d, -np.log(beta))), to_f, rtol=1e-5)
+    to_narrower = kl_gaussian(MEAN, LOGVAR, np.zeros(d, np.float32), np.full(d, -np.log(beta), np.float32))
+    np.testing.assert_allclose(to_narrower, to_f, rtol=1e-5)
     np.testing.assert_allclose(beta * kl_standard_normal(MEAN, LOGVAR), to_f - (beta - 1) * entropy - log_f, rtol=1e-5)
 
 
@@ -79,7 +85,7 @@ def test_kl_per_latent_adds_up_and_is_not_negative():
 
 @given(st.floats(-10, 10, width=32), st.floats(-10, 10, width=32))
 def test_kl_is_zero_only_at_the_prior(mean, logvar):
-    value = kl_standard_normal(jnp.full((1, 1), mean), jnp.full((1, 1), logvar))
+    value = kl_standard_normal(np.full((1, 1), mean, np.float32), np.full((1, 1), logvar, np.float32))
     assert value >= 0
     assert (value > 0) or max(abs(mean), abs(logvar)) < 1e-3
 
@@ -88,14 +94,14 @@ def test_kl_is_zero_only_at_the_prior(mean, logvar):
 def test_kl_to_a_gaussian_against_the_oracle(prior):
     inputs = (MEAN, LOGVAR, *prior)
     np.testing.assert_allclose(kl_gaussian(*inputs), prior_oracles.kl_gaussian(*inputs), rtol=1e-5)
-    got = jax.grad(lambda *a: kl_gaussian(*a).sum(), (0, 1, 2, 3))(*inputs)
+    got = grad(lambda *a: kl_gaussian(*a).sum(), (0, 1, 2, 3))(*inputs)
     want = oracles.gradient(lambda *a: prior_oracles.kl_gaussian(*a).sum(), *inputs)
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_kl_to_a_gaussian_of_zeros_is_that_to_the_standard_normal():
-    for zeros in (jnp.zeros(3), jnp.zeros((6, 3))):
+    for zeros in (np.zeros(3, np.float32), np.zeros((6, 3), np.float32)):
         np.testing.assert_array_equal(kl_gaussian(MEAN, LOGVAR, zeros, zeros), kl_standard_normal(MEAN, LOGVAR))
     np.testing.assert_array_equal(kl_gaussian(*PRIORS, *PRIORS), 0)
 
@@ -103,10 +109,11 @@ def test_kl_to_a_gaussian_of_zeros_is_that_to_the_standard_normal():
 @given(*[st.floats(-10, 10, width=32)] * 4)
 def test_kl_to_a_gaussian_is_a_distance_in_units_of_the_prior(mean, logvar, prior_mean, prior_logvar):
     """Never negative, and variances larger by e^2 with means larger by e change nothing."""
-    inputs = [jnp.array([value]) for value in (mean, logvar, prior_mean, prior_logvar)]
+    inputs = [np.array([value], np.float32) for value in (mean, logvar, prior_mean, prior_logvar)]
     value = kl_gaussian(*inputs)
     assert value >= 0
-    scaled = kl_gaussian(np.e * inputs[0] + 1, inputs[1] + 2, np.e * inputs[2] + 1, inputs[3] + 2)
+    means = [np.float32(np.e) * array + 1 for array in inputs[::2]]
+    scaled = kl_gaussian(means[0], inputs[1] + 2, means[1], inputs[3] + 2)
     np.testing.assert_allclose(scaled, value, rtol=1e-3, atol=1e-4)
 
 
@@ -114,17 +121,18 @@ def test_an_anisotropic_prior_has_axes():
     """A quarter turn, which keeps diagonal covariances diagonal, changes the KL to it and not that to an isotropic."""
 
     def turned(array, sign):
-        return jnp.stack([sign * array[:, 1], array[:, 0], array[:, 2]], 1)
+        return np.stack([sign * array[:, 1], array[:, 0], array[:, 2]], 1)
 
-    for logvars, same in ((jnp.full(3, 0.7), True), (PRIOR[1], False)):
-        plain = kl_gaussian(MEAN, LOGVAR, jnp.zeros(3), logvars)
-        rotated = kl_gaussian(turned(MEAN, -1), turned(LOGVAR, 1), jnp.zeros(3), logvars)
+    zeros = np.zeros(3, np.float32)
+    for logvars, same in ((np.full(3, 0.7, np.float32), True), (PRIOR[1], False)):
+        plain = kl_gaussian(MEAN, LOGVAR, zeros, logvars)
+        rotated = kl_gaussian(turned(MEAN, -1), turned(LOGVAR, 1), zeros, logvars)
         assert np.allclose(rotated, plain, rtol=1e-5) == same
 
 
 def test_log_density_against_the_oracle():
     np.testing.assert_allclose(gaussian_log_density(Z, MEAN, LOGVAR), oracles.log_normal(Z, MEAN, LOGVAR), rtol=1e-5)
-    got = jax.grad(lambda *a: gaussian_log_density(*a).sum(), (0, 1, 2))(Z, MEAN, LOGVAR)
+    got = grad(lambda *a: gaussian_log_density(*a).sum(), (0, 1, 2))(Z, MEAN, LOGVAR)
     want = oracles.gradient(lambda *a: oracles.log_normal(*a).sum(), Z, MEAN, LOGVAR)
     for a, b in zip(got, want, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
@@ -139,7 +147,7 @@ def test_log_density_broadcasts_axes_of_size_1():
 @pytest.mark.parametrize("logvar", [-80.0, 80.0])
 @pytest.mark.parametrize("mean", [-1e4, 1e4])
 def test_extremes_are_finite_in_value_and_gradient(mean, logvar):
-    mean, logvar = jnp.full((2, 2), mean), jnp.full((2, 2), logvar)
+    mean, logvar = np.full((2, 2), mean, np.float32), np.full((2, 2), logvar, np.float32)
 
     def everything(mean, logvar):
         z = reparameterize(jax.random.key(0), mean, logvar)
@@ -148,14 +156,14 @@ def test_extremes_are_finite_in_value_and_gradient(mean, logvar):
         near = gaussian_log_density(z, mean, logvar).sum()
         return kl_standard_normal(mean, logvar).sum() + near + far.sum() + to_far
 
-    value, slopes = jax.value_and_grad(everything, (0, 1))(mean, logvar)
+    value, slopes = value_and_grad(everything, (0, 1))(mean, logvar)
     assert np.isfinite(value)
     assert all(np.isfinite(slope).all() for slope in slopes)
 
 
 def test_samples_have_the_mean_and_variance_they_should():
-    mean, logvar = jnp.full((20_000, 2), 3.0), jnp.broadcast_to(jnp.array([[-2.0, 1.0]]), (20_000, 2))
-    z = np.asarray(reparameterize(jax.random.key(0), mean, logvar))
+    mean, logvar = np.full((20_000, 2), 3, np.float32), np.tile(np.array([[-2.0, 1.0]], np.float32), (20_000, 1))
+    z = reparameterize(jax.random.key(0), mean, logvar)
     np.testing.assert_allclose(z.mean(0), 3, atol=0.05)
     np.testing.assert_allclose(z.var(0), np.exp([-2.0, 1.0]), rtol=0.05)
     assert abs(np.corrcoef(z.T)[0, 1]) < 0.03
@@ -164,11 +172,11 @@ def test_samples_have_the_mean_and_variance_they_should():
 
 def test_sample_moves_with_mean_and_deviation():
     key = jax.random.key(0)
-    noise = reparameterize(key, jnp.zeros((6, 3)), jnp.zeros((6, 3)))
-    np.testing.assert_allclose(reparameterize(key, MEAN, LOGVAR), MEAN + jnp.exp(LOGVAR / 2) * noise, rtol=1e-5)
-    slopes = jax.grad(lambda m, v: reparameterize(key, m, v).sum(), (0, 1))(MEAN, LOGVAR)
+    noise = reparameterize(key, 0 * MEAN, 0 * MEAN)
+    np.testing.assert_allclose(reparameterize(key, MEAN, LOGVAR), MEAN + np.exp(LOGVAR / 2) * noise, rtol=1e-5)
+    slopes = grad(lambda m, v: reparameterize(key, m, v).sum(), (0, 1))(MEAN, LOGVAR)
     np.testing.assert_allclose(slopes[0], 1)
-    np.testing.assert_allclose(slopes[1], 0.5 * jnp.exp(LOGVAR / 2) * noise, rtol=1e-5)
+    np.testing.assert_allclose(slopes[1], 0.5 * np.exp(LOGVAR / 2) * noise, rtol=1e-5)
 
 
 def test_noise_belongs_to_the_example():
@@ -180,7 +188,7 @@ def test_noise_belongs_to_the_example():
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_noise_is_the_same_on_any_number_of_devices(backend):
-    mean, logvar = jnp.zeros((16, 3)), jnp.zeros((16, 3))
+    mean = logvar = np.zeros((16, 3), np.float32)
 
     def spread(mean, logvar, axis_name=None):
         z = reparameterize(jax.random.key(0), mean, logvar, axis_name=axis_name)
@@ -189,21 +197,22 @@ def test_noise_is_the_same_on_any_number_of_devices(backend):
         return mean_square if axis_name is None else jax.lax.pmean(mean_square, axis_name)
 
     value, slopes = run_sharded(spread, backend, mean, logvar)
-    want, want_slopes = jax.value_and_grad(spread, (0, 1))(mean, logvar)
+    want, want_slopes = value_and_grad(spread, (0, 1))(mean, logvar)
     np.testing.assert_allclose(value, want, rtol=1e-6)
     for a, b in zip(slopes, want_slopes, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
 def test_compiled_mapped_and_half_precision():
+    z, prior = float32(Z), float32(*PRIOR)
     for kernel in (
-        kl_standard_normal,
-        lambda m, v: gaussian_log_density(Z, m, v),
-        lambda m, v: kl_gaussian(m, v, *PRIOR),
+        losses.kl_standard_normal,
+        lambda m, v: losses.gaussian_log_density(z, m, v),
+        lambda m, v: losses.kl_gaussian(m, v, *prior),
     ):
-        plain = kernel(MEAN, LOGVAR)
-        np.testing.assert_allclose(jax.jit(kernel)(MEAN, LOGVAR), plain, rtol=1e-6)
-        np.testing.assert_allclose(jax.vmap(kernel)(MEAN[None], LOGVAR[None])[0], plain, rtol=1e-6)
+        plain = kernel(*float32(MEAN, LOGVAR))
+        np.testing.assert_allclose(one_program(kernel)(MEAN, LOGVAR), plain, rtol=1e-6)
+        np.testing.assert_allclose(vmap(kernel)(MEAN[None], LOGVAR[None])[0], plain, rtol=1e-6)
     half = kl_standard_normal(MEAN.astype(jnp.bfloat16), LOGVAR.astype(jnp.bfloat16))
     assert half.dtype == jnp.float32
     exact = oracles.kl_standard_normal(MEAN.astype(jnp.bfloat16), LOGVAR.astype(jnp.bfloat16))
@@ -216,21 +225,21 @@ def test_compiled_mapped_and_half_precision():
 @pytest.mark.usefixtures("unchecked_types")
 def test_bad_input():
     for kernel in (
-        kl_standard_normal,
-        jax.jit(kl_standard_normal),
-        lambda m, v: reparameterize(jax.random.key(0), m, v),
+        losses.kl_standard_normal,
+        jax.jit(losses.kl_standard_normal),
+        lambda m, v: losses.reparameterize(jax.random.key(0), m, v),
     ):
         with pytest.raises(ValueError, match=r"one shape: mean \(6, 3\), logvar \(5, 3\)"):
             kernel(MEAN, LOGVAR[:5])
     with pytest.raises(ValueError, match=r"one rank .* z \(6, 1, 3\), mean \(6, 3\)"):
-        gaussian_log_density(Z[:, None], MEAN, LOGVAR)
+        losses.gaussian_log_density(Z[:, None], MEAN, LOGVAR)
     with pytest.raises(ValueError, match="equal or 1"):
-        gaussian_log_density(Z, MEAN[:4], LOGVAR[:4])
+        losses.gaussian_log_density(Z, MEAN[:4], LOGVAR[:4])
     with pytest.raises(ValueError, match="must be floating, got"):
-        kl_standard_normal(jnp.zeros((2, 2), jnp.int32), jnp.zeros((2, 2), jnp.int32))
+        losses.kl_standard_normal(*np.zeros((2, 2, 2), np.int32))
     for name, place in (("prior_mean", 0), ("prior_logvar", 1)):
         wrong = [array[None] if i == place else array for i, array in enumerate(PRIOR)]
         with pytest.raises(ValueError, match=rf"{name} must be \(6, 3\) or \(3,\), got \(1, 3\)"):
-            kl_gaussian(MEAN, LOGVAR, *wrong)
+            losses.kl_gaussian(MEAN, LOGVAR, *wrong)
     with pytest.raises(ValueError, match=r"one shape: mean \(6, 3\), logvar \(5, 3\)"):
-        kl_gaussian(MEAN, LOGVAR[:5], *PRIOR)
+        losses.kl_gaussian(MEAN, LOGVAR[:5], *PRIOR)

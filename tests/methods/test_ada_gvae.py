@@ -33,46 +33,65 @@ def terms_by_hand(params, batch, shared, averaging, beta):
 @pytest.mark.parametrize("averaging", ["gvae", "ml-vae", "ml-vae-harmonic"])
 def test_loss_is_its_equation(averaging, params, batch):
     method = make("ada-gvae", averaging=averaging, hp={"beta": 3.0})
-    value, terms = loss_of(method, params, batch, KEY)
-    encoder = method.networks["encoder"].apply
-    (mean, logvar), (mean2, logvar2) = (encoder(params["encoder"], batch[name]) for name in ("image", "image2"))
-    divergence = 0.5 * (jnp.exp(logvar - logvar2) + (mean2 - mean) ** 2 / jnp.exp(logvar2) - 1 + logvar2 - logvar)
-    low, high = divergence.min(1, keepdims=True), divergence.max(1, keepdims=True)
-    same = (batch["image"] == batch["image2"]).all(axis=(1, 2, 3))
+
+    @jax.jit
+    def evaluate(params, batch):
+        encoder = method.networks["encoder"].apply
+        (mean, logvar), (mean2, logvar2) = (encoder(params["encoder"], batch[name]) for name in ("image", "image2"))
+        divergence = 0.5 * (jnp.exp(logvar - logvar2) + (mean2 - mean) ** 2 / jnp.exp(logvar2) - 1 + logvar2 - logvar)
+        low, high = divergence.min(1, keepdims=True), divergence.max(1, keepdims=True)
+        same = (batch["image"] == batch["image2"]).all(axis=(1, 2, 3))
+        shared = (divergence < (low + high) / 2) | same[:, None]
+        by_hand = terms_by_hand(params, batch, shared, averaging, 3.0)
+        return *loss_of(method, params, batch, KEY), same, shared, by_hand
+
+    value, terms, same, shared, by_hand = jax.device_get(evaluate(params, batch))
     assert 0 < same.sum() < len(same)
-    shared = (divergence < (low + high) / 2) | same[:, None]
-    np.testing.assert_allclose(value, terms_by_hand(params, batch, shared, averaging, 3.0), rtol=1e-4)
+    np.testing.assert_allclose(value, by_hand, rtol=1e-4)
     np.testing.assert_allclose(terms["shared_latents"], shared.sum(1).mean(), rtol=1e-6)
     assert 0 < terms["shared_latents"] < LATENTS
 
 
 def test_known_masks_are_the_batch_s(params, batch):
-    few = {**batch, "shared": batch["shared"][:, :3]}
-    value, _ = loss_of(make("ada-gvae", masks="known"), params, few, KEY)
-    shared = jnp.concatenate([few["shared"], jnp.ones((len(few["shared"]), 2), bool)], axis=1)
-    np.testing.assert_allclose(value, terms_by_hand(params, few, shared, "gvae", 1.0), rtol=1e-5)
-    many = {**batch, "shared": jnp.zeros((len(batch["image"]), 6), bool)}
+    few = {**batch, "shared": np.asarray(batch["shared"])[:, :3]}
+    shared = np.concatenate([few["shared"], np.ones((len(few["shared"]), 2), bool)], axis=1)
+
+    @jax.jit
+    def evaluate(params, batch):
+        value, _ = loss_of(make("ada-gvae", masks="known"), params, batch, KEY)
+        return value, terms_by_hand(params, batch, shared, "gvae", 1.0)
+
+    value, by_hand = evaluate(params, few)
+    np.testing.assert_allclose(value, by_hand, rtol=1e-5)
+    many = {**batch, "shared": np.zeros((len(batch["image"]), 6), bool)}
     with pytest.raises(ValueError, match="6 factors, 5 latents"):
-        loss_of(make("ada-gvae", masks="known"), params, many, KEY)
+        evaluate(params, many)
 
 
 def test_a_pair_that_shares_nothing_is_two_images_of_the_beta_vae(params, batch):
     """With known masks, none of them set: the mean of two beta-VAE losses, up to the noise, which is none here."""
-    silence = jax.tree.map(lambda leaf: 0 * leaf - 30.0 * (leaf.ndim == 1), params["encoder"]["logvar"])
+    silent = lambda leaf: np.full(leaf.shape, -30.0 * (leaf.ndim == 1), np.float32)  # noqa: E731
+    silence = jax.tree.map(silent, params["encoder"]["logvar"])
     quiet = {**params, "encoder": {**params["encoder"], "logvar": silence}}
-    nothing = {**batch, "shared": jnp.zeros((len(batch["image"]), LATENTS), bool)}
-    value, _ = loss_of(make("ada-gvae", masks="known", hp={"beta": 2.0}), quiet, nothing, KEY)
-    beta_vae = make("beta-vae", hp={"beta": 2.0})
-    alone = [loss_of(beta_vae, quiet, {"image": batch[name]}, KEY)[0] for name in ("image", "image2")]
-    np.testing.assert_allclose(value, sum(alone) / 2, rtol=1e-5)
+    nothing = {**batch, "shared": np.zeros((len(batch["image"]), LATENTS), bool)}
+
+    @jax.jit
+    def evaluate(params, batch):
+        value, _ = loss_of(make("ada-gvae", masks="known", hp={"beta": 2.0}), params, batch, KEY)
+        beta_vae = make("beta-vae", hp={"beta": 2.0})
+        alone = [loss_of(beta_vae, params, {"image": batch[name]}, KEY)[0] for name in ("image", "image2")]
+        return value, sum(alone) / 2
+
+    value, alone = evaluate(quiet, nothing)
+    np.testing.assert_allclose(value, alone, rtol=1e-5)
 
 
 def test_equal_images_are_averaged_whole(params, batch):
     """Nothing differs, so that all is shared, and the average of equal posteriors is each of them."""
     twins = {**batch, "image2": batch["image"]}
-    _, terms = loss_of(make("ada-gvae"), params, twins, KEY)
-    assert terms["shared_latents"] == LATENTS
-    _, alone = loss_of(make("beta-vae"), params, batch, KEY)
+    methods = make("ada-gvae"), make("beta-vae")
+    terms, alone = jax.jit(lambda params, batch: [loss_of(m, params, batch, KEY)[1] for m in methods])(params, twins)
+    assert float(terms["shared_latents"]) == LATENTS
     np.testing.assert_allclose(terms["kl"], alone["kl"], rtol=1e-5)
 
 

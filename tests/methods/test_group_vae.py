@@ -20,24 +20,32 @@ def test_loss_is_its_equation(averaging, members, params, batch):
     """Group by group, over the noise that each latent is given."""
     content, beta = 3, 2.0
     method = make("group-vae", averaging=averaging, members=members, content=content, hp={"beta": beta})
-    value, terms = loss_of(method, params, batch, KEY)
     encoder, decoder = (method.networks[name].apply for name in ("encoder", "decoder"))
-    mean, logvar = encoder(params["encoder"], batch["image"])
-    groups = len(mean) // members
-    noise = losses.reparameterize(KEY, jnp.zeros((32, LATENTS - content)), jnp.zeros((32, LATENTS - content)))
-    zeros = jnp.zeros((groups, content))
-    common_noise = losses.reparameterize(jax.random.fold_in(KEY, GROUP_STREAM), zeros, zeros)
-    total = 0.0
+    groups = 32 // members
+
+    @jax.jit
+    def evaluate(params, batch):
+        zeros, common_zeros = jnp.zeros((32, LATENTS - content)), jnp.zeros((groups, content))
+        noise = losses.reparameterize(KEY, zeros, zeros)
+        common_noise = losses.reparameterize(jax.random.fold_in(KEY, GROUP_STREAM), common_zeros, common_zeros)
+        posterior = encoder(params["encoder"], batch["image"])
+        return *loss_of(method, params, batch, KEY), posterior, noise, common_noise
+
+    value, terms, (mean, logvar), noise, common_noise = jax.device_get(evaluate(params, batch))
+    average = jax.jit(lambda mean, logvar: losses.average_posteriors(mean, logvar, averaging))
+    kl = lambda mean, logvar: 0.5 * (mean**2 + np.exp(logvar) - logvar - 1).sum()  # noqa: E731
+    total, codes = 0.0, []
     for group in range(groups):
         rows = slice(group * members, (group + 1) * members)
-        m, v = losses.average_posteriors(mean[rows, :content], logvar[rows, :content], averaging)
-        total += beta * losses.kl_standard_normal(m, v)
-        code = m + jnp.exp(v / 2) * common_noise[group]
+        m, v = map(np.asarray, average(mean[rows, :content], logvar[rows, :content]))
+        total += beta * kl(m, v)
+        code = m + np.exp(v / 2) * common_noise[group]
         for n in range(rows.start, rows.stop):
-            style = mean[n, content:] + jnp.exp(logvar[n, content:] / 2) * noise[n]
-            raw = decoder(params["decoder"], jnp.concatenate([code, style])[None])
-            total += losses.bernoulli_nll(raw, batch["image"][n : n + 1])[0]
-            total += beta * losses.kl_standard_normal(mean[n, content:], logvar[n, content:])
+            style = mean[n, content:] + np.exp(logvar[n, content:] / 2) * noise[n]
+            codes.append(np.concatenate([code, style]))
+            total += beta * kl(mean[n, content:], logvar[n, content:])
+    nll = jax.jit(lambda weights, codes, images: losses.bernoulli_nll(decoder(weights, codes), images).sum())
+    total += float(nll(params["decoder"], np.stack(codes), batch["image"]))
     np.testing.assert_allclose(value, total / 32, rtol=1e-4)
     np.testing.assert_allclose(
         value, terms["reconstruction"] + beta * (terms["content_kl"] + terms["style_kl"]), rtol=1e-6
@@ -46,11 +54,15 @@ def test_loss_is_its_equation(averaging, members, params, batch):
 
 def test_groups_of_equal_images_share_their_posterior(params, batch):
     """Averaged as they are by "gvae": the VAE, but for a content that is paid for once."""
-    twice = {**batch, "image": jnp.repeat(batch["image"][:16], 2, axis=0)}
+    twice = {**batch, "image": np.repeat(np.asarray(batch["image"])[:16], 2, axis=0)}
     method = make("group-vae", averaging="gvae")
-    _, terms = loss_of(method, params, twice, KEY)
-    mean, logvar = method.networks["encoder"].apply(params["encoder"], twice["image"])
-    kl = losses.kl_standard_normal_per_latent(mean, logvar).mean(0)
+
+    @jax.jit
+    def evaluate(params, batch):
+        mean, logvar = method.networks["encoder"].apply(params["encoder"], batch["image"])
+        return loss_of(method, params, batch, KEY)[1], losses.kl_standard_normal_per_latent(mean, logvar).mean(0)
+
+    terms, kl = jax.device_get(evaluate(params, twice))
     np.testing.assert_allclose(terms["content_kl"], kl[:4].sum() / 2, rtol=1e-5)
     np.testing.assert_allclose(terms["style_kl"], kl[4:].sum(), rtol=1e-5)
 
@@ -75,6 +87,6 @@ def test_what_the_command_refuses(words, message):
 def test_the_command_draws_groups():
     words = ["group-vae", "--data", "sprites", "--image-size", "16", "--members", "3", "--common", "shape", "x"]
     source, _ = build(parse_train(words).config)
-    batch = source.sample(KEY, 9)
-    same = (batch["factors"].reshape(3, 3, -1) == batch["factors"].reshape(3, 3, -1)[:, :1]).all((0, 1))
+    factors = np.asarray(jax.jit(lambda key: source.sample(key, 9)["factors"])(KEY)).reshape(3, 3, -1)
+    same = (factors == factors[:, :1]).all((0, 1))
     assert same.tolist() == [name in ("shape", "x") for name in source.factor_names]

@@ -28,38 +28,51 @@ def parts(method, params, batch):
 def test_ivae_of_weights_one_is_the_bound(prior_mean, params, batch):
     """log p(x|z) + log p(z|u) - log q(z|x,u), with the KL in closed form: its mean over many samples."""
     method = make("ivae", hp=ONES, prior_mean=prior_mean)
-    params = own(method, params)
-    value, terms = loss_of(method, params, batch, KEY)
-    posterior, prior, _ = parts(method, params, batch)
-    centre = prior.mean if prior_mean else jnp.zeros_like(prior.mean)
 
-    def sampled(key):
-        z = losses.reparameterize(key, *posterior)
-        log_ratio = losses.gaussian_log_density(z, *posterior) - losses.gaussian_log_density(z, centre, prior.logvar)
-        return log_ratio.sum(-1).mean()
+    @jax.jit
+    def evaluate(params, batch):
+        params = own(method, params)
+        posterior, prior, _ = parts(method, params, batch)
+        centre = prior.mean if prior_mean else jnp.zeros_like(prior.mean)
 
+        def sampled(key):
+            z = losses.reparameterize(key, *posterior)
+            prior_density = losses.gaussian_log_density(z, centre, prior.logvar)
+            return (losses.gaussian_log_density(z, *posterior) - prior_density).sum(-1).mean()
+
+        return *loss_of(method, params, batch, KEY), jax.vmap(sampled)(jax.random.split(KEY, 1000))
+
+    value, terms, estimates = jax.device_get(evaluate(params, batch))
     np.testing.assert_allclose(value, terms["reconstruction"] + terms["kl"], rtol=1e-6)
-    estimates = jax.vmap(sampled)(jax.random.split(KEY, 1000))
     np.testing.assert_allclose(terms["kl"], estimates.mean(), atol=4 * float(estimates.std()) / 1000**0.5)
 
 
 def test_ivae_parts_of_the_kl_add_up(params, batch):
     """And each weight weighs its own."""
     method = make("ivae", hp=ONES)
-    params = own(method, params)
-    value, terms = loss_of(method, params, batch, KEY)
-    posterior, prior, z = parts(method, params, batch)
-    sampled = losses.gaussian_log_density(z, *posterior) - losses.gaussian_log_density(z, 0 * z, prior.logvar)
+
+    @jax.jit
+    def loss(hp, params):
+        return loss_of(method._replace(hyperparameters=hp), own(method, params), batch, KEY)
+
+    @jax.jit
+    def by_hand(params):
+        posterior, prior, z = parts(method, own(method, params), batch)
+        sampled = losses.gaussian_log_density(z, *posterior) - losses.gaussian_log_density(z, 0 * z, prior.logvar)
+        log_qz = losses.minibatch_log_qz(z, *posterior, dataset_size=SOURCE.size)
+        mi, tc, _ = losses.kl_decomposition(z, *posterior, log_qz)
+        return sampled.sum(-1).mean(), mi.mean(), tc.mean()
+
+    value, terms = jax.device_get(loss(method.hyperparameters, params))
+    sampled, mi, tc = by_hand(params)
     added = terms["mutual_information"] + terms["total_correlation"] + terms["dimensionwise_kl"]
-    np.testing.assert_allclose(added, sampled.sum(-1).mean(), rtol=1e-5)
-    log_qz = losses.minibatch_log_qz(z, *posterior, dataset_size=SOURCE.size)
-    mi, tc, _ = losses.kl_decomposition(z, *posterior, log_qz)
-    np.testing.assert_allclose(terms["mutual_information"], mi.mean(), rtol=1e-4)
-    np.testing.assert_allclose(terms["total_correlation"], tc.mean(), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(added, sampled, rtol=1e-5)
+    np.testing.assert_allclose(terms["mutual_information"], mi, rtol=1e-4)
+    np.testing.assert_allclose(terms["total_correlation"], tc, rtol=1e-4, atol=1e-4)
     pairs = zip("abcd", ("reconstruction", "mutual_information", "total_correlation", "dimensionwise_kl"), strict=True)
     for weight, term in pairs:
-        heavy, _ = loss_of(make("ivae", hp={**ONES, weight: 3.0}), params, batch, KEY)
-        np.testing.assert_allclose(heavy - value, 2 * terms[term], rtol=1e-3, atol=1e-3)
+        heavy, _ = loss(make("ivae", hp={**ONES, weight: 3.0}).hyperparameters, params)
+        np.testing.assert_allclose(float(heavy) - value, 2 * terms[term], rtol=1e-3, atol=1e-3)
 
 
 def test_ivae_with_the_normal_prior_and_no_u_is_the_vae(params, batch):
@@ -76,7 +89,8 @@ def test_ivae_with_the_normal_prior_and_no_u_is_the_vae(params, batch):
     }
     method = ivae(networks)
     params = {**params, "prior": {}}
-    np.testing.assert_allclose(loss_of(method, params, batch, KEY)[0], loss_of(plain, params, batch, KEY)[0], rtol=1e-6)
+    both = jax.jit(lambda params, batch: [loss_of(m, params, batch, KEY)[0] for m in (method, plain)])
+    np.testing.assert_allclose(*both(params, batch), rtol=1e-6)
 
 
 @pytest.mark.parametrize("logvar", [-500.0, 500.0])
@@ -86,30 +100,39 @@ def test_ivae_bears_a_singular_prior(logvar, params, batch):
         apply=lambda weights, u: networks["prior"].apply(weights, u)._replace(logvar=jnp.full((32, LATENTS), logvar))
     )
     method = ivae({**networks, "prior": shift})
-    value, gradient = jax.value_and_grad(lambda params: loss_of(method, params, batch, KEY)[0])(own(method, params))
+
+    @jax.jit
+    def evaluate(params):
+        return jax.value_and_grad(lambda params: loss_of(method, params, batch, KEY)[0])(own(method, params))
+
+    value, gradient = evaluate(params)
     assert np.isfinite(value)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
 
 
 def test_a_marginal_encoder_does_not_see_u(params, batch):
-    other = {**batch, "aux": batch["aux"][:, ::-1]}
+    other = {**batch, "aux": np.asarray(batch["aux"])[:, ::-1]}
     for encoder, differs in (("conditional", True), ("marginal", False)):
         method = make("ivae", encoder=encoder)
-        net = Nets(method.networks, own(method, params))
-        one, two = (method.encode(net, b).mean for b in (batch, other))
-        assert bool((one != two).any()) == differs
+        encode = jax.jit(lambda batch, m=method: m.encode(Nets(m.networks, own(m, params)), batch).mean)
+        one, two = (np.asarray(encode(b)) for b in (batch, other))
+        assert (one != two).any() == differs
 
 
 def test_a_rotation_of_the_code_costs_under_segments_and_not_under_one_prior():
     """What identifies the code: a posterior that is isotropic, turned, under prior variances that differ."""
-    z = jax.random.normal(KEY, (1000, 2))
-    turn = jnp.array([[0.6, -0.8], [0.8, 0.6]])
-    for logvar, free in ((jnp.zeros(2), True), (jnp.log(jnp.array([0.3, 3.0])), False)):
-        straight, turned = (
-            losses.gaussian_log_density(codes, jnp.zeros((1, 2)), logvar[None]).sum(-1) for codes in (z, z @ turn)
-        )
+    z = np.random.default_rng(0).normal(size=(1000, 2)).astype(np.float32)
+    turn = np.array([[0.6, -0.8], [0.8, 0.6]], np.float32)
+
+    @jax.jit
+    def density(codes, logvar):
+        return losses.gaussian_log_density(codes, jnp.zeros((1, 2)), logvar[None]).sum(-1)
+
+    for variances, free in (([1.0, 1.0], True), ([0.3, 3.0], False)):
+        logvar = np.log(np.array(variances, np.float32))
+        straight, turned = (density(codes, logvar) for codes in (z, z @ turn))
         assert np.allclose(straight, turned, atol=1e-4) == free
-        swapped = losses.gaussian_log_density(-z[:, ::-1], jnp.zeros((1, 2)), logvar[None, ::-1]).sum(-1)
+        swapped = density(-z[:, ::-1], logvar[::-1])
         np.testing.assert_allclose(swapped, straight, rtol=1e-5)
 
 
@@ -142,6 +165,6 @@ def test_what_the_command_refuses(words, message, tmp_path):
 def test_the_command_conditions_on_a_factor():
     source, method = build(parse_train(["ivae", "--data", "sprites", "--image-size", "16", "--aux", "scale"]).config)
     assert source.known == ("scale",)
-    batch = source.sample(KEY, 4)
+    batch = jax.device_get(jax.jit(lambda key: source.sample(key, 4))(KEY))
     np.testing.assert_array_equal(batch["aux"].argmax(1), batch["factors"][:, source.factor_names.index("scale")])
     assert "aux" in method.needs

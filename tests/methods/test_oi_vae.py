@@ -12,9 +12,15 @@ from jaxvae.data import from_arrays
 from jaxvae.method import Nets
 from jaxvae.methods import OIVAE, gaussian, oi_vae, vae
 from jaxvae.networks import autoencoder, grouped_decoder
+from jaxvae.networks.linen import from_linen
+from jaxvae.networks.mlp import MLPEncoder
 from jaxvae.training import compile_method, train
 
 KEY = jax.random.key(1)
+
+
+def initial_state(method):
+    return jax.jit(compile_method(method, dataset_size=2)[0])(KEY)
 
 
 def test_oi_vae_without_the_lasso_is_the_vae_and_a_prior_on_its_decoder(batch):
@@ -24,10 +30,9 @@ def test_oi_vae_without_the_lasso_is_the_vae_and_a_prior_on_its_decoder(batch):
     method = oi_vae(networks, hyperparameters=OIVAE(lam=0.0))
     linear = networks["decoder"]._replace(apply=lambda w, z: networks["decoder"].apply(w, z[:, None, :]))
     plain = vae({"encoder": networks["encoder"], "decoder": linear})
-    init, _ = compile_method(method, dataset_size=2)
-    params = init(KEY).params | {"loadings": {"weights": jnp.eye(LATENTS)[None]}}
-    value, terms = loss_of(method, params, batch, KEY)
-    want, _ = loss_of(plain, params, batch, KEY)
+    params = initial_state(method).params | {"loadings": {"weights": np.eye(LATENTS, dtype=np.float32)[None]}}
+    both = jax.jit(lambda params, batch: [loss_of(m, params, batch, KEY) for m in (method, plain)])
+    (value, terms), (want, _) = jax.device_get(both(params, batch))
     squares = sum((np.asarray(leaf, np.float64) ** 2).sum() for leaf in jax.tree.leaves(params["decoder"]))
     np.testing.assert_allclose(terms["decoder_prior"], squares / 2, rtol=1e-5)
     np.testing.assert_allclose(value, want + squares / 2, rtol=1e-6)
@@ -35,32 +40,38 @@ def test_oi_vae_without_the_lasso_is_the_vae_and_a_prior_on_its_decoder(batch):
 
 def test_oi_vae_learned_noise_is_the_normal_density(params, batch):
     method = make("oi-vae", noise="learned", hp={"prior_scale": 0.0})
-    params = own(method, params)
-    params["scales"] = 0.3 * jax.random.normal(KEY, (16, 16, 1))
-    _, terms = loss_of(method, params, batch, KEY)
-    net = Nets(method.networks, params)
-    mean = net.decoder(net.loadings(losses.reparameterize(KEY, *net.encoder(batch["image"]))))
-    scale = jnp.broadcast_to(jnp.exp(params["scales"])[None] + 1e-3, mean.shape)
-    nll = -losses.gaussian_log_density(batch["image"], mean, 2 * jnp.log(scale)).sum((1, 2, 3))
-    np.testing.assert_allclose(terms["reconstruction"], nll.mean(), rtol=1e-5)
-    code = jnp.ones((1, LATENTS))
-    np.testing.assert_array_equal(method.decode(net, code), net.decoder(net.loadings(code)))
+
+    @jax.jit
+    def evaluate(params, batch):
+        params = own(method, params)
+        params["scales"] = 0.3 * jax.random.normal(KEY, (16, 16, 1))
+        _, terms = loss_of(method, params, batch, KEY)
+        net = Nets(method.networks, params)
+        mean = net.decoder(net.loadings(losses.reparameterize(KEY, *net.encoder(batch["image"]))))
+        scale = jnp.broadcast_to(jnp.exp(params["scales"])[None] + 1e-3, mean.shape)
+        nll = -losses.gaussian_log_density(batch["image"], mean, 2 * jnp.log(scale)).sum((1, 2, 3))
+        code = jnp.ones((1, LATENTS))
+        return terms["reconstruction"], nll.mean(), method.decode(net, code), net.decoder(net.loadings(code))
+
+    reconstruction, nll, decoded, by_hand = evaluate(params, batch)
+    np.testing.assert_allclose(reconstruction, nll, rtol=1e-5)
+    np.testing.assert_array_equal(decoded, by_hand)
 
 
 def test_oi_vae_weights_can_not_hide_behind_each_other(batch):
     """Loadings times c and generators divided by it draw the same images; the priors make one c the best."""
     method = make("oi-vae", hp={"lam": 1.0, "prior_scale": 1.0})
-    init, _ = compile_method(method, dataset_size=2)
-    params = init(KEY).params
+    params = jax.device_get(initial_state(method).params)
+    loss = jax.jit(lambda params: loss_of(method, params, batch, KEY))
     losses_, images = [], []
     for c in (0.03, 1.0, 3.0, 30.0):
         generators = {
             group: {"kernel": leaf["kernel"] / c, "bias": leaf["bias"]} for group, leaf in params["decoder"].items()
         }
         scaled = {**params, "decoder": generators, "loadings": {"weights": c * params["loadings"]["weights"]}}
-        value, terms = loss_of(method, scaled, batch, KEY)
-        losses_.append(value)
-        images.append(terms["reconstruction"])
+        value, terms = loss(scaled)
+        losses_.append(float(value))
+        images.append(float(terms["reconstruction"]))
     np.testing.assert_allclose(images, images[0], rtol=1e-5)
     assert min(losses_[1:3]) < min(losses_[0], losses_[3]) - 1
 
@@ -74,47 +85,54 @@ def test_oi_vae_finds_the_support_of_sparse_loadings():
     signal = rng.standard_normal((2000, 3)) @ strength.T
     x = signal[:, :, None] * rng.standard_normal((6, 4))[None] + 0.3 * rng.standard_normal((2000, 6, 4))
     source = from_arrays(x.reshape(-1, 6, 4, 1).astype(np.float32), real=True)
-    networks = autoencoder("mlp-small", (6, 4, 1), 3) | grouped_decoder((6, 4, 1), 3)
+    networks = {"encoder": from_linen(MLPEncoder(3, (64,)), (6, 4, 1))} | grouped_decoder((6, 4, 1), 3)
     hp = OIVAE(learning_rate=3e-3, loadings_learning_rate=1e-3, lam=3.0)
     method = oi_vae(networks, likelihood=gaussian(0.3), hyperparameters=hp)
-    state = train(method, source, steps=2000, batch_size=256, seed=0)
+    state = train(method, source, steps=1500, batch_size=256, seed=0)
     found = np.asarray(losses.group_norms(state.params["loadings"]["weights"])) > 1e-6
     overlap = (found[:, :, None] & mask[:, None, :]).sum(0)
     rows, columns = linear_sum_assignment(overlap, maximize=True)
     assert 2 * overlap[rows, columns].sum() / (found.sum() + mask.sum()) > 0.9
 
 
+@jax.jit
+def one_update(hp, batch):
+    """In one program for all hyperparameters: the state after it, its terms, norms of columns after and before."""
+    init, update = compile_method(make("oi-vae"), dataset_size=2)
+    before = init(KEY, hp)
+    state, terms = update(before, batch)
+    after, start = (losses.group_norms(one.params["loadings"]["weights"]) for one in (state, before))
+    return state.params["loadings"]["weights"], terms, after, start
+
+
 @pytest.mark.parametrize(("lam", "dead"), [(0.0, "none"), (1e-3, "none"), (1e6, "all")])
 def test_oi_vae_columns_die_by_the_proximal_step(lam, dead, batch):
     method = make("oi-vae", hp={"lam": lam, "loadings_learning_rate": 1e-2})
-    init, update = compile_method(method, dataset_size=2)
-    state, terms = jax.jit(update)(init(KEY), batch)
-    columns = losses.group_norms(state.params["loadings"]["weights"])
-    zeros = int((columns == 0).sum())
-    assert zeros == {"none": 0, "all": columns.size}[dead]
+    _, terms, columns, start = jax.device_get(one_update(method.hyperparameters, batch))
+    assert (columns == 0).sum() == {"none": 0, "all": columns.size}[dead]
     assert np.isfinite(terms["loss"])
-    start = losses.group_norms(init(KEY).params["loadings"]["weights"]).sum()
-    np.testing.assert_allclose(terms["group_lasso"], start, rtol=1e-5)
+    np.testing.assert_allclose(terms["group_lasso"], start.sum(), rtol=1e-5)
 
 
 def test_oi_vae_takes_a_plain_step_and_then_shrinks(batch):
     method = make("oi-vae", hp={"lam": 5.0, "loadings_learning_rate": 1e-2, "prior_scale": 0.5})
-    init, update = compile_method(method, dataset_size=2)
-    state = init(KEY)
-    after, _ = update(state, batch)
+    after = one_update(method.hyperparameters, batch)[0]
     lonely = make("oi-vae", hp={"lam": 0.0, "loadings_learning_rate": 1e-2, "prior_scale": 0.5})
-    unshrunk, _ = compile_method(lonely, dataset_size=2)[1](
-        state._replace(hyperparameters=jax.tree.map(jnp.float32, lonely.hyperparameters)), batch
-    )
-    want = losses.group_soft_threshold(unshrunk.params["loadings"]["weights"], 1e-2 * 0.5 * 5.0)
-    np.testing.assert_allclose(after.params["loadings"]["weights"], want, rtol=1e-5, atol=1e-7)
+    unshrunk = one_update(lonely.hyperparameters, batch)[0]
+    want = jax.jit(losses.group_soft_threshold)(unshrunk, 1e-2 * 0.5 * 5.0)
+    np.testing.assert_allclose(after, want, rtol=1e-5, atol=1e-7)
 
 
 def test_a_latent_without_a_column_does_not_move_the_group(params):
     method = make("oi-vae")
-    params = own(method, params)
-    params["loadings"] = {"weights": params["loadings"]["weights"].at[3, 2].set(0.0)}
-    jacobian = jax.jacobian(lambda z: method.decode(Nets(method.networks, params), z[None])[0])(jnp.ones(LATENTS))
+
+    @jax.jit
+    def jacobian_at(z, params):
+        params = own(method, params)
+        params["loadings"] = {"weights": params["loadings"]["weights"].at[3, 2].set(0.0)}
+        return jax.jacobian(lambda z: method.decode(Nets(method.networks, params), z[None])[0])(z)
+
+    jacobian = np.asarray(jacobian_at(np.ones(LATENTS, np.float32), params))
     np.testing.assert_array_equal(jacobian[3, :, :, 2], 0)
     assert (jacobian[2, :, :, 2] != 0).all()
 
@@ -123,15 +141,16 @@ def test_groups_are_put_back_in_their_places():
     """Permuted groups with permuted parameters draw the same image; loads of a group reach its values only."""
     groups = [[0, 5, 2], [1, 3], [4]]
     decoder = grouped_decoder((1, 2, 3), 2, groups)["decoder"]
-    weights = decoder.init(KEY)
+    weights, apply = jax.jit(decoder.init)(KEY), jax.jit(decoder.apply)
+    image_of = lambda loads: np.asarray(apply(weights, loads[:, :, None]))  # noqa: E731
+    black = image_of(np.zeros((4, 3), np.float32))
     for group, places in enumerate(groups):
-        loads = jnp.zeros((1, 3, 1)).at[0, group].set(1.0)
-        moved = decoder.apply(weights, loads)[0] != decoder.apply(weights, 0 * loads)[0]
+        moved = image_of(np.tile(np.eye(3, dtype=np.float32)[group], (4, 1)))[0] != black[0]
         assert np.flatnonzero(moved.reshape(-1)).tolist() == sorted(places)
     turned = grouped_decoder((1, 2, 3), 2, groups[::-1])["decoder"]
     renamed = {f"group{2 - int(name[5:])}": leaf for name, leaf in weights.items()}
-    loads = jax.random.normal(KEY, (4, 3, 1))
-    np.testing.assert_array_equal(turned.apply(renamed, loads[:, ::-1]), decoder.apply(weights, loads))
+    loads = np.random.default_rng(0).normal(size=(4, 3, 1)).astype(np.float32)
+    np.testing.assert_array_equal(jax.jit(turned.apply)(renamed, loads[:, ::-1]), apply(weights, loads))
 
 
 @pytest.mark.parametrize(

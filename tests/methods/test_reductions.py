@@ -1,7 +1,8 @@
 """What methods become when a weight is 0 or 1, and what their weights weigh."""
 
+from functools import cache
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from method_table import loss_of, make, own
@@ -18,16 +19,26 @@ TO_THE_VAE = [
 ]
 
 
-def value_and_gradient(method, params, batch):
-    return jax.value_and_grad(lambda params: loss_of(method, params, batch, KEY)[0])(params)
+@cache
+def loss_at(name, **options):
+    """Of a method, in one program for all its hyperparameters and steps."""
+    method = make(name, **options)
+
+    def at(hp, params, batch, step=0):
+        return loss_of(method._replace(hyperparameters=hp), own(method, params), batch, KEY, step)
+
+    return jax.jit(at)
 
 
 def assert_same(one, other, params, batch):
-    value, gradient = value_and_gradient(one, params, batch)
-    expected, expected_gradient = value_and_gradient(other, params, batch)
+    @jax.jit
+    def values_and_gradients(params, batch):
+        return [jax.value_and_grad(lambda p, m=m: loss_of(m, p, batch, KEY)[0])(params) for m in (one, other)]
+
+    (value, gradient), (expected, expected_gradient) = values_and_gradients(params, batch)
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     for a, b in zip(jax.tree.leaves(gradient), jax.tree.leaves(expected_gradient), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * max(1e-6, float(jnp.abs(b).max())))
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * max(1e-6, float(np.abs(b).max())))
 
 
 @pytest.mark.parametrize("method", TO_THE_VAE, ids=lambda method: method.name)
@@ -52,11 +63,13 @@ def test_sampled_form_of_the_beta_tc_vae_is_the_elbo_with_a_sampled_kl(params, b
         "iwae": make("iwae", samples=1),
         "vae": make("vae"),
     }
-    keys = jax.random.split(KEY, 400)
-    values = {
-        name: np.array(jax.vmap(lambda key, m=method: loss_of(m, params, batch, key)[0])(keys))
-        for name, method in methods.items()
-    }
+
+    @jax.jit
+    def values_of(params, batch):
+        of = {name: lambda key, m=method: loss_of(m, params, batch, key)[0] for name, method in methods.items()}
+        return {name: jax.vmap(of[name])(jax.random.split(KEY, 400)) for name in of}
+
+    values = {name: np.array(value) for name, value in values_of(params, batch).items()}
     error = np.std(values["sampled"] - values["vae"]) / 20
     assert 0 < error < 0.5
     for name in ("sampled", "iwae"):
@@ -83,17 +96,17 @@ def test_sampled_form_of_the_beta_tc_vae_is_the_elbo_with_a_sampled_kl(params, b
     ],
 )
 def test_a_weight_weighs_its_term(name, weight, term, options, params, batch):
-    params = own(make(name), params)
-    low, _ = loss_of(make(name, hp={weight: 1.0}, **options), params, batch, KEY)
-    high, terms = loss_of(make(name, hp={weight: 3.0}, **options), params, batch, KEY)
-    assert abs(terms[term]) > 1e-3
-    np.testing.assert_allclose(high - low, 2 * terms[term], rtol=2e-3, atol=1e-4)
+    low, high = (make(name, hp={weight: value}, **options).hyperparameters for value in (1.0, 3.0))
+    lower, _ = loss_at(name, **options)(low, params, batch)
+    higher, terms = loss_at(name, **options)(high, params, batch)
+    assert abs(float(terms[term])) > 1e-3
+    np.testing.assert_allclose(float(higher) - float(lower), 2 * float(terms[term]), rtol=2e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("name", "weight"), [("beta-vae", "beta"), ("beta-tc-vae", "beta"), ("factor-vae", "gamma")])
 @pytest.mark.parametrize(("step", "share"), [(0, 0.0), (5, 0.5), (10, 1.0), (20, 1.0)])
 def test_warmup_is_linear(name, weight, step, share, params, batch):
     warm, flat = make(name, hp={weight: 4.0, "warmup": 10.0}), make(name, hp={weight: 4.0 * share})
-    np.testing.assert_allclose(
-        loss_of(warm, params, batch, KEY, step)[0], loss_of(flat, params, batch, KEY)[0], rtol=1e-6
-    )
+    loss = loss_at(name)
+    expected, _ = loss(flat.hyperparameters, params, batch)
+    np.testing.assert_allclose(loss(warm.hyperparameters, params, batch, step)[0], expected, rtol=1e-6)

@@ -1,7 +1,8 @@
 """The semi-supervised beta-VAE: its loss from its parts, its schedule, its data."""
 
+from functools import cache
+
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from method_table import SOURCE, build_and_trace, loss_of, make, own
@@ -21,15 +22,25 @@ KERNELS = {
 }
 
 
+@cache
+def losses_and_penalty(supervision):
+    """In one program for all steps: the loss and its terms, that of the beta-VAE, and the labels' kernel."""
+    hp = {"beta": 3.0, "gamma_sup": 7.0, "warmup": 10.0}
+    method = make("semi-supervised-vae", supervision=supervision, hp=hp)
+
+    @jax.jit
+    def evaluate(params, batch, step):
+        alone, _ = loss_of(make("beta-vae", hp={"beta": 3.0}), params, batch, KEY)
+        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
+        return *loss_of(method, params, batch, KEY, step), alone, KERNELS[supervision](mean, batch["target"])
+
+    return evaluate
+
+
 @pytest.mark.parametrize("supervision", KERNELS)
 @pytest.mark.parametrize(("step", "share"), [(0, 0.0), (5, 0.5), (10, 1.0), (99, 1.0)])
 def test_loss_is_the_beta_vae_s_and_the_labels(supervision, step, share, params, batch):
-    hp = {"beta": 3.0, "gamma_sup": 7.0, "warmup": 10.0}
-    method = make("semi-supervised-vae", supervision=supervision, hp=hp)
-    value, terms = loss_of(method, params, batch, KEY, step)
-    alone, _ = loss_of(make("beta-vae", hp={"beta": 3.0}), params, batch, KEY)
-    mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
-    penalty = KERNELS[supervision](mean, batch["target"])
+    value, terms, alone, penalty = jax.device_get(losses_and_penalty(supervision)(params, batch, step))
     np.testing.assert_allclose(terms["supervision"], penalty, rtol=1e-5)
     np.testing.assert_allclose(value, alone + 7 * share * penalty, rtol=1e-5)
 
@@ -37,11 +48,18 @@ def test_loss_is_the_beta_vae_s_and_the_labels(supervision, step, share, params,
 def test_embedding_is_its_equation(params, batch):
     """Row by row, factor by factor; a target that is not known costs nothing."""
     method = make("semi-supervised-vae", supervision="embedding", hp={"gamma_sup": 3.0})
-    params = own(method, params)
-    params["embedding"]["log_sharpness"] = jnp.float32(0.7)
-    known = {**batch, "target": batch["target"].at[:, 1].set(jnp.nan)}
-    value, terms = loss_of(method, params, known, KEY)
-    mean = np.asarray(method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean, np.float64)
+    known = {**batch, "target": np.array(batch["target"])}
+    known["target"][:, 1] = np.nan
+
+    @jax.jit
+    def evaluate(params, batch):
+        params = own(method, params)
+        params["embedding"]["log_sharpness"] = np.float32(0.7)
+        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
+        return *loss_of(method, params, batch, KEY), mean
+
+    value, terms, mean = jax.device_get(evaluate(params, known))
+    mean = mean.astype(np.float64)
     total = 0.0
     for factor, size in enumerate(SOURCE.factor_sizes):
         places = np.linspace(-1, 1, size)
@@ -51,47 +69,61 @@ def test_embedding_is_its_equation(params, batch):
     np.testing.assert_allclose(terms["supervision"], total / len(mean), rtol=1e-4)
     np.testing.assert_allclose(value - terms["reconstruction"] - 4 * terms["kl"], 3 * total / len(mean), rtol=1e-3)
     init, update = compile_method(method, dataset_size=2)
-    state = init(KEY)
-    after, _ = update(state, batch)
-    assert after.params["embedding"]["log_sharpness"] != 0
-    assert (after.params["embedding"]["places"]["factor0"] != state.params["embedding"]["places"]["factor0"]).any()
+
+    @jax.jit
+    def around_an_update(batch):
+        state = init(KEY)
+        return [one.params["embedding"] for one in (state, update(state, batch)[0])]
+
+    before, after = jax.device_get(around_an_update(batch))
+    assert after["log_sharpness"] != 0
+    assert (after["places"]["factor0"] != before["places"]["factor0"]).any()
 
 
 def test_critics_and_encoder_want_opposite_things(batch):
     method = make("semi-supervised-vae", supervision="mutual-information", hp={"critic_learning_rate": 0.0})
     init, update = compile_method(method, dataset_size=2)
-    state = init(KEY)
+    state, step = jax.jit(init)(KEY), jax.jit(update)
     assert set(state.params) == {"encoder", "decoder", "critics"}
-    silent, terms = update(state, batch)
+    silent, terms = jax.device_get(step(state, batch))
     assert set(terms) >= {"supervision", "critics_loss"}
-    changed = jax.tree.map(lambda a, b: bool((a != b).any()), state.params, silent.params)
+    changed = jax.tree.map(lambda a, b: bool((a != b).any()), jax.device_get(state.params), silent.params)
     assert not any(jax.tree.leaves(changed["critics"]))
     assert any(jax.tree.leaves(changed["encoder"]))
     hp = state.hyperparameters._replace(learning_rate=0.0, critic_learning_rate=0.01)
-    state = state._replace(hyperparameters=jax.tree.map(jnp.float32, hp))
-    step = jax.jit(update)
+    state = state._replace(hyperparameters=jax.tree.map(np.float32, hp))
     for _ in range(200):
         state, later = step(state, batch)
-    assert later["critics_loss"] < terms["critics_loss"] - 1
-    assert later["supervision"] > terms["supervision"]
-    codes = method.networks["encoder"].apply(state.params["encoder"], batch["labelled_image"]).mean
-    targets = batch["target"], losses.permute_dims(jax.random.key(5), batch["target"])
-    scores = (method.networks["critics"].apply(state.params["critics"], target, codes) for target in targets)
-    assert losses.donsker_varadhan_bound(*scores).sum() > 1
+    assert float(later["critics_loss"]) < terms["critics_loss"] - 1
+    assert float(later["supervision"]) > terms["supervision"]
+
+    @jax.jit
+    def information(params, batch):
+        codes = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
+        targets = batch["target"], losses.permute_dims(jax.random.key(5), batch["target"])
+        scores = (method.networks["critics"].apply(params["critics"], target, codes) for target in targets)
+        return losses.donsker_varadhan_bound(*scores).sum()
+
+    assert float(information(state.params, batch)) > 1
 
 
 def test_information_is_of_other_factors_alone(params, batch):
     """By the bound, pair by pair."""
     method = make("semi-supervised-vae", supervision="mutual-information")
-    params = own(method, params)
-    _, terms = loss_of(method, params, batch, KEY)
-    target = batch["target"]
-    mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
-    shuffled = losses.permute_dims(KEY, target)
-    critic, weights, total = method.networks["critics"].apply, params["critics"], 0.0
-    for factor in range(target.shape[1]):
-        for latent in range(mean.shape[1]):
-            t, s = (np.asarray(critic(weights, y, mean), np.float64)[:, factor, latent] for y in (target, shuffled))
+
+    @jax.jit
+    def evaluate(params, batch):
+        params = own(method, params)
+        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
+        targets = batch["target"], losses.permute_dims(KEY, batch["target"])
+        scores = [method.networks["critics"].apply(params["critics"], target, mean) for target in targets]
+        return loss_of(method, params, batch, KEY)[1], scores
+
+    terms, scores = jax.device_get(evaluate(params, batch))
+    total = 0.0
+    for factor in range(scores[0].shape[1]):
+        for latent in range(scores[0].shape[2]):
+            t, s = (score[:, factor, latent].astype(np.float64) for score in scores)
             total += 0 if factor == latent else (t.mean() - np.log(np.exp(s).mean())) ** 2
     np.testing.assert_allclose(terms["supervision"], total, rtol=1e-3)
 
@@ -105,18 +137,24 @@ def test_what_supervision_needs_is_named(supervision, missing):
 def test_targets_run_from_0_to_1(batch):
     label, sizes = np.asarray(batch["label"]), np.array(SOURCE.factor_sizes)
     np.testing.assert_allclose(batch["target"], label / (sizes - 1), rtol=1e-6)
-    assert set(map(tuple, label)) <= set(map(tuple, np.asarray(SOURCE.source.few.source.at(jnp.arange(50))["factors"])))
+    labelled = jax.jit(lambda index: SOURCE.source.few.source.at(index)["factors"])(np.arange(50, dtype=np.int32))
+    assert set(map(tuple, label)) <= set(map(tuple, np.asarray(labelled)))
 
 
 def test_labels_teach_the_latents():
     """With labels alone, each latent comes to follow its factor on images without labels."""
     source = few_labels(Sprites(16), 2000)
-    method = make("semi-supervised-vae", hp={"beta": 0.0, "gamma_sup": 1e4})
-    state = train(method, source, steps=600, batch_size=64)
-    new = Sprites(16).sample(jax.random.key(9), 500)
-    codes = method.networks["encoder"].apply(state.params["encoder"], new["image"]).mean
+    method = make("semi-supervised-vae", hp={"beta": 0.0, "gamma_sup": 1e4, "learning_rate": 3e-3})
+    state = train(method, source, steps=200, batch_size=64)
+
+    @jax.jit
+    def of_new_images(params):
+        new = Sprites(16).sample(jax.random.key(9), 500)
+        return method.networks["encoder"].apply(params["encoder"], new["image"]).mean, new["factors"]
+
+    codes, factors = jax.device_get(of_new_images(state.params))
     for factor in (1, 3, 4):  # scale, x, y: shape and orientation have no order that a logit could follow
-        assert np.corrcoef(codes[:, factor], new["factors"][:, factor])[0, 1] > 0.8
+        assert np.corrcoef(codes[:, factor], factors[:, factor])[0, 1] > 0.8
 
 
 @pytest.mark.parametrize("name", ["beta", "gamma_sup"])

@@ -13,9 +13,9 @@ from jaxvae.methods.va_gan import critic_schedule
 from jaxvae.training import compile_method
 
 MAP, CRITIC = range(2)
-CASES = jax.random.uniform(jax.random.key(0), (16, 4, 4, 1))
-CONTROLS = jax.random.uniform(jax.random.key(1), (16, 4, 4, 1))
-A = jax.random.normal(jax.random.key(2), (4, 4, 1))
+RNG = np.random.default_rng(0)
+CASES, CONTROLS = RNG.uniform(size=(2, 16, 4, 4, 1)).astype(np.float32)
+A = RNG.normal(size=(4, 4, 1)).astype(np.float32)
 
 
 def by_hand(change=0.0):
@@ -24,13 +24,17 @@ def by_hand(change=0.0):
         "map": Network(
             lambda key: jnp.full((4, 4, 1), change), lambda params, x: jnp.broadcast_to(params[None], x.shape)
         ),
-        "critic": Network(lambda key: A, lambda a, x: (a[None] * x).sum((1, 2, 3))),
+        "critic": Network(lambda key: jnp.asarray(A), lambda a, x: (a[None] * x).sum((1, 2, 3))),
     }
 
 
 def value(method, objective, cases=CASES, controls=CONTROLS):
-    params = {name: network.init(jax.random.key(0)) for name, network in method.networks.items()}
-    return loss_of(method, params, {"image": cases, "control": controls}, jax.random.key(3), objective=objective)
+    @jax.jit
+    def evaluate(batch):
+        params = {name: network.init(jax.random.key(0)) for name, network in method.networks.items()}
+        return loss_of(method, params, batch, jax.random.key(3), objective=objective)
+
+    return evaluate({"image": cases, "control": controls})
 
 
 def test_losses_of_a_linear_critic():
@@ -71,38 +75,45 @@ def test_a_pixel_moves_where_the_critic_is_steeper_than_the_weight():
     step = method.objectives[MAP]._replace(optimizer=optax.identity(), project=shrink, due=None)
     hp = method.hyperparameters._replace(learning_rate=0.01)
     init, update = compile_method(method._replace(objectives=(step,), hyperparameters=hp), dataset_size=4)
-    state = init(jax.random.key(0))
-    for _ in range(5):
-        state, _ = update(state, {"image": CASES, "control": CONTROLS})
+
+    @jax.jit
+    def after_5_steps(images):
+        return jax.lax.fori_loop(0, 5, lambda _, state: update(state, images)[0], init(jax.random.key(0)))
+
+    images = {"image": CASES, "control": CONTROLS}
+    state = after_5_steps(images)
     moved = np.asarray(state.params["map"])
     np.testing.assert_array_equal(moved != 0, np.abs(A) > weight)
     np.testing.assert_array_equal(np.sign(moved[moved != 0]), np.sign(A[moved != 0]))
     # The same threshold in the loss itself: left and right of 0 its slope points back where the weight wins.
     sharp = va_gan(by_hand(), hyperparameters=VAGAN(map_weight=weight))
+    value_at = lambda m: loss_of(sharp, {"map": m, "critic": jnp.asarray(A)}, images, jax.random.key(0))[0]  # noqa: E731
+    gradient_at = jax.jit(jax.grad(value_at))
     for side in (-1e-3, 1e-3):
-        gradient = jax.grad(
-            lambda m: loss_of(sharp, {"map": m, "critic": A}, {"image": CASES, "control": CONTROLS}, jax.random.key(0))[
-                0
-            ]
-        )(jnp.full((4, 4, 1), side))
+        gradient = gradient_at(np.full((4, 4, 1), side, np.float32))
         np.testing.assert_allclose(gradient, np.sign(side) * weight - np.asarray(A), rtol=1e-4, atol=1e-5)
 
 
 def test_no_gradient_reaches_the_opponent(batch):
     method = make("va-gan")
-    params = {name: network.init(jax.random.key(i)) for i, (name, network) in enumerate(method.networks.items())}
-    to_both = jax.grad(lambda p: loss_of(method, p, batch, jax.random.key(0), objective=CRITIC)[0])(params)
-    assert not any(leaf.any() for leaf in jax.tree.leaves(to_both["map"]))
-    assert any(leaf.any() for leaf in jax.tree.leaves(to_both["critic"]))
+
+    shapes = jax.eval_shape(
+        lambda: {name: network.init(jax.random.key(0)) for name, network in method.networks.items()}
+    )
+    params = jax.tree.map(lambda leaf: RNG.normal(scale=0.1, size=leaf.shape).astype(np.float32), shapes)
+    to_both = jax.jit(jax.grad(lambda p: loss_of(method, p, batch, jax.random.key(0), objective=CRITIC)[0]))
+    gradient = jax.device_get(to_both(params))
+    assert not any(leaf.any() for leaf in jax.tree.leaves(gradient["map"]))
+    assert any(leaf.any() for leaf in jax.tree.leaves(gradient["critic"]))
     assert [objective.trains for objective in method.objectives] == [("map",), ("critic",)]
 
 
 def test_two_gaussians_are_moved_onto_each_other():
     """Cases around mu, controls around 0, a linear critic: the map comes to -mu, the distance from |mu| to 0."""
-    mu = jnp.array([0.6, -0.3, 0.0, 0.2]).reshape(2, 2, 1)
-    noise = 0.1 * jax.random.normal(jax.random.key(0), (2, 512, 2, 2, 1))
+    mu = np.array([0.6, -0.3, 0.0, 0.2], np.float32).reshape(2, 2, 1)
+    noise = 0.1 * np.random.default_rng(0).normal(size=(2, 512, 2, 2, 1)).astype(np.float32)
     images = {"image": (noise[0] + mu[None] + 1) / 2, "control": (noise[1] + 1) / 2}
-    start = jnp.array([0.1, 0.1, 0.1, 0.1]).reshape(2, 2, 1)
+    start = jnp.full((2, 2, 1), 0.1)
     networks = {
         "map": Network(lambda key: jnp.zeros((2, 2, 1)), lambda m, x: jnp.broadcast_to(m[None], x.shape)),
         "critic": Network(lambda key: start, lambda a, x: (a[None] * x).sum((1, 2, 3))),
@@ -110,15 +121,20 @@ def test_two_gaussians_are_moved_onto_each_other():
     method = va_gan(networks, critic_steps=5, long_steps=40, hyperparameters=VAGAN(1e-3, 0.05, 0.0))
     objectives = tuple(objective._replace(optimizer=optax.identity()) for objective in method.objectives)
     init, update = compile_method(method._replace(objectives=objectives), dataset_size=512)
-    state, update, distances, maps = init(jax.random.key(0)), jax.jit(update), [], []
-    for _ in range(5000):
-        state, terms = update(state, images)
-        distances.append(terms["wasserstein"])
-        maps.append(state.params["map"])
+
+    @jax.jit
+    def trained(images):
+        def step(state, _):
+            state, terms = update(state, images)
+            return state, (terms["wasserstein"], state.params["map"])
+
+        return jax.lax.scan(step, init(jax.random.key(0)), length=5000)[1]
+
+    distances, maps = map(np.asarray, trained(images))
     # They pass by: a linear critic of slope one has to turn around before the map can come back.
-    nearest = np.abs(np.stack(maps) + np.asarray(mu)).max((1, 2, 3)).argmin()
+    nearest = np.abs(maps + mu).max((1, 2, 3)).argmin()
     np.testing.assert_allclose(maps[nearest], -mu, atol=0.05)
-    np.testing.assert_allclose(max(distances), float(jnp.sqrt((mu**2).sum())), rtol=0.15)
+    np.testing.assert_allclose(max(distances), np.sqrt((mu**2).sum()), rtol=0.15)
     assert abs(distances[nearest]) < 0.05
 
 
@@ -128,15 +144,20 @@ def test_the_critic_has_its_steps():
     for step in range(320):
         updates += 100 if step < 25 or step % 100 == 0 else 5
         due.append(updates - 1)
-    got = np.flatnonzero(jax.vmap(critic_schedule(5, 100))(jnp.arange(updates)))
-    np.testing.assert_array_equal(got, due)
-    assert bool(jax.vmap(critic_schedule(1, 1))(jnp.arange(300)).all())
+    due_of = lambda schedule, count: np.asarray(jax.jit(jax.vmap(schedule))(np.arange(count, dtype=np.int32)))  # noqa: E731
+    np.testing.assert_array_equal(np.flatnonzero(due_of(critic_schedule(5, 100), updates)), due)
+    assert due_of(critic_schedule(1, 1), 300).all()
 
 
 def test_pictures_are_on_the_scale_of_images():
     method = va_gan(by_hand(0.5))
-    params = {name: network.init(jax.random.key(0)) for name, network in method.networks.items()}
-    shown = method.pictures(Nets(method.networks, params), jax.random.key(0), {"image": CASES, "control": CONTROLS})
+
+    @jax.jit
+    def pictures(images):
+        params = {name: network.init(jax.random.key(0)) for name, network in method.networks.items()}
+        return method.pictures(Nets(method.networks, params), jax.random.key(0), images)
+
+    shown = pictures({"image": CASES, "control": CONTROLS})
     np.testing.assert_allclose(shown["as a control"], CASES + 0.25, rtol=1e-5)
     np.testing.assert_allclose(shown["map"], 0.25, rtol=1e-5)
 

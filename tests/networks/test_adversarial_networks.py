@@ -17,6 +17,10 @@ def count(network):
     return sum(leaf.size for leaf in jax.tree.leaves(jax.eval_shape(network.init, jax.random.key(0))))
 
 
+def zeros(*shape):
+    return jax.ShapeDtypeStruct(shape, jnp.float32)
+
+
 def outputs(networks, name, *inputs):
     params = jax.eval_shape(networks[name].init, jax.random.key(0))
     return jax.eval_shape(networks[name].apply, params, *inputs)
@@ -25,7 +29,7 @@ def outputs(networks, name, *inputs):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize(("size", "shape"), [("small", (32, 32, 1)), ("small", (16, 24, 3)), ("paper", (112, 112, 1))])
 def test_shapes_of_a_map_and_a_critic(size, shape, dtype):
-    networks, image = attribution_networks(shape, size, dtype), jnp.zeros((2, *shape))
+    networks, image = attribution_networks(shape, size, dtype), zeros(2, *shape)
     change, logit = outputs(networks, "map", image), outputs(networks, "critic", image)
     assert (change.shape, change.dtype) == (image.shape, jnp.float32)
     assert (logit.shape, logit.dtype) == ((2,), jnp.float32)
@@ -43,21 +47,27 @@ def test_parameters_of_the_published_critic_and_map():
 
 
 def test_the_map_starts_at_zero_and_the_critic_does_not():
-    networks, image = attribution_networks((16, 16, 1)), jax.random.uniform(jax.random.key(0), (2, 16, 16, 1))
-    change, critic = (networks[name].init(jax.random.key(1)) for name in ("map", "critic"))
-    np.testing.assert_array_equal(networks["map"].apply(change, image), 0)
-    moved = jax.tree.map(lambda leaf: leaf + 0.1, change)
-    assert np.ptp(networks["map"].apply(moved, image)) > 0
-    logits = networks["critic"].apply(critic, image)
+    networks = attribution_networks((16, 16, 1))
+    image = np.random.default_rng(0).random((2, 16, 16, 1), np.float32)
+
+    @jax.jit
+    def changes_and_logits(image):
+        change, critic = (networks[name].init(jax.random.key(1)) for name in ("map", "critic"))
+        moved = jax.tree.map(lambda leaf: leaf + 0.1, change)
+        changes = [networks["map"].apply(params, image) for params in (change, moved)]
+        return *changes, networks["critic"].apply(critic, image), networks["critic"].apply(critic, image[:1])
+
+    change, moved, logits, alone = map(np.asarray, changes_and_logits(image))
+    np.testing.assert_array_equal(change, 0)
+    assert np.ptp(moved) > 0
     assert logits[0] != logits[1]
-    alone = networks["critic"].apply(critic, image[:1])
     np.testing.assert_allclose(alone[0], logits[0], rtol=1e-5)
 
 
 def test_maxima_of_two_by_two_pixels():
-    x = jax.random.normal(jax.random.key(0), (2, 4, 6, 3))
-    blocks = np.asarray(x).reshape(2, 2, 2, 3, 2, 3).transpose(0, 1, 3, 5, 2, 4).reshape(2, 2, 3, 3, 4)
-    np.testing.assert_array_equal(halved(x), blocks.max(-1))
+    x = np.random.default_rng(0).standard_normal((2, 4, 6, 3), np.float32)
+    blocks = x.reshape(2, 2, 2, 3, 2, 3).transpose(0, 1, 3, 5, 2, 4).reshape(2, 2, 3, 3, 4)
+    np.testing.assert_array_equal(jax.jit(halved)(x), blocks.max(-1))
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
@@ -66,7 +76,7 @@ def test_maxima_of_two_by_two_pixels():
 )
 def test_shapes_of_a_latent_autoencoder(architecture, shape, dtype):
     networks = latent_adversarial_networks(shape, 5, architecture=architecture, dtype=dtype)
-    w, image = jnp.zeros((2, 5)), jnp.zeros((2, *shape))
+    w, image = zeros(2, 5), zeros(2, *shape)
     for name, given, wanted in (
         ("mapping", w, (2, 5)),
         ("decoder", w, image.shape),
@@ -87,12 +97,16 @@ def test_parameters_of_the_published_mlps():
 
 def test_the_discriminator_is_one_linear_map():
     networks = latent_adversarial_networks((8, 8, 1), 6)
-    params = networks["discriminator"].init(jax.random.key(0))
-    apply = lambda w: networks["discriminator"].apply(params, w)  # noqa: E731
-    one, other = jax.random.normal(jax.random.key(1), (2, 4, 6))
-    zero = apply(jnp.zeros((1, 6)))
-    wanted = 2 * (apply(one) - zero) - 3 * (apply(other) - zero)
-    np.testing.assert_allclose(apply(2 * one - 3 * other) - zero, wanted, rtol=1e-4, atol=1e-5)
+    one, other = np.random.default_rng(1).standard_normal((2, 4, 6), np.float32)
+    inputs = np.stack([one, other, 2 * one - 3 * other, 0 * one])
+
+    @jax.jit
+    def apply(inputs):
+        params = networks["discriminator"].init(jax.random.key(0))
+        return jax.vmap(lambda w: networks["discriminator"].apply(params, w))(inputs)
+
+    one, other, mixed, zero = np.asarray(apply(inputs))
+    np.testing.assert_allclose(mixed - zero, 2 * (one - zero) - 3 * (other - zero), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("rate", [1.0, SLOW])
@@ -105,9 +119,8 @@ def test_layers_start_with_outputs_of_one_size(layer, rate):
         "larger": EqualizedConv(64, larger=True, rate=rate),
     }
     shape = (200, 300) if layer == "dense" else (8, 16, 16, 32)
-    x = jax.random.normal(jax.random.key(0), shape)
-    params = modules[layer].init(jax.random.key(1), x)
-    out = modules[layer].apply(params, x)
+    x = np.random.default_rng(0).standard_normal(shape, np.float32)
+    out = np.asarray(jax.jit(lambda x: modules[layer].init_with_output(jax.random.key(1), x)[0])(x))
     inner = out if layer == "dense" else out[:, 2:-2, 2:-2]
     np.testing.assert_allclose(inner.std(), 2**0.5, rtol=0.03)
 
@@ -115,35 +128,42 @@ def test_layers_start_with_outputs_of_one_size(layer, rate):
 @pytest.mark.parametrize("rate", [1.0, SLOW])
 def test_scaled_weights_under_adam_are_scaled_steps(rate):
     """The same function at every step as ALAE's own way: scaled weights, and Adam's steps times the scale."""
-    x, target = jax.random.normal(jax.random.key(0), (32, 6)), jax.random.normal(jax.random.key(1), (32, 3))
+    rng = np.random.default_rng(0)
+    x, target = rng.standard_normal((32, 6), np.float32), rng.standard_normal((32, 3), np.float32)
     layer = EqualizedDense(3, rate)
-    ours = layer.init(jax.random.key(2), x)["params"]
-    scale = rate * (2 / 6) ** 0.5
-    theirs = {"kernel": scale * ours["kernel"], "bias": rate * ours["bias"]}
-    scales = {"kernel": scale, "bias": rate}
     adam = optax.scale_by_adam(b1=0.0, b2=0.99, eps=0.0)
 
     def train(params, predict, scales):
-        state, outputs = adam.init(params), []
-        for _ in range(10):
+        def update(state, _):
+            params, memory = state
             gradient = jax.grad(lambda p: ((predict(p) - target) ** 2).mean())(params)
             with jax.numpy_dtype_promotion("standard"):
-                step, state = adam.update(gradient, state)
+                step, memory = adam.update(gradient, memory)
             params = jax.tree.map(lambda p, s, k: p - 0.01 * k * s, params, step, scales)
-            outputs.append(predict(params))
-        return jnp.stack(outputs)
+            return (params, memory), predict(params)
 
-    one = train(ours, lambda p: layer.apply({"params": p}, x), {"kernel": 1.0, "bias": 1.0})
-    other = train(theirs, lambda p: x @ p["kernel"] + p["bias"][None], scales)
+        return jax.lax.scan(update, (params, adam.init(params)), length=10)[1]
+
+    @jax.jit
+    def both(key):
+        ours = layer.init(key, x)["params"]
+        scale = rate * (2 / 6) ** 0.5
+        theirs = {"kernel": scale * ours["kernel"], "bias": rate * ours["bias"]}
+        scales = {"kernel": scale, "bias": rate}
+        one = train(ours, lambda p: layer.apply({"params": p}, x), {"kernel": 1.0, "bias": 1.0})
+        return one, train(theirs, lambda p: x @ p["kernel"] + p["bias"][None], scales)
+
+    one, other = both(jax.random.key(2))
     np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
 
 
 def test_pixel_norm():
-    z = jax.random.normal(jax.random.key(0), (5, 7))
-    square = (np.asarray(z, np.float64) ** 2).mean(-1)
-    np.testing.assert_allclose((pixel_norm(z) ** 2).mean(-1), square / (square + 1e-8), rtol=1e-5)
-    np.testing.assert_allclose(pixel_norm(1000 * z), pixel_norm(z), rtol=1e-5)
-    assert np.isfinite(pixel_norm(jnp.zeros((1, 3)))).all()
+    z = np.random.default_rng(0).standard_normal((5, 7), np.float32)
+    square = (z.astype(np.float64) ** 2).mean(-1)
+    normed, of_large, of_zero = map(np.asarray, jax.jit(jax.vmap(pixel_norm))(np.stack([z, 1000 * z, 0 * z])))
+    np.testing.assert_allclose((normed**2).mean(-1), square / (square + 1e-8), rtol=1e-5)
+    np.testing.assert_allclose(of_large, normed, rtol=1e-5)
+    assert np.isfinite(of_zero).all()
 
 
 @pytest.mark.parametrize(
@@ -171,7 +191,7 @@ def test_impossible_networks_are_refused(build, message):
 )
 def test_shapes_of_a_translation(size, shape, content, latents, dtype):
     networks = translation_networks(shape, size, dtype)
-    image, parts, attribute = jnp.zeros((2, *shape)), jnp.zeros((2, *content)), jnp.zeros((2, latents))
+    image, parts, attribute = zeros(2, *shape), zeros(2, *content), zeros(2, latents)
     for name, given, wanted in (
         ("content", (image,), [parts.shape]),
         ("attribute", (image,), [attribute.shape] * 2),

@@ -21,7 +21,7 @@ def test_shapes_and_dtypes(kind, shape, dtype):
     network = feature_network(shape, 7, kind, dtype)
     params = jax.eval_shape(network.init, jax.random.key(0))
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {jnp.dtype("float32")}
-    features = jax.eval_shape(network.apply, params, jnp.zeros((2, *shape)))
+    features = jax.eval_shape(network.apply, params, jax.ShapeDtypeStruct((2, *shape), jnp.float32))
     assert (features.shape, features.dtype) == ((2, 7), jnp.float32)
 
 
@@ -49,19 +49,20 @@ def test_parameters_of_the_published_network():
 
 def check_a_step(network, shape):
     """Unit length, all parameters in use, and features that change with the parameters' gradient."""
-    params = network.init(jax.random.key(0))
-    image = jax.random.uniform(jax.random.key(1), (4, *shape))
-    wanted = jnp.eye(5)[:4]
+    params = jax.jit(network.init)(jax.random.key(0))
+    image = np.random.default_rng(1).random((4, *shape), np.float32)
+    wanted = np.eye(4, 5, dtype=np.float32)
 
     def distance(params):
         features = network.apply(params, image)
         return ((features - wanted) ** 2).sum(), features
 
     (before, features), gradient = jax.jit(jax.value_and_grad(distance, has_aux=True))(params)
-    np.testing.assert_allclose(jnp.linalg.norm(features, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+    params, gradient = jax.tree.map(np.asarray, (params, gradient))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert all(np.any(leaf) for leaf in jax.tree.leaves(gradient))
-    after, _ = jax.jit(distance)(jax.tree.map(lambda p, g: p - 1e-3 * g, params, gradient))
+    after, _ = jax.jit(distance)(jax.tree.map(lambda p, g: p - np.float32(1e-3) * g, params, gradient))
     assert after < before
 
 
@@ -78,11 +79,17 @@ def test_a_step_of_the_resnet():
 def test_unit_length_and_finite_gradients_where_there_is_no_direction(dtype):
     """An image that makes every unit 0, and one that does not."""
     network = feature_network((8, 8, 1), 5, dtype=dtype)
-    params = network.init(jax.random.key(0))
-    image = jnp.concatenate([jnp.zeros((1, 8, 8, 1)), jax.random.uniform(jax.random.key(1), (1, 8, 8, 1))])
-    np.testing.assert_allclose(jnp.linalg.norm(network.apply(params, image), axis=1), [0, 1], rtol=1e-6)
-    gradient = jax.grad(lambda params: network.apply(params, image).sum())(params)
-    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    image = np.concatenate([np.zeros((1, 8, 8, 1)), np.random.default_rng(1).random((1, 8, 8, 1))]).astype(np.float32)
+
+    @jax.jit
+    def features_and_gradient(key):
+        params = network.init(key)
+        loss = lambda params: network.apply(params, image).sum()  # noqa: E731
+        return network.apply(params, image), jax.grad(loss)(params)
+
+    features, gradient = features_and_gradient(jax.random.key(0))
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), [0, 1], rtol=1e-6)
+    assert all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(gradient))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from jaxvae.study.findings import Finding, findings
 from jaxvae.study.page import study_html
 from tests.study.fake_study import table
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is missing")
+webdriver = pytest.importorskip("selenium.webdriver", reason="needs pip install selenium")
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.process
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
 if not (BROWSER and DRIVER):
-    pytest.skip("chromium or chromedriver is missing", allow_module_level=True)
+    pytest.skip("needs a browser: apt-get install chromium chromium-driver", allow_module_level=True)
 
 PAGES = ("report", "photographs", "comparison", "study")
 ATTACK = "<img src=x onerror='window.hit=1'>\"><script>window.hit=1</script>' onload='window.hit=1"

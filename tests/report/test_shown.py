@@ -64,6 +64,7 @@ def report_of(words, tmp_path):
     return codes, scores, page, {part["id"] for part in Page(page).all("section")}
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", ["va-gan", pytest.param("icam", marks=pytest.mark.slow)])
 def test_maps_of_a_run_are_shown(name, tmp_path):
     codes, scores, page, anchors = report_of([name], tmp_path)
@@ -85,6 +86,7 @@ def test_subspaces_of_a_run_are_shown(tmp_path):
     assert scores["metrics"]["mig"]["score"] is not None
 
 
+@pytest.mark.process
 def test_an_adversarial_autoencoder_is_shown_as_any_other(tmp_path):
     *_, anchors = report_of(["alae", "--latents", "6", "--data", "digits"], tmp_path)
     assert {"animation", "data", "traversals", "prior", "latents"} <= anchors

@@ -109,6 +109,7 @@ def test_the_theorem():
     assert demo["p"] > 0.01
 
 
+@pytest.mark.process
 def test_failed_models_are_counted_and_numbers_may_miss():
     rows = table()
     for row in rows[:7]:
@@ -128,6 +129,7 @@ def test_a_table_without_scores_is_told_without_numbers():
     assert page.words.count("not testable at this scale") >= 4
 
 
+@pytest.mark.process
 def test_cost_is_told():
     told = cost(table(), "small")
     assert "180 models of 5,000 updates, 5 seeds, trained in 1.00 hours" in told
@@ -164,6 +166,7 @@ def test_the_committed_study_says_what_its_table_says():
         assert f"{found.claim} {found.outcome} {found.numbers}" in words
 
 
+@pytest.mark.process
 def test_the_command(tmp_path, capsys):
     write_table(tmp_path / "all.parquet", table(), {"preset": "small"})
     main(["study", "report", str(tmp_path / "all.parquet"), "--out", str(tmp_path / "new" / "page.html")])
@@ -176,6 +179,7 @@ def test_the_command(tmp_path, capsys):
     assert "there is no table" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_the_speed_goes_into_the_page(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(study_command, "measure_speed", lambda: Speed("a chip", {"beta-vae, 1": 10.0}, 1234.0))
     noted, page = tmp_path / "new" / "speed.json", tmp_path / "page.html"

@@ -41,17 +41,24 @@ def assert_same_bits(a, b):
         np.testing.assert_array_equal(x, y)
 
 
+@pytest.fixture(scope="module")
+def whole_run(tmp_path_factory):
+    """The folder and the state of a run that was never stopped."""
+    folder = tmp_path_factory.mktemp("run") / "whole"
+    return folder, run(folder, 14)
+
+
 @pytest.mark.parametrize("first_part", [3, 6, 10])
-def test_a_resumed_run_ends_in_the_same_bits(tmp_path, first_part):
-    whole = run(tmp_path / "whole", 14)
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path, first_part, whole_run):
+    folder, whole = whole_run
     run(tmp_path / "parts", first_part)
     (tmp_path / "parts" / "metrics.jsonl").open("a").write('{"step": 99, "loss": 0}\n{"step": 1')  # killed here
     resumed = run(tmp_path / "parts", 14)
     assert_same_bits(whole, resumed)
     assert int(resumed.step) == 14
     done = [row for row in rows(tmp_path / "parts") if row["step"] > first_part]
-    assert done[-1] == rows(tmp_path / "whole")[-1]
-    assert [row["step"] for row in rows(tmp_path / "whole")] == [4, 6, 8, 12, 14]
+    assert done[-1] == rows(folder)[-1]
+    assert [row["step"] for row in rows(folder)] == [4, 6, 8, 12, 14]
 
 
 def scheduled():
@@ -62,25 +69,36 @@ def scheduled():
     return method._replace(objectives=(first._replace(due=lambda step: step % 3 == 2), second))
 
 
-@pytest.mark.parametrize("devices", [1, 4])
-def test_objectives_move_when_they_are_due(devices, tmp_path):
-    """In single runs, resumed ones and populations, as in updates made one by one."""
-    settings = {"batch_size": 16, "log_every": 1, "devices": choose_devices(devices)}
+@pytest.fixture(scope="module")
+def step_by_step():
+    """The state after seven updates made one by one, of which the autoencoder moves in every third."""
     init, update = compile_method(scheduled(), dataset_size=SOURCE.size)
-    state, decoders = init(jax.random.key(1)), []
-    update = jax.jit(update)
+    state, decoders = jax.jit(init)(jax.random.key(1)), []
+    step = jax.jit(lambda state: update(state, draw_batch(scheduled(), SOURCE, 16, state)))
     for _ in range(7):
-        state, _ = update(state, draw_batch(scheduled(), SOURCE, 16, state))
+        state, _ = step(state)
         decoders.append(np.asarray(jax.tree.leaves(state.params["decoder"])[1]))
     moved = [not np.array_equal(a, b) for a, b in itertools.pairwise(decoders)]
     assert moved == [False, True, False, False, True, False]
-    train(scheduled(), SOURCE, steps=4, seed=1, folder=tmp_path, **settings)
-    found = train(scheduled(), SOURCE, steps=7, seed=1, folder=tmp_path, **settings)
+    return state
+
+
+def close(found, expected):
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_objectives_move_when_they_are_due(devices, tmp_path, step_by_step):
+    """In a resumed run as in updates made one by one."""
+    settings = {"seed": 1, "batch_size": 16, "log_every": 1, "devices": choose_devices(devices), "folder": tmp_path}
+    train(scheduled(), SOURCE, steps=4, **settings)
+    close(train(scheduled(), SOURCE, steps=7, **settings).params, step_by_step.params)
+
+
+def test_objectives_of_members_move_when_they_are_due(step_by_step):
     *_, (_, states, _) = train_population(scheduled(), SOURCE, seeds=[0, 1], steps=7, batch_size=16)
-    member = jax.tree.map(lambda leaf: leaf[1], states.params)
-    for one, other, third in zip(*map(jax.tree.leaves, (state.params, found.params, member)), strict=True):
-        np.testing.assert_allclose(other, one, rtol=1e-4, atol=1e-5)
-        np.testing.assert_allclose(third, one, rtol=1e-4, atol=1e-5)
+    close(jax.tree.map(lambda leaf: np.asarray(leaf)[1], states.params), step_by_step.params)
 
 
 def test_logging_does_not_change_the_bits(tmp_path):

@@ -1,5 +1,6 @@
 """A population is its members, trained together."""
 
+import functools
 from dataclasses import replace
 
 import jax
@@ -19,10 +20,22 @@ def method(**hp):
     return beta_vae(autoencoder("mlp-small", SOURCE.image_shape, 3), hyperparameters=BetaVAE(**hp))
 
 
-@pytest.fixture(params=[(1, 1), (1, 2), (2, 2)], ids=["in turn", "together", "two-level"])
+TOGETHER = pytest.param((1, 2), marks=pytest.mark.slow)
+"""Neither the loop over members nor the two axes: a slow case where both are tried."""
+
+
+@pytest.fixture(params=[(1, 1), TOGETHER, (2, 2)], ids=["in turn", "together", "two-level"])
 def devices(request):
     data, population = request.param
     return choose_devices(data, population=population)
+
+
+@functools.cache
+def alone(seed, steps, batch_size, **hp):
+    """The rows and the state of one run."""
+    rows = []
+    settings = {"steps": steps, "batch_size": batch_size, "seed": seed, "log_every": 2}
+    return rows, train(method(**hp), SOURCE, writers=[lambda step, row: rows.append(row)], **settings)
 
 
 @pytest.mark.parametrize("layout", [(1, 1), (1, 3), (2, 3)], ids=["in turn", "together", "two-level"])
@@ -41,22 +54,13 @@ def test_each_member_is_trained_as_if_alone(layout):
     )
     assert [step for step, _, _ in results] == [2, 4, 5]
     for member, (seed, beta) in enumerate([(3, 1.0), (4, 2.0), (3, 4.0)]):
-        rows = []
-        alone = train(
-            method(learning_rate=1e-3, beta=beta),
-            SOURCE,
-            steps=5,
-            batch_size=8,
-            seed=seed,
-            log_every=2,
-            writers=[lambda step, row, rows=rows: rows.append(row)],
-        )
+        rows, state = alone(seed, 5, 8, learning_rate=1e-3, beta=beta)
         for row, (_, _, terms) in zip(rows, results, strict=True):
             for name, mean in terms.items():
                 np.testing.assert_allclose(mean[member], row[name], rtol=1e-4)
-        together = jax.tree.map(lambda leaf, member=member: leaf[member], results[-1][1].opt_state)
-        for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone.opt_state), strict=True):
-            np.testing.assert_allclose(a, b, rtol=1e-2, atol=1e-3 * max(1e-3, float(abs(b).max())))
+        for together, leaf in zip(*map(jax.tree.leaves, (results[-1][1].opt_state, state.opt_state)), strict=True):
+            one = np.asarray(together)[member]
+            np.testing.assert_allclose(one, leaf, rtol=1e-2, atol=1e-3 * max(1e-3, np.abs(leaf).max()))
 
 
 @pytest.mark.parametrize(
@@ -82,9 +86,9 @@ def test_a_member_that_diverges_is_frozen_and_the_others_go_on(devices):
         assert all(np.isnan(mean[0]) and np.isfinite(mean[1]) for mean in terms.values())
     states = results[-1][1]
     assert states.step.tolist() == [1, 6]
-    alone = train(method(learning_rate=1e-3), SOURCE, steps=6, batch_size=4, seed=1)
-    for a, b in zip(jax.tree.leaves(states.params), jax.tree.leaves(alone.params), strict=True):
-        np.testing.assert_allclose(a[1], b, rtol=1e-3, atol=1e-4)
+    _, expected = alone(1, 6, 4, learning_rate=1e-3)
+    for a, b in zip(jax.tree.leaves(states.params), jax.tree.leaves(expected.params), strict=True):
+        np.testing.assert_allclose(np.asarray(a)[1], b, rtol=1e-3, atol=1e-4)
 
 
 def test_going_on_from_states_is_never_having_stopped(devices):
@@ -97,23 +101,32 @@ def test_going_on_from_states_is_never_having_stopped(devices):
         np.testing.assert_array_equal(a, b)
 
 
+WAVES = {"seeds": range(6), "steps": 3, "batch_size": 4, "log_every": 2}
+
+
+@functools.cache
+def all_at_once():
+    """Six members that fit together, and the memory that a pair of them needs."""
+    devices = choose_devices(population=2)
+    *_, (_, whole, terms) = train_population(method(), SOURCE, devices=devices, **WAVES)
+    with pytest.raises(DoesNotFit) as one_each:
+        next(train_population(method(), SOURCE, devices=replace(devices, memory=0), **WAVES))
+    return whole, terms, one_each.value.needs
+
+
 @pytest.mark.parametrize(("pairs", "wave"), [(10.0, 6), (2.6, 4), (1.1, 2)])
 def test_members_that_do_not_fit_together_take_turns_in_waves(pairs, wave, monkeypatch):
-    settings = {"seeds": range(6), "steps": 3, "batch_size": 4, "log_every": 2}
     sizes = []
 
     def compile_steps(method, step, feed, state, *arguments, **flags):
         sizes.append(len(state.step))
         return original(method, step, feed, state, *arguments, **flags)
 
+    whole, terms, needs = all_at_once()
     original = population.compile_steps
-    devices = choose_devices(population=2)
-    *_, (_, whole, terms) = train_population(method(), SOURCE, devices=devices, **settings)
-    with pytest.raises(DoesNotFit) as one_each:
-        next(train_population(method(), SOURCE, devices=replace(devices, memory=0), **settings))
-    little = replace(devices, memory=int(pairs * one_each.value.needs))
     monkeypatch.setattr(population, "compile_steps", compile_steps)
-    *_, (_, waves, terms_of_waves) = train_population(method(), SOURCE, devices=little, **settings)
+    little = replace(choose_devices(population=2), memory=int(pairs * needs))
+    *_, (_, waves, terms_of_waves) = train_population(method(), SOURCE, devices=little, **WAVES)
     assert sizes[-1] == wave
     for a, b in zip(
         jax.tree.leaves((whole.params, terms)), jax.tree.leaves((waves.params, terms_of_waves)), strict=True

@@ -11,17 +11,17 @@ from jaxvae.networks import autoencoder
 from jaxvae.training import train
 
 SOURCE = Sprites(16)
-STEPS, EVERY = 60, 20
+STEPS, EVERY = 30, 10
 
 
 def trained(architecture, dtype):
     networks = autoencoder(architecture, SOURCE.image_shape, 4, dtype)
     rows = []
     state = train(
-        beta_tc_vae(networks, hyperparameters=BetaTCVAE(learning_rate=1e-3)),
+        beta_tc_vae(networks, hyperparameters=BetaTCVAE(learning_rate=2e-3)),
         SOURCE,
         steps=STEPS,
-        batch_size=32,
+        batch_size=16,
         log_every=EVERY,
         writers=[lambda step, row: rows.append(row)],
     )

@@ -43,8 +43,19 @@ def method(name, table):
     return beta_vae(networks)
 
 
-@pytest.mark.parametrize("order", [lambda source: source, Epochs], ids=["replacement", "epochs"])
-@pytest.mark.parametrize("name", ["beta_vae", "factor_vae"])
+def in_order(source):
+    return source
+
+
+@pytest.mark.parametrize(
+    ("name", "order"),
+    [
+        ("beta_vae", Epochs),
+        ("factor_vae", in_order),
+        pytest.param("beta_vae", in_order, marks=pytest.mark.slow),
+        pytest.param("factor_vae", Epochs, marks=pytest.mark.slow),
+    ],
+)
 def test_same_bits_as_in_memory_and_after_an_interruption(name, order, table, mapped, tmp_path):
     settings = {"batch_size": 7, "seed": 3, "log_every": 2, "checkpoint_every": 4}
     steps = 4 * AHEAD  # more than are read before the first update
