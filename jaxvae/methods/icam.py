@@ -130,8 +130,6 @@ def icam(
         return translation.class_cross_entropy(net.content_discriminator(content), kind), {}
 
     cycle = content_steps + 1
-    adam = optax.chain(optax.add_decayed_weights(1e-4), optax.scale_by_adam(b1=0.5))
-    clipped = optax.chain(optax.clip_by_global_norm(5.0), adam)
     images = tuple(name for name in ("discriminator", "random_discriminator") if name in networks)
     most = (lambda step: step % cycle == content_steps) if content_steps else None
     content = (lambda step: step % cycle != content_steps) if content_steps else None
@@ -140,11 +138,21 @@ def icam(
         networks=networks,
         hyperparameters=hyperparameters,
         objectives=(
-            Objective(loss, APART, adam, due=most),
-            Objective(discriminator_loss, images, adam, due=most),
-            Objective(content_loss, ("content_discriminator",), clipped, "content_learning_rate", due=content),
+            Objective(loss, APART, decayed_adam, due=most),
+            Objective(discriminator_loss, images, decayed_adam, due=most),
+            Objective(content_loss, ("content_discriminator",), clipped_adam, "content_learning_rate", due=content),
         ),
         encode=lambda net, batch: net.attribute(2 * batch["image"] - 1),
         needs=("image", "control"),
         pictures=translation.show_maps,
     )
+
+
+def decayed_adam(rate: float | jax.Array) -> optax.GradientTransformation:
+    """Adam with the weights' decay in its gradient, as PyTorch's Adam has it."""
+    return optax.chain(optax.add_decayed_weights(1e-4), optax.adam(rate, b1=0.5))
+
+
+def clipped_adam(rate: float | jax.Array) -> optax.GradientTransformation:
+    """`decayed_adam` of a gradient whose norm is 5 at most."""
+    return optax.chain(optax.clip_by_global_norm(5.0), decayed_adam(rate))
