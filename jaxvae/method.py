@@ -85,8 +85,8 @@ class Objective(NamedTuple):
     """(net, batch, ctx) -> (scalar, terms). With `ctx.axis_name`, means are over the local examples."""
     trains: tuple[str, ...]
     optimizer: Optimizer | Mapping[str, Optimizer] = optax.adam
-    """One optimizer for all networks, or one for each; it sees one network at a time. Objectives with the same optimizer
-    share its state (such as moments) for a network that both train."""
+    """One optimizer for all networks, or one for each; it sees one network at a time. Objectives with the same
+    optimizer share its state (such as moments) for a network that both train."""
     learning_rate: str | Mapping[str, str] = "learning_rate"
     """Field of the hyperparameters that is the optimizer's learning rate, or one for each network that is trained."""
     project: Callable[[dict[str, Params], Hyperparameters], dict[str, Params]] = lambda params, hyperparameters: params

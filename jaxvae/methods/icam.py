@@ -31,7 +31,6 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 import jaxvae.methods.translation as translation
 from jaxvae.losses import kl_standard_normal
@@ -138,21 +137,13 @@ def icam(
         networks=networks,
         hyperparameters=hyperparameters,
         objectives=(
-            Objective(loss, APART, decayed_adam, due=most),
-            Objective(discriminator_loss, images, decayed_adam, due=most),
-            Objective(content_loss, ("content_discriminator",), clipped_adam, "content_learning_rate", due=content),
+            Objective(loss, APART, translation.decayed_adam, due=most),
+            Objective(discriminator_loss, images, translation.decayed_adam, due=most),
+            Objective(
+                content_loss, ("content_discriminator",), translation.clipped_adam, "content_learning_rate", due=content
+            ),
         ),
         encode=lambda net, batch: net.attribute(2 * batch["image"] - 1),
         needs=("image", "control"),
         pictures=translation.show_maps,
     )
-
-
-def decayed_adam(rate: float | jax.Array) -> optax.GradientTransformation:
-    """Adam with the weights' decay in its gradient, as PyTorch's Adam has it."""
-    return optax.chain(optax.add_decayed_weights(1e-4), optax.adam(rate, b1=0.5))
-
-
-def clipped_adam(rate: float | jax.Array) -> optax.GradientTransformation:
-    """`decayed_adam` of a gradient whose norm is 5 at most."""
-    return optax.chain(optax.clip_by_global_norm(5.0), decayed_adam(rate))

@@ -94,7 +94,7 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
             params=params,
             opt_state=tuple(
                 {
-                    network: _built(optimizer, getattr(hyperparameters, rate)).init(params[network])
+                    network: built(optimizer, getattr(hyperparameters, rate)).init(params[network])
                     for (one, network), rate in used.items()
                     if one == optimizer
                 }
@@ -163,7 +163,7 @@ def _moved(
         rate = getattr(ctx.hyperparameters, objective.rate_of(name))
         if objective.schedule is not None:
             rate = rate * objective.schedule(ctx.step)
-        optimizer = optax.with_extra_args_support(_built(objective.optimizer_of(name), rate))
+        optimizer = optax.with_extra_args_support(built(objective.optimizer_of(name), rate))
         # Line searches and Polyak steps read these; all others ignore them.
         more = {
             "value": terms["loss"],
@@ -206,7 +206,8 @@ def _gradient(
     return gradient if _is_checked(ctx.axis_name) else _global_mean(gradient, ctx.axis_name), terms
 
 
-def _built(optimizer: Optimizer, rate: jax.Array) -> optax.GradientTransformation:
+def built(optimizer: Optimizer, rate: Any) -> optax.GradientTransformation:
+    """The transformation of an optimizer at a learning rate."""
     return optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer(rate)
 
 

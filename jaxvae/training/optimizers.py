@@ -4,8 +4,10 @@ Optimizers are Optax's: functions of the learning rate that return a gradient tr
 of the step whose value multiplies the learning rate, so a sweep over rates still compiles once.
 """
 
+import math
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import jax
@@ -14,56 +16,80 @@ import optax
 import optax.contrib
 
 from jaxvae.method import Method, Objective, Optimizer, Params
-from jaxvae.training.engine import TrainState
+from jaxvae.training.engine import TrainState, built
 
 OptimizerName: TypeAlias = Literal["adam", "adamw", "sgd", "rmsprop", "lion", "muon", "schedule-free"]
 ScheduleName: TypeAlias = Literal["constant", "cosine", "linear", "exponential"]
 Schedule: TypeAlias = Callable[[Any], jax.Array]
+DECAYING = ("adamw", "lion", "muon", "schedule-free")
 LAST_SHARE = 0.01
 """Of the learning rate, where an exponential schedule ends."""
 
 
+@dataclass(frozen=True)
+class Optimization:
+    """How the parameters of a run follow the gradient: the options of the command line."""
+
+    optimizer: OptimizerName | None = None
+    """Optimizer of all networks; by default, the method's own, which is Adam in most."""
+    schedule: ScheduleName = "constant"
+    """Learning-rate schedule: constant, or falling to 0 along half a cosine or a line, or exponentially to 1 %."""
+    warmup_steps: int = 0
+    """Number of steps over which the learning rate grows linearly from 0."""
+    clip_norm: float | None = None
+    """Largest norm of a network's gradient; longer gradients are scaled down to it. By default, none is."""
+    weight_decay: float | None = None
+    """Weight decay per step, relative to the learning rate, of weights but not of biases, for adamw, lion, muon and
+    schedule-free. By default, that of the optimizer."""
+    ema: float | None = None
+    """Decay of a running average of the parameters, such as 0.999; the average is what is scored. By default, none."""
+
+    def of(self, method: Method, steps: int) -> Method:
+        """The method, optimized so over a run of that many steps. ValueError, in one line, for what can't be."""
+        if self == Optimization():
+            return method
+        if self.optimizer is None and self.weight_decay is not None:
+            raise ValueError(f"--weight-decay needs an optimizer that has it: add --optimizer {' or '.join(DECAYING)}")
+        return with_optimizer(
+            method,
+            None if self.optimizer is None else make_optimizer(self.optimizer, weight_decay=self.weight_decay),
+            schedule=make_schedule(self.schedule, steps, warmup_steps=self.warmup_steps),
+            clip_norm=self.clip_norm,
+            ema=self.ema,
+        )
+
+
 def make_optimizer(
-    name: OptimizerName, *, weight_decay: float | None = None, clip_norm: float | None = None
+    name: OptimizerName, *, weight_decay: float | None = None
 ) -> Callable[[Any], optax.GradientTransformation]:
     """An optimizer by name, as a function of the learning rate.
 
     Args:
-      name: adam, adamw, sgd (without momentum), rmsprop, lion, muon (matrices by Muon, all else by AdamW) or
+      name: adam, adamw, sgd (without momentum), rmsprop, lion, muon (matrices by Muon, all else by Adam) or
         schedule-free (AdamW that needs no schedule).
       weight_decay: decoupled decay per step relative to the learning rate, of arrays with two axes or more: biases and
         scales do not decay. By default, that of the optimizer: 1e-4 for adamw, 1e-3 for lion and 0 for all others.
-      clip_norm: largest global norm of a network's gradient; longer ones are scaled down to it.
 
     Raises:
-      ValueError: an unknown name, weight_decay < 0, clip_norm <= 0, or a decay for an optimizer that has none.
+      ValueError: an unknown name, weight_decay < 0, or a decay for an optimizer that has none.
     """
     if name not in get_args(OptimizerName):
         raise ValueError(f"unknown optimizer {name!r}; there are {', '.join(get_args(OptimizerName))}")
-    if weight_decay is not None and weight_decay < 0:
-        raise ValueError(f"the weight decay must be >= 0, got {weight_decay}")
-    if clip_norm is not None and not clip_norm > 0:
-        raise ValueError(f"the norm that gradients are clipped to must be positive, got {clip_norm}")
-    decaying = {"adamw": optax.adamw, "lion": optax.lion}
-    plain: dict[str, Callable[..., optax.GradientTransformation]] = {
-        "adam": optax.adam,
-        "sgd": optax.sgd,
-        "rmsprop": optax.rmsprop,
-    }
-    if name in decaying:
-        given = {} if weight_decay is None else {"weight_decay": weight_decay}
-        optimizer = partial(decaying[name], mask=_matrices, **given)
-    elif name == "muon":
-        optimizer = partial(optax.contrib.muon, weight_decay=weight_decay or 0.0, weight_decay_mask=_matrices)
-    elif name == "schedule-free":
-        optimizer = partial(_schedule_free, weight_decay=weight_decay or 0.0)
-    elif weight_decay:
-        raise ValueError(f"{name} has no weight decay; adamw, lion, muon and schedule-free have")
-    else:
-        optimizer = plain[name]
-    if clip_norm is None:
-        return optimizer
-    return lambda rate: optax.chain(optax.clip_by_global_norm(clip_norm), optimizer(rate))
+    if weight_decay is not None and not 0 <= weight_decay < math.inf:
+        raise ValueError(f"the weight decay must be a number >= 0, got {weight_decay}")
+    given = {} if weight_decay is None else {"weight_decay": weight_decay}
+    match name:
+        case "adamw":
+            return partial(optax.adamw, mask=_matrices, **given)
+        case "lion":
+            return partial(optax.lion, mask=_matrices, **given)
+        case "muon":
+            return partial(optax.contrib.muon, weight_decay_mask=_matrices, **given)
+        case "schedule-free":
+            return partial(_schedule_free, weight_decay=weight_decay or 0.0)
+    if weight_decay:
+        raise ValueError(f"{name} has no weight decay; {', '.join(DECAYING)} have")
+    return {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}[name]
 
 
 def make_schedule(name: ScheduleName, steps: int, *, warmup_steps: int = 0) -> Schedule | None:
@@ -104,8 +130,15 @@ def make_schedule(name: ScheduleName, steps: int, *, warmup_steps: int = 0) -> S
     return schedule
 
 
-def with_optimizer(method: Method, optimizer: Optimizer | None = None, schedule: Schedule | None = None) -> Method:
-    """The same method with another optimizer, another schedule, or both.
+def with_optimizer(
+    method: Method,
+    optimizer: Optimizer | None = None,
+    *,
+    schedule: Schedule | None = None,
+    clip_norm: float | None = None,
+    ema: float | None = None,
+) -> Method:
+    """The same method with another optimizer, or with more done by its own.
 
     Plain gradient descent (`optax.sgd`) that a method itself chose stays as it is, at a constant rate: it is a running
     average of weights, or belongs to a proximal step.
@@ -114,21 +147,37 @@ def with_optimizer(method: Method, optimizer: Optimizer | None = None, schedule:
       method: whose objectives are changed.
       optimizer: as `Objective.optimizer`; the method's own if not given.
       schedule: as `Objective.schedule`; the method's own if not given.
+      clip_norm: largest global norm of a network's gradient; longer gradients are scaled down to it.
+      ema: decay of a running average of the parameters, see `with_average`.
+
+    Raises:
+      ValueError: clip_norm that is not positive, or ema outside [0, 1).
     """
+    if clip_norm is not None and not 0 < clip_norm < math.inf:
+        raise ValueError(f"the norm that gradients are clipped to must be a positive number, got {clip_norm}")
+
+    @cache
+    def wrapped(own: Optimizer) -> Optimizer:
+        """One for each optimizer, so that objectives which share an optimizer still do."""
+        if own is optax.sgd:
+            return own
+        new = own if optimizer is None else optimizer
+        if clip_norm is not None:
+            new = _clipped(new, clip_norm)
+        return new if ema is None else with_average(new, ema)
 
     def changed(objective: Objective) -> Objective:
-        own = {name: objective.optimizer_of(name) for name in objective.trains}
-        if optax.sgd in own.values():
-            if set(own.values()) == {optax.sgd}:
-                return objective
-            kept = {name: one if one is optax.sgd or optimizer is None else optimizer for name, one in own.items()}
-            return objective._replace(optimizer=kept)
+        new = {name: wrapped(objective.optimizer_of(name)) for name in objective.trains}
+        all_plain = all(one is optax.sgd for one in new.values()) and optimizer is not optax.sgd
         return objective._replace(
-            optimizer=objective.optimizer if optimizer is None else optimizer,
-            schedule=objective.schedule if schedule is None else schedule,
+            optimizer=new, schedule=objective.schedule if schedule is None or all_plain else schedule
         )
 
     return method._replace(objectives=tuple(map(changed, method.objectives)))
+
+
+def _clipped(optimizer: Optimizer, norm: float) -> Optimizer:
+    return lambda rate: optax.chain(optax.clip_by_global_norm(norm), built(optimizer, rate))
 
 
 class AverageState(NamedTuple):
@@ -161,8 +210,7 @@ def with_average(optimizer: Optimizer, decay: float) -> Callable[[Any], optax.Gr
     averaging = optax.GradientTransformation(init, update)
 
     def averaged(rate: Any) -> optax.GradientTransformation:
-        built = optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer(rate)
-        return optax.chain(built, averaging)
+        return optax.chain(built(optimizer, rate), averaging)
 
     return averaged
 

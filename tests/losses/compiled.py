@@ -47,7 +47,9 @@ def program(kernel, tree, places, constants):
     def apply(*arrays):
         given = dict(zip(places, arrays, strict=True))
         rest = iter(constants)
-        args, kwargs = jax.tree.unflatten(tree, [given[i] if i in given else next(rest) for i in range(tree.num_leaves)])
+        args, kwargs = jax.tree.unflatten(
+            tree, [given[i] if i in given else next(rest) for i in range(tree.num_leaves)]
+        )
         return kernel(*args, **kwargs)
 
     return jax.jit(apply)
