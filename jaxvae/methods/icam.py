@@ -66,6 +66,7 @@ class ICAM(NamedTuple):
 ICAM_SETTINGS = {"data": "squares", "network": "own", "batch_size": 16}
 _PAPER = {**ICAM_SETTINGS, "image_size": 128, "net_size": "paper", "batch_size": 1, "steps": 300_000}
 ICAM_PRESETS = {"paper": Preset(ICAM(), _PAPER)}
+CONTENT = ("content_discriminator",)
 APART = ("content", "attribute", "classifier", "decoder")
 
 
@@ -128,7 +129,7 @@ def icam(
         content = jax.lax.stop_gradient(translation.translate(net, x, ctx).content)
         return translation.class_cross_entropy(net.content_discriminator(content), kind), {}
 
-    cycle = content_steps + 1
+    cycle, adam = content_steps + 1, translation.decayed_adam
     images = tuple(name for name in ("discriminator", "random_discriminator") if name in networks)
     most = (lambda step: step % cycle == content_steps) if content_steps else None
     content = (lambda step: step % cycle != content_steps) if content_steps else None
@@ -137,11 +138,9 @@ def icam(
         networks=networks,
         hyperparameters=hyperparameters,
         objectives=(
-            Objective(loss, APART, translation.decayed_adam, due=most),
-            Objective(discriminator_loss, images, translation.decayed_adam, due=most),
-            Objective(
-                content_loss, ("content_discriminator",), translation.clipped_adam, "content_learning_rate", due=content
-            ),
+            Objective(loss, APART, adam, due=most),
+            Objective(discriminator_loss, images, adam, due=most),
+            Objective(content_loss, CONTENT, translation.clipped_adam, "content_learning_rate", due=content),
         ),
         encode=lambda net, batch: net.attribute(2 * batch["image"] - 1),
         needs=("image", "control"),
