@@ -82,8 +82,8 @@ def train(
       writers: called with each row.
       devices: that share each batch; the first one alone if not given. Their number changes rounding only.
       microbatch: images that a network sees at a time, see `in_microbatches`; the whole batch if not given.
-      optimizer: of all networks, as `Objective.optimizer`; the method's own if not given. `with_optimizer` has schedules,
-        clipping and averages as well.
+      optimizer: of all networks, as `Objective.optimizer`; the method's own if not given. See `with_optimizer` for
+        schedules, clipping and averages.
       on_nan: "stop" raises at a number that is not finite; "skip" leaves such an update out, and counts it in the row
         as "skipped". Either way the batch and its key are noted in `folder`/nonfinite, see `save_for_replay`.
       stop: asked after each row; where it says so, the state is saved and returned.
