@@ -49,6 +49,7 @@ from jaxvae.networks import (
     mixture_prior,
     translation_networks,
 )
+from jaxvae.training.optimizers import Optimization
 
 HP = TypeVar("HP")
 Options = TypeVar("Options")
@@ -124,6 +125,8 @@ class Config(Generic[HP, Options]):
     """images that the networks see at a time, to fit a large batch into memory; the losses still see all of it"""
     seed: int = 0
     """of everything random"""
+    optimization: Annotated[Optimization, tyro.conf.arg(name="")] = Optimization()
+    """how the parameters follow the gradient"""
     dtype: str = "float32"
     """of the networks' arithmetic: float32 or bfloat16; parameters and losses stay float32"""
     log_every: int = 100
@@ -145,8 +148,9 @@ class Config(Generic[HP, Options]):
             entry = choose("method", check_type(values["method"], str), METHODS)
             hp = typed(entry.hyperparameters, values["hp"])
             options = typed(options_of(entry.build), values["options"])
-            lists = {name: tuple(values[name]) for name in ("discriminator", "common")}
-            return typed(cls, {**values, "hp": hp, "options": options, **lists})
+            given = {name: tuple(values[name]) for name in ("discriminator", "common")}
+            given["optimization"] = typed(Optimization, values.get("optimization", {}))  # new in version 0.2
+            return typed(cls, {**values, "hp": hp, "options": options, **given})
         except (TypeError, KeyError, TypeCheckError) as error:
             raise ValueError(f"this config.json was not written by this version of jaxvae: {error}") from error
 
@@ -276,7 +280,7 @@ def build_method(config: Config[Any, Any], networks: Mapping[str, Network], sour
         choices["classes"] = source.classes
     elif isinstance(source, Augmented):
         choices["classes"] = config.batch_size // source.copies
-    return build(networks, hyperparameters=config.hp, **choices)
+    return config.optimization.of(build(networks, hyperparameters=config.hp, **choices), config.steps)
 
 
 def build_networks(

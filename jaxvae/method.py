@@ -69,6 +69,11 @@ class Nets:
         return self._params[name]
 
 
+Optimizer: TypeAlias = Callable[[Any], optax.GradientTransformation] | optax.GradientTransformation
+"""A function of the learning rate, exactly as in Optax: `optax.adam`, `partial(optax.adamw, weight_decay=0.1)`, or
+`lambda rate: optax.chain(optax.clip_by_global_norm(1.0), optax.adam(rate))`. The rate is traced, so one compilation
+serves every rate. A transformation that is already built, such as `optax.adam(0.1)`, keeps its own rate."""
+
 Terms: TypeAlias = dict[str, jax.Array]
 """Named scalars to log, in nats per example unless the name says otherwise."""
 
@@ -79,24 +84,25 @@ class Objective(NamedTuple):
     loss: Callable[[Nets, Batch, Context], tuple[jax.Array, Terms]]
     """(net, batch, ctx) -> (scalar, terms). With `ctx.axis_name`, means are over the local examples."""
     trains: tuple[str, ...]
-    optimizer: optax.GradientTransformation | Mapping[str, optax.GradientTransformation] = optax.scale_by_adam()
-    """One for all networks, or one for each; it sees one network at a time. Objectives with the same one share what it
-    remembers of a network (moments)."""
+    optimizer: Optimizer | Mapping[str, Optimizer] = optax.adam
+    """One optimizer for all networks, or one for each; it sees one network at a time. Objectives with the same
+    optimizer share its state (such as moments) for a network that both train."""
     learning_rate: str | Mapping[str, str] = "learning_rate"
-    """Field of the hyperparameters that scales the optimizer's update, or one for each network that is trained."""
+    """Field of the hyperparameters that is the optimizer's learning rate, or one for each network that is trained."""
     project: Callable[[dict[str, Params], Hyperparameters], dict[str, Params]] = lambda params, hyperparameters: params
     """(params of what is trained, after the update) -> params within a constraint, or after a proximal step."""
     due: Callable[[jax.Array], jax.Array] | None = None
     """step -> whether this objective changes anything in that update, always if not given: a critic is trained on more
     batches than its opponent. The terms are those of all updates."""
+    schedule: Callable[[jax.Array], jax.Array] | None = None
+    """step -> factor of the learning rate at that step; by default, 1 at every step."""
 
-    def optimizer_of(self, network: str) -> optax.GradientTransformation:
-        """What turns gradients of a network into updates."""
-        one = self.optimizer
-        return one if isinstance(one, optax.GradientTransformation) else one[network]
+    def optimizer_of(self, network: str) -> Optimizer:
+        """The optimizer of a network."""
+        return self.optimizer[network] if isinstance(self.optimizer, Mapping) else self.optimizer
 
     def rate_of(self, network: str) -> str:
-        """The field of the hyperparameters that scales the updates of a network."""
+        """The field of the hyperparameters that is the learning rate of a network."""
         return self.learning_rate if isinstance(self.learning_rate, str) else self.learning_rate[network]
 
 

@@ -23,6 +23,7 @@ from jaxvae.method import Method, Nets, Posterior, no_code, no_image
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED
 from jaxvae.training import TrainState, compile_method
 from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
+from jaxvae.training.optimizers import evaluation_params
 from jaxvae.training.run_folder import (
     TRAINED,
     RunFolderError,
@@ -86,6 +87,7 @@ class Run(NamedTuple):
     source: Source
     method: Method
     state: TrainState
+    """Its parameters are those to evaluate: running averages, where the optimizer keeps them."""
     history: list[dict[str, Any]]
     """Rows of metrics.jsonl."""
 
@@ -205,6 +207,7 @@ def _restored(
             f"no checkpoint {checkpoint!r} in {folder}: there are latest, best, {', '.join(map(str, steps))}"
         )
     state = restore(saved, step, jax.eval_shape(init, jax.random.key(config.seed)))
+    state = state._replace(params=evaluation_params(state))
     history = [row for row in read_history(folder) if row["step"] <= step]
     return Run(folder, config, source, method, state, history)
 

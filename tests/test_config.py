@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -10,7 +11,7 @@ from jaxvae.commands.train import parse_train
 from jaxvae.config import Config, build, default_config, options_of
 from jaxvae.data import Epochs, Streamed
 from jaxvae.methods import METHODS, bernoulli
-from jaxvae.training import check, train
+from jaxvae.training import check, evaluation_params, train
 
 PRESETS = [(method, preset) for method, entry in METHODS.items() for preset in entry.presets]
 
@@ -46,6 +47,57 @@ def test_a_preset_trains(tmp_path):
     source, method = build(args.config)
     assert method.needs == ("image",)
     check(method, source, batch_size=2)
+
+
+def test_optimization_is_written_down_and_may_be_missing():
+    """Runs of version 0.1 have none in their config.json."""
+    flags = "--optimizer adamw --weight-decay 0.1 --schedule cosine --warmup-steps 5 --clip-norm 1 --ema 0.9"
+    config = parse_train(["alae", *flags.split()]).config
+    assert asdict(config.optimization) == {
+        "optimizer": "adamw",
+        "schedule": "cosine",
+        "warmup_steps": 5,
+        "clip_norm": 1.0,
+        "weight_decay": 0.1,
+        "ema": 0.9,
+    }
+    written = json.loads(json.dumps(config.to_json()))
+    assert Config.from_json(written) == config
+    del written["optimization"]
+    assert Config.from_json(written) == parse_train(["alae"]).config
+    with pytest.raises(ValueError, match="not written by this version of jaxvae: .*clip_norm"):
+        Config.from_json({**written, "optimization": {"clip_norm": "a"}})
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--weight-decay 0.1", "add --optimizer adamw or lion or muon or schedule-free"),
+        ("--optimizer adam --weight-decay 0.1", "adam has no weight decay"),
+        ("--warmup-steps 5000", "fewer than 5000 steps, got 5000"),
+        ("--clip-norm nan", "must be a positive number, got nan"),
+        ("--ema 1", r"must be in \[0, 1\), got 1.0"),
+    ],
+)
+def test_optimization_that_can_not_be(flags, message):
+    with pytest.raises(ValueError, match=message):
+        build(parse_train(["beta-vae", *flags.split()]).config)
+
+
+def test_optimization_reaches_the_training():
+    def trained(*flags):
+        source, method = build(parse_train(["beta-vae", "--data", "sprites", "--image-size", "16", *flags]).config)
+        return train(method, source, steps=3, batch_size=4)
+
+    def moved(a, b):
+        return max(float(np.abs(x - y).max()) for x, y in zip(*map(jax.tree.leaves, (a, b)), strict=True))
+
+    plain = trained()
+    for flags in ("--optimizer lion", "--schedule linear --steps 4"):
+        assert moved(trained(*flags.split()).params, plain.params) > 1e-6, flags
+    averaged = trained("--ema", "0.999")
+    assert moved(averaged.params, plain.params) < 1e-6
+    assert moved(evaluation_params(averaged), plain.params) > 1e-6
 
 
 def test_options_become_flags():

@@ -20,7 +20,7 @@ ALLOWED = {
     "training": {"", "method", "data"},
     "analysis": {"method", "data", "losses"},
     "fields": set(),
-    "config": {"fields", "method", "methods", "networks", "data"},
+    "config": {"fields", "method", "methods", "networks", "data", "training"},
     "fitted": {"fields", "method", "methods", "config", "data", "baselines", "training"},
     "run": {"method", "config", "fields", "fitted", "data", "losses", "analysis", "metrics", "training"},
     "report": {"config", "method", "methods", "metrics", "fitted", "run", "analysis", "training"},

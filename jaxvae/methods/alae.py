@@ -28,6 +28,7 @@ sprites, 3,000 updates: squared error 0.775 ± 2.347, MIG 0.04 ± 0.07 (experime
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -112,7 +113,7 @@ def alae(
         squares = jax.tree.map(lambda one, other: ((one - other) ** 2).sum(), averages, weights)
         return 0.5 * jnp.stack(jax.tree.leaves(squares)).sum(), {}
 
-    adam, plain = optax.scale_by_adam(b1=0.0, b2=0.99), optax.identity()
+    adam = partial(optax.adam, b1=0.0, b2=0.99)
     moved = ("encoder", "decoder") + (("mapping",) if moves_mapping == "yes" else ())
     averages = {f"average_{name}": networks[name] for name in AVERAGED}
     return Method(
@@ -123,7 +124,7 @@ def alae(
             Objective(critic_loss, ("encoder", "discriminator"), adam),
             Objective(generator_loss, ("mapping", "decoder"), adam),
             Objective(reciprocity_loss, moved, adam),
-            Objective(average, tuple(averages), plain, "averaging_rate"),
+            Objective(average, tuple(averages), optax.sgd, "averaging_rate"),
         ),
         encode=lambda net, batch: point(net.average_encoder(2 * batch["image"] - 1)),
         decode=lambda net, w: (net.average_decoder(w) + 1) / 2,

@@ -25,6 +25,7 @@ upright sprites: MIG 0.21 ± 0.20 (experiments/compare_everything.py, 3 seeds).
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -103,7 +104,7 @@ def factor_vae(
         right = (density_ratio_tc(logits) > 0).mean() + (density_ratio_tc(logits_permuted) < 0).mean()
         return density_ratio_loss(logits, logits_permuted).mean(), {"discriminator_accuracy": 0.5 * right}
 
-    adam = optax.scale_by_adam(b1=0.5, b2=0.9)
+    adam = partial(optax.adam, b1=0.5, b2=0.9)
     return autoencoder_method(
         "factor-vae",
         networks,

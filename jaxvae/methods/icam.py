@@ -31,7 +31,6 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 import jaxvae.methods.translation as translation
 from jaxvae.losses import kl_standard_normal
@@ -67,6 +66,7 @@ class ICAM(NamedTuple):
 ICAM_SETTINGS = {"data": "squares", "network": "own", "batch_size": 16}
 _PAPER = {**ICAM_SETTINGS, "image_size": 128, "net_size": "paper", "batch_size": 1, "steps": 300_000}
 ICAM_PRESETS = {"paper": Preset(ICAM(), _PAPER)}
+CONTENT = ("content_discriminator",)
 APART = ("content", "attribute", "classifier", "decoder")
 
 
@@ -129,9 +129,7 @@ def icam(
         content = jax.lax.stop_gradient(translation.translate(net, x, ctx).content)
         return translation.class_cross_entropy(net.content_discriminator(content), kind), {}
 
-    cycle = content_steps + 1
-    adam = optax.chain(optax.add_decayed_weights(1e-4), optax.scale_by_adam(b1=0.5))
-    clipped = optax.chain(optax.clip_by_global_norm(5.0), adam)
+    cycle, adam = content_steps + 1, translation.decayed_adam
     images = tuple(name for name in ("discriminator", "random_discriminator") if name in networks)
     most = (lambda step: step % cycle == content_steps) if content_steps else None
     content = (lambda step: step % cycle != content_steps) if content_steps else None
@@ -142,7 +140,7 @@ def icam(
         objectives=(
             Objective(loss, APART, adam, due=most),
             Objective(discriminator_loss, images, adam, due=most),
-            Objective(content_loss, ("content_discriminator",), clipped, "content_learning_rate", due=content),
+            Objective(content_loss, CONTENT, translation.clipped_adam, "content_learning_rate", due=content),
         ),
         encode=lambda net, batch: net.attribute(2 * batch["image"] - 1),
         needs=("image", "control"),

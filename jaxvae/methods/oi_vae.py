@@ -113,7 +113,7 @@ def oi_vae(
         threshold = hp.loadings_learning_rate * hp.prior_scale * hp.lam
         return {**params, "loadings": {"weights": group_soft_threshold(_columns(params["loadings"]), threshold)}}
 
-    optimizers = dict.fromkeys(rates, optax.scale_by_adam()) | {"loadings": optax.identity()}
+    optimizers = dict.fromkeys(rates, optax.adam) | {"loadings": optax.sgd}
     objective = Objective(loss, tuple(rates), optimizers, rates, shrink)
     method = autoencoder_method("oi-vae", networks, likelihood, hyperparameters, objective)
     mean = (lambda raw: raw) if noise == "learned" else likelihood.mean

@@ -5,6 +5,7 @@ from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxvae.losses import (
     bernoulli_nll,
@@ -132,3 +133,13 @@ def tell_apart(discriminator: Discriminator, real: jax.Array, kind: jax.Array, f
     """Loss of a discriminator of real and made images, constant here, and of the classes of real ones."""
     (logit, kinds), (fake_logit, _) = discriminator(real), discriminator(jax.lax.stop_gradient(fake))
     return logistic_discriminator_loss(logit, fake_logit).mean() + class_cross_entropy(kinds, kind)
+
+
+def decayed_adam(rate: float | jax.Array) -> optax.GradientTransformation:
+    """Adam with the weights' decay in its gradient, as PyTorch's Adam has it."""
+    return optax.chain(optax.add_decayed_weights(1e-4), optax.adam(rate, b1=0.5))
+
+
+def clipped_adam(rate: float | jax.Array) -> optax.GradientTransformation:
+    """`decayed_adam` of a gradient whose norm is 5 at most."""
+    return optax.chain(optax.clip_by_global_norm(5.0), decayed_adam(rate))

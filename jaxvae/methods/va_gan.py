@@ -28,6 +28,7 @@ second square alone 0.54 ± 0.23 (0.22 ± 0.34): too much spread to part them (e
 """
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, NamedTuple
 
 import jax
@@ -111,7 +112,7 @@ def va_gan(
         x, y = changed(net, batch["image"])
         return {"as a control": (y + 1) / 2, "map": (y - x) / 2}
 
-    adam = optax.scale_by_adam(b1=0.0, b2=0.9)
+    adam = partial(optax.adam, b1=0.0, b2=0.9)
     return Method(
         name="va-gan",
         networks=networks,

@@ -6,6 +6,7 @@ from jaxvae.training.loop import NonFiniteLoss, NothingToTrain, check, train
 from jaxvae.training.members import train_members
 from jaxvae.training.memory import keep_freed_memory
 from jaxvae.training.microbatch import in_microbatches
+from jaxvae.training.optimizers import evaluation_params, make_optimizer, make_schedule, with_average, with_optimizer
 from jaxvae.training.population import train_population
 
 __all__ = [
@@ -16,9 +17,14 @@ __all__ = [
     "check",
     "choose_devices",
     "compile_method",
+    "evaluation_params",
     "in_microbatches",
     "keep_freed_memory",
+    "make_optimizer",
+    "make_schedule",
     "train",
     "train_members",
     "train_population",
+    "with_average",
+    "with_optimizer",
 ]

@@ -10,9 +10,10 @@ import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import jax
+import optax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
@@ -99,11 +100,14 @@ def restore(folder: Path, step: int, like: TrainState) -> TrainState:
     try:
         items = {"state": ocp.StandardCheckpointHandler(), "metrics": ocp.JsonCheckpointHandler()}
         with ocp.Checkpointer(ocp.CompositeCheckpointHandler(**items)) as reader:
-            saved = jax.tree.leaves(reader.metadata(checkpoint.absolute()).item_metadata["state"].tree)
-            if sorted(tuple(leaf.shape) for leaf in saved) != sorted(map(_stored_shape, jax.tree.leaves(like))):
+            saved = reader.metadata(checkpoint.absolute()).item_metadata["state"].tree
+            shapes = [tuple(leaf.shape) for leaf in jax.tree.leaves(saved)]
+            if sorted(shapes) != sorted(map(_stored_shape, jax.tree.leaves(like))):
                 raise RunFolderError(f"checkpoint {checkpoint} is of other networks than this run has")
-            args = ocp.args.Composite(state=ocp.args.StandardRestore(jax.tree.map(target, like)))
-            return reader.restore(checkpoint.absolute(), args=args)["state"]
+            stored = like if _paths(saved) == _paths(like) else like._replace(opt_state=_unscaled(like.opt_state))
+            args = ocp.args.Composite(state=ocp.args.StandardRestore(jax.tree.map(target, stored)))
+            restored = reader.restore(checkpoint.absolute(), args=args)["state"]
+            return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(restored))
     except RunFolderError:
         raise
     except Exception as error:  # whatever Orbax and its storage raise: there is no common class
@@ -214,6 +218,24 @@ def _refuse_if_all_damaged(folder: Path, found: dict[int, str | None]) -> None:
 def _stored_shape(leaf: jax.Array) -> tuple[int, ...]:
     is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return jax.eval_shape(jax.random.key_data, leaf).shape if is_key else leaf.shape
+
+
+def _paths(tree: Any) -> set[str]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _unscaled(states: Any) -> Any:
+    """Optimizer states as runs before version 0.2 have them: of optimizers without the step that scales by the rate."""
+    if isinstance(states, dict):
+        return {name: _unscaled(state) for name, state in states.items()}
+    if type(states) is not tuple:
+        return states
+    parts = tuple(map(_unscaled, states))
+    if parts and parts[-1] == optax.EmptyState() and not isinstance(parts[0], dict):
+        parts = parts[:-1]
+    return parts[0] if len(parts) == 1 and not isinstance(parts[0], dict) else parts
 
 
 def _digests(checkpoint: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxvae.method import Batch, Context, Hyperparameters, Method, Nets, Objective, Params, Terms
+from jaxvae.method import Batch, Context, Hyperparameters, Method, Nets, Objective, Optimizer, Params, Terms
 
 
 class TrainState(NamedTuple):
@@ -53,8 +53,9 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
         as for the whole batch on one device.
 
     Raises:
-      ValueError: an objective trains a network that the method does not have, or names no such learning rate; at trace
-        time, a batch without a key that the method needs.
+      ValueError: an objective trains a network that the method does not have, or names no such learning rate; an
+        optimizer that is no function of the learning rate and climbs, as `optax.scale_by_adam()` does; at trace time, a
+        batch without a key that the method needs.
     """
     for objective in method.objectives:
         unknown = set(objective.trains) - set(method.networks)
@@ -70,8 +71,15 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
             if not hasattr(method.hyperparameters, rate):
                 raise ValueError(f"{method.name}: no hyperparameter {rate!r} for a learning rate")
 
-    used = dict.fromkeys((o.optimizer_of(network), network) for o in method.objectives for network in o.trains)
-    optimizers = list(dict.fromkeys(optimizer for optimizer, _ in used))
+    used = {
+        (objective.optimizer_of(network), network): objective.rate_of(network)
+        for objective in reversed(method.objectives)
+        for network in objective.trains
+    }
+    optimizers = list(dict.fromkeys(o.optimizer_of(network) for o in method.objectives for network in o.trains))
+    for optimizer in optimizers:
+        if isinstance(optimizer, optax.GradientTransformation):
+            _refuse_to_climb(method, optimizer)
 
     def init(key: jax.Array, hyperparameters: Hyperparameters | None = None) -> TrainState:
         init_key, train_key = jax.random.split(key)
@@ -81,13 +89,18 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
         }
         if hyperparameters is None:
             hyperparameters = method.hyperparameters
+        hyperparameters = jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), hyperparameters)
         return TrainState(
             params=params,
             opt_state=tuple(
-                {network: optimizer.init(params[network]) for one, network in used if one == optimizer}
+                {
+                    network: built(optimizer, getattr(hyperparameters, rate)).init(params[network])
+                    for (one, network), rate in used.items()
+                    if one == optimizer
+                }
                 for optimizer in optimizers
             ),
-            hyperparameters=jax.tree.map(lambda value: jnp.asarray(value, jnp.float32), hyperparameters),
+            hyperparameters=hyperparameters,
             key=train_key,
             step=jnp.int32(0),
         )
@@ -142,13 +155,22 @@ def _moved(
     objective: Objective, method: Method, seen: dict[str, Params], before: _Trained, batch: Batch, ctx: Context
 ) -> tuple[_Trained, Terms]:
     """What is trained, one step from `before` by the gradient at `seen`, and the objective's terms."""
-    gradient, terms = _gradient(objective, method, seen, batch, ctx)
+    loss = _loss(objective, method, batch, ctx)
+    gradient, terms = _gradient(loss, objective, seen, ctx)
     params, memory = before
     stepped, remembered = {}, {}
     for name in objective.trains:
-        direction, remembered[name] = objective.optimizer_of(name).update(gradient[name], memory[name], seen[name])
         rate = getattr(ctx.hyperparameters, objective.rate_of(name))
-        updates = jax.tree.map(lambda d, rate=rate: -rate * d, direction)
+        if objective.schedule is not None:
+            rate = rate * objective.schedule(ctx.step)
+        optimizer = optax.with_extra_args_support(built(objective.optimizer_of(name), rate))
+        # Line searches and Polyak steps read these; all others ignore them.
+        more = {
+            "value": terms["loss"],
+            "grad": gradient[name],
+            "value_fn": lambda one, name=name: loss({**_trained(objective, seen), name: one}, seen)[0],
+        }
+        updates, remembered[name] = optimizer.update(gradient[name], memory[name], seen[name], **more)
         stepped[name] = optax.apply_updates(params[name], updates)
     projected = objective.project(stepped, ctx.hyperparameters)
     if projected.keys() != stepped.keys():
@@ -175,14 +197,34 @@ def _loss(objective: Objective, method: Method, batch: Batch, ctx: Context) -> C
 
 
 def _gradient(
-    objective: Objective, method: Method, params: dict[str, Params], batch: Batch, ctx: Context
+    loss: Callable[..., tuple[jax.Array, Terms]], objective: Objective, params: dict[str, Params], ctx: Context
 ) -> tuple[dict[str, Params], Terms]:
     """Gradient of the objective over the global batch for what it trains, and its terms."""
     # The mean goes inside the gradient, and once more on it: right under vmap, pmap and unchecked shard_map. Checked,
     # shard_map has added the devices' shares up already, and a second mean would only send everything again.
-    loss = _loss(objective, method, batch, ctx)
     gradient, terms = jax.grad(loss, has_aux=True)(_trained(objective, params), params)
     return gradient if _is_checked(ctx.axis_name) else _global_mean(gradient, ctx.axis_name), terms
+
+
+def built(optimizer: Optimizer, rate: Any) -> optax.GradientTransformation:
+    """The transformation of an optimizer at a learning rate."""
+    return optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer(rate)
+
+
+def _refuse_to_climb(method: Method, optimizer: optax.GradientTransformation) -> None:
+    """ValueError for a transformation whose first update goes along the gradient, where it can be tried on a number."""
+    with jax.ensure_compile_time_eval():
+        params, gradient = {"w": jnp.zeros(())}, {"w": jnp.ones(())}
+        try:
+            updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+        except Exception:  # made for the networks' own parameters, as a mask is: it can't be tried
+            return
+        climbs = bool(updates["w"] > 0)
+    if climbs:
+        raise ValueError(
+            f"{method.name}: an objective's optimizer climbs its loss. Give a function of the learning rate, such as "
+            "optax.adam (without parentheses), or a transformation that ends with optax.scale(-rate)"
+        )
 
 
 def _global_mean(tree: Any, axis_name: str | None) -> Any:

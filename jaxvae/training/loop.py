@@ -13,11 +13,12 @@ import jax.numpy as jnp
 
 from jaxvae.data.source import Part, Source, pytree_of
 from jaxvae.data.streamed import is_streamed, read_ahead
-from jaxvae.method import Method
+from jaxvae.method import Method, Optimizer
 from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
 from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import Due, TrainState, compile_method, due_at
 from jaxvae.training.microbatch import in_microbatches
+from jaxvae.training.optimizers import with_optimizer
 from jaxvae.training.processes import any_of_all, leads
 from jaxvae.training.replay import first_non_finite, save_for_replay
 from jaxvae.training.run_folder import cut_history, note_trained, only_writer
@@ -62,6 +63,7 @@ def train(
     writers: Sequence[Writer] = (),
     devices: Devices | None = None,
     microbatch: int | None = None,
+    optimizer: Optimizer | None = None,
     on_nan: OnNaN = "stop",
     stop: Callable[[], bool] = never,
 ) -> TrainState:
@@ -80,6 +82,8 @@ def train(
       writers: called with each row.
       devices: that share each batch; the first one alone if not given. Their number changes rounding only.
       microbatch: images that a network sees at a time, see `in_microbatches`; the whole batch if not given.
+      optimizer: of all networks, as `Objective.optimizer`; the method's own if not given. See `with_optimizer` for
+        schedules, clipping and averages.
       on_nan: "stop" raises at a number that is not finite; "skip" leaves such an update out, and counts it in the row
         as "skipped". Either way the batch and its key are noted in `folder`/nonfinite, see `save_for_replay`.
       stop: asked after each row; where it says so, the state is saved and returned.
@@ -103,6 +107,7 @@ def train(
     given = described(method, source, batch_size, seed)
     devices = choose_devices() if devices is None else devices
     method = method if microbatch is None else in_microbatches(method, microbatch)
+    method = method if optimizer is None else with_optimizer(method, optimizer)
     init, update = compile_method(method, dataset_size=source.size)
     source = devices.place(pytree_of(source))
     images = images_per_update(method, batch_size)

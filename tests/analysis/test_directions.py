@@ -204,8 +204,7 @@ def trained_linear(variances, latents, *, beta, logvar=None, steps=2000, seed=0)
         "decoder": Network(lambda key: start(key, latents, pixels), lambda w, z: (z @ w).reshape(-1, 1, 1, pixels)),
     }
     method = beta_vae(networks, likelihood=gaussian(0.5**0.5), hyperparameters=BetaVAE(learning_rate=0.01, beta=beta))
-    decay = optax.scale_by_schedule(optax.cosine_decay_schedule(1.0, steps))
-    objective = method.objectives[0]._replace(optimizer=optax.chain(optax.scale_by_adam(), decay))
+    objective = method.objectives[0]._replace(schedule=optax.cosine_decay_schedule(1.0, steps))
     source = Epochs(from_arrays(data, real=True))
     state = train(method._replace(objectives=(objective,)), source, steps=steps, batch_size=size, seed=seed)
     net = Nets(networks, state.params)

@@ -72,7 +72,7 @@ def test_a_pixel_moves_where_the_critic_is_steeper_than_the_weight():
     weight = float(np.sort(np.abs(A).ravel())[7:9].mean())
     method = va_gan(by_hand(), hyperparameters=VAGAN(map_weight=0.0))
     shrink = lambda tree, hp: jax.tree.map(lambda m: jnp.sign(m) * jax.nn.relu(jnp.abs(m) - 0.01 * weight), tree)  # noqa: E731
-    step = method.objectives[MAP]._replace(optimizer=optax.identity(), project=shrink, due=None)
+    step = method.objectives[MAP]._replace(optimizer=optax.sgd, project=shrink, due=None)
     hp = method.hyperparameters._replace(learning_rate=0.01)
     init, update = compile_method(method._replace(objectives=(step,), hyperparameters=hp), dataset_size=4)
 
@@ -119,7 +119,7 @@ def test_two_gaussians_are_moved_onto_each_other():
         "critic": Network(lambda key: start, lambda a, x: (a[None] * x).sum((1, 2, 3))),
     }
     method = va_gan(networks, critic_steps=5, long_steps=40, hyperparameters=VAGAN(1e-3, 0.05, 0.0))
-    objectives = tuple(objective._replace(optimizer=optax.identity()) for objective in method.objectives)
+    objectives = tuple(objective._replace(optimizer=optax.sgd) for objective in method.objectives)
     init, update = compile_method(method._replace(objectives=objectives), dataset_size=512)
 
     @jax.jit

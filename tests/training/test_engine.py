@@ -37,8 +37,7 @@ def toy(trains=(("a",), ("b",)), rates=("learning_rate", "other_rate")):
         return value, {"size": value}
 
     objectives = tuple(
-        Objective(loss, names, optax.identity(), rate)
-        for loss, names, rate in zip((fit, shrink), trains, rates, strict=True)
+        Objective(loss, names, optax.sgd, rate) for loss, names, rate in zip((fit, shrink), trains, rates, strict=True)
     )
     networks = {"a": scalar_network(2.0), "b": scalar_network(3.0)}
     return Method("toy", networks, HP(), objectives, needs=("x",))
@@ -82,7 +81,7 @@ def test_a_rate_for_each_network_and_a_projection():
     networks = {"a": scalar_network(2.0), "b": scalar_network(3.0)}
 
     def compiled(project, rates):
-        objective = Objective(shrink, ("a", "b"), optax.identity(), rates, project)
+        objective = Objective(shrink, ("a", "b"), optax.sgd, rates, project)
         method = Method("toy", networks, HP(0.01, 0.02), (objective,), needs=("x",))
         init, update = compile_method(method, dataset_size=4)
         return update(init(jax.random.key(0)), BATCH)[0].params
@@ -112,8 +111,8 @@ def test_an_optimizer_shared_by_objectives_remembers_for_both():
     moved = {}
     for shared in (True, False):
         first, second = toy(trains=(("a",), ("a",))).objectives
-        memory = optax.scale_by_rms(decay=0.5, eps=0, eps_in_sqrt=False)
-        other = memory if shared else optax.scale_by_rms(decay=0.5, eps=0, eps_in_sqrt=False)
+        memory = partial(optax.rmsprop, decay=0.5, eps=0, eps_in_sqrt=False)
+        other = memory if shared else partial(memory)
         method = toy()._replace(objectives=(first._replace(optimizer=memory), second._replace(optimizer=other)))
         init, update = compile_method(method, dataset_size=4)
         state = init(jax.random.key(0))

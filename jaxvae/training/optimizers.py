@@ -1,0 +1,246 @@
+"""Optimizers and learning-rate schedules by name, and a method with another optimizer than its own.
+
+Optimizers are Optax's: functions of the learning rate that return a gradient transformation. A schedule is a function
+of the step whose value multiplies the learning rate, so a sweep over rates still compiles once.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+import jax
+import jax.numpy as jnp
+import optax
+import optax.contrib
+
+from jaxvae.method import Method, Objective, Optimizer, Params
+from jaxvae.training.engine import TrainState, built
+
+OptimizerName: TypeAlias = Literal["adam", "adamw", "sgd", "rmsprop", "lion", "muon", "schedule-free"]
+ScheduleName: TypeAlias = Literal["constant", "cosine", "linear", "exponential"]
+Schedule: TypeAlias = Callable[[Any], jax.Array]
+DECAYING = ("adamw", "lion", "muon", "schedule-free")
+LAST_SHARE = 0.01
+"""Of the learning rate, where an exponential schedule ends."""
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How the parameters of a run follow the gradient: the options of the command line."""
+
+    optimizer: OptimizerName | None = None
+    """Optimizer of all networks; by default, the method's own, which is Adam in most."""
+    schedule: ScheduleName = "constant"
+    """Learning-rate schedule: constant, or falling to 0 along half a cosine or a line, or exponentially to 1 %."""
+    warmup_steps: int = 0
+    """Number of steps over which the learning rate grows linearly from 0."""
+    clip_norm: float | None = None
+    """Largest norm of a network's gradient; longer gradients are scaled down to it. By default, none is."""
+    weight_decay: float | None = None
+    """Weight decay per step, relative to the learning rate, of weights but not of biases, for adamw, lion, muon and
+    schedule-free. By default, that of the optimizer."""
+    ema: float | None = None
+    """Decay of a running average of the parameters, such as 0.999; the average is what is scored. By default, none."""
+
+    def of(self, method: Method, steps: int) -> Method:
+        """The method, optimized so over a run of that many steps. ValueError, in one line, for what can't be."""
+        if self == Optimization():
+            return method
+        if self.optimizer is None and self.weight_decay is not None:
+            raise ValueError(f"--weight-decay needs an optimizer that has it: add --optimizer {' or '.join(DECAYING)}")
+        return with_optimizer(
+            method,
+            None if self.optimizer is None else make_optimizer(self.optimizer, weight_decay=self.weight_decay),
+            schedule=make_schedule(self.schedule, steps, warmup_steps=self.warmup_steps),
+            clip_norm=self.clip_norm,
+            ema=self.ema,
+        )
+
+
+def make_optimizer(
+    name: OptimizerName, *, weight_decay: float | None = None
+) -> Callable[[Any], optax.GradientTransformation]:
+    """An optimizer by name, as a function of the learning rate.
+
+    Args:
+      name: adam, adamw, sgd (without momentum), rmsprop, lion, muon (matrices by Muon, all else by Adam) or
+        schedule-free (AdamW that needs no schedule).
+      weight_decay: decoupled decay per step relative to the learning rate, of arrays with two axes or more: biases and
+        scales do not decay. By default, that of the optimizer: 1e-4 for adamw, 1e-3 for lion and 0 for all others.
+
+    Raises:
+      ValueError: an unknown name, weight_decay < 0, or a decay for an optimizer that has none.
+    """
+    if name not in get_args(OptimizerName):
+        raise ValueError(f"unknown optimizer {name!r}; there are {', '.join(get_args(OptimizerName))}")
+    if weight_decay is not None and not 0 <= weight_decay < math.inf:
+        raise ValueError(f"the weight decay must be a number >= 0, got {weight_decay}")
+    given = {} if weight_decay is None else {"weight_decay": weight_decay}
+    match name:
+        case "adamw":
+            return partial(optax.adamw, mask=_matrices, **given)
+        case "lion":
+            return partial(optax.lion, mask=_matrices, **given)
+        case "muon":
+            return partial(optax.contrib.muon, weight_decay_mask=_matrices, **given)
+        case "schedule-free":
+            return partial(_schedule_free, weight_decay=weight_decay or 0.0)
+    if weight_decay:
+        raise ValueError(f"{name} has no weight decay; {', '.join(DECAYING)} have")
+    return {"adam": optax.adam, "sgd": optax.sgd, "rmsprop": optax.rmsprop}[name]
+
+
+def make_schedule(name: ScheduleName, steps: int, *, warmup_steps: int = 0) -> Schedule | None:
+    """A learning-rate schedule of height 1; None where the rate is constant from the first step.
+
+    The rate grows linearly over the first `warmup_steps`, then stays (constant), falls to 0 at the end along half a
+    cosine or a line, or falls in equal ratios to 1 % (exponential).
+
+    Args:
+      name: constant, cosine, linear or exponential.
+      steps: total number of steps.
+      warmup_steps: steps of the warmup, fewer than `steps`.
+
+    Raises:
+      ValueError: an unknown name, or warmup_steps that are negative or not fewer than steps.
+    """
+    if name not in get_args(ScheduleName):
+        raise ValueError(f"unknown schedule {name!r}; there are {', '.join(get_args(ScheduleName))}")
+    if not 0 <= warmup_steps < steps:
+        raise ValueError(f"the warmup must have at least 0 and fewer than {steps} steps, got {warmup_steps}")
+    if name == "constant" and warmup_steps == 0:
+        return None
+
+    def schedule(step: Any) -> jax.Array:
+        done = jnp.asarray(step, jnp.float32)
+        share = jnp.clip((done - warmup_steps) / (steps - warmup_steps), 0.0, 1.0)
+        match name:
+            case "constant":
+                height = jnp.float32(1.0)
+            case "cosine":
+                height = 0.5 * (1.0 + jnp.cos(jnp.pi * share))
+            case "linear":
+                height = 1.0 - share
+            case "exponential":
+                height = LAST_SHARE**share
+        return height if warmup_steps == 0 else height * jnp.minimum(1.0, (done + 1.0) / warmup_steps)
+
+    return schedule
+
+
+def with_optimizer(
+    method: Method,
+    optimizer: Optimizer | None = None,
+    *,
+    schedule: Schedule | None = None,
+    clip_norm: float | None = None,
+    ema: float | None = None,
+) -> Method:
+    """The same method with another optimizer, or with more done by its own.
+
+    Plain gradient descent (`optax.sgd`) that a method itself chose stays as it is, at a constant rate: it is a running
+    average of weights, or belongs to a proximal step.
+
+    Args:
+      method: whose objectives are changed.
+      optimizer: as `Objective.optimizer`; the method's own if not given.
+      schedule: as `Objective.schedule`; the method's own if not given.
+      clip_norm: largest global norm of a network's gradient; longer gradients are scaled down to it.
+      ema: decay of a running average of the parameters, see `with_average`.
+
+    Raises:
+      ValueError: clip_norm that is not positive, or ema outside [0, 1).
+    """
+    if clip_norm is not None and not 0 < clip_norm < math.inf:
+        raise ValueError(f"the norm that gradients are clipped to must be a positive number, got {clip_norm}")
+
+    @cache
+    def wrapped(own: Optimizer) -> Optimizer:
+        """One for each optimizer, so that objectives which share an optimizer still do."""
+        if own is optax.sgd:
+            return own
+        new = own if optimizer is None else optimizer
+        if clip_norm is not None:
+            new = _clipped(new, clip_norm)
+        return new if ema is None else with_average(new, ema)
+
+    def changed(objective: Objective) -> Objective:
+        new = {name: wrapped(objective.optimizer_of(name)) for name in objective.trains}
+        all_plain = all(one is optax.sgd for one in new.values()) and optimizer is not optax.sgd
+        return objective._replace(
+            optimizer=new, schedule=objective.schedule if schedule is None or all_plain else schedule
+        )
+
+    return method._replace(objectives=tuple(map(changed, method.objectives)))
+
+
+def _clipped(optimizer: Optimizer, norm: float) -> Optimizer:
+    return lambda rate: optax.chain(optax.clip_by_global_norm(norm), built(optimizer, rate))
+
+
+class AverageState(NamedTuple):
+    """The running average of a network's parameters."""
+
+    average: Params
+    count: jax.Array
+
+
+def with_average(optimizer: Optimizer, decay: float) -> Callable[[Any], optax.GradientTransformation]:
+    """The same optimizer, which keeps a running average of the parameters as well: `evaluation_params` reads it.
+
+    The average moves by 1 - min(decay, (1 + t) / (10 + t)) of the way to the parameters at step t, so that the start is
+    soon forgotten. Training itself does not depend on it.
+
+    ValueError for a decay outside [0, 1).
+    """
+    if not 0 <= decay < 1:
+        raise ValueError(f"the decay of the average must be in [0, 1), got {decay}")
+
+    def init(params: Params) -> AverageState:
+        return AverageState(params, jnp.int32(0))
+
+    def update(updates: Any, state: AverageState, params: Params | None = None) -> tuple[Any, AverageState]:
+        kept = jnp.minimum(decay, (1.0 + state.count) / (10.0 + state.count))
+        moved = optax.apply_updates(params, updates)
+        average = jax.tree.map(lambda old, new: kept * old + (1.0 - kept) * new, state.average, moved)
+        return updates, AverageState(average, state.count + 1)
+
+    averaging = optax.GradientTransformation(init, update)
+
+    def averaged(rate: Any) -> optax.GradientTransformation:
+        return optax.chain(built(optimizer, rate), averaging)
+
+    return averaged
+
+
+def evaluation_params(state: TrainState) -> dict[str, Params]:
+    """The parameters to evaluate, by network: running averages where the optimizer keeps them, else the trained ones.
+
+    Optimizers that keep averages are `with_average`'s and Optax's schedule-free ones.
+    """
+    params = dict(state.params)
+    for memories in state.opt_state:
+        for network, memory in memories.items():
+            for part in jax.tree.leaves(memory, is_leaf=_keeps_an_average):
+                if isinstance(part, AverageState):
+                    params[network] = part.average
+                elif isinstance(part, optax.contrib.ScheduleFreeState):
+                    params[network] = optax.contrib.schedule_free_eval_params(part, state.params[network])
+    return params
+
+
+def _keeps_an_average(part: Any) -> bool:
+    return isinstance(part, AverageState | optax.contrib.ScheduleFreeState)
+
+
+def _matrices(params: Any) -> Any:
+    return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
+
+
+def _schedule_free(rate: Any, *, weight_decay: float) -> optax.GradientTransformation:
+    decay = optax.masked(optax.add_decayed_weights(weight_decay), _matrices)
+    squares = optax.scale_by_rms(decay=0.999, eps_in_sqrt=False, bias_correction=True)
+    inner = optax.chain(squares, decay, optax.scale_by_learning_rate(rate))
+    return optax.contrib.schedule_free(inner, rate, b1=0.9)
