@@ -27,6 +27,7 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
+gc.set_threshold(50_000, 20, 20)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("jaxvae", deadline=None, derandomize=True, max_examples=25)
 settings.load_profile("jaxvae")
@@ -45,12 +46,17 @@ def _strict_dtypes(request):
 
 @pytest.fixture(autouse=True, scope="module")
 def _drop_compiled_programs():
-    """A process may map 65,530 pieces of memory, and every compiled program takes several: beyond them XLA crashes."""
+    """A process may map 65,530 pieces of memory, and every compiled program takes several: beyond them XLA crashes.
+
+    What stays is kept out of the garbage collector's way, which would look through all of it while JAX traces.
+    """
     yield
     maps = Path("/proc/self/maps")
     if not maps.exists() or maps.read_bytes().count(b"\n") > 20_000:
+        gc.unfreeze()
         jax.clear_caches()
         gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ def trained(tmp_path_factory):
     return folder, told.getvalue()
 
 
+@pytest.mark.process
 def test_train_leaves_a_complete_run_folder(trained):
     folder, told = trained
     lines = told.splitlines()
@@ -136,6 +137,7 @@ def test_evaluate_and_report_work_on_the_run(trained, capsys):
     assert (folder / "report" / "index.html").exists()
 
 
+@pytest.mark.process
 def test_resume_takes_what_is_not_said_from_the_run(trained, capsys):
     folder, _ = trained
     main(["train", "--run", str(folder), "--resume", "--steps", "6"])
@@ -238,6 +240,7 @@ def test_what_is_asked_wrongly_gets_one_line_and_exit_code_2(arguments, message,
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -255,6 +258,7 @@ def test_a_run_is_never_overwritten_or_continued_as_another(trained, change, mes
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_a_method_that_differs_from_the_runs_is_refused(trained, capsys):
     folder, _ = trained
     with pytest.raises(SystemExit):

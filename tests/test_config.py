@@ -14,9 +14,17 @@ from jaxvae.methods import METHODS, bernoulli
 from jaxvae.training import check, evaluation_params, train
 
 PRESETS = [(method, preset) for method, entry in METHODS.items() for preset in entry.presets]
+LARGE = (("icam", "paper"), ("va-gan", "paper"))
+"""Networks of hundreds of layers, which take seconds to build."""
 
 
-@pytest.mark.parametrize(("method", "preset"), PRESETS + [(method, None) for method in METHODS])
+@pytest.mark.parametrize(
+    ("method", "preset"),
+    [
+        pytest.param(*case, marks=pytest.mark.slow) if case in LARGE else case
+        for case in PRESETS + [(method, None) for method in METHODS]
+    ],
+)
 def test_every_preset_can_be_built_and_written_down(method, preset):
     config = default_config(method, preset)
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config

@@ -73,6 +73,7 @@ def test_an_encoder_that_sees_more_says_so(trained):
         run._replace(method=more).encode(np.zeros((1, 16, 16, 1), np.float32))
 
 
+@pytest.mark.process
 def test_a_baseline_encodes(tmp_path):
     main(
         [
@@ -105,6 +106,7 @@ def test_nothing_to_train_is_told(trained):
         assert int(train(method(), SOURCE, folder=folder, **SETTINGS | {"steps": 6}).step) == 6
 
 
+@pytest.mark.process
 def test_it_is_scored_reported_and_encodes(trained, capsys):
     folder, _ = trained
     run = load_own_run(str(folder), method(), SOURCE, checkpoint=4)

@@ -38,14 +38,18 @@ OF_PREDICTIONS = (
 
 
 @pytest.fixture(scope="module", autouse=True)
-def linear():
-    """A network for what does not depend on networks: each number of rows or features is compiled for itself."""
+def small_networks():
+    """For what does not depend on networks: each number of rows or features is compiled for itself."""
 
-    def build(shape, latents, dtype):
-        return MLPEncoder(latents, (), dtype=dtype), MLPDecoder(shape, (), nn.relu, dtype)
+    def of(*widths):
+        return lambda shape, latents, dtype: (
+            MLPEncoder(latents, widths, dtype=dtype),
+            MLPDecoder(shape, widths, nn.relu, dtype),
+        )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(ARCHITECTURES, "linear", build)
+        patch.setitem(ARCHITECTURES, "linear", of())
+        patch.setitem(ARCHITECTURES, "one layer", of(32))
         yield
 
 
@@ -224,7 +228,7 @@ def test_blobs_become_clusters():
         first_perplexity=0.2,
         annealing=100.0,
         components=10,
-        network="linear",
+        network="one layer",
         max_iter=300,
         batch_size=128,
         random_state=0,

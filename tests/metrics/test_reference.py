@@ -129,7 +129,8 @@ def test_infomec_of_categories():
     assert found.infoe == pytest.approx(expected["float_levels"]["infoe"], abs=5e-3)
 
 
-@pytest.mark.parametrize("case", [pytest.param("split", marks=pytest.mark.slow), "noise"])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["split", "noise"])
 def test_dci_with_the_references_learner(case):
     found = dci(codes(case)[:2000], FACTORS[:2000], learner="scikit-learn", train_fraction=0.5)
     expected = CASES[case]["dci"]

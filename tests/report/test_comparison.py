@@ -68,6 +68,7 @@ def test_numbers_are_shown_with_the_digits_they_need(value, text):
     assert plain(shown(*value)) == text
 
 
+@pytest.mark.process
 def test_seeds_are_one_line_and_settings_another(runs, capsys):
     folders = find_runs([runs / "vae", runs / "beta", runs / "pca"])
     assert len(folders) == 7
@@ -103,6 +104,7 @@ def mig_of(folder, num_samples=150, metrics=("mig",)):
     return compare([folder], num_samples=num_samples, metrics=metrics)[1][0].values["mig"].tolist()
 
 
+@pytest.mark.process
 def test_scores_that_fit_are_used_again_and_nothing_is_overwritten(runs):
     folder = runs / "vae" / "seed-0"
     main(["evaluate", str(folder), "--num-samples", "150", "--metrics", "mig", "sap"])
@@ -124,6 +126,7 @@ def test_scores_that_fit_are_used_again_and_nothing_is_overwritten(runs):
     assert 0 <= mig_of(folder)[0] <= 1
 
 
+@pytest.mark.process
 def test_a_run_counts_once_and_of_one_seed_the_last(runs, tmp_path, monkeypatch):
     copy = tmp_path / "again"
     shutil.copytree(runs / "vae" / "seed-1", copy)
@@ -133,6 +136,7 @@ def test_a_run_counts_once_and_of_one_seed_the_last(runs, tmp_path, monkeypatch)
     assert len(find_runs([runs / "pca", Path("pca"), runs])) == 7
 
 
+@pytest.mark.process
 def test_what_is_wrong_with_runs_is_noted(runs, tmp_path):
     for seed in ("seed-0", "seed-1"):
         shutil.copytree(runs / "vae" / seed, tmp_path / seed)
@@ -182,6 +186,7 @@ def test_other_channels_have_no_picture(tmp_path):
     assert compare([folder], num_samples=50)[1][0].picture is None
 
 
+@pytest.mark.process
 def test_the_command_prints_the_table_and_writes_the_page(runs, tmp_path, capsys):
     out = tmp_path / "new" / "page.html"
     words = ["compare", str(runs / "vae"), str(runs / "pca"), "--metrics", "mig", "--num-samples", "200"]
@@ -197,6 +202,7 @@ def test_the_command_prints_the_table_and_writes_the_page(runs, tmp_path, capsys
     assert not {"http:", "https:"} & set(re.findall(r"https?:", out.read_text()))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -219,6 +225,7 @@ def test_what_can_not_be_is_said_in_a_line(words, message, runs, capsys, tmp_pat
     assert message in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_runs_are_found_once(runs, tmp_path):
     assert find_runs([runs / "vae", runs / "vae" / "seed-1"]) == [runs / "vae" / "seed-0", runs / "vae" / "seed-1"]
     with pytest.raises(RunFolderError, match="nor below it"):

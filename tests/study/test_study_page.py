@@ -123,6 +123,7 @@ def test_failed_models_are_counted_and_numbers_may_miss():
     assert "not testable at this scale" not in page.words
 
 
+@pytest.mark.process
 def test_a_table_without_scores_is_told_without_numbers():
     page = Page(study_html(table(others=None), "small"))
     assert "nan" not in page.words

@@ -44,7 +44,7 @@ def rows_of(folder):
     ]
 
 
-@pytest.mark.parametrize("population", [1, 2], ids=["in turn", "together"])
+@pytest.mark.parametrize("population", [1, pytest.param(2, marks=pytest.mark.slow)], ids=["in turn", "together"])
 def test_folders_are_those_of_single_runs(population, folders, tmp_path):
     devices = choose_devices(population=population)
     outcomes = train_members(

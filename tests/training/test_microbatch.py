@@ -62,7 +62,7 @@ def test_a_network_without_inputs_is_left_alone():
 def test_every_method_has_the_same_gradient(name):
     method = make(name)
     init, _ = compile_method(method, dataset_size=SOURCE.size)
-    params = init(jax.random.key(0)).params
+    params = jax.jit(init)(jax.random.key(0)).params
     batch = draw(jax.random.key(1), 16)
     ctx = Context(jax.random.key(2), jax.tree.map(jnp.float32, method.hyperparameters), jnp.int32(3), SOURCE.size)
     for index in range(len(method.objectives)):

@@ -114,7 +114,7 @@ def all_at_once():
     return whole, terms, one_each.value.needs
 
 
-@pytest.mark.parametrize(("pairs", "wave"), [(10.0, 6), (2.6, 4), (1.1, 2)])
+@pytest.mark.parametrize(("pairs", "wave"), [pytest.param(10.0, 6, marks=pytest.mark.slow), (2.6, 4), (1.1, 2)])
 def test_members_that_do_not_fit_together_take_turns_in_waves(pairs, wave, monkeypatch):
     sizes = []
 

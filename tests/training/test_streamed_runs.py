@@ -50,7 +50,7 @@ def in_order(source):
 @pytest.mark.parametrize(
     ("name", "order"),
     [
-        ("beta_vae", Epochs),
+        pytest.param("beta_vae", Epochs, marks=pytest.mark.slow),
         ("factor_vae", in_order),
         pytest.param("beta_vae", in_order, marks=pytest.mark.slow),
         pytest.param("factor_vae", Epochs, marks=pytest.mark.slow),

@@ -121,6 +121,7 @@ def history(client, run, name):
     return [(one.step, one.value) for one in client.get_metric_history(run.info.run_id, name)]
 
 
+@pytest.mark.process
 def test_wandb_has_the_settings_and_the_rows(trained):
     one, two = offline_runs(trained)
     assert one[:3] == two[:3] == ((trained / "wandb_id").read_text(), "mine", "jaxvae")
