@@ -148,7 +148,7 @@ class Config(Generic[HP, Options]):
             entry = choose("method", check_type(values["method"], str), METHODS)
             hp = typed(entry.hyperparameters, values["hp"])
             options = typed(options_of(entry.build), values["options"])
-            given = {name: tuple(values[name]) for name in ("discriminator", "common")}
+            given: dict[str, Any] = {name: tuple(values[name]) for name in ("discriminator", "common")}
             given["optimization"] = typed(Optimization, values.get("optimization", {}))  # new in version 0.2
             return typed(cls, {**values, "hp": hp, "options": options, **given})
         except (TypeError, KeyError, TypeCheckError) as error:

@@ -184,7 +184,7 @@ class AverageState(NamedTuple):
     """The running average of a network's parameters."""
 
     average: Params
-    count: jax.Array
+    steps: jax.Array
 
 
 def with_average(optimizer: Optimizer, decay: float) -> Callable[[Any], optax.GradientTransformation]:
@@ -202,10 +202,10 @@ def with_average(optimizer: Optimizer, decay: float) -> Callable[[Any], optax.Gr
         return AverageState(params, jnp.int32(0))
 
     def update(updates: Any, state: AverageState, params: Params | None = None) -> tuple[Any, AverageState]:
-        kept = jnp.minimum(decay, (1.0 + state.count) / (10.0 + state.count))
+        kept = jnp.minimum(decay, (1.0 + state.steps) / (10.0 + state.steps))
         moved = optax.apply_updates(params, updates)
         average = jax.tree.map(lambda old, new: kept * old + (1.0 - kept) * new, state.average, moved)
-        return updates, AverageState(average, state.count + 1)
+        return updates, AverageState(average, state.steps + 1)
 
     averaging = optax.GradientTransformation(init, update)
 
