@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from jaxvae.cli import main
-from jaxvae.metrics import UNSUPERVISED
+from jaxvae.commands.terminal import folders_first
+from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.run import QUICK, THOROUGH
 
 TINY = ["--data", "sprites", "--image-size", "16", "--batch-size", "8", "--steps", "4"]
@@ -187,6 +188,18 @@ def test_help_and_version(capsys):
     text = capsys.readouterr().out
     assert "--hp.beta" in text
     assert "--steps" in text
+
+
+def test_a_run_may_stand_after_the_metrics(tmp_path):
+    """The flag takes several words, and would take the run as well."""
+    run, other = tmp_path / "run", tmp_path / "mig"
+    run.mkdir()
+    other.mkdir()
+    words = ["--num-samples", "5", "--metrics", "mig", "sap", str(run), str(other), "--out", "page.html"]
+    expected = [str(run), str(other), "--num-samples", "5", "--metrics", "mig", "sap", "--out", "page.html"]
+    assert folders_first(words, "--metrics", METRICS) == expected
+    for unchanged in (["a", "b"], ["--metrics", "mig", "gim"], ["--metrics", "mig", "--out", str(run)]):
+        assert folders_first(unchanged, "--metrics", METRICS) == unchanged
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ from pathlib import Path
 import tyro
 
 from jaxvae.commands.evaluate import NUM_SAMPLES
-from jaxvae.commands.terminal import parse, usage_errors, use_compilation_cache
+from jaxvae.commands.terminal import folders_first, parse, usage_errors, use_compilation_cache
+from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.report.comparison import COMPARED, Column, Line, compare, find_runs, interval
 from jaxvae.report.comparison_page import comparison_html, plain, shown
 
@@ -29,7 +30,7 @@ class CompareArgs:
 
 def compare_command(arguments: list[str]) -> None:
     """Compare runs: a table, and a page with what each learned"""
-    args = parse(CompareArgs, "compare", arguments)
+    args = parse(CompareArgs, "compare", folders_first(arguments, "--metrics", METRICS | UNSUPERVISED))
     use_compilation_cache()
     with usage_errors():
         if not args.runs:

@@ -6,8 +6,9 @@ from typing import Any
 
 import tyro
 
-from jaxvae.commands.terminal import parse, usage_errors, use_compilation_cache
+from jaxvae.commands.terminal import folders_first, parse, usage_errors, use_compilation_cache
 from jaxvae.method import no_code
+from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.report import write_report
 from jaxvae.run import THOROUGH, Run, evaluate, load_run, represent
 
@@ -36,7 +37,7 @@ class EvaluateArgs(RunArgs):
 
 def evaluate_command(arguments: list[str]) -> None:
     """Score a run, print the scores and write its scores.json"""
-    args = parse(EvaluateArgs, "evaluate", arguments)
+    args = parse(EvaluateArgs, "evaluate", folders_first(arguments, "--metrics", METRICS | UNSUPERVISED))
     use_compilation_cache()
     with usage_errors():
         run = load_run(args.run, args.checkpoint)

@@ -4,7 +4,7 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -23,6 +23,22 @@ def parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MIS
     pairs = () if "--resume" in arguments else (tyro.conf.FlagCreatePairsOff,)
     config = (tyro.conf.SuppressFixed, *pairs)
     return tyro.cli(kind, prog=f"jaxvae {command}", args=arguments, config=config, **options)
+
+
+def folders_first(arguments: list[str], flag: str, names: Collection[str]) -> list[str]:
+    """The arguments, with folders that stand after the words of a flag moved to the front.
+
+    `--metrics mig runs/a` means the metric mig and the run runs/a: a word after the flag that is none of its names, and
+    that exists as a path, is a folder.
+    """
+    if flag not in arguments:
+        return arguments
+    start = arguments.index(flag) + 1
+    end = next((i for i in range(start, len(arguments)) if arguments[i].startswith("--")), len(arguments))
+    words = arguments[start:end]
+    folders = [word for word in words if word not in names and Path(word).exists()]
+    kept = [word for word in words if word not in folders]
+    return [*folders, *arguments[:start], *kept, *arguments[end:]]
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class TrainArgs(Generic[HP, Options]):
     """that share each batch, or the models of --seeds: 1, or all of all processes. A CPU can be split into several, but
     uses all cores as one"""
     backend: Literal["shard_map", "pmap"] = "shard_map"
-    """how the batch is split over the devices"""
+    """How the batch is split over the devices. pmap is deprecated: JAX itself runs it on shard_map."""
     distributed: bool = False
     """this is one of several processes: SLURM, Kubernetes and TPU pods are recognised; see the README"""
     wait: int = 300

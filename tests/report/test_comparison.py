@@ -189,7 +189,7 @@ def test_other_channels_have_no_picture(tmp_path):
 @pytest.mark.process
 def test_the_command_prints_the_table_and_writes_the_page(runs, tmp_path, capsys):
     out = tmp_path / "new" / "page.html"
-    words = ["compare", str(runs / "vae"), str(runs / "pca"), "--metrics", "mig", "--num-samples", "200"]
+    words = ["compare", "--metrics", "mig", str(runs / "vae"), str(runs / "pca"), "--num-samples", "200"]
     main([*words, "--out", str(out)])
     printed = capsys.readouterr().out.splitlines()
     assert printed[-1] == f"page: {out}"
