@@ -18,4 +18,4 @@ def params():
     init, _ = compile_method(make("factor-vae"), dataset_size=2)
     # Away from the start, where posteriors are near the prior and many terms near 0.
     noise = lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(leaf.size), leaf.shape)  # noqa: E731
-    return jax.tree.map(noise, init(jax.random.key(0)).params)
+    return jax.jit(lambda: jax.tree.map(noise, init(jax.random.key(0)).params))()
