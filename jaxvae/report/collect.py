@@ -185,7 +185,8 @@ def command_of(asked: Config[Any, Any] | BaselineConfig) -> str:
         settings = {name: value for name, value in config.items() if value != []}
     else:
         command, hp, options = f"jaxvae train {config.pop('method')}", config.pop("hp"), config.pop("options")
-        settings = {**config, **options, **{f"hp.{key}": value for key, value in hp.items()}}
+        optimization = config.pop("optimization")
+        settings = {**config, **optimization, **options, **{f"hp.{key}": value for key, value in hp.items()}}
     words = []
     for key, value in settings.items():
         if value is not None and value is not False:

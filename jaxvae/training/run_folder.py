@@ -12,10 +12,13 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+
+from jaxvae.training.optimizers import Optimization
 
 LOCK = "lock"
 TRAINED = "trained.json"
@@ -48,7 +51,10 @@ def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
             check_new(folder)
         with only_writer(folder):
             if resume and (folder / "config.json").exists():
-                _check_same(folder, read_config(folder), config)
+                known = read_config(folder)
+                if "optimization" in config:
+                    known.setdefault("optimization", asdict(Optimization()))  # as runs of version 0.1 were trained
+                _check_same(folder, known, config)
             else:
                 check_new(folder)
             write_json(folder / "config.json", config)
