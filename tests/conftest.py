@@ -36,6 +36,14 @@ with jaxtyping.install_import_hook("jaxvae.losses", "beartype.beartype"):
     import jaxvae.losses  # noqa: F401
 
 
+def pytest_collection_modifyitems(config, items):
+    """Slow cases run where they are asked for: `-m process` alone leaves those of the kills out."""
+    if "slow" not in config.option.markexpr:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        items[:] = [item for item in items if not item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+
+
 @pytest.fixture(autouse=True)
 def _strict_dtypes(request):
     """Not where Optax runs: it multiplies its int32 step count with floats."""
