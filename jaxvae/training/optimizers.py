@@ -140,8 +140,8 @@ def with_optimizer(
 ) -> Method:
     """The same method with another optimizer, or with more done by its own.
 
-    Plain gradient descent (`optax.sgd`) that a method itself chose stays as it is, at a constant rate: it is a running
-    average of weights, or belongs to a proximal step.
+    Plain gradient descent (`optax.sgd`) that a method itself chose stays as it is: it is a running average of weights,
+    which keeps its constant rate, or a proximal step, which follows the schedule of the objective that it is part of.
 
     Args:
       method: whose objectives are changed.
