@@ -4,7 +4,7 @@ import numpy as np
 import oracles
 import prior_oracles
 import pytest
-from compiled import float32, grad, normal, one_program, reparameterize, softmax_variances, vmap
+from compiled import float32, grad, normal, one_program, softmax_variances, vmap
 from hypothesis import given
 from hypothesis import strategies as st
 from sharding import BACKENDS, run_sharded
@@ -235,9 +235,9 @@ def test_draws_belong_to_their_index(name):
 
 
 def test_draws_of_the_standard_normal_are_the_noise_of_reparameterize():
-    key, zeros = jax.random.key(5), np.zeros((4, 3), np.float32)
-    drawn = one_program(standard_normal(3).sample)(key, 4)
-    np.testing.assert_array_equal(drawn, reparameterize(key, zeros, zeros))
+    key, zeros = jax.random.key(5), jnp.zeros((4, 3))
+    # Operation by operation: two programs may round differently.
+    np.testing.assert_array_equal(standard_normal(3).sample(key, 4), losses.reparameterize(key, zeros, zeros))
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
