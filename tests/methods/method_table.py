@@ -6,6 +6,7 @@ from inspect import signature
 
 import jax
 import jax.numpy as jnp
+from tiny_networks import tiny_networks
 
 from jaxvae.commands.train import parse_train
 from jaxvae.config import build
@@ -14,17 +15,13 @@ from jaxvae.data.source import WHOLE
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
 from jaxvae.networks import (
-    attribution_networks,
     autoencoder,
     conditional_prior,
     discriminator,
     feature_network,
     grouped_decoder,
     label_networks,
-    latent_adversarial_networks,
-    layered_networks,
     mixture_prior,
-    translation_networks,
 )
 from jaxvae.training import check, compile_method
 
@@ -50,8 +47,11 @@ class Everything(Conditioned):
 SOURCE = Everything(few_labels(Pairs(Sprites(16), shared=4), 50), ("shape",))
 """Single images as well: the first of a pair."""
 LATENTS = 5
-OWN = {"oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01}}
-"""Hyperparameters of a decoder that is slow to learn, and has priors that would hide the rest of the loss."""
+OWN = {
+    "oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01},
+    "equivariant-rendering": {"learning_rate": 2e-2},
+}
+"""Hyperparameters of networks that are slow to learn, and of priors that would hide the rest of the loss."""
 OPTIONS = {
     "va-gan": {"critic_steps": 1, "long_steps": 1},
     "icam": {"content_steps": 0, "random_branch": "no"},
@@ -64,17 +64,10 @@ FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss"}
 
 def networks(name="vae", dtype=jnp.float32):
     entry, shape = METHODS[name], SOURCE.image_shape
-    match entry.special:
-        case "attribution networks":
-            return attribution_networks(shape, dtype=dtype)
-        case "feature network":
-            return {"encoder": feature_network(shape, LATENTS, dtype=dtype)}
-        case "layered networks":
-            return layered_networks((16, 16, 3), dtype=dtype)
-        case "translation networks":
-            return translation_networks(shape, dtype=dtype)
-        case "latent adversarial networks":
-            return latent_adversarial_networks(shape, LATENTS, dtype=dtype)
+    if tiny := tiny_networks(name, shape, LATENTS, dtype):
+        return tiny
+    if entry.special == "feature network":
+        return {"encoder": feature_network(shape, LATENTS, dtype=dtype)}
     conditional = entry.special == "conditional prior"
     nets = autoencoder("mlp-small", shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if conditional else 0)
     match entry.special:
@@ -102,9 +95,13 @@ def has_likelihood(name):
     return "likelihood" in signature(METHODS[name].build).parameters
 
 
-@cache
 def compiled(name, dtype=jnp.float32):
     """init and update of a method, jitted once for all tests."""
+    return _compiled(name, dtype)
+
+
+@cache
+def _compiled(name, dtype):
     init, update = compile_method(make(name, dtype), dataset_size=SOURCE.size)
     return jax.jit(init), jax.jit(update)
 
@@ -121,11 +118,10 @@ def own(method, params):
     def shapes(tree):
         return jax.tree.map(jnp.shape, tree)
 
-    fresh = {name: network.init(jax.random.key(3)) for name, network in method.networks.items()}
-    return {
-        name: params[name] if name in params and shapes(params[name]) == shapes(new) else new
-        for name, new in fresh.items()
-    }
+    fresh = jax.eval_shape(lambda: {name: net.init(jax.random.key(3)) for name, net in method.networks.items()})
+    kept = {name: params[name] for name in fresh if name in params and shapes(params[name]) == shapes(fresh[name])}
+    new = {name: network.init for name, network in method.networks.items() if name not in kept}
+    return kept | (jax.jit(lambda: {name: init(jax.random.key(3)) for name, init in new.items()})() if new else {})
 
 
 def loss_of(method, params, batch, key, step=0, objective=0):
