@@ -6,7 +6,6 @@ from inspect import signature
 
 import jax
 import jax.numpy as jnp
-from tiny_networks import tiny_networks
 
 from jaxvae.commands.train import parse_train
 from jaxvae.config import build
@@ -24,6 +23,7 @@ from jaxvae.networks import (
     mixture_prior,
 )
 from jaxvae.training import check, compile_method
+from tests.methods.tiny_networks import tiny_networks
 
 
 @jax.tree_util.register_static
