@@ -14,7 +14,6 @@ from jaxvae.data.source import WHOLE
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
 from jaxvae.networks import (
-    autoencoder,
     conditional_prior,
     discriminator,
     feature_network,
@@ -23,7 +22,7 @@ from jaxvae.networks import (
     mixture_prior,
 )
 from jaxvae.training import check, compile_method
-from tests.methods.tiny_networks import tiny_networks
+from tests.methods.tiny_networks import tiny_autoencoder, tiny_networks
 
 
 @jax.tree_util.register_static
@@ -50,6 +49,7 @@ LATENTS = 5
 OWN = {
     "oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01},
     "equivariant-rendering": {"learning_rate": 2e-2},
+    "semi-supervised-vae": {"learning_rate": 3e-3},
 }
 """Hyperparameters of networks that are slow to learn, and of priors that would hide the rest of the loss."""
 OPTIONS = {
@@ -69,7 +69,7 @@ def networks(name="vae", dtype=jnp.float32):
     if entry.special == "feature network":
         return {"encoder": feature_network(shape, LATENTS, dtype=dtype)}
     conditional = entry.special == "conditional prior"
-    nets = autoencoder("mlp-small", shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if conditional else 0)
+    nets = tiny_autoencoder(shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if conditional else 0)
     match entry.special:
         case "conditional prior":
             nets["prior"] = conditional_prior(SOURCE.aux_dim, LATENTS, dtype)
