@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -52,17 +52,18 @@ def run(name: str, seed: int) -> dict[str, Any]:
     import jax
 
     from jaxvae.analysis import encode_samples
-    from jaxvae.commands.train import DEFAULT_METHOD
-    from jaxvae.config import build, default_config
+    from jaxvae.cli.train import DEFAULT_METHOD
     from jaxvae.metrics import mig
+    from jaxvae.runs.build import build
+    from jaxvae.runs.config import default_config
     from jaxvae.training import train
 
     changes = dict(VARIATIONS[name][0])
     config = default_config(changes.pop("method", DEFAULT_METHOD))
-    config = replace(config, hp=config.hp._replace(**changes.pop("hp", {})), seed=seed, **changes)
+    config = config.with_flags(**changes.pop("hp", {}), seed=seed, **changes)
     source, method = build(config)
     start = time.process_time()
-    state = train(method, source, steps=config.steps, batch_size=config.batch_size, seed=seed)
+    state = train(method, source, steps=config.training.steps, batch_size=config.training.batch_size, seed=seed)
     seconds = time.process_time() - start
     codes = encode_samples(method, state.params, source, jax.random.key(seed + 1), 10_000)
     score = mig(codes.mean, codes.factors)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from jaxvae import baselines, losses
-from jaxvae.cli import COMMANDS
-from jaxvae.commands.train import parse_train
+from jaxvae.cli.main import COMMANDS
+from jaxvae.cli.train import parse_train
 from jaxvae.data import CLIPS, DATA, FILES, LOOKS, TABLES
-from jaxvae.fitted import BASELINES
 from jaxvae.methods import METHODS
 from jaxvae.metrics import METRICS
+from jaxvae.runs.baseline import BASELINES
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxvae.cli import main
+from jaxvae.cli.main import main
 from jaxvae.training.run_folder import read_history
 
 pytestmark = pytest.mark.process

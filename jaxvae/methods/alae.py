@@ -28,6 +28,7 @@ sprites, 3,000 updates: squared error 0.775 ± 2.347, MIG 0.04 ± 0.07 (experime
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -44,7 +45,9 @@ from jaxvae.losses import (
 )
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import point
-from jaxvae.methods.presets import Preset
+from jaxvae.methods.entry import Entry, Preset
+from jaxvae.networks import latent_adversarial_networks
+from jaxvae.networks.options import Examples, SizedNetworks
 
 
 class ALAE(NamedTuple):
@@ -58,9 +61,8 @@ class ALAE(NamedTuple):
     """Share of the weights that goes into their running average per update: 1 - 2^(-batch size / 10,000)."""
 
 
-ALAE_SETTINGS = {"latents": 50}
 _PAPER = {"data": "sprites", "image_size": 32, "network": "mlp", "net_size": "paper", "steps": 280_000}
-ALAE_PRESETS = {"paper": Preset(ALAE(), {**ALAE_SETTINGS, **_PAPER, "batch_size": 128})}
+PRESETS = {"paper": Preset(ALAE(), {**_PAPER, "batch_size": 128})}
 AVERAGED = ("mapping", "decoder", "encoder")
 
 
@@ -133,3 +135,22 @@ def alae(
         ),
         in_turn=True,
     )
+
+
+@dataclass(frozen=True)
+class Networks(SizedNetworks):
+    """Mapping, decoder, encoder and discriminator."""
+
+    network: Literal["mlp", "conv"] = "mlp"
+    """Architecture of decoder and encoder."""
+    latents: int = 50
+    """Number of latents."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The networks for images."""
+        return latent_adversarial_networks(
+            source.image_shape, self.latents, architecture=self.network, size=self.net_size, dtype=self.jax_dtype
+        )
+
+
+ENTRY = Entry("alae", alae, ALAE, networks=Networks, presets=PRESETS)

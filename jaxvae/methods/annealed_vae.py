@@ -32,8 +32,8 @@ import jax.numpy as jnp
 from jaxvae.losses import kl_standard_normal
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import DSPRITES, Entry, Preset, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import DSPRITES, Preset, study
 from jaxvae.methods.schedules import linear_ramp
 
 
@@ -52,7 +52,7 @@ class AnnealedVAE(NamedTuple):
     """Updates over which the capacity goes from c_start to c_end."""
 
 
-ANNEALED_VAE_PRESETS = {
+PRESETS = {
     "paper": Preset(
         AnnealedVAE(gamma=1000.0, warmup=100_000.0),
         {**DSPRITES, "network": "burgess", "latents": 10, "batch_size": 64, "steps": 300_000},
@@ -95,3 +95,6 @@ def annealed_vae(
         }
 
     return autoencoder_method("annealed-vae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
+
+
+ENTRY = Entry("annealed-vae", annealed_vae, AnnealedVAE, presets=PRESETS)

@@ -39,8 +39,8 @@ import jax
 from jaxvae.losses import Weighting, kl_decomposition, kl_standard_normal, minibatch_log_qz
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import DSPRITES, Entry, Preset, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import DSPRITES, Preset, study
 from jaxvae.methods.schedules import linear_ramp
 
 
@@ -59,7 +59,7 @@ class BetaTCVAE(NamedTuple):
     """Updates over which beta grows linearly from 0."""
 
 
-BETA_TC_VAE_PRESETS = {
+PRESETS = {
     "paper": Preset(
         BetaTCVAE(warmup=7000.0),
         {
@@ -116,3 +116,6 @@ def beta_tc_vae(
         }
 
     return autoencoder_method("beta-tc-vae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
+
+
+ENTRY = Entry("beta-tc-vae", beta_tc_vae, BetaTCVAE, presets=PRESETS)

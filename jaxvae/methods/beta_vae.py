@@ -28,8 +28,8 @@ import jax
 from jaxvae.losses import kl_standard_normal
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import DSPRITES, Entry, Preset, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import DSPRITES, Preset, study
 from jaxvae.methods.schedules import linear_ramp
 
 
@@ -44,7 +44,7 @@ class BetaVAE(NamedTuple):
     """Updates over which beta grows linearly from 0."""
 
 
-BETA_VAE_PRESETS = {
+PRESETS = {
     "paper": Preset(BetaVAE(), {**DSPRITES, "network": "mlp", "latents": 10, "batch_size": 64, "steps": 300_000}),
     "study": study(BetaVAE()),
 }
@@ -71,3 +71,6 @@ def beta_vae(
         return reconstruction + beta * kl, {"reconstruction": reconstruction, "kl": kl}
 
     return autoencoder_method("beta-vae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
+
+
+ENTRY = Entry("beta-vae", beta_vae, BetaVAE, presets=PRESETS)

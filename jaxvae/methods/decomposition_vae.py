@@ -55,8 +55,8 @@ from jaxvae.losses import (
 )
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import DSPRITES, Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import DSPRITES, Preset
 
 
 class DecompositionVAE(NamedTuple):
@@ -73,7 +73,7 @@ class DecompositionVAE(NamedTuple):
 _PAPER = {**DSPRITES, "network": "conv", "latents": 10, "batch_size": 64, "steps": 230_400, "prior": "student-t"}
 _SPARSE = {**DSPRITES, "network": "mlp", "latents": 50, "batch_size": 500, "steps": 10_000, "prior": "sparse"}
 _SPARSE |= {"likelihood": "laplace", "scale": 0.1, "divergence": "mmd-dimensionwise"}
-DECOMPOSITION_VAE_PRESETS = {
+PRESETS = {
     "paper": Preset(DecompositionVAE(alpha=0.0), _PAPER),
     "sparse": Preset(DecompositionVAE(alpha=100.0), _SPARSE),
 }
@@ -145,3 +145,6 @@ def decomposition_vae(
         return make_prior(method.encode(net, batch).mean.shape[-1]).sample(key, batch["image"].shape[0])
 
     return method._replace(sample_prior=sample_prior)
+
+
+ENTRY = Entry("decomposition-vae", decomposition_vae, DecompositionVAE, presets=PRESETS)

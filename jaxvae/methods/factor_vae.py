@@ -34,9 +34,10 @@ import optax
 from jaxvae.losses import density_ratio_loss, density_ratio_tc, kl_standard_normal, permute_dims, reparameterize
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import DSPRITES, Entry, Preset, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import DSPRITES, Preset, study
 from jaxvae.methods.schedules import linear_ramp
+from jaxvae.networks.options import WithDiscriminator
 
 
 class FactorVAE(NamedTuple):
@@ -52,7 +53,7 @@ class FactorVAE(NamedTuple):
     """Of the discriminator."""
 
 
-FACTOR_VAE_PRESETS = {
+PRESETS = {
     "paper": Preset(
         FactorVAE(gamma=35.0),
         {
@@ -64,7 +65,7 @@ FACTOR_VAE_PRESETS = {
             "discriminator": (1000,) * 6,
         },
     ),
-    "study": study(FactorVAE(gamma=30.0), batches="one"),
+    "study": study(FactorVAE(gamma=30.0), batches="one", discriminator=(1000,) * 6),
 }
 
 
@@ -114,3 +115,6 @@ def factor_vae(
         Objective(discriminator_loss, ("discriminator",), adam, "discriminator_learning_rate"),
         needs=("image", "fresh_image") if batches == "two" else ("image",),
     )
+
+
+ENTRY = Entry("factor-vae", factor_vae, FactorVAE, networks=WithDiscriminator, presets=PRESETS)

@@ -27,11 +27,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxvae.data import InGroups
 from jaxvae.losses import Averaging, average_posteriors, kl_standard_normal, reparameterize
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
+from jaxvae.methods.entry import Entry
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import Preset
 
 GROUP_STREAM = 2**32 - 1
 """Keeps the key of the contents' noise apart from those of the images, which are folded in by index."""
@@ -44,9 +45,6 @@ class GroupVAE(NamedTuple):
     """Of Adam."""
     beta: float = 1.0
     """Weight of the KL, >= 0."""
-
-
-GROUP_VAE_PRESETS: dict[str, Preset] = {}
 
 
 def group_vae(
@@ -106,3 +104,6 @@ def group_vae(
 
     objective = Objective(loss, AUTOENCODER)
     return autoencoder_method("group-vae", networks, likelihood, hyperparameters, objective, needs=("image", "group"))
+
+
+ENTRY = Entry("group-vae", group_vae, GroupVAE, InGroups)

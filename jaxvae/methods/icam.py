@@ -27,15 +27,19 @@ attribute always, from the content 0.84 ± 0.07 (experiments/visual_attribution.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 import jaxvae.methods.translation as translation
+from jaxvae.data import CasesAndControls
 from jaxvae.losses import kl_standard_normal
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
-from jaxvae.methods.presets import Preset
+from jaxvae.methods.entry import Entry, Preset
+from jaxvae.networks import translation_networks
+from jaxvae.networks.options import Examples, SizedNetworks
 
 
 class ICAM(NamedTuple):
@@ -63,9 +67,9 @@ class ICAM(NamedTuple):
     """Of attribute and content."""
 
 
-ICAM_SETTINGS = {"data": "squares", "network": "own", "batch_size": 16}
-_PAPER = {**ICAM_SETTINGS, "image_size": 128, "net_size": "paper", "batch_size": 1, "steps": 300_000}
-ICAM_PRESETS = {"paper": Preset(ICAM(), _PAPER)}
+DEFAULTS = {"data": "squares", "batch_size": 16}
+_PAPER = {**DEFAULTS, "image_size": 128, "net_size": "paper", "batch_size": 1, "steps": 300_000}
+PRESETS = {"paper": Preset(ICAM(), _PAPER)}
 CONTENT = ("content_discriminator",)
 APART = ("content", "attribute", "classifier", "decoder")
 
@@ -146,3 +150,15 @@ def icam(
         needs=("image", "control"),
         pictures=translation.show_maps,
     )
+
+
+@dataclass(frozen=True)
+class Networks(SizedNetworks):
+    """Encoders, decoder, classifier and discriminators."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The networks for images."""
+        return translation_networks(source.image_shape, size=self.net_size, dtype=self.jax_dtype)
+
+
+ENTRY = Entry("icam", icam, ICAM, CasesAndControls, Networks, presets=PRESETS, defaults=DEFAULTS)

@@ -28,6 +28,7 @@ second square alone 0.54 ± 0.23 (0.22 ± 0.34): too much spread to part them (e
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -35,9 +36,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxvae.data import CasesAndControls
 from jaxvae.losses import gradient_penalty, hinge_generator_loss, wasserstein_critic_loss
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
-from jaxvae.methods.presets import Preset
+from jaxvae.methods.entry import Entry, Preset
+from jaxvae.networks import attribution_networks
+from jaxvae.networks.options import Examples, SizedNetworks
 
 FIRST_LONG, EVERY_LONG = 25, 100
 
@@ -55,9 +59,9 @@ class VAGAN(NamedTuple):
     """Weight of the critic's gradient penalty, >= 0."""
 
 
-VA_GAN_SETTINGS = {"data": "squares", "network": "own", "batch_size": 32}
-_PAPER = {**VA_GAN_SETTINGS, "image_size": 112, "net_size": "paper", "steps": 12_000}
-VA_GAN_PRESETS = {"paper": Preset(VAGAN(), {**_PAPER, "output": "tanh", "penalty_axes": "one"})}
+DEFAULTS = {"data": "squares", "batch_size": 32}
+_PAPER = {**DEFAULTS, "image_size": 112, "net_size": "paper", "steps": 12_000}
+PRESETS = {"paper": Preset(VAGAN(), {**_PAPER, "output": "tanh", "penalty_axes": "one"})}
 
 
 def va_gan(
@@ -140,3 +144,15 @@ def critic_schedule(critic_steps: int, long_steps: int) -> Callable[[jax.Array],
         return jnp.where(done <= start, done % long_steps == 0, soon)
 
     return due
+
+
+@dataclass(frozen=True)
+class Networks(SizedNetworks):
+    """Map and critic."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The networks for images."""
+        return attribution_networks(source.image_shape, size=self.net_size, dtype=self.jax_dtype)
+
+
+ENTRY = Entry("va-gan", va_gan, VAGAN, CasesAndControls, Networks, presets=PRESETS, defaults=DEFAULTS)

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from jaxvae.choose import choose
 from jaxvae.method import Network
 from jaxvae.networks.conv import BurgessDecoder, BurgessEncoder, StudyDecoder, StudyEncoder
 from jaxvae.networks.linen import from_linen
@@ -79,8 +80,7 @@ def autoencoder(
     Raises:
       ValueError: unknown architecture, sides not divisible by 16, or latent_dim < 1.
     """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(f"unknown network {architecture!r}; there are {', '.join(ARCHITECTURES)}")
+    make = choose("network", architecture, ARCHITECTURES)
     if latent_dim < 1:
         raise ValueError(f"a code needs at least 1 latent, got latent_dim={latent_dim}")
     height, width, channels = image_shape
@@ -89,6 +89,6 @@ def autoencoder(
             f"network {architecture!r} needs image sides divisible by 16, got {height}x{width}: "
             "choose another image size (--image-size resizes), or the network 'mlp'"
         )
-    encoder, decoder = ARCHITECTURES[architecture](image_shape, latent_dim, dtype)
+    encoder, decoder = make(image_shape, latent_dim, dtype)
     seen = (height, width, channels + aux_dim)
     return {"encoder": from_linen(encoder, seen), "decoder": from_linen(decoder, (latent_dim,))}

@@ -8,9 +8,9 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from jaxvae.report.comparison import Column, Line, interval
 from jaxvae.report.encoding import embed
 from jaxvae.report.page import document
+from jaxvae.runs.compare import Column, Line, interval
 
 SHOWN_SIDE = 40
 """Pixels that an image is shown at, about."""

@@ -7,12 +7,14 @@ from jaxvae.training.members import train_members
 from jaxvae.training.memory import keep_freed_memory
 from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.optimizers import evaluation_params, make_optimizer, make_schedule, with_average, with_optimizer
+from jaxvae.training.plan import Plan, plan
 from jaxvae.training.population import train_population
 
 __all__ = [
     "Devices",
     "NonFiniteLoss",
     "NothingToTrain",
+    "Plan",
     "TrainState",
     "check",
     "choose_devices",
@@ -22,6 +24,7 @@ __all__ = [
     "keep_freed_memory",
     "make_optimizer",
     "make_schedule",
+    "plan",
     "train",
     "train_members",
     "train_population",

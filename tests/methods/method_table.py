@@ -7,25 +7,12 @@ from inspect import signature
 import jax
 import jax.numpy as jnp
 
-from jaxvae.commands.train import parse_train
-from jaxvae.config import build
+from jaxvae.cli.train import parse_train
 from jaxvae.data import Conditioned, Pairs, Sprites, few_labels, moving_sprites
 from jaxvae.data.source import WHOLE
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
-from jaxvae.networks import (
-    attribution_networks,
-    autoencoder,
-    conditional_prior,
-    discriminator,
-    feature_network,
-    grouped_decoder,
-    label_networks,
-    latent_adversarial_networks,
-    layered_networks,
-    mixture_prior,
-    translation_networks,
-)
+from jaxvae.runs.build import build
 from jaxvae.training import check, compile_method
 
 
@@ -50,6 +37,8 @@ class Everything(Conditioned):
 SOURCE = Everything(few_labels(Pairs(Sprites(16), shared=4), 50), ("shape",))
 """Single images as well: the first of a pair."""
 LATENTS = 5
+EXAMPLES = dict.fromkeys(METHODS, SOURCE) | {"equivariant-rendering": moving_sprites(16)}
+"""What networks are made for."""
 OWN = {"oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01}}
 """Hyperparameters of a decoder that is slow to learn, and has priors that would hide the rest of the loss."""
 OPTIONS = {
@@ -62,31 +51,16 @@ FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss"}
 """The term that falls, where it is not the loss."""
 
 
+SIZES = {"components": 20, "discriminator": (32, 32)}
+"""Of networks that have them."""
+
+
 def networks(name="vae", dtype=jnp.float32):
-    entry, shape = METHODS[name], SOURCE.image_shape
-    match entry.special:
-        case "attribution networks":
-            return attribution_networks(shape, dtype=dtype)
-        case "feature network":
-            return {"encoder": feature_network(shape, LATENTS, dtype=dtype)}
-        case "layered networks":
-            return layered_networks((16, 16, 3), dtype=dtype)
-        case "translation networks":
-            return translation_networks(shape, dtype=dtype)
-        case "latent adversarial networks":
-            return latent_adversarial_networks(shape, LATENTS, dtype=dtype)
-    conditional = entry.special == "conditional prior"
-    nets = autoencoder("mlp-small", shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if conditional else 0)
-    match entry.special:
-        case "conditional prior":
-            nets["prior"] = conditional_prior(SOURCE.aux_dim, LATENTS, dtype)
-        case "grouped decoder":
-            nets |= grouped_decoder(shape, LATENTS, dtype=dtype)
-        case "label networks":
-            nets |= label_networks(SOURCE.factor_sizes, LATENTS)
-        case "mixture prior":
-            nets["prior"] = mixture_prior(LATENTS, 20)
-    return nets | ({"discriminator": discriminator(LATENTS, entry.logits, (32, 32), dtype)} if entry.logits else {})
+    kind = METHODS[name].networks
+    fields = {"latents": LATENTS, "dtype": jnp.dtype(dtype).name, **SIZES}
+    return kind(**{key: value for key, value in fields.items() if key in kind.__dataclass_fields__}).make(
+        EXAMPLES[name]
+    )
 
 
 def make(name, dtype=jnp.float32, *, likelihood=bernoulli(), hp=None, **options):
@@ -138,4 +112,4 @@ def build_and_trace(words):
     """What the command does with these words before it trains: where bad input is refused."""
     config = parse_train(words).config
     source, method = build(config)
-    check(method, source, batch_size=config.batch_size)
+    check(method, source, batch_size=config.training.batch_size)

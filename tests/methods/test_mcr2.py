@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jaxvae.data import augmented, classified, digits
 from jaxvae.losses import class_coding_rate, coding_rate
 from jaxvae.method import Context, Nets, Network
-from jaxvae.methods.mcr2 import MCR2, MCR2_PRESETS, mcr2
+from jaxvae.methods.mcr2 import ENTRY, MCR2, mcr2
 from jaxvae.networks import feature_network
 from jaxvae.training import compile_method
 
@@ -74,7 +74,7 @@ def test_loss_falls_and_classes_part(compiled):
 
 
 def test_self_supervision_parts_images_after_drawing_all_together():
-    method = mcr2(METHOD.networks, classes=16, hyperparameters=MCR2_PRESETS["self-supervised"].hyperparameters)
+    method = mcr2(METHOD.networks, classes=16, hyperparameters=ENTRY.presets["self-supervised"].hyperparameters)
     source = augmented(digits(), 8)
     init, update = compile_method(method, dataset_size=source.size)
     step, state, losses, reductions = jax.jit(update), jax.jit(init)(KEY), [], []

@@ -8,10 +8,10 @@ import pytest
 from method_table import SOURCE, build_and_trace, loss_of, make, own
 
 from jaxvae import losses
-from jaxvae.commands.train import parse_train
-from jaxvae.config import build
+from jaxvae.cli.train import parse_train
 from jaxvae.data import Sprites, few_labels
 from jaxvae.methods import semi_supervised_vae
+from jaxvae.runs.build import build
 from jaxvae.training import check, compile_method, train
 
 KEY = jax.random.key(1)
@@ -171,7 +171,7 @@ def test_the_command_draws_labels():
 
 
 def test_labels_for_a_method_that_has_no_use_for_them_are_refused():
-    with pytest.raises(ValueError, match="--labels and --label-quality are for methods .* beta-vae does not"):
+    with pytest.raises(ValueError, match="beta-vae has no flag --labels; it is for semi-supervised-vae"):
         build(parse_train(["beta-vae", "--labels", "7"]).config)
 
 
@@ -181,7 +181,10 @@ def test_labels_for_a_method_that_has_no_use_for_them_are_refused():
         (["--labels", "0"], "got count=0"),
         (["--latents", "3"], "factors, 3 latents"),
         (["--data", "arrays:{folder}/a.npy"], "nothing to label with"),
-        (["--stream", "--data", "arrays:{folder}/a.npy"], "leave out --stream"),
+        (
+            ["--stream", "--data", "arrays:{folder}/a.npy"],
+            "--stream is for methods that learn from single images without labels: leave it out",
+        ),
     ],
 )
 def test_what_can_not_be_labelled(flags, message, tmp_path):

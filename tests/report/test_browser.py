@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from fake_report import FACTORS, fake_report
 
-from jaxvae.report.comparison import Column, Line
 from jaxvae.report.comparison_page import comparison_html
 from jaxvae.report.page import document, report_html
+from jaxvae.runs.compare import Column, Line
 from jaxvae.study.findings import Finding, findings
 from jaxvae.study.page import study_html
 from tests.study.fake_study import table

@@ -12,10 +12,12 @@ import pytest
 from page_parts import Page
 from scipy import stats
 
-from jaxvae.cli import main
-from jaxvae.report.comparison import PROPERTIES, Column, Line, compare, find_runs, interval
+from jaxvae.cli.main import main
 from jaxvae.report.comparison_page import comparison_html, plain, shown
-from jaxvae.training.run_folder import RunFolderError, open_run
+from jaxvae.runs.baseline import BaselineConfig
+from jaxvae.runs.compare import PROPERTIES, Column, Line, compare, find_runs, interval
+from jaxvae.runs.folder import open_run
+from jaxvae.training.run_folder import RunFolderError
 
 RNG = np.random.default_rng(0)
 TINY = ["--data", "sprites", "--image-size", "16", "--batch-size", "8", "--steps", "4", "--latents", "3"]
@@ -36,7 +38,7 @@ def row_of(page, name):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     main(["train", "vae", *TINY, "--seeds", "0:2", "--run", str(folder / "vae")])
-    main(["train", "beta-vae", *TINY, "--seeds", "0:2", "--hp.beta", "2,4", "--run", str(folder / "beta")])
+    main(["train", "beta-vae", *TINY, "--seeds", "0:2", "--beta", "2,4", "--run", str(folder / "beta")])
     main(["fit", "pca", *TINY[:4], "--latents", "3", "--examples", "200", "--run", str(folder / "pca")])
     return folder
 
@@ -181,8 +183,7 @@ def test_other_channels_have_no_picture(tmp_path):
     np.savez(tmp_path / "four.npz", images=RNG.integers(0, 255, (40, 8, 8, 4), dtype=np.uint8))
     words = ["--data", f"arrays:{tmp_path / 'four.npz'}", "--latents", "2", "--run", str(tmp_path / "run")]
     folder = tmp_path / "run"
-    config = {"baseline": "pca", "data": words[1], "image_size": None, "latents": 2, "examples": 40}
-    open_run(folder, {**config, "options": [], "seed": 0}, resume=False)
+    open_run(folder, BaselineConfig("pca", data=words[1], latents=2, examples=40), resume=False)
     assert compare([folder], num_samples=50)[1][0].picture is None
 
 

@@ -6,13 +6,14 @@ import pytest
 from fake_report import fake_report
 from page_parts import Page
 
-from jaxvae.commands.train import parse_train
-from jaxvae.config import build
+from jaxvae.cli.train import parse_train
 from jaxvae.report import write_report
 from jaxvae.report.sections import sections
-from jaxvae.run import evaluate, load_run, represent
+from jaxvae.runs.build import build
+from jaxvae.runs.folder import open_run
+from jaxvae.runs.load import load_run
+from jaxvae.runs.score import evaluate, represent
 from jaxvae.training import train
-from jaxvae.training.run_folder import open_run
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((3, 16, 16, 1))
@@ -55,7 +56,7 @@ def test_images_without_reconstructions_are_shown_alone():
 def report_of(words, tmp_path):
     config = parse_train([*words, "--steps", "2", "--batch-size", "8", "--seed", "1"]).config
     source, method = build(config)
-    open_run(tmp_path, config.to_json(), resume=False)
+    open_run(tmp_path, config, resume=False)
     train(method, source, steps=2, batch_size=8, seed=1, folder=tmp_path, log_every=1)
     run = load_run(tmp_path)
     codes = represent(run, 200)
@@ -96,16 +97,19 @@ def test_an_adversarial_autoencoder_is_shown_as_any_other(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["va-gan", "--network", "conv"], "unknown network of va-gan 'conv'.*There are: own"),
-        (["va-gan", "--effect", "hue"], "a factor of squares: effect, second; got 'hue'"),
-        (["va-gan", "--sampling", "epochs"], "draws cases and controls: leave out"),
+        (["va-gan", "--network", "conv"], "va-gan has no flag --network; it is for vae, "),
+        (["va-gan", "--case-factor", "hue"], "squares has no factor 'hue'; there are effect, second"),
+        (
+            ["va-gan", "--sampling", "epochs"],
+            "--sampling is for methods that do not draw their images by factors: leave it out",
+        ),
         (["va-gan", "--data", "digits", "--image-size", "10"], "divisible by 4, got 10x10"),
-        (["alae", "--network", "burgess"], "unknown network of alae 'burgess'"),
-        (["mcr2", "--classify", "hue"], "digit; got 'hue'"),
-        (["mcr2", "--copies", "10", "--classify", "digit"], "not both"),
-        (["mcr2", "--corruption", "2"], "from 0 to 1, got 2"),
-        (["vae", "--effect", "sky"], "--effect is for methods that learn from cases and controls; vae does not"),
-        (["vae", "--copies", "5"], "are for methods that learn from classes; vae does not"),
+        (["alae", "--network", "burgess"], "unknown network 'burgess'. There are: mlp, conv"),
+        (["mcr2", "--class-factor", "hue"], "digits has no factor 'hue'; there are digit"),
+        (["mcr2", "--copies", "10", "--class-factor", "digit"], "leave out --class-factor"),
+        (["mcr2", "--label-noise", "2"], "from 0 to 1, got 2"),
+        (["vae", "--case-factor", "sky"], "vae has no flag --case-factor; it is for va-gan, icam"),
+        (["vae", "--copies", "5"], "vae has no flag --copies; it is for mcr2"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(words, message):

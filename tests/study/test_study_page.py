@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxvae.cli import main
-from jaxvae.commands import study as study_command
+from jaxvae.cli import study as study_command
+from jaxvae.cli.main import main
 from jaxvae.study.findings import DOWNSTREAM, METRICS, findings, theorem
 from jaxvae.study.grid import GRIDS, Model, config_of, model_of
 from jaxvae.study.page import cost, published_cost, study_html
@@ -145,7 +145,7 @@ def test_what_the_published_grid_would_take():
     # 2 data sets of one channel and 5 of three, 1,800 models of 300,000 updates each.
     expected = (2 * 1800 * 300_000 / 100 + 5 * 1800 * 300_000 / (100 / 3)) / 3600
     assert hours(grid, speeds) == pytest.approx(expected)
-    assert config_of(grid, 0).steps == 300_000
+    assert config_of(grid, 0).training.steps == 300_000
     speed = speed_of(json.loads(json.dumps(Speed("a chip", speeds, expected)._asdict())))
     assert speed == Speed("a chip", speeds, expected)
     assert "measured on a chip, one model at a time: 33.3 to 100.0 updates a second" in published_cost(speed)

@@ -236,10 +236,10 @@ def test_runs_resume_to_the_same_bits_and_members_are_runs(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: make_optimizer("adm"), "unknown optimizer 'adm'; there are adam, adamw"),
+        (lambda: make_optimizer("adm"), "unknown optimizer 'adm': did you mean 'adam'"),
         (lambda: make_optimizer("adamw", weight_decay=-1.0), "weight decay must be a number >= 0, got -1.0"),
         (lambda: with_optimizer(tiny(), clip_norm=0.0), "clipped to must be a positive number, got 0.0"),
-        (lambda: make_schedule("cos", 10), "unknown schedule 'cos'; there are constant, cosine"),
+        (lambda: make_schedule("cos", 10), "unknown schedule 'cos': did you mean 'cosine'"),
         (lambda: make_schedule("cosine", 10, warmup_steps=10), "fewer than 10 steps, got 10"),
         (lambda: with_average(optax.adam, 1.0), r"must be in \[0, 1\), got 1.0"),
     ],
