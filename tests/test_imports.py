@@ -48,7 +48,7 @@ THIRD_PARTY = {
     "metrics": {"jax", "numpy", "scipy", "sklearn", "joblib", "threadpoolctl", "lightgbm"},
     "method": {"jax", "optax"},
     "data": {"jax", "numpy", "scipy", "PIL", "h5py", "grain", "sklearn", "tensorflow_datasets"},
-    "networks": {"jax", "flax"},
+    "networks": {"jax", "flax", "equinox"},
     "baselines": {"jax", "numpy", "scipy", "sklearn", "tensorly"},
 }
 """Part of the package -> the libraries it may import; parts not named here may import what they need, but no flax."""

@@ -10,7 +10,7 @@ import tyro
 from jaxvae.cli.evaluate import NUM_SAMPLES
 from jaxvae.cli.terminal import folders_first, parse, usage_errors, use_compilation_cache
 from jaxvae.metrics import METRICS, UNSUPERVISED
-from jaxvae.report.comparison_page import comparison_html, plain, shown
+from jaxvae.report.comparison_page import comparison_html, shown
 from jaxvae.runs.compare import COMPARED, Column, Line, compare, find_runs, interval
 
 
@@ -55,7 +55,7 @@ def _print_table(columns: Sequence[Column], lines: Sequence[Line]) -> None:
     several = len({line.data for line in lines}) > 1
     cells = [["", *["data"] * several, *(column.title for column in columns)]]
     for line in lines:
-        numbers = [plain(shown(*interval(line.values[column.name]))) for column in columns]
+        numbers = [shown(*interval(line.values[column.name])) for column in columns]
         cells.append([line.name, *[line.data] * several, *numbers])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:

@@ -31,7 +31,7 @@ def test_pictures_of_a_method_have_a_section_with_maps_in_colour():
     assert "red is added" in with_map.caption
     assert "on average" in with_map.caption
     assert "0.57" in with_map.caption
-    assert 'alt="3 examples in rows: image, map, in colour"' in with_map.body
+    assert with_map.picture.alt == "3 examples in rows: image, map, in colour"
     plain = section(data._replace(pictures={"image": IMAGES, "other": IMAGES}), "drawn")
     assert "red" not in plain.caption
     assert "correlation" not in plain.caption.lower()
@@ -41,15 +41,15 @@ def test_classes_have_a_section():
     data = fake_report(latents=3, num_images=2, num_values=3, size=16)
     assert section(data, "classes") is None
     shown = section(data._replace(spectra=RNG.random((4, 6)), cosines=RNG.random((20, 20))), "classes")
-    assert "Singular values of the codes of 4 classes" in shown.body
-    assert "cosines of 20 codes" in shown.body
+    alts = [card.picture.alt for card in shown.cards]
+    assert alts == ["Singular values of the codes of 4 classes", "Absolute cosines of 20 codes, sorted by class"]
 
 
 def test_images_without_reconstructions_are_shown_alone():
     data = fake_report(latents=3, num_images=2, num_values=3, size=16)
     alone = section(data._replace(reconstructions=np.zeros((0, 16, 16, 1))), "data")
     assert alone.title == "Data"
-    assert "reconstruction" not in alone.body
+    assert "reconstruction" not in alone.caption + alone.picture.alt
     assert section(data, "data").title == "Data and reconstructions"
 
 

@@ -9,12 +9,14 @@ import pytest
 
 from jaxvae.cli import study as study_command
 from jaxvae.cli.main import main
-from jaxvae.study.findings import DOWNSTREAM, METRICS, findings, theorem
+from jaxvae.report.encoding import Embedded
+from jaxvae.report.page import render_html
+from jaxvae.study.findings import DOWNSTREAM, METRICS, Finding, findings, theorem
 from jaxvae.study.grid import GRIDS, Model, config_of, model_of
 from jaxvae.study.page import cost, published_cost, study_html
 from jaxvae.study.speed import Speed, hours, speed_of
 from jaxvae.study.table import read_table, write_table
-from tests.report.page_parts import Page
+from tests.report.page_parts import ATTACK, Page
 from tests.study.fake_study import GRID, SCORES, table
 
 
@@ -128,6 +130,17 @@ def test_a_table_without_scores_is_told_without_numbers():
     page = Page(study_html(table(others=None), "small"))
     assert "nan" not in page.words
     assert page.words.count("not testable at this scale") >= 4
+
+
+def test_texts_are_escaped():
+    def page(text):
+        values = {"models": 1, "failed": 0, "theorem": {"mig": 1.0, "mig turned": 0.0, "p": 0.5}}
+        texts = {"title": text, "version": text, "cost": text, "findings": [Finding(text, text, text)]}
+        plots = [(text, text, Embedded("data:,", 10, 10))]
+        return Page(render_html("study.html", **values, **texts, plots=plots))
+
+    assert page(ATTACK).skeleton == page("a text").skeleton
+    assert page(ATTACK).words.count(ATTACK) == 9
 
 
 @pytest.mark.process
