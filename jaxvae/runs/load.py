@@ -16,6 +16,7 @@ from jaxvae.runs.build import build
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import known_as, read_config
 from jaxvae.runs.typed import typed
+from jaxvae.streams import Stream
 from jaxvae.training import TrainState, compile_method
 from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
 from jaxvae.training.optimizers import evaluation_params
@@ -32,8 +33,6 @@ from jaxvae.training.writers import MACHINE_COLUMNS
 
 ENCODED = 512
 """Images that are encoded at a time."""
-EVALUATION_STREAM = 0x6576616C
-"""Keeps the evaluation's keys apart from the training's, which `split` and small numbers lead to."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Run(NamedTuple):
     @property
     def evaluation_key(self) -> jax.Array:
         """Key of the evaluation's randomness: every run draws its own examples."""
-        return jax.random.fold_in(jax.random.key(self.config.seed), EVALUATION_STREAM)
+        return jax.random.fold_in(jax.random.key(self.config.seed), Stream.EVALUATION)
 
     def __repr__(self) -> str:
         """Ten lines at most: what was trained, how far, and where it is."""
