@@ -26,7 +26,7 @@ from jaxvae.data import Epochs, Rooms, Scene, Source, Sprites, Streamed, Table, 
 from jaxvae.data.streamed import read_ahead
 from jaxvae.methods import beta_vae
 from jaxvae.networks import autoencoder
-from jaxvae.training import compile_method, keep_freed_memory
+from jaxvae.training import make_train_step, tune_allocator
 
 
 @dataclass
@@ -82,7 +82,7 @@ def streamed_row(table: Table, args: Args) -> dict[str, Any]:
 
 def main(args: Args) -> None:
     """Prints the table and writes results/data.json."""
-    keep_freed_memory()
+    tune_allocator()
     looks = {name: open_data(name, image_size=64) for name in ("color-sprites", "noisy-sprites", "scream-sprites")}
     drawn: dict[str, Source] = {"sprites": Sprites(64), "scene": Scene(64), "rooms": Rooms(64), **looks}
     rows = []
@@ -91,7 +91,7 @@ def main(args: Args) -> None:
         draw = jax.jit(lambda source, step: source.batch(jax.random.key(0), step, args.batch_size))
         drawing = median_seconds(lambda i, s=source, d=draw: d(s, jnp.int32(i)), args.repeats)
         method = beta_vae(autoencoder("conv", source.image_shape))
-        init, update = compile_method(method, dataset_size=source.size)
+        init, update = make_train_step(method, dataset_size=source.size)
         state, batch, step = init(jax.random.key(0)), draw(source, jnp.int32(0)), jax.jit(update)
         training = median_seconds(lambda i, f=step, s=state, b=batch: f(s, b), args.repeats)
         rows.append(

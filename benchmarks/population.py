@@ -20,7 +20,7 @@ from benchmarks.record import earlier_rows, record
 from jaxvae.data import Sprites
 from jaxvae.methods import beta_tc_vae
 from jaxvae.networks import autoencoder
-from jaxvae.training import TrainState, compile_method, keep_freed_memory
+from jaxvae.training import TrainState, make_train_step, tune_allocator
 from jaxvae.training.steps import draw_batch
 
 S = TypeVar("S")
@@ -41,10 +41,10 @@ class Args:
 
 def main(args: Args) -> None:
     """Prints a row per population and adds them to results/population.json."""
-    keep_freed_memory()
+    tune_allocator()
     source = Sprites(args.resolution)
     method = beta_tc_vae(autoencoder(args.network, source.image_shape))
-    init, update = compile_method(method, dataset_size=source.size)
+    init, update = make_train_step(method, dataset_size=source.size)
 
     def step(state: TrainState) -> TrainState:
         return update(state, draw_batch(method, source, args.batch_size, state))[0]

@@ -30,8 +30,8 @@ from benchmarks.record import record
 from jaxvae.data import Sprites
 from jaxvae.methods import beta_tc_vae, beta_vae
 from jaxvae.networks import autoencoder
-from jaxvae.training import choose_devices, compile_method
-from jaxvae.training.steps import empty_interval, make_step
+from jaxvae.training import choose_devices, make_train_step
+from jaxvae.training.steps import empty_accumulator, make_step
 
 FLOAT = 4
 COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|reduce-scatter|collective-permute|all-to-all)(?:-start)?\(")
@@ -82,11 +82,11 @@ def main(args: Args) -> None:
         found = {}
         for build in (beta_vae, beta_tc_vae):
             method = build(networks)
-            init, update = compile_method(method, dataset_size=source.size)
+            init, update = make_train_step(method, dataset_size=source.size)
             mesh = choose_devices(devices)
             state = mesh.create(partial(init, jax.random.key(0)))
             weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-            empty = mesh.place(empty_interval(method, update, batch, state, source))
+            empty = mesh.place(empty_accumulator(method, update, batch, state, source))
             program = mesh.compile(make_step(method, update, batch, mesh.axis_name), state, empty, source)
             found[method.name] = received(program.as_text())
         extra = found["beta-tc-vae"] - found["beta-vae"]

@@ -87,3 +87,11 @@ def _installed(group: str) -> dict[str, Any]:
         except Exception as error:
             warnings.warn(f"{point.value}, in the group {group}, cannot be imported: {error}", stacklevel=2)
     return found
+
+
+def renamed(module: str, name: str, names: Mapping[str, str]) -> Any:
+    """What a module has under the new name of `name`, with a DeprecationWarning; for a module's `__getattr__`."""
+    if name not in names:
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+    warnings.warn(f"{module}.{name} is deprecated: use {names[name]}", DeprecationWarning, stacklevel=3)
+    return getattr(sys.modules[module], names[name])

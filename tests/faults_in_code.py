@@ -86,7 +86,7 @@ FAULTS = (
     method("off-by-one schedule", "schedules", "step.astype(jnp.float32) / jnp.maximum(steps, 1.0)", "(step + 1).astype(jnp.float32) / jnp.maximum(steps, 1.0)"),
     method("off-by-one schedule", "va_gan", "done = step + 1", "done = step", "tests/methods/test_va_gan.py"),
     method("dropped term", "group_vae", "kl_standard_normal(*shared).mean() / members", "kl_standard_normal(*shared).mean()", "tests/methods/test_group_vae.py"),
-    Fault("swapped order", "training/engine.py", "seen = dict(params) if method.in_turn else state.params", "seen = state.params", ("tests/training/test_engine.py",)),
+    Fault("swapped order", "training/engine.py", "seen = dict(params) if method.sequential else state.params", "seen = state.params", ("tests/training/test_engine.py",)),
     Fault("repeated randomness", "training/engine.py", "jax.random.fold_in(jax.random.fold_in(state.key, state.step), stream)", "jax.random.fold_in(state.key, stream)", ("tests/training/test_engine.py",)),
     Fault("swapped order", "training/microbatch.py", "jnp.concatenate([one, other])", "jnp.concatenate([other, one])", ("tests/training/test_microbatch.py",)),
     Fault("repeated randomness", "training/steps.py", "\"fresh_image\": both[\"image\"][1::2]", "\"fresh_image\": both[\"image\"][0::2]", ("tests/training/test_engine.py", "tests/training/test_loop.py")),

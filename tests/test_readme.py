@@ -8,7 +8,7 @@ import pytest
 from jaxvae import baselines, losses
 from jaxvae.cli.main import COMMANDS
 from jaxvae.cli.train import parse_train
-from jaxvae.data import CLIPS, DATA, FILES, LOOKS, TABLES
+from jaxvae.data import CLIPS, DATA, FILES, TABLES, VARIANTS
 from jaxvae.methods import METHODS
 from jaxvae.metrics import METRICS
 from jaxvae.runs.baseline import BASELINES
@@ -43,7 +43,7 @@ def test_all_data_is_listed():
     names = re.findall(
         r"`([\w-]+)(?::\w+)?`", "\n".join(re.findall(r"^\|([^|]*)\|", section("The data"), re.MULTILINE))
     )
-    assert set(names) - {"--data"} == {*DATA, *CLIPS, *TABLES, *FILES, *(f"{look}-sprites" for look in LOOKS)}
+    assert set(names) - {"--data"} == {*DATA, *CLIPS, *TABLES, *FILES, *(f"{look}-sprites" for look in VARIANTS)}
 
 
 def test_commands_are_those_there_are():

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from jaxvae.training.processes import leads
+from jaxvae.training.processes import is_primary_process
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def ending_well(how_to_go_on: str) -> Iterator[None]:
     """SIGTERM ends the process with 0 and this line: nothing is lost."""
 
     def end() -> None:
-        if leads():
+        if is_primary_process():
             print(f"stopped by SIGTERM; {how_to_go_on}", flush=True)
         raise SystemExit(0)
 

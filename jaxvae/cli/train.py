@@ -27,7 +27,7 @@ from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
 from jaxvae.training import Devices, check, choose_devices, plan, train, train_members
 from jaxvae.training.checkpoints import saved_steps
-from jaxvae.training.processes import check_agreement, join_processes, leads, raise_together
+from jaxvae.training.processes import check_agreement, is_primary_process, join_processes, raise_together
 from jaxvae.training.run_folder import RunFolderError, read_history
 from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
 
@@ -133,7 +133,7 @@ def train_command(arguments: list[str]) -> None:
     try:
         with ExitStack() as stack:
             asked = stack.enter_context(asked_to_stop())
-            writers = [stack.enter_context(writer) for writer in _writers(args, folder)] if leads() else []
+            writers = [stack.enter_context(writer) for writer in _writers(args, folder)] if is_primary_process() else []
             state = train(method, source, seed=config.seed, folder=folder, writers=writers, stop=asked, **settings)
     except KeyboardInterrupt:
         saved = saved_steps(folder / "checkpoints")
@@ -197,7 +197,7 @@ def _join(args: TrainArgs, members: list[Member]) -> None:
 
 def _open_together(args: TrainArgs, folder: Path) -> None:
     failed = None
-    if leads():
+    if is_primary_process():
         try:
             open_run(folder, args.config, resume=args.flags.resume)
         except RunFolderError as error:
@@ -218,7 +218,7 @@ def _devices(flags: RunFlags, members: int) -> Devices:
 
 
 def _say(line: str) -> None:
-    if leads():
+    if is_primary_process():
         print(line)
 
 

@@ -3,6 +3,9 @@
 `open_data` finds any of them by what the command line calls it.
 """
 
+from typing import Any
+
+from jaxvae.choose import renamed
 from jaxvae.data.batches import (
     CasesAndControls,
     FewLabels,
@@ -13,7 +16,6 @@ from jaxvae.data.batches import (
     WithAuxiliary,
 )
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
-from jaxvae.data.decorated import Decorated, decorated
 from jaxvae.data.effects import CaseControl, case_control, squares
 from jaxvae.data.files import array_file, picture_folder
 from jaxvae.data.generated import bars, clusters, digits, segments, time_series
@@ -21,24 +23,25 @@ from jaxvae.data.grid import FactorGrid
 from jaxvae.data.labels import Conditioned, Labelled, few_labels
 from jaxvae.data.options import DataOptions
 from jaxvae.data.pairs import Groups, Pairs
-from jaxvae.data.registry import CLIPS, DATA, FILES, LOOKS, TABLES, open_data
+from jaxvae.data.registry import CLIPS, DATA, FILES, TABLES, VARIANTS, open_data
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
-from jaxvae.data.source import GroundTruth, Part, Source, grid_index
+from jaxvae.data.source import GroundTruth, Shard, Source, grid_index
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
 from jaxvae.data.table import Table, from_arrays
 from jaxvae.data.tfds import tfds_table
+from jaxvae.data.variants import Variant, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
 
 __all__ = [
     "CLIPS",
     "DATA",
     "FILES",
-    "LOOKS",
     "TABLES",
+    "VARIANTS",
     "Augmented",
     "CaseControl",
     "CasesAndControls",
@@ -46,7 +49,6 @@ __all__ = [
     "Conditioned",
     "Correlated",
     "DataOptions",
-    "Decorated",
     "Epochs",
     "FactorGrid",
     "FewLabels",
@@ -58,15 +60,16 @@ __all__ = [
     "Labelled",
     "MovingSprites",
     "Pairs",
-    "Part",
     "Rooms",
     "Scene",
+    "Shard",
     "Single",
     "Source",
     "Sprites",
     "Streamed",
     "Subset",
     "Table",
+    "Variant",
     "WithAuxiliary",
     "all_factors",
     "array_file",
@@ -75,7 +78,6 @@ __all__ = [
     "case_control",
     "classified",
     "clusters",
-    "decorated",
     "digits",
     "few_labels",
     "from_arrays",
@@ -89,4 +91,11 @@ __all__ = [
     "squares",
     "tfds_table",
     "time_series",
+    "variant",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return renamed(
+        __name__, name, {"Decorated": "Variant", "LOOKS": "VARIANTS", "Part": "Shard", "decorated": "variant"}
+    )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from jaxvae.data.source import WHOLE, Part, S, Wrapper
+from jaxvae.data.source import UNSHARDED, S, Shard, Wrapper
 from jaxvae.data.subsets import Subset, all_factors
 from jaxvae.data.table import Table, from_arrays
 from jaxvae.streams import Stream
@@ -83,7 +83,7 @@ class CaseControl(Wrapper[S]):
     cases: Subset[S]
     controls: Subset[S]
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """n cases of update number `step`, and n controls that have nothing to do with them."""
         cases = self.cases.batch(key, step, n, part)
         controls = self.controls.batch(jax.random.fold_in(key, Stream.CONTROL), step, n, part)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from jaxvae.choose import with_installed
 from jaxvae.data.batches import Single
-from jaxvae.data.registry import FILES, LOOKS, TABLES, open_data
+from jaxvae.data.registry import FILES, TABLES, VARIANTS, open_data
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import Source
 from jaxvae.data.streamed import Streamed
@@ -50,7 +50,7 @@ class DataOptions:
     def idle(self, batches: type[Single] | Single) -> dict[str, str]:
         """Fields that have no effect with this data and these batches -> what they are for."""
         look, dash, _ = self.data.partition("-")
-        variant = look if dash and look in LOOKS else ""
+        variant = look if dash and look in VARIANTS else ""
         reasons = {
             "sampling": "" if batches.in_epochs else "methods that do not draw their images by factors",
             "stream": self._not_streamed(batches, variant),
@@ -63,7 +63,7 @@ class DataOptions:
     @property
     def _is_own(self) -> bool:
         look, dash, plain = self.data.partition("-")
-        name = plain if dash and look in LOOKS else self.data
+        name = plain if dash and look in VARIANTS else self.data
         kind, colon, _ = name.partition(":")
         return kind not in FILES and (bool(colon) or kind in with_installed("data", {}))
 

@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from jaxvae.choose import imported, near, unknown, with_installed
-from jaxvae.data.decorated import Look, decorated
 from jaxvae.data.effects import squares
 from jaxvae.data.files import array_file, picture_folder
 from jaxvae.data.generated import digits
 from jaxvae.data.grid import FactorGrid
-from jaxvae.data.layouts import LAYOUTS
+from jaxvae.data.published_files import PUBLISHED_FILES
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.source import Source
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.table import Table
 from jaxvae.data.tfds import tfds_table
+from jaxvae.data.variants import VariantName, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
 
 DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites, "rooms": Rooms}
@@ -29,14 +29,14 @@ TABLES: dict[str, Callable[..., Table]] = {"digits": digits, "squares": squares}
 """Name on the command line -> maker; `image_size` is optional everywhere."""
 
 FILES: dict[str, Callable[..., Table]] = {
-    **LAYOUTS,
+    **PUBLISHED_FILES,
     "arrays": array_file,
     "pictures": picture_folder,
     "tfds": tfds_table,
 }
 """Name before the colon on the command line -> reader of what is behind it; `image_size` is optional everywhere."""
 
-LOOKS: tuple[Look, ...] = ("color", "noisy", "scream")
+VARIANTS: tuple[VariantName, ...] = ("color", "noisy", "scream")
 """Before a dash and the name of black-and-white data: the study's harder variants of it."""
 
 
@@ -48,8 +48,8 @@ def open_data(
     Args:
       name: a key of `DATA`, `CLIPS` or `TABLES`; or a key of `FILES`, a colon, and a path or, for tfds, the name of a
         set and, if wanted, of a split ("tfds:mnist", "tfds:smallnorb:train+test"); or "package.module:NAME" for a
-        source of one's own, or a function without arguments that makes it. With one of `LOOKS` before it, that variant
-        of it ("color-sprites").
+        source of one's own, or a function without arguments that makes it. With one of `VARIANTS` before it, that
+        variant of it ("color-sprites").
       image_size: pixels a side; the data's own if not given.
       skip_bad: leave out pictures that can't be read.
       texture: picture for the look "scream"; one of our own if not given.
@@ -58,8 +58,8 @@ def open_data(
       ValueError: an unknown name, or data that can't be read; it says what to do.
     """
     look, dash, plain = name.partition("-")
-    if dash and look in LOOKS:
-        return decorated(open_data(plain, image_size=image_size, skip_bad=skip_bad), look, texture)
+    if dash and look in VARIANTS:
+        return variant(open_data(plain, image_size=image_size, skip_bad=skip_bad), look, texture)
     kind, colon, where = name.partition(":")
     drawn: dict[str, Callable[..., Source]] = {**DATA, **CLIPS}
     if not colon and kind in drawn:

@@ -6,7 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import WHOLE, Part, S, Wrapper
+from jaxvae.data.source import UNSHARDED, S, Shard, Wrapper
 from jaxvae.streams import Stream
 
 ROUNDS = 8
@@ -73,7 +73,7 @@ class Epochs(Wrapper[S]):
 
         return self.source.at(jax.vmap(index)(places))
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """The n places after those of the updates before."""
         first, count = part.rows(n)
         place = jnp.asarray(step).astype(jnp.uint32) * n + jnp.asarray(first).astype(jnp.uint32)

@@ -133,7 +133,7 @@ def alae(
         sample_prior=lambda net, key, batch: net.average_mapping(
             standard_normal(net.average_encoder(batch["image"]).shape[-1]).sample(key, len(batch["image"]))
         ),
-        in_turn=True,
+        sequential=True,
     )
 
 

@@ -142,9 +142,9 @@ def icam(
         networks=networks,
         hyperparameters=hyperparameters,
         objectives=(
-            Objective(loss, APART, adam, due=most),
-            Objective(discriminator_loss, images, adam, due=most),
-            Objective(content_loss, CONTENT, translation.clipped_adam, "content_learning_rate", due=content),
+            Objective(loss, APART, adam, active=most),
+            Objective(discriminator_loss, images, adam, active=most),
+            Objective(content_loss, CONTENT, translation.clipped_adam, "content_learning_rate", active=content),
         ),
         encode=lambda net, batch: net.attribute(2 * batch["image"] - 1),
         needs=("image", "control"),

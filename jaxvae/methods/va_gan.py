@@ -122,7 +122,7 @@ def va_gan(
         networks=networks,
         hyperparameters=hyperparameters,
         objectives=(
-            Objective(map_loss, ("map",), adam, due=critic_schedule(critic_steps, long_steps)),
+            Objective(map_loss, ("map",), adam, active=critic_schedule(critic_steps, long_steps)),
             Objective(critic_loss, ("critic",), adam, "critic_learning_rate"),
         ),
         needs=("image", "control"),
@@ -133,7 +133,7 @@ def va_gan(
 def critic_schedule(critic_steps: int, long_steps: int) -> Callable[[jax.Array], jax.Array]:
     """step -> whether the critic has had its steps: `long_steps` for the first 25 times and every 100th of 100."""
 
-    def due(step: jax.Array) -> jax.Array:
+    def active(step: jax.Array) -> jax.Array:
         done = step + 1
         start = FIRST_LONG * long_steps
         short = start + (EVERY_LONG - FIRST_LONG) * critic_steps
@@ -143,7 +143,7 @@ def critic_schedule(critic_steps: int, long_steps: int) -> Callable[[jax.Array],
         soon = jnp.where(done <= short, (done - start) % critic_steps == 0, later)
         return jnp.where(done <= start, done % long_steps == 0, soon)
 
-    return due
+    return active
 
 
 @dataclass(frozen=True)

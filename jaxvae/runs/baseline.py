@@ -32,7 +32,7 @@ from jaxvae.data import Source, open_data
 from jaxvae.method import Batch, Method, Nets, Posterior, no_image
 from jaxvae.methods.autoencoding import point
 from jaxvae.runs.typed import typed
-from jaxvae.training import TrainState, compile_method
+from jaxvae.training import TrainState, make_train_step
 
 FEW_ROUNDS = 10
 """Of least squares for a new example: there are thousands of them."""
@@ -143,7 +143,7 @@ def fit_baseline(config: BaselineConfig) -> Fit:
     seconds = time.perf_counter() - start
     some = np.random.default_rng(config.seed).permutation(rows)[:SHUFFLED]
     method = fitted_method(config.baseline, estimator, source.image_shape, estimator.transform(some))
-    init, _ = compile_method(method, dataset_size=source.size)
+    init, _ = make_train_step(method, dataset_size=source.size)
     heard = tuple(sorted({str(warning.message).splitlines()[0] for warning in caught}))
     return Fit(source, method, init(jax.random.key(config.seed)), seconds, heard)
 

@@ -17,7 +17,7 @@ from jaxvae.runs.config import Config
 from jaxvae.runs.folder import known_as, read_config
 from jaxvae.runs.typed import typed
 from jaxvae.streams import Stream
-from jaxvae.training import TrainState, compile_method
+from jaxvae.training import TrainState, make_train_step
 from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
 from jaxvae.training.optimizers import evaluation_params
 from jaxvae.training.run_folder import (
@@ -183,7 +183,7 @@ def trained_run(
 def _restored(
     folder: Path, config: Config[Any, Any, Any, Any] | OwnConfig, source: Source, method: Method, checkpoint: str | int
 ) -> Run:
-    init, _ = compile_method(method, dataset_size=source.size)
+    init, _ = make_train_step(method, dataset_size=source.size)
     saved = folder / "checkpoints"
     step: int | None
     match checkpoint:

@@ -9,9 +9,9 @@ from jaxvae.data.source import Source, pytree_of
 from jaxvae.data.streamed import read_ahead
 from jaxvae.method import Method
 from jaxvae.training.devices import Devices, choose_devices
-from jaxvae.training.engine import TrainState, compile_method
+from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.microbatch import in_microbatches
-from jaxvae.training.steps import empty_interval, images_per_update, make_step
+from jaxvae.training.steps import empty_accumulator, images_per_update, make_step
 
 
 class Plan(NamedTuple):
@@ -49,7 +49,7 @@ def plan(
     """
     devices = choose_devices() if devices is None else devices
     method = method if microbatch is None else in_microbatches(method, microbatch)
-    init, update = compile_method(method, dataset_size=source.size)
+    init, update = make_train_step(method, dataset_size=source.size)
     source = devices.place(pytree_of(source))
 
     def new_state() -> TrainState:
@@ -59,7 +59,7 @@ def plan(
     images = images_per_update(method, batch_size)
     first = next(read_ahead(source, state.key, 0, 1, images, devices.batch_sharding()))
     step = make_step(method, update, batch_size, devices.axis_name)
-    empty = devices.place(empty_interval(method, update, batch_size, state, source))
+    empty = devices.place(empty_accumulator(method, update, batch_size, state, source))
     start = time.perf_counter()
     compiled = devices.compile(step, state, empty, first)
     seconds = time.perf_counter() - start

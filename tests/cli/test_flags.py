@@ -17,7 +17,7 @@ from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS
 from jaxvae.runs.build import build
 from jaxvae.runs.config import default_config, default_flags
-from jaxvae.training import compile_method
+from jaxvae.training import make_train_step
 from jaxvae.training.steps import draw_batch
 
 LONG = ("alae", "equivariant-rendering", "icam", "va-gan")
@@ -109,7 +109,7 @@ def cases():
 def program(config, updates=False):
     """Of the losses of a step, or of the whole step, with its shapes and constants, as text."""
     source, method = build(config)
-    init, update = compile_method(method, dataset_size=source.size)
+    init, update = make_train_step(method, dataset_size=source.size)
     state = jax.eval_shape(init, jax.random.key(0))
     batch = jax.eval_shape(partial(draw_batch, method, source, config.training.batch_size), state)
 
@@ -148,7 +148,7 @@ def test_a_flag_changes_the_program_or_the_data(method, flag):
 def test_every_hyperparameter_is_read(method):
     config = default_config(method).with_flags(batch_size=20)
     source, built = build(config)
-    init, _ = compile_method(built, dataset_size=source.size)
+    init, _ = make_train_step(built, dataset_size=source.size)
     state = jax.eval_shape(init, jax.random.key(0))
     batch = jax.eval_shape(partial(draw_batch, built, source, config.training.batch_size), state)
     rates = {each.rate_of(network) for each in built.objectives for network in each.trains}

@@ -1,5 +1,6 @@
 """Methods, data, metrics and networks of one's own take part: by their place, or by entry points of a package."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -29,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data import Single, Sprites, from_arrays
-from jaxvae.data.source import WHOLE, Wrapper
+from jaxvae.data.source import UNSHARDED, Wrapper
 from jaxvae.losses import kl_standard_normal, reparameterize
 from jaxvae.method import Method, Objective
 from jaxvae.methods import Entry, bernoulli
@@ -44,7 +45,7 @@ class Darker(Wrapper):
     source: object
     factor: float
 
-    def batch(self, key, step, n, part=WHOLE):
+    def batch(self, key, step, n, part=UNSHARDED):
         batch = self.source.batch(key, step, n, part)
         return {**batch, "darker": batch["image"] * self.factor}
 
@@ -219,3 +220,19 @@ def test_another_package_adds_its_own_by_entry_points(tmp_path):
     scored = call("evaluate", "mine", "--metrics", "spread", "--num-samples", "12")
     assert scored.stdout.splitlines()[1].startswith("spread")
     assert "two-vae" not in METHODS
+
+
+@pytest.mark.parametrize(
+    ("module", "old", "new"),
+    [
+        ("training", "compile_method", "make_train_step"),
+        ("training", "keep_freed_memory", "tune_allocator"),
+        ("data", "decorated", "variant"),
+    ],
+)
+def test_names_of_version_0_1_are_there_with_a_warning(module, old, new):
+    there = importlib.import_module(f"jaxvae.{module}")
+    with pytest.warns(DeprecationWarning, match=f"jaxvae.{module}.{old} is deprecated: use {new}"):
+        assert getattr(there, old) is getattr(there, new)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        there.nothing  # noqa: B018

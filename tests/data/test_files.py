@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from jaxvae.data import layouts, open_data
+from jaxvae.data import open_data
 
 RNG = np.random.default_rng(0)
 
@@ -23,7 +23,7 @@ def numbered(source, index):
 
 @jax.jit
 def observed(source, factors):
-    return source.observe(factors)
+    return source.render(factors)
 
 
 def every_image(source):

@@ -17,7 +17,7 @@ from jaxvae.runs.config import default_config
 from jaxvae.runs.folder import open_run
 from jaxvae.training import NonFiniteLoss, train, train_members
 from jaxvae.training.checkpoints import damage, saved_steps
-from jaxvae.training.engine import compile_method
+from jaxvae.training.engine import make_train_step
 from jaxvae.training.run_folder import RunFolderError, only_writer
 from tests.faults.tiny import SOURCE, rows, same_bits, tiny
 
@@ -198,7 +198,7 @@ def test_the_batch_of_a_number_that_is_not_finite_is_kept(tmp_path):
         assert kept["terms"].tolist() == ["loss", "strange"]
         key = jax.random.wrap_key_data(kept["key"])
         np.testing.assert_array_equal(kept["image"], SOURCE.batch(key, 5, 2)["image"])
-    init, _ = compile_method(method, dataset_size=SOURCE.size)
+    init, _ = make_train_step(method, dataset_size=SOURCE.size)
     assert (jax.random.key_data(key) == jax.random.key_data(init(jax.random.key(3)).key)).all()
 
 

@@ -9,11 +9,11 @@ import jax.numpy as jnp
 
 from jaxvae.cli.train import parse_train
 from jaxvae.data import Conditioned, Pairs, Sprites, few_labels, moving_sprites
-from jaxvae.data.source import WHOLE
+from jaxvae.data.source import UNSHARDED
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
 from jaxvae.runs.build import build
-from jaxvae.training import check, compile_method
+from jaxvae.training import check, make_train_step
 from tests.methods.tiny_networks import tiny_networks
 
 
@@ -22,7 +22,7 @@ from tests.methods.tiny_networks import tiny_networks
 class Everything(Conditioned):
     """Batches that count as groups of two, with the smallest sprites as controls, and clips beside them."""
 
-    def batch(self, key, step, n, part=WHOLE):
+    def batch(self, key, step, n, part=UNSHARDED):
         first, count = part.rows(n)
         factors = Sprites(16).batch(jax.random.fold_in(key, 1), step, n, part)["factors"]
         batch = super().batch(key, step, n, part)
@@ -31,7 +31,7 @@ class Everything(Conditioned):
             "class": batch["factors"][:, 0],
             "video": moving_sprites(16).batch(key, step, n, part)["video"],
             "group": (first + jnp.arange(count)) // 2,
-            "control": Sprites(16).observe(factors.at[:, 1].set(0)),
+            "control": Sprites(16).render(factors.at[:, 1].set(0)),
         }
 
 
@@ -85,7 +85,7 @@ def compiled(name, dtype=jnp.float32):
 
 @cache
 def _compiled(name, dtype):
-    init, update = compile_method(make(name, dtype), dataset_size=SOURCE.size)
+    init, update = make_train_step(make(name, dtype), dataset_size=SOURCE.size)
     return jax.jit(init), jax.jit(update)
 
 

@@ -12,7 +12,7 @@ from jaxvae.cli.train import parse_train
 from jaxvae.data import Sprites, few_labels
 from jaxvae.methods import semi_supervised_vae
 from jaxvae.runs.build import build
-from jaxvae.training import check, compile_method, train
+from jaxvae.training import check, make_train_step, train
 
 KEY = jax.random.key(1)
 KERNELS = {
@@ -68,7 +68,7 @@ def test_embedding_is_its_equation(params, batch):
             total += 0 if factor == 1 else np.log(np.exp(logits).sum()) - logits[label]
     np.testing.assert_allclose(terms["supervision"], total / len(mean), rtol=1e-4)
     np.testing.assert_allclose(value - terms["reconstruction"] - 4 * terms["kl"], 3 * total / len(mean), rtol=1e-3)
-    init, update = compile_method(method, dataset_size=2)
+    init, update = make_train_step(method, dataset_size=2)
 
     @jax.jit
     def around_an_update(batch):
@@ -82,7 +82,7 @@ def test_embedding_is_its_equation(params, batch):
 
 def test_critics_and_encoder_want_opposite_things(batch):
     method = make("semi-supervised-vae", supervision="mutual-information", hp={"critic_learning_rate": 0.0})
-    init, update = compile_method(method, dataset_size=2)
+    init, update = make_train_step(method, dataset_size=2)
     state, step = jax.jit(init)(KEY), jax.jit(update)
     assert set(state.params) == {"encoder", "decoder", "critics"}
     silent, terms = jax.device_get(step(state, batch))

@@ -13,7 +13,7 @@ from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.methods.decomposition_vae import PER_LATENT, PRIORS
 from jaxvae.networks import discriminator
 from jaxvae.streams import Stream
-from jaxvae.training import compile_method
+from jaxvae.training import make_train_step
 
 KEY = jax.random.key(1)
 
@@ -170,7 +170,7 @@ def test_trained_discriminator_finds_the_total_correlation():
     networks = {"encoder": points, "decoder": nothing, "discriminator": discriminator(2, 2, (32, 32))}
     hyperparameters = FactorVAE(discriminator_learning_rate=5e-3)
     method = factor_vae(networks, likelihood=gaussian(), hyperparameters=hyperparameters)
-    init, update = compile_method(method, dataset_size=2)
+    init, update = make_train_step(method, dataset_size=2)
 
     def correlated(key, n, rho):
         one, other = jax.random.normal(key, (2, n))
@@ -241,7 +241,7 @@ def test_wae_moves_the_codes_to_the_prior(name):
     if name == "wae-gan":
         networks["discriminator"] = discriminator(2, 1, (32,))
     method = entry.build(networks, hyperparameters=entry.hyperparameters(learning_rate=1e-2))
-    init, update = compile_method(method, dataset_size=2)
+    init, update = make_train_step(method, dataset_size=2)
 
     def step(i, state):
         return update(state, {"image": jax.random.normal(jax.random.fold_in(KEY, i), (64, 1, 1, 2))})[0]

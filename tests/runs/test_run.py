@@ -17,7 +17,7 @@ from jaxvae.runs.load import load_run
 from jaxvae.runs.score import read_scores
 from jaxvae.training import train
 from jaxvae.training.checkpoints import Checkpoints
-from jaxvae.training.engine import compile_method
+from jaxvae.training.engine import make_train_step
 from jaxvae.training.run_folder import RunFolderError
 
 CONFIG = default_config("beta-tc-vae").with_flags(
@@ -57,7 +57,7 @@ def test_a_checkpoint_is_chosen_by_step_and_cuts_the_history(trained):
 def test_best_is_the_lowest_loss(tmp_path):
     open_run(tmp_path, CONFIG, resume=False)
     source, method = build(CONFIG)
-    init, _ = compile_method(method, dataset_size=source.size)
+    init, _ = make_train_step(method, dataset_size=source.size)
     state = init(jax.random.key(0))
     with Checkpoints(tmp_path / "checkpoints") as checkpoints:
         for step, loss in ((1, 3.0), (2, 1.0), (3, 2.0)):
@@ -111,7 +111,7 @@ def test_the_command_to_reproduce_a_run_gives_its_configuration(trained, monkeyp
 def test_the_scale_of_a_likelihood_reaches_the_loss():
     def loss(scale):
         source, method = build(CONFIG.with_flags(likelihood="gaussian", scale=scale))
-        init, _ = compile_method(method, dataset_size=source.size)
+        init, _ = make_train_step(method, dataset_size=source.size)
         state, batch = init(jax.random.key(0)), source.sample(jax.random.key(1), 4)
         ctx = Context(jax.random.key(2), state.hyperparameters, state.step, source.size)
         terms = method.objectives[0].loss(Nets(method.networks, state.params), batch, ctx)[1]

@@ -15,13 +15,13 @@ from PIL import Image
 from jaxvae.data.source import S, Wrapper
 from jaxvae.streams import Stream
 
-Look = Literal["color", "noisy", "scream"]
+VariantName = Literal["color", "noisy", "scream"]
 TEXTURE_SHAPE = (274, 350)
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source", "texture"], meta_fields=["look"])
 @dataclass(frozen=True, eq=False)
-class Decorated(Wrapper[S]):
+class Variant(Wrapper[S]):
     """A source of one-channel images with something random added to each, as in the study (Locatello et al., 2019).
 
         color    the sprite in a random colour, each channel uniform in [0.5, 1]
@@ -33,7 +33,7 @@ class Decorated(Wrapper[S]):
     """
 
     source: S
-    look: Look
+    look: VariantName
     texture: jax.Array | np.ndarray
     """float32 [h, w, 3] in [0, 1], larger than the images; empty where the look needs none"""
 
@@ -60,14 +60,14 @@ class Decorated(Wrapper[S]):
         """As in `GroundTruth`."""
         return self.source.sample_factors(key, n, first)  # type: ignore[attr-defined]
 
-    def observe(self, factors: jax.Array) -> jax.Array:
+    def render(self, factors: jax.Array) -> jax.Array:
         """As in `GroundTruth`."""
-        plain = {"image": self.source.observe(factors)}  # type: ignore[attr-defined]
+        plain = {"image": self.source.render(factors)}  # type: ignore[attr-defined]
         return self._with_looks(plain, jax.random.key(Stream.VARIANT), jnp.arange(len(factors)))["image"]
 
     def _with_looks(self, batch: dict[str, jax.Array], key: jax.Array, place: jax.Array) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(place)
-        dress: dict[Look, Callable[[jax.Array, jax.Array], jax.Array]] = {
+        dress: dict[VariantName, Callable[[jax.Array, jax.Array], jax.Array]] = {
             "color": _coloured,
             "noisy": _noisy,
             "scream": partial(_before_texture, jnp.asarray(self.texture)),
@@ -75,8 +75,8 @@ class Decorated(Wrapper[S]):
         return {**batch, "image": jax.vmap(dress[self.look])(keys, batch["image"])}
 
 
-def decorated(source: S, look: Look, texture: Path | None = None) -> Decorated[S]:
-    """A `Decorated` source.
+def variant(source: S, look: VariantName, texture: Path | None = None) -> Variant[S]:
+    """A `Variant` source.
 
     Args:
       source: of one-channel images.
@@ -100,7 +100,7 @@ def decorated(source: S, look: Look, texture: Path | None = None) -> Decorated[S
                 f"the texture is {picture.shape[1]} x {picture.shape[0]} pixels; it must be larger than the images, "
                 f"which are {width} x {height}"
             )
-    return Decorated(source, look, picture)
+    return Variant(source, look, picture)
 
 
 def _coloured(key: jax.Array, image: jax.Array) -> jax.Array:

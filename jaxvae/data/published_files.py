@@ -95,7 +95,7 @@ def smallnorb(path: Path, *, image_size: int | None = None) -> Table:
     return from_arrays(np.concatenate(images), np.concatenate(factors), name="smallnorb", factor_names=names)
 
 
-LAYOUTS: dict[str, Callable[..., Table]] = {
+PUBLISHED_FILES: dict[str, Callable[..., Table]] = {
     "dsprites": dsprites,
     "shapes3d": shapes3d,
     "mpi3d": mpi3d,
