@@ -93,7 +93,7 @@ def test_shapes3d(tmp_path):
 
 
 def test_mpi3d_is_a_grid_in_its_published_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(layouts, "MPI3D_GRIDS", {72: (2, 1, 2, 3, 3, 2, 1)})
+    monkeypatch.setattr(published_files, "MPI3D_GRIDS", {72: (2, 1, 2, 3, 3, 2, 1)})
     images = RNG.integers(0, 256, (72, 64, 64, 3), np.uint8)
     np.savez(tmp_path / "mpi3d.npz", images=images)
     source = opened("mpi3d", tmp_path / "mpi3d.npz", image_size=None)
