@@ -14,7 +14,7 @@ ALLOWED = {
     "choose": set(),
     "method": set(),
     "losses": set(),
-    "metrics": set(),
+    "metrics": {"choose"},
     "data": {"choose"},
     "networks": {"choose", "method"},
     "methods": {"choose", "method", "losses", "data", "networks"},

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 import jaxvae
-from jaxvae.choose import choose
+from jaxvae.choose import choose, with_installed
 from jaxvae.cli.terminal import FAILURE, stop, usage_errors
 from jaxvae.training import NonFiniteLoss, NothingToTrain, keep_freed_memory
 from jaxvae.training.checkpoints import DamagedCheckpoint
@@ -123,15 +123,15 @@ def _list(arguments: list[str]) -> None:
         if arguments:
             raise ValueError(f"`jaxvae list` takes no arguments, got {' '.join(arguments)}")
     for title, entries in (
-        ("methods", {name: entry.build for name, entry in METHODS.items()}),
+        ("methods", {name: entry.build for name, entry in with_installed("method", METHODS).items()}),
         (
             "data",
-            {**DATA, **CLIPS, **TABLES}
+            with_installed("data", {**DATA, **CLIPS, **TABLES})
             | {f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}": read for kind, read in FILES.items()},
         ),
         ("baselines", {name: entry.kind for name, entry in BASELINES.items()}),
-        ("networks", ARCHITECTURES),
-        ("metrics", METRICS | UNSUPERVISED),
+        ("networks", with_installed("network", ARCHITECTURES)),
+        ("metrics", with_installed("metric", METRICS | UNSUPERVISED)),
     ):
         print(title)
         for name, thing in entries.items():
@@ -154,7 +154,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
 
 
 def _first_line(thing: Any) -> str:
-    return (thing.__doc__ or "").splitlines()[0]
+    return next(iter((thing.__doc__ or "").splitlines()), "")
 
 
 def _overview() -> str:

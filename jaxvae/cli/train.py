@@ -337,7 +337,7 @@ def _starting_config(arguments: list[str], method: str | None) -> Config[Any, An
 
 
 def _first_line(thing: Any) -> str:
-    return (thing.__doc__ or "").splitlines()[0]
+    return next(iter((thing.__doc__ or "").splitlines()), "")
 
 
 def _make_cpu_devices(count: int) -> None:

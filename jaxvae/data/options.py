@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from jaxvae.choose import with_installed
 from jaxvae.data.batches import Single
 from jaxvae.data.registry import FILES, LOOKS, TABLES, open_data
 from jaxvae.data.shuffle import Epochs
@@ -44,7 +45,7 @@ class DataOptions:
     @property
     def in_table(self) -> bool:
         """Whether the name is that of examples in memory or in files, not of images that are drawn on demand."""
-        return self._kind in (*TABLES, *FILES)
+        return self._kind in (*TABLES, *FILES) or ":" in self.data
 
     def idle(self, batches: type[Single] | Single) -> dict[str, str]:
         """Fields that have no effect with this data and these batches -> what they are for."""
@@ -54,9 +55,17 @@ class DataOptions:
             "sampling": "" if batches.in_epochs else "methods that do not draw their images by factors",
             "stream": self._not_streamed(batches, variant),
             "skip_bad": "" if self.data.partition(":")[0].endswith("pictures") else "data from pictures:PATH",
+            "image_size": "data of this package" if self._is_own else "",
             "texture": "" if variant == "scream" else "scream- variants of the data",
         }
         return {name: reason for name, reason in reasons.items() if reason}
+
+    @property
+    def _is_own(self) -> bool:
+        look, dash, plain = self.data.partition("-")
+        name = plain if dash and look in LOOKS else self.data
+        kind, colon, _ = name.partition(":")
+        return kind not in FILES and (bool(colon) or kind in with_installed("data", {}))
 
     def _not_streamed(self, batches: type[Single] | Single, variant: str) -> str:
         if not batches.streamed:

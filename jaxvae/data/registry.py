@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from jaxvae.choose import unknown
+from jaxvae.choose import imported, near, unknown, with_installed
 from jaxvae.data.decorated import Look, decorated
 from jaxvae.data.effects import squares
 from jaxvae.data.files import array_file, picture_folder
@@ -46,8 +47,9 @@ def open_data(
 
     Args:
       name: a key of `DATA`, `CLIPS` or `TABLES`; or a key of `FILES`, a colon, and a path or, for tfds, the name of a
-        set and, if wanted, of a split ("tfds:mnist", "tfds:smallnorb:train+test"). With one of `LOOKS` before it, that
-        variant of it ("color-sprites").
+        set and, if wanted, of a split ("tfds:mnist", "tfds:smallnorb:train+test"); or "package.module:NAME" for a
+        source of one's own, or a function without arguments that makes it. With one of `LOOKS` before it, that variant
+        of it ("color-sprites").
       image_size: pixels a side; the data's own if not given.
       skip_bad: leave out pictures that can't be read.
       texture: picture for the look "scream"; one of our own if not given.
@@ -64,8 +66,13 @@ def open_data(
         return drawn[kind]() if image_size is None else drawn[kind](resolution=image_size)
     if not colon and kind in TABLES:
         return TABLES[kind](image_size=image_size)
+    others = with_installed("data", {})
+    if not colon and kind in others:
+        return _own(name, others[kind])
+    if colon and where and kind not in FILES and not near(kind, FILES):
+        return _own(name, imported("data", name))
     if not colon or kind not in FILES or not where:
-        known = [*drawn, *TABLES, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)]
+        known = [*drawn, *TABLES, *others, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)]
         raise ValueError(unknown("data", name, known))
     if kind == "tfds":
         which, _, split = where.partition(":")
@@ -78,3 +85,10 @@ def open_data(
     if kind == "pictures":
         return picture_folder(path, image_size=image_size, skip_bad=skip_bad)
     return FILES[kind](path, image_size=image_size)
+
+
+def _own(name: str, found: Any) -> Source:
+    source = found if isinstance(found, Source) or not callable(found) else found()
+    if not isinstance(source, Source):
+        raise ValueError(f"the data {name} must be a jaxvae.data.Source, or a function that makes one, got {found!r}")
+    return source

@@ -9,12 +9,7 @@ A method that is not installed is named by where its entry is: `my_package.my_va
 my_vae.py in the current folder.
 """
 
-import sys
-import warnings
-from importlib import import_module
-from importlib.metadata import entry_points
-
-from jaxvae.choose import unknown
+from jaxvae.choose import choose_or_import
 from jaxvae.methods.ada_gvae import ENTRY as ADA_GVAE
 from jaxvae.methods.alae import ENTRY as ALAE
 from jaxvae.methods.annealed_vae import ENTRY as ANNEALED_VAE
@@ -39,8 +34,6 @@ from jaxvae.methods.vae_sne import ENTRY as VAE_SNE
 from jaxvae.methods.wae import ENTRY_GAN as WAE_GAN
 from jaxvae.methods.wae import ENTRY_MMD as WAE_MMD
 
-GROUP = "jaxvae.methods"
-"""Entry points of other packages."""
 OWN = (
     VAE,
     BETA_VAE,
@@ -69,42 +62,16 @@ METHODS: dict[str, Entry] = {entry.name: entry for entry in OWN}
 """Name on the command line -> entry."""
 
 
-def _add_installed() -> None:
-    for point in entry_points(group=GROUP):
-        try:
-            entry = point.load()
-        except Exception as error:
-            warnings.warn(f"the method {point.name} of {point.value} cannot be imported: {error}", stacklevel=2)
-            continue
-        if isinstance(entry, Entry) and entry.name not in METHODS:
-            METHODS[entry.name] = entry
-        else:
-            warnings.warn(f"{point.value} is not a jaxvae Entry with a name of its own: {point.name}", stacklevel=2)
-
-
-_add_installed()
-
-
 def method_named(name: str) -> Entry:
     """The entry of a method.
 
     Args:
-      name: a key of `METHODS`, or "package.module:NAME" for an entry of one's own.
+      name: a key of `METHODS`, an entry point of another package, or "package.module:NAME" for an entry of one's own.
 
     Raises:
       ValueError: no such method; an import that fails.
     """
-    if name in METHODS:
-        return METHODS[name]
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        raise ValueError(unknown("method", name, METHODS))
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # as `python -m` does: files in the current folder can be imported
-    try:
-        entry = getattr(import_module(module), attribute or "ENTRY")
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"the method {name} cannot be imported: {error}") from error
+    entry = choose_or_import("method", name, METHODS)
     if not isinstance(entry, Entry):
         raise ValueError(f"{name} is not a jaxvae.methods.Entry but {type(entry).__name__}")
     return entry

@@ -34,8 +34,6 @@ order first. Confidence intervals are over resampled examples, not over seeds. `
 `jaxvae.metrics.stacked` scores the codes of many models in one compiled call.
 """
 
-from collections.abc import Callable
-
 from jaxvae.metrics.dci import DCI, dci
 from jaxvae.metrics.dci_es import DCIES, dci_es
 from jaxvae.metrics.downstream import Downstream, downstream
@@ -46,6 +44,7 @@ from jaxvae.metrics.mcc import MCC, amari_index, mcc
 from jaxvae.metrics.mig import MIG, mig
 from jaxvae.metrics.modularity import Explicitness, Modularity, explicitness, modularity
 from jaxvae.metrics.mutual_information import discretise, entropy, mutual_information_matrix
+from jaxvae.metrics.registry import EXPENSIVE, METRICS, UNSUPERVISED, Metric, metric_named
 from jaxvae.metrics.results import Result
 from jaxvae.metrics.sampled_mig import SampledMIG, sampled_mig
 from jaxvae.metrics.sap import SAP, sap
@@ -56,32 +55,6 @@ from jaxvae.metrics.unsupervised import (
     gaussian_wasserstein_correlation,
     mutual_information_score,
 )
-
-METRICS: dict[str, Callable[..., Result]] = {
-    "mig": mig,
-    "sap": sap,
-    "dci": dci,
-    "modularity": modularity,
-    "explicitness": explicitness,
-    "irs": irs,
-    "infomec": infomec,
-    "mcc": mcc,
-    "beta_vae_score": beta_vae_score,
-    "factor_vae_score": factor_vae_score,
-    "downstream": downstream,
-    "dci_es": dci_es,
-}
-"""Of codes [N, D] and factors [N, K]. The first line of a docstring is a metric's description."""
-
-EXPENSIVE = ("downstream", "dci_es")
-"""Metrics that take longest: tens of seconds, minutes on a busy machine."""
-
-UNSUPERVISED: dict[str, Callable[..., Result]] = {
-    "gaussian_total_correlation": gaussian_total_correlation,
-    "gaussian_wasserstein_correlation": gaussian_wasserstein_correlation,
-    "mutual_information_score": mutual_information_score,
-}
-"""Of codes [N, D] alone."""
 
 __all__ = [
     "DCI",
@@ -100,6 +73,7 @@ __all__ = [
     "GridCodes",
     "InfoMEC",
     "Intervention",
+    "Metric",
     "Modularity",
     "Result",
     "SampledCodes",
@@ -118,6 +92,7 @@ __all__ = [
     "infomec",
     "irs",
     "mcc",
+    "metric_named",
     "mig",
     "modularity",
     "mutual_information_matrix",

@@ -11,9 +11,8 @@ import numpy as np
 from scipy import stats
 
 from jaxvae.analysis import latent_effects
-from jaxvae.choose import choose
 from jaxvae.method import Nets
-from jaxvae.metrics import METRICS, UNSUPERVISED
+from jaxvae.metrics import metric_named
 from jaxvae.runs.config import names_with_role
 from jaxvae.runs.folder import read_config
 from jaxvae.runs.load import Run, config_of, load_run
@@ -92,7 +91,7 @@ def compare(
     Args:
       folders: of runs.
       num_samples: examples that runs are scored on, at least.
-      metrics: names in `METRICS` and `UNSUPERVISED`.
+      metrics: names, see `jaxvae.metrics.metric_named`.
       progress: is told what is scored, and what is left out.
 
     Raises:
@@ -100,7 +99,7 @@ def compare(
       ValueError: no such metric.
     """
     for name in metrics:
-        choose("metric", name, {**METRICS, **UNSUPERVISED})
+        metric_named(name)
     groups: dict[str, dict[int, Path]] = {}
     for folder in folders:
         config = read_config(folder)
@@ -111,7 +110,7 @@ def compare(
         settings = {name: value for name, value in flatten(known.to_json()).items() if name not in apart}
         groups.setdefault(json.dumps(settings, sort_keys=True), {})[known.seed] = folder
     configs = [json.loads(key) for key in groups]
-    columns = [Column(name, name.replace("_", " "), 1 if name in METRICS else 0, "") for name in metrics]
+    columns = [Column(name, name.replace("_", " "), float(metric_named(name).needs_factors), "") for name in metrics]
     lines, failed = [], None
     for name, config, members in zip(_names(configs), configs, groups.values(), strict=True):
         progress(f"{name}: {len(members)} run{'s' if len(members) > 1 else ''}")

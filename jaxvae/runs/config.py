@@ -1,7 +1,6 @@
 """Everything that decides the numbers of a run, as data: what the command line asks for and config.json holds."""
 
 import dataclasses
-import difflib
 import json
 import math
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any, Generic, Literal, Self, TypeVar
 
 import tyro
 
-from jaxvae.choose import choose
+from jaxvae.choose import choose, near
 from jaxvae.data import DataOptions, Single
 from jaxvae.methods import METHODS, Entry, method_named
 from jaxvae.networks.options import NetworkOptions
@@ -201,8 +200,8 @@ def unknown_flag(name: str, method: str, known: Mapping[str, Any]) -> str:
         return f"{flag} is now --{new.replace('_', '-')}"
     if others := methods_with(name):
         return f"{method} has no flag {flag}; it is for {', '.join(others)}"
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"unknown flag {flag}" + (f": did you mean --{near[0].replace('_', '-')}?" if near else "")
+    nearest = near(name, known)
+    return f"unknown flag {flag}" + (f": did you mean --{nearest.replace('_', '-')}?" if nearest else "")
 
 
 def _kinds(entry: Entry) -> dict[str, Any]:

@@ -51,9 +51,10 @@ def _options_of(build: Callable[..., Method], told: frozenset[str]) -> type:
     hints, explained = get_type_hints(build), _arguments(inspect.getdoc(build) or "")
     parameters = inspect.signature(build).parameters
     for name, parameter in parameters.items():
+        hint = hints.get(name)
         simple = [
             kind
-            for kind in (get_args(hints[name]) if get_origin(hints[name]) is not Literal else ()) + (hints[name],)
+            for kind in (get_args(hint) if get_origin(hint) is not Literal else ()) + (hint,)
             if kind in (int, float, bool) or get_origin(kind) is Literal
         ]
         given = parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty

@@ -11,12 +11,11 @@ import msgspec
 import numpy as np
 
 from jaxvae.analysis import Representation, encode_samples, latent_effects
-from jaxvae.choose import choose
 from jaxvae.data import Groups
 from jaxvae.data.source import Source
 from jaxvae.losses import negentropy
 from jaxvae.method import no_code
-from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED
+from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED, metric_named
 from jaxvae.runs.load import Run
 from jaxvae.training.run_folder import RunFolderError, write_json
 
@@ -71,8 +70,8 @@ def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> di
     Args:
       run: that the codes are of.
       codes: of random examples of its data, from `represent`.
-      metrics: names in `METRICS` and `UNSUPERVISED`. Those that need factors are left out where none are known, and all
-        are where no code is learned; one that can't be computed has the reason as its "error", and no score.
+      metrics: names, see `jaxvae.metrics.metric_named`. Those that need factors are left out where none are known, and
+        all are where no code is learned; one that can't be computed has the reason as its "error", and no score.
 
     Returns:
       {"step", "representation", "num_samples", "asked" (the metrics), "properties", "metrics": {name: result},
@@ -83,8 +82,8 @@ def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> di
       ValueError: no such metric.
     """
     for name in metrics:
-        choose("metric", name, {**METRICS, **UNSUPERVISED})
-    known = [name for name in metrics if name in UNSUPERVISED or codes.factors is not None]
+        metric_named(name)
+    known = [name for name in metrics if not metric_named(name).needs_factors or codes.factors is not None]
     known = known if codes.mean.shape[1] else []
     sampled = codes.sample(run.config.seed)
     return {
@@ -132,7 +131,8 @@ def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            result = UNSUPERVISED[name](codes) if name in UNSUPERVISED else METRICS[name](codes, factors)
+            metric = metric_named(name)
+            result = metric.compute(codes, factors) if metric.needs_factors else metric.compute(codes)
         except ValueError as error:
             return {"score": None, "definition": "not computed", "error": str(error), "warnings": [str(error)]}
     return {**result.to_json(), "warnings": sorted({str(w.message) for w in caught})}
