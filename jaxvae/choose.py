@@ -61,8 +61,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 def near(name: str, known: Iterable[str]) -> str | None:
-    """The known name that a mistyped one is nearest to, or None where none is near."""
-    return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
+    """The known name that a mistyped one is nearest to, or None; what stands after a colon does not count."""
+    heads = {each.partition(":")[0]: each for each in known}
+    return next((heads[head] for head in difflib.get_close_matches(name.partition(":")[0], heads, n=1)), None)
 
 
 def imported(kind: str, place: str) -> Any:

@@ -73,6 +73,7 @@ _COMMON: dict[str, Any] = {
     "max_iter": 5000,
     "batch_size": 256,
     "random_state": None,
+    "verbose": False,
 }
 _DOC = """{summary}
 
@@ -86,6 +87,7 @@ _DOC = """{summary}
       max_iter: updates.
       batch_size: rows per update, drawn with replacement; at most all there are.
       random_state: int, RandomState or None; of everything random.
+      verbose: whether a progress bar is shown during the fit.
 
     After `fit`: method_ (of jaxvae), state_ (TrainState), mean_ and scale_ of the features, loss_curve_ (means over 100
     updates each), n_iter_, n_features_in_, and feature_names_in_ where X has names.{fitted}
@@ -129,6 +131,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             batch_size=min(self.batch_size, len(X)),
             seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
             writers=[lambda step, row: curve.append(row["loss"])],
+            progress=bool(self.verbose),
         )
         self.loss_curve_ = curve
         self.n_iter_ = self.max_iter
@@ -292,7 +295,11 @@ def _config(name: str, params: Mapping[str, Any]) -> Config[Any, Any, Any, Any]:
     if params["likelihood"] == "bernoulli" and params["standardize"]:
         raise ValueError("the bernoulli likelihood is for values in [0, 1] as they are: set standardize=False")
     renamed = {"n_components": "latents", "max_iter": "steps"}
-    flags = {renamed.get(key, key): value for key, value in params.items() if key != "standardize"}
+    flags = {
+        renamed.get(key, key): value
+        for key, value in params.items()
+        if key not in ("standardize", "verbose", "random_state")
+    }
     idle = default_config(name).with_flags(**flags).idle()
     config = default_config(name).with_flags(**{flag: flags[flag] for flag in flags if flag not in idle})
     check_config(config)

@@ -12,16 +12,18 @@ import jaxvae
 PACKAGE = Path(jaxvae.__file__).parent
 ALLOWED = {
     "choose": set(),
+    "streams": set(),
     "method": set(),
     "losses": set(),
     "metrics": {"choose"},
-    "data": {"choose"},
+    "data": {"streams", "choose"},
     "networks": {"choose", "method"},
-    "methods": {"choose", "method", "losses", "data", "networks"},
+    "methods": {"streams", "choose", "method", "losses", "data", "networks"},
     "training": {"choose", "", "method", "data"},
     "analysis": {"method", "data", "losses"},
     "baselines": set(),
     "runs": {
+        "streams",
         "choose",
         "method",
         "methods",

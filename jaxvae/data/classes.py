@@ -10,9 +10,8 @@ import numpy as np
 
 from jaxvae.data.source import WHOLE, Part, S, Wrapper
 from jaxvae.data.table import Table
+from jaxvae.streams import Stream
 
-COPY_STREAM = 2**32 - 3
-"""Keeps the keys of what is random about a copy apart from those of the images."""
 SHIFT = 1 / 8
 """Of a side: how far a copy may be moved, at most."""
 BRIGHTNESS = (0.6, 1.4)
@@ -134,7 +133,7 @@ class Augmented(Wrapper[S]):
     ) -> dict[str, jax.Array]:
         """Copies number `row`, of the images at `place`."""
         batch = {name: column[place] for name, column in images.items()}
-        stream = jax.random.fold_in(key, COPY_STREAM)
+        stream = jax.random.fold_in(key, Stream.COPY)
         keys = jax.vmap(lambda number: jax.random.fold_in(stream, number))(row)
         return {**batch, "image": jax.vmap(_altered)(keys, batch["image"]), "class": row // self.copies}
 

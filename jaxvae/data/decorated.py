@@ -13,9 +13,9 @@ import numpy as np
 from PIL import Image
 
 from jaxvae.data.source import S, Wrapper
+from jaxvae.streams import Stream
 
 Look = Literal["color", "noisy", "scream"]
-LOOK_STREAM = 2**32 - 1
 TEXTURE_SHAPE = (274, 350)
 
 
@@ -49,12 +49,12 @@ class Decorated(Wrapper[S]):
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """As in `Source`."""
-        return self._with_looks(self.source.at(index), jax.random.key(LOOK_STREAM), index)
+        return self._with_looks(self.source.at(index), jax.random.key(Stream.VARIANT), index)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """As in `Source`."""
         batch = self.source.sample(key, n, first)
-        return self._with_looks(batch, jax.random.fold_in(key, LOOK_STREAM), first + jnp.arange(n))
+        return self._with_looks(batch, jax.random.fold_in(key, Stream.VARIANT), first + jnp.arange(n))
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
         """As in `GroundTruth`."""
@@ -63,7 +63,7 @@ class Decorated(Wrapper[S]):
     def observe(self, factors: jax.Array) -> jax.Array:
         """As in `GroundTruth`."""
         plain = {"image": self.source.observe(factors)}  # type: ignore[attr-defined]
-        return self._with_looks(plain, jax.random.key(LOOK_STREAM), jnp.arange(len(factors)))["image"]
+        return self._with_looks(plain, jax.random.key(Stream.VARIANT), jnp.arange(len(factors)))["image"]
 
     def _with_looks(self, batch: dict[str, jax.Array], key: jax.Array, place: jax.Array) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(place)

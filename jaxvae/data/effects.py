@@ -11,10 +11,10 @@ from scipy.ndimage import gaussian_filter
 from jaxvae.data.source import WHOLE, Part, S, Wrapper
 from jaxvae.data.subsets import Subset, all_factors
 from jaxvae.data.table import Table, from_arrays
+from jaxvae.streams import Stream
 
 PAPER_SIDE = 112
 """Pixels a side in Baumgartner et al. (2018), whose other lengths go with it."""
-CASE_STREAM = 2**32 - 3
 
 
 def squares(*, image_size: int | None = None, images: int = 4000, seed: int = 0) -> Table:
@@ -86,7 +86,7 @@ class CaseControl(Wrapper[S]):
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
         """n cases of update number `step`, and n controls that have nothing to do with them."""
         cases = self.cases.batch(key, step, n, part)
-        controls = self.controls.batch(jax.random.fold_in(key, CASE_STREAM), step, n, part)
+        controls = self.controls.batch(jax.random.fold_in(key, Stream.CONTROL), step, n, part)
         return {**cases, "control": controls["image"]}
 
 

@@ -11,11 +11,10 @@ import numpy as np
 from jaxvae.data.shuffle import Epochs, shuffled_index
 from jaxvae.data.source import WHOLE, Part, S, Source, Wrapper, grid_index
 from jaxvae.data.subsets import Subset
+from jaxvae.streams import Stream
 
 BINS = 5
 """Values of a binned label, at most."""
-LABEL_STREAM = 2**32 - 2
-"""Keeps the key of the labelled batches apart from those of the updates, which are folded in by number."""
 
 
 class Labels(NamedTuple):
@@ -72,7 +71,7 @@ class Labelled(Wrapper[S]):
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
         """The batch of update number `step`, and the labelled batch beside it."""
-        labelled = self.few.batch(jax.random.fold_in(key, LABEL_STREAM), step, n, part)
+        labelled = self.few.batch(jax.random.fold_in(key, Stream.LABELLED), step, n, part)
         label = self.labels.of(labelled["factors"])
         return {
             **self.source.batch(key, step, n, part),

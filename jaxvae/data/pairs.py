@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.data.source import GroundTruth, Wrapper
+from jaxvae.streams import Stream
 
 G = TypeVar("G", bound=GroundTruth)
 
@@ -40,7 +41,7 @@ class Pairs(Wrapper[G]):
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Pairs first .. first+n-1 of the endless list that `key` names."""
-        other_key, choice_key = jax.random.split(jax.random.fold_in(key, 2**32 - 1))
+        other_key, choice_key = jax.random.split(jax.random.fold_in(key, Stream.PAIR))
         factors = self.source.sample_factors(key, n, first)
         others = self.source.sample_factors(other_key, n, first)
 
@@ -90,7 +91,7 @@ class Groups(Wrapper[G]):
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
         """As in `GroundTruth`, those of a group with the shared values."""
         own = self.source.sample_factors(key, n, first)
-        group_key = jax.random.fold_in(key, 2**32 - 1)
+        group_key = jax.random.fold_in(key, Stream.GROUP)
         common = jax.vmap(lambda group: self.source.sample_factors(group_key, 1, group)[0])(self._group(n, first))
         shared = jnp.array([name in self.shared for name in self.factor_names])
         return jnp.where(shared, common, own)

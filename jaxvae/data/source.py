@@ -4,8 +4,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 
-BATCH_STREAM = 0
-"""Random stream of an update that draws its batch; the objectives use those after it."""
+from jaxvae.streams import Stream
 
 
 class Part(NamedTuple):
@@ -110,7 +109,7 @@ def independent_batch(
 ) -> dict[str, jax.Array]:
     """A `batch` of independent draws: every update has a list of random examples of its own."""
     first, count = part.rows(n)
-    return source.sample(jax.random.fold_in(jax.random.fold_in(key, step), BATCH_STREAM), count, first)
+    return source.sample(jax.random.fold_in(jax.random.fold_in(key, step), Stream.BATCH), count, first)
 
 
 class Wrapper(Generic[S]):

@@ -10,8 +10,7 @@ import numpy as np
 from jaxvae.data.decorated import read_texture, swirls
 from jaxvae.data.source import WHOLE, Part, independent_batch
 from jaxvae.data.sprites import Sprites
-
-CLIP_STREAM = 2**32 - 1
+from jaxvae.streams import Stream
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["texture"], meta_fields=["resolution", "frames", "speed"])
@@ -46,12 +45,12 @@ class MovingSprites:
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """The clips that start with these points of the grid of `Sprites`, always the same ones."""
-        return self._clips(jax.random.key(CLIP_STREAM), Sprites(self.resolution).at(index)["factors"], index)
+        return self._clips(jax.random.key(Stream.CLIP), Sprites(self.resolution).at(index)["factors"], index)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Clips first .. first+n-1 of the endless list that `key` names."""
         factors = Sprites(self.resolution).sample_factors(key, n, first)
-        return self._clips(jax.random.fold_in(key, CLIP_STREAM), factors, first + jnp.arange(n))
+        return self._clips(jax.random.fold_in(key, Stream.CLIP), factors, first + jnp.arange(n))
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
         """The clips of update number `step`."""

@@ -57,6 +57,7 @@ from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Term
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
 from jaxvae.methods.entry import DSPRITES, Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
+from jaxvae.streams import Stream
 
 
 class DecompositionVAE(NamedTuple):
@@ -78,7 +79,6 @@ PRESETS = {
     "sparse": Preset(DecompositionVAE(alpha=100.0), _SPARSE),
 }
 PER_LATENT = inverse_multiquadric(1, scales=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0))
-DRAWS = 2**32 - 1
 """Keeps the key of the prior's draws apart from those of the examples' noise, which are folded in by index."""
 PRIORS: dict[str, Callable[[int], Prior]] = {
     "normal": standard_normal,
@@ -122,7 +122,7 @@ def decomposition_vae(
             kl = sampled_kl(z, mean, logvar, p.log_density).mean()
         else:
             kl = kl_gaussian(mean, logvar, jnp.zeros_like(p.variances), jnp.log(p.variances)).mean()
-        drawn = p.sample(jax.random.fold_in(ctx.key, DRAWS), mean.shape[0], ctx.axis_name)
+        drawn = p.sample(jax.random.fold_in(ctx.key, Stream.PRIOR), mean.shape[0], ctx.axis_name)
         match divergence:
             case "mmd":
                 distance = mmd_unbiased(z, drawn, kernel=inverse_multiquadric(z.shape[-1]), axis_name=ctx.axis_name)

@@ -33,8 +33,8 @@ from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Term
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
 from jaxvae.methods.entry import Entry
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
+from jaxvae.streams import Stream
 
-GROUP_STREAM = 2**32 - 1
 """Keeps the key of the contents' noise apart from those of the images, which are folded in by index."""
 
 
@@ -89,7 +89,7 @@ def group_vae(
 
         shared = average_posteriors(grouped(mean), grouped(logvar), averaging)
         style = mean[:, content:], logvar[:, content:]
-        key = jax.random.fold_in(ctx.key, GROUP_STREAM)
+        key = jax.random.fold_in(ctx.key, Stream.SHARED_CODE)
         common = reparameterize(key, *shared, axis_name=ctx.axis_name)
         own = reparameterize(ctx.key, *style, axis_name=ctx.axis_name)
         z = jnp.concatenate([jnp.repeat(common, members, axis=0), own], axis=1)

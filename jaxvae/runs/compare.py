@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +14,24 @@ from jaxvae.analysis import latent_effects
 from jaxvae.method import Nets
 from jaxvae.metrics import metric_named
 from jaxvae.runs.config import names_with_role
-from jaxvae.runs.folder import read_config
-from jaxvae.runs.load import Run, config_of, load_run
+from jaxvae.runs.folder import newest_saved, read_config
+from jaxvae.runs.load import Run, config_of, load_run, own_config_of
 from jaxvae.runs.score import SCORES, independent, read_scores, represent, score
 from jaxvae.training.members import DIVERGED
-from jaxvae.training.run_folder import RunFolderError, differences, flatten, read_history, write_json
+from jaxvae.training.run_folder import (
+    TRAINED,
+    RunFolderError,
+    differences,
+    flatten,
+    read_history,
+    read_trained,
+    write_json,
+)
 
 COMPARED = ("mig", "dci", "sap", "modularity", "irs", "mcc", "factor_vae_score")
 COMPARED_SCORES = "compared.json"
+NAMED = ("config.json", TRAINED)
+"""Files of a run of the command, and of one in Python."""
 PICTURED = 1000
 """Examples whose codes say where a latent's values lie."""
 SHOWN_LATENTS, SHOWN_VALUES = 6, 6
@@ -67,10 +77,12 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
     """The folders themselves, or the runs below them, up to two levels. RunFolderError for one without any."""
     found: list[Path] = []
     for folder in folders:
-        below = sorted(path.parent for deep in ("*", "*/*") for path in folder.glob(f"{deep}/config.json"))
-        here = [folder] if (folder / "config.json").exists() else [path for path in below if _is_run(read_config(path))]
+        below = sorted(
+            {path.parent for deep in ("*", "*/*") for name in NAMED for path in folder.glob(f"{deep}/{name}")}
+        )
+        here = [folder] if _has_run(folder) else [path for path in below if _is_run(_settings(path))]
         if not here:
-            raise RunFolderError(f"there is no run in {folder}, nor below it: config.json is missing")
+            raise RunFolderError(f"there is no run in {folder}, nor below it: {' or '.join(NAMED)} is missing")
         found += [path for path in here if path.resolve() not in {other.resolve() for other in found}]
     return found
 
@@ -102,10 +114,9 @@ def compare(
         metric_named(name)
     groups: dict[str, dict[int, Path]] = {}
     for folder in folders:
-        config = read_config(folder)
-        if not _is_run(config):
+        if not _is_run(_settings(folder)):
             raise RunFolderError(f"{folder / 'config.json'} is not of a run of jaxvae")
-        known = config_of(folder)
+        known = config_of(folder) if (folder / NAMED[0]).exists() else own_config_of(folder)
         apart = ("seed", *names_with_role("replicate", "bookkeeping"))
         settings = {name: value for name, value in flatten(known.to_json()).items() if name not in apart}
         groups.setdefault(json.dumps(settings, sort_keys=True), {})[known.seed] = folder
@@ -130,7 +141,17 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
     notes, failed = [], None
     for folder in folders:
         try:
-            run = load_run(folder) if shown is None or _stored(folder, num_samples, metrics) is None else None
+            stored = _stored(folder, num_samples, metrics)
+            if not (folder / NAMED[0]).exists():
+                if stored is None:
+                    raise RunFolderError(
+                        f"the run in {folder} was trained in Python: score it there first, with jaxvae.runs.evaluate, "
+                        f"by {', '.join(metrics)} on {num_samples} examples"
+                    )
+                rows.append(_values_of(folder, None, num_samples, metrics))
+                shown = shown or (None, ())
+                continue
+            run = load_run(folder) if shown is None or stored is None else None
             rows.append(_values_of(folder, run, num_samples, metrics))
             if shown is None and run is not None:
                 shown = _picture(run)
@@ -143,7 +164,7 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
         "diverged": [(folder / DIVERGED).exists() for folder in folders],
         "can't be loaded": [not row for row in rows],
         "not finished": [
-            _newest_step(folder) < config.get("training.steps", 0) and not (folder / DIVERGED).exists()
+            newest_saved(folder) < config.get("training.steps", 0) and not (folder / DIVERGED).exists()
             for folder in folders
         ],
     }
@@ -152,9 +173,7 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
             notes.append(f"{sum(which)} of {len(folders)} {state}")
     names = [*metrics, *(column.name for column in PROPERTIES)]
     values = {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
-    return Line(
-        name, _data_name(config.get("source.data") or config["data"]), tuple(folders), values, ", ".join(notes), *shown
-    )
+    return Line(name, _data_name(_data_of(config)), tuple(folders), values, ", ".join(notes), *shown)
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -173,7 +192,11 @@ def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
     for config in configs:
         method = config.get("method") or config["baseline"]
         other = first.setdefault(method, config)
-        changed = [(name, new) for name, _, new in differences(other, config) if name not in ("data", "source.data")]
+        changed = [
+            (name, new)
+            for name, _, new in differences(other, config)
+            if name not in ("data", "source.data") and not name.startswith("data.")
+        ]
         apart = [f"{name.rpartition('.')[2]} {_words(new)}" for name, new in changed]
         names.append(" · ".join([method, *apart]))
     return names
@@ -189,6 +212,19 @@ def _data_name(data: str) -> str:
     """Without the folders of a path."""
     kind, _, where = data.partition(":")
     return Path(where).name if where else kind
+
+
+def _data_of(config: Mapping[str, Any]) -> str:
+    """Of a method, of a run in Python, or of a baseline."""
+    return config.get("source.data") or config.get("data.name") or config["data"]
+
+
+def _has_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in NAMED)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    return read_config(folder) if (folder / NAMED[0]).exists() else read_trained(folder)
 
 
 def _is_run(config: Any) -> bool:
@@ -214,16 +250,11 @@ def _stored(folder: Path, num_samples: int, metrics: Sequence[str]) -> dict[str,
         if (
             scores is not None
             and set(metrics) <= set(scores["asked"])
-            and scores["step"] == _newest_step(folder)
+            and scores["step"] == newest_saved(folder)
             and scores["num_samples"] >= num_samples
         ):
             return scores
     return None
-
-
-def _newest_step(folder: Path) -> int:
-    """Of its checkpoints; 0 if it has none, as baselines."""
-    return max((int(path.name) for path in folder.glob("checkpoints/*") if path.name.isdecimal()), default=0)
 
 
 def _picture(run: Run) -> tuple[np.ndarray | None, tuple[str, ...]]:

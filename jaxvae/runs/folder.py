@@ -38,7 +38,8 @@ def open_run(folder: Path, config: Written, *, resume: bool) -> None:
 
     Args:
       folder: of the run.
-      config: of the run; it may ask for more steps than the one in the folder.
+      config: of the run. It may ask for more steps than the one in the folder, or declare that finished at fewer, of
+        which it has a checkpoint already or which it has not reached.
       resume: go on with the run in the folder if there is one.
 
     Raises:
@@ -87,13 +88,18 @@ def known_as(kind: type[W], folder: Path) -> W:
         raise RunFolderError(f"{folder / 'config.json'}: {error}") from error
 
 
+def newest_saved(folder: Path) -> int:
+    """The step of the newest checkpoint in a run's folder; 0 without any."""
+    return max((int(path.name) for path in folder.glob("checkpoints/*") if path.name.isdecimal()), default=0)
+
+
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     before, after = flatten(old), flatten(new)
     found = []
     for name in names_with_role("length"):
         had, wanted = before.pop(name, 0), after.pop(name, 0)
-        if wanted < had:
-            found.append(f"{name} was {had} and can only grow, not shrink to {wanted}")
+        if wanted < had and wanted < (done := newest_saved(folder)):
+            found.append(f"{name} was {had} and its newest checkpoint is of step {done}: it can't end at {wanted}")
     found = changes(before, after) + found
     if found:
         raise RunFolderError(

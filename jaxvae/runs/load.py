@@ -16,6 +16,7 @@ from jaxvae.runs.build import build
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import known_as, read_config
 from jaxvae.runs.typed import typed
+from jaxvae.streams import Stream
 from jaxvae.training import TrainState, compile_method
 from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
 from jaxvae.training.optimizers import evaluation_params
@@ -28,11 +29,10 @@ from jaxvae.training.run_folder import (
     read_trained,
 )
 from jaxvae.training.steps import described, described_data
+from jaxvae.training.writers import MACHINE_COLUMNS
 
 ENCODED = 512
 """Images that are encoded at a time."""
-EVALUATION_STREAM = 0x6576616C
-"""Keeps the evaluation's keys apart from the training's, which `split` and small numbers lead to."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,26 @@ class Run(NamedTuple):
     @property
     def evaluation_key(self) -> jax.Array:
         """Key of the evaluation's randomness: every run draws its own examples."""
-        return jax.random.fold_in(jax.random.key(self.config.seed), EVALUATION_STREAM)
+        return jax.random.fold_in(jax.random.key(self.config.seed), Stream.EVALUATION)
+
+    def __repr__(self) -> str:
+        """Ten lines at most: what was trained, how far, and where it is."""
+        last = self.history[-1] if self.history else {}
+        terms = "  ".join(
+            f"{name} {value:.4g}" for name, value in last.items() if name not in (*MACHINE_COLUMNS, "step")
+        )
+        sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(params)) for name, params in self.state.params.items()}
+        lines = {
+            "method": self.method.name,
+            "data": f"{self.source.name}, {self.source.size:,} images of {'x'.join(map(str, self.source.image_shape))}",
+            "factors": ", ".join(self.source.factor_names) or "unknown",
+            "networks": ", ".join(f"{name} ({size:,} parameters)" for name, size in sizes.items()) or "none",
+            "seed": str(self.config.seed),
+            "step": f"{int(self.state.step):,}",
+            "last row": terms or "none",
+            "folder": str(self.folder),
+        }
+        return "\n".join(["Run", *(f"  {name:8}  {text}" for name, text in lines.items())])
 
     def encode(self, images: np.ndarray) -> Posterior:
         """The posteriors of images, in their order.
@@ -147,12 +166,8 @@ def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint:
       RunFolderError: as `load_run`; or what was trained there has another name or other hyperparameters.
     """
     folder = Path(folder)
-    given = read_trained(folder)
-    try:
-        config = typed(OwnConfig, given)
-        check_trained(folder, described(method, source, config.batch_size, config.seed))
-    except (TypeError, ValueError) as error:
-        raise RunFolderError(f"can't read {folder / TRAINED}: {error}") from error
+    config = own_config_of(folder)
+    check_trained(folder, described(method, source, config.batch_size, config.seed))
     return _restored(folder, config, source, method, checkpoint)
 
 
@@ -197,3 +212,13 @@ def config_of(folder: Path) -> Config[Any, Any, Any, Any] | BaselineConfig:
     if "baseline" in read_config(folder):
         return known_as(BaselineConfig, folder)
     return known_as(Config, folder)
+
+
+def own_config_of(folder: Path) -> OwnConfig:
+    """What the run in a folder was given in Python. RunFolderError where there is none, or one that can't be read."""
+    try:
+        return typed(OwnConfig, read_trained(folder))
+    except RunFolderError:
+        raise
+    except ValueError as error:
+        raise RunFolderError(f"can't read {folder / TRAINED}: {error}") from error

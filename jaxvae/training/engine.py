@@ -33,7 +33,7 @@ Update: TypeAlias = Callable[..., tuple[TrainState, Terms]]
 
 
 def step_key(state: TrainState, stream: int) -> jax.Array:
-    """The key of one random stream of the coming step: `BATCH_STREAM` draws its batch, objective i uses i + 1."""
+    """The key of one random stream of the coming step: `Stream.BATCH` draws its batch, objective i uses i + 1."""
     return jax.random.fold_in(jax.random.fold_in(state.key, state.step), stream)
 
 

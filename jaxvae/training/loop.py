@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from jaxvae.training.steps import (
     images_per_update,
     make_step,
 )
-from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer
+from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer, progress_writer
 
 Advance: TypeAlias = Callable[[TrainState, Interval, int], tuple[TrainState, Interval]]
 
@@ -65,6 +65,8 @@ def train(
     microbatch: int | None = None,
     optimizer: Optimizer | None = None,
     on_nan: OnNaN = "stop",
+    progress: bool = False,
+    on_row: Callable[[int, TrainState, Mapping[str, float]], None] | None = None,
     stop: Callable[[], bool] = never,
 ) -> TrainState:
     """Trains until `steps` updates are done.
@@ -86,6 +88,9 @@ def train(
         schedules, clipping and averages.
       on_nan: "stop" raises at a number that is not finite; "skip" leaves such an update out, and counts it in the row
         as "skipped". Either way the batch and its key are noted in `folder`/nonfinite, see `save_for_replay`.
+      progress: shows a progress bar on stderr, where that is a terminal, or in the notebook.
+      on_row: called as `on_row(step, state, row)` after each row, such as to score or to plot; it must not change the
+        state, and the state's arrays are donated to the next step: copy what is to be kept.
       stop: asked after each row; where it says so, the state is saved and returned.
 
     Returns:
@@ -137,8 +142,11 @@ def train(
                 raise NonFiniteLoss(f"not a finite number in any of {length} updates up to step {last}: {what}")
             row = _row(seen, length, on_nan)
             seconds = stopwatch.lap()
+            row |= {"seconds": seconds, "steps_per_second": length / seconds}
             for writer in write:
-                writer(last, {**row, "seconds": seconds, "steps_per_second": length / seconds})
+                writer(last, row)
+            if on_row is not None:
+                on_row(last, state, row)
             stopping = any_of_all(stop())
             if save and (stopping or last == steps or last % checkpoint_every == 0):
                 save(state, row["loss"])
@@ -146,12 +154,15 @@ def train(
                 break
         return state
 
-    if folder is None:
-        state = run(devices.create(new_state), writers, None)
-        check_finite(state)
-        return state
-    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
+        if progress and leads():
+            start = max(saved_steps(folder / "checkpoints"), default=0) if folder else 0
+            writers = [*writers, stack.enter_context(progress_writer(steps, start=start))]
+        if folder is None:
+            state = run(devices.create(new_state), writers, None)
+            check_finite(state)
+            return state
+        folder.mkdir(parents=True, exist_ok=True)
         if leads():
             stack.enter_context(only_writer(folder))
             note_trained(folder, given)

@@ -229,7 +229,7 @@ def test_files_that_are_not_what_they_should_be(kind, name, content, message, tm
     [
         ("dsprites:nowhere.npz", "nowhere.npz: there is no such file"),
         ("pictures:nowhere", "nowhere: there is no such folder"),
-        ("dsprite:x", "unknown data 'dsprite:x': did you mean 'dsprites:...'"),
+        ("dsprite:x", "unknown data 'dsprite:x': did you mean 'dsprites:PATH'"),
         ("sprite", "did you mean 'sprites'"),
         ("dsprites", "unknown data 'dsprites': did you mean"),
         ("cars3d:", "unknown data"),

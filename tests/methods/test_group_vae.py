@@ -8,8 +8,8 @@ from method_table import LATENTS, build_and_trace, loss_of, make
 
 from jaxvae import losses
 from jaxvae.cli.train import parse_train
-from jaxvae.methods.group_vae import GROUP_STREAM
 from jaxvae.runs.build import build
+from jaxvae.streams import Stream
 
 KEY = jax.random.key(1)
 
@@ -27,7 +27,7 @@ def test_loss_is_its_equation(averaging, members, params, batch):
     def evaluate(params, batch):
         zeros, common_zeros = jnp.zeros((32, LATENTS - content)), jnp.zeros((groups, content))
         noise = losses.reparameterize(KEY, zeros, zeros)
-        common_noise = losses.reparameterize(jax.random.fold_in(KEY, GROUP_STREAM), common_zeros, common_zeros)
+        common_noise = losses.reparameterize(jax.random.fold_in(KEY, Stream.SHARED_CODE), common_zeros, common_zeros)
         posterior = encoder(params["encoder"], batch["image"])
         return *loss_of(method, params, batch, KEY), posterior, noise, common_noise
 

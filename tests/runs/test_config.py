@@ -183,6 +183,7 @@ def test_data_of_a_run(tmp_path):
     with pytest.raises(
         ValueError, match="--stream is for images in files, such as arrays:PATH and tfds:NAME: leave it out"
     ):
-        build(config.with_flags(data="scene"))
+        build(config.with_flags(data="scene", stream=True))
+    assert not config.with_flags(data="scene").source.stream  # what has no effect any more is left out
     with pytest.raises(ValueError, match="unknown data 'spritse': did you mean 'sprites'"):
         build(default_config("vae").with_flags(data="spritse"))

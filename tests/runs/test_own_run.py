@@ -1,7 +1,9 @@
 """A method made in Python: what was trained is kept apart from others, and is scored and reported."""
 
 import json
+import shutil
 import warnings
+from contextlib import contextmanager
 
 import jax
 import numpy as np
@@ -12,8 +14,9 @@ from jaxvae.data import Sprites
 from jaxvae.methods import BetaVAE, beta_vae
 from jaxvae.networks import autoencoder
 from jaxvae.report import write_report
+from jaxvae.runs.compare import compare, find_runs
 from jaxvae.runs.load import load_own_run, load_run
-from jaxvae.runs.score import evaluate, represent
+from jaxvae.runs.score import evaluate, read_scores, represent
 from jaxvae.training import NonFiniteLoss, NothingToTrain, train, train_members
 from jaxvae.training.run_folder import OtherData, RunFolderError, check_data
 from jaxvae.training.steps import described_data
@@ -170,3 +173,61 @@ def test_numbers_of_numpy_are_taken(tmp_path):
     state = train(tiny(), SOURCE, folder=tmp_path, log_every=2, **numbers)
     assert json.loads((tmp_path / "trained.json").read_text())["seed"] == 1
     same_bits(state, train(tiny(), SOURCE, steps=4, batch_size=2, seed=1))
+
+
+def test_it_is_compared_by_its_scores(trained, tmp_path):
+    """The method is known in Python alone, so that nothing is scored or drawn here."""
+    folder = shutil.copytree(trained[0], tmp_path / "mine")
+    with pytest.raises(RunFolderError, match="was trained in Python: score it there first, with jaxvae.runs.evaluate"):
+        compare([folder], metrics=["mig"], num_samples=100)
+    run = load_own_run(folder, method(), SOURCE)
+    evaluate(run, represent(run, 100), ["mig"])
+    assert find_runs([tmp_path]) == [folder]
+    _, (line,) = compare([folder], metrics=["mig"], num_samples=100)
+    assert (line.name, line.data, line.picture) == ("mine", SOURCE.name, None)
+    assert line.values["mig"] == read_scores(folder)["metrics"]["mig"]["score"]
+
+
+def test_a_run_is_shown_in_ten_lines(trained):
+    run = load_own_run(trained[0], method(), SOURCE)
+    lines = repr(run).splitlines()
+    assert len(lines) <= 10
+    assert max(map(len, lines)) < 150
+    words = " ".join(lines)
+    for told in (
+        "mine",
+        "sprites, 737,280 images of 16x16x1",
+        "shape, scale",
+        "encoder (",
+        f"step      {int(run.state.step)}",
+        "loss ",
+    ):
+        assert told in words
+
+
+def test_rows_are_handed_over_with_the_state():
+    seen = []
+    state = train(
+        method(), SOURCE, on_row=lambda step, state, row: seen.append((step, int(state.step), row)), **SETTINGS
+    )
+    assert [(step, at) for step, at, _ in seen] == [(2, 2), (4, 4)]
+    assert int(state.step) == 4
+    rows = []
+    train(method(), SOURCE, writers=[lambda step, row: rows.append(row)], **SETTINGS)
+    for (_, _, row), written in zip(seen, rows, strict=True):
+        assert row["loss"] == written["loss"]
+
+
+def test_a_progress_bar_is_shown_where_it_is_asked_for(monkeypatch):
+    shown = []
+
+    @contextmanager
+    def bar(total, start=0):
+        shown.append((total, start))
+        yield lambda step, row: shown.append(step)
+
+    monkeypatch.setattr("jaxvae.training.loop.progress_writer", bar)
+    train(method(), SOURCE, **SETTINGS)
+    assert shown == []
+    train(method(), SOURCE, progress=True, **SETTINGS)
+    assert shown == [(4, 0), 2, 4]

@@ -33,11 +33,19 @@ def test_resuming_may_raise_the_steps_and_nothing_else(tmp_path):
         RunFolderError, match=r"method was 'beta-vae' and is now 'factor-vae'; networks.discriminator was"
     ):
         open_run(tmp_path / "r", default_config("factor-vae").with_flags(steps=20, learning_rate=1e-4), resume=True)
-    with pytest.raises(RunFolderError, match="training.steps was 20 and can only grow, not shrink to 10"):
+    (tmp_path / "r" / "checkpoints" / "15").mkdir(parents=True)
+    with pytest.raises(RunFolderError, match="training.steps was 20 and its newest checkpoint is of step 15: it can't"):
         open_run(tmp_path / "r", CONFIG, resume=True)
     with pytest.raises(RunFolderError, match="config.json cannot be read"):
         open_run(tmp_path / "r", BaselineConfig("pca"), resume=True)
     assert read_config(tmp_path / "r") == longer.to_json()
+
+
+def test_a_run_may_be_declared_finished_at_fewer_steps(tmp_path):
+    open_run(tmp_path, CONFIG, resume=False)
+    (tmp_path / "checkpoints" / "6").mkdir(parents=True)
+    open_run(tmp_path, CONFIG.with_flags(steps=6), resume=True)
+    assert read_config(tmp_path)["training"]["steps"] == 6
 
 
 def test_an_existing_run_or_other_files_are_not_touched(tmp_path):
