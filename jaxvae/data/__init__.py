@@ -46,7 +46,9 @@ many images with an effect as without, and `moving_sprites` draws clips. `segmen
 with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors.
 
 Every data set is a `Source`, and `Source` documents what your own has to provide; `from_arrays(images, factors)`
-builds one from arrays. A source is a pytree whose images are arguments of the compiled step, not constants in it.
+builds one from arrays. On the command line, `--data my_package.my_data:NAME` names a source, or a function without
+arguments that returns one; a package offers it by name through the entry-point group `jaxvae.data`. A source is a
+pytree whose images are arguments of the compiled step, not constants in it.
 """
 
 from jaxvae.data.batches import (

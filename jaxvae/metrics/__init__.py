@@ -29,6 +29,10 @@ reference there; `learner="scikit-learn"` uses the learner of the reference.
 `jaxvae train` prints the fast metrics. `jaxvae evaluate` computes all but `downstream` and `dci_es`, which take
 longer: ask for them with `--metrics downstream dci_es`.
 
+A metric of your own is a function of codes and factors, or of codes only, that returns a `Result` or a number. Name
+where it is, as in `--metrics mig my_package.my_metrics:gap`, or offer it by name through the entry-point group
+`jaxvae.metrics`.
+
 Metrics with a learner are fitted to the first rows and scored on the remaining ones; shuffle rows that are in grid
 order first. Confidence intervals are over resampled examples, not over seeds. `score_stacked` in
 `jaxvae.metrics.stacked` scores the codes of many models in one compiled call.

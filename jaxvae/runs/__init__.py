@@ -53,10 +53,11 @@ resuming to continue the same tracked run.
 
 `jaxvae compare runs`, or with the folders of single runs, prints a table and writes `comparison.html`. Runs that
 differ only by their seed share one row, with means and 95% confidence intervals. The table sorts, and the page shows
-below it what each row learned. Runs without scores are scored first. The table also lists the reconstruction error
-and properties of the code: how far the changes that two latents make to an image are from orthogonal (`overlap`, an
-absolute cosine), how few pixels a latent changes (`parts`, a Hoyer sparsity), what share of a pixel's change is due
-to a single latent (`exclusive`), and how far the latents are from a Gaussian (`negentropy`, nats).
+below it what each row learned. Runs without scores are scored first; runs that were trained in Python have to be
+scored there, with `evaluate`. The table also lists the reconstruction error and properties of the code: how far the
+changes that two latents make to an image are from orthogonal (`overlap`, an absolute cosine), how few pixels a latent
+changes (`parts`, a Hoyer sparsity), what share of a pixel's change is due to a single latent (`exclusive`), and how
+far the latents are from a Gaussian (`negentropy`, nats).
 
 The names of this module are imported on first use, since metrics and figures take a second to import.
 """

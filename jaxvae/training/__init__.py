@@ -2,7 +2,8 @@
 
 `train` trains one model and `train_population` trains many together. Both use `compile_method`, which turns a
 `Method` into a pure `init` and `update`, for loops of your own. With `folder=`, `train` writes metrics and
-checkpoints and resumes from them; see `jaxvae.runs`.
+checkpoints and resumes from them; see `jaxvae.runs`. `progress=True` shows a progress bar, and `on_row` is called
+with the state after each row of metrics.
 
 Initialization, batches and noise depend on the seed and the step only. On one machine, a run that was interrupted and
 resumed ends with bitwise the same parameters as one that was not.
