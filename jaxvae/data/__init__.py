@@ -24,8 +24,8 @@ a file that differs is refused with the reason. Nothing is ever unpickled.
 - `--image-size` crops and resizes the images.
 - `--sampling epochs` visits every image once per epoch. The order is computed from the seed, so that a resumed run
   continues with the next image.
-- `--stream` leaves the images in their file and reads batches ahead of time with Grain (`pip install
-  'jaxvae[stream]'`).
+- `--stream` leaves the images in their file and reads batches ahead of time with Grain
+  (`pip install 'jaxvae[stream]'`).
 
 Without known factors there are no metrics, and the report leaves out their sections.
 

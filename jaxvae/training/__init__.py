@@ -13,8 +13,8 @@ resumed ends with bitwise the same parameters as one that was not.
 An `Objective` takes any Optax optimizer as a function of its learning rate, such as `optax.adam`.
 `with_optimizer(method, optax.lion)` replaces the optimizer of a method; `make_optimizer`, `make_schedule` and
 `with_average` add schedules, clipping, weight decay and a moving average of the parameters. The flags are
-`--optimizer adamw`, `--schedule cosine`, `--warmup-steps 500`, `--clip-norm 1`, `--weight-decay 0.01` and `--ema
-0.999`, for every method.
+`--optimizer adamw`, `--schedule cosine`, `--warmup-steps 500`, `--clip-norm 1`, `--weight-decay 0.01` and
+`--ema 0.999`, for every method.
 
 On a CPU, call `keep_freed_memory()` before JAX computes anything, as the command line does: it saves page faults.
 
