@@ -1,10 +1,10 @@
-"""Where the test suite's time goes: cases, seconds, seconds of compilation and compiled programs of every test file.
+"""Lists where the time of the tests goes: cases, seconds, compilation and compiled programs of every test file.
 
     python -m benchmarks.suite                    # the default tests
-    python -m benchmarks.suite -m process         # arguments are pytest's
+    python -m benchmarks.suite -m process         # arguments are those of pytest
 
-Compilation is what JAX reports for tracing, lowering and XLA in the process of the test itself; that of subprocesses
-is part of the seconds only. The table is written to results/suite.json under the name of the marker expression.
+Compilation is what JAX reports for tracing, lowering and XLA in the process of the test. That of subprocesses is part
+of the seconds only. The table is written to results/suite.json, under the name of the marker expression.
 """
 
 import json
