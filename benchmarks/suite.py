@@ -1,13 +1,15 @@
-"""Lists where the time of the tests goes: cases, seconds, compilation and compiled programs of every test file.
+"""Lists where the time of the tests goes: seconds, CPU seconds, compilation and compiled programs of every test file.
 
     python -m benchmarks.suite                    # the default tests
     python -m benchmarks.suite -m process         # arguments are those of pytest
 
 Compilation is what JAX reports for tracing, lowering and XLA in the process of the test. That of subprocesses is part
-of the seconds only. The table is written to results/suite.json, under the name of the marker expression.
+of the seconds only. CPU seconds are those of all threads and finished subprocesses; they depend least on other load
+of the machine. The table is written to results/suite.json, under the name of the marker expression.
 """
 
 import json
+import os
 import sys
 import time
 from collections import defaultdict
@@ -20,7 +22,7 @@ from benchmarks.record import path, record
 
 COMPILATION = ("/jax/core/compile/", "/jax/compilation_cache/cache_retrieval")
 PROGRAM = "/jax/core/compile/backend_compile_duration"
-EMPTY = {"compile_seconds": 0.0, "programs": 0}
+EMPTY = {"cpu_seconds": 0.0, "compile_seconds": 0.0, "programs": 0}
 SLOWEST = 40
 
 
@@ -28,7 +30,7 @@ class Timing:
     """A pytest plugin: a worker measures the compilation of each test, the controller adds everything up by file."""
 
     def __init__(self) -> None:
-        self.compiled = dict(EMPTY)
+        self.compiled, self.cpu = dict(EMPTY), sum(os.times()[:4])
         self.cases: dict[str, dict[str, float]] = defaultdict(lambda: {"seconds": 0.0, **EMPTY})
         jax.monitoring.register_event_duration_secs_listener(self._listen)
 
@@ -41,6 +43,8 @@ class Timing:
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> Any:
         """Runs in the worker, after each phase of a test."""
         outcome = yield
+        before, self.cpu = self.cpu, sum(os.times()[:4])
+        self.compiled["cpu_seconds"] += self.cpu - before
         outcome.get_result().compiled, self.compiled = self.compiled, dict(EMPTY)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

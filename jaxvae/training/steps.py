@@ -103,5 +103,10 @@ def make_step(method: Method, update: Update, batch_size: int, axis_name: str | 
 
 def empty_interval(method: Method, update: Update, batch_size: int, state: TrainState, source: Source) -> Interval:
     """Nothing seen yet, of every term that the update reports."""
-    terms = jax.eval_shape(lambda s, d: update(s, draw_batch(method, d, batch_size, s))[1], state, source)
+    no_gradient = (False,) * len(method.objectives)
+
+    def terms_of(state: TrainState, source: Source) -> Terms:
+        return update(state, draw_batch(method, source, batch_size, state), None, no_gradient)[1]
+
+    terms = jax.eval_shape(terms_of, state, source)
     return Interval({name: jnp.float32(0) for name in terms}, {name: jnp.int32(NEVER) for name in terms}, jnp.int32(0))

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from method_table import make
 
 from jaxvae.data import moving_sprites
 from jaxvae.losses import affine_warp
@@ -180,7 +179,10 @@ def test_an_empty_foreground_covers_little_whatever_was_learned():
 
 
 def test_it_learns_to_render_the_next_frame():
-    init, update = compile_method(make("equivariant-rendering", hp={"learning_rate": 2e-3}), dataset_size=100)
+    method = equivariant_rendering(
+        layered_networks((16, 16, 3)), hyperparameters=EquivariantRendering(learning_rate=2e-3)
+    )
+    init, update = compile_method(method, dataset_size=100)
     clips = jax.jit(lambda key: moving_sprites(16).sample(key, 4))
     state, update, scene = jax.jit(init)(jax.random.key(0)), jax.jit(update), []
     for i in range(40):

@@ -1,6 +1,6 @@
 """One table of all methods: what each must do whatever its equation says."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -15,15 +15,15 @@ from jaxvae.methods import METHODS, gaussian, laplace
 from jaxvae.training import compile_method
 from jaxvae.training.checkpoints import Checkpoints, restore
 
-LONG = ("alae", "equivariant-rendering", "icam", "va-gan")
-"""Several large objectives: what each trains is tried in the methods' own files, and here in slow cases."""
-SLOW_STEPS = {"va-gan": (8, 30), "icam": (8, 60), "equivariant-rendering": (8, 60)}
-"""Examples and steps in which the loss falls, where a step takes long: one size, as programs compile long as well."""
-
 
 def some(*names):
     """Methods that stand for all; those of the others are slow cases."""
     return [name if name in names else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
+
+
+@cache
+def sixty_batches():
+    return [draw(jax.random.key(i)) for i in range(60)]
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -38,11 +38,10 @@ def test_loss_falls_in_half_precision(name):
 
 def assert_it_falls(name, dtype):
     init, step = compiled(name, dtype)
-    examples, steps = SLOW_STEPS.get(name, (32, 60))
     losses = []
     state = init(jax.random.key(0))
-    for i in range(steps):
-        state, terms = step(state, draw(jax.random.key(i), examples))
+    for batch in sixty_batches():
+        state, terms = step(state, batch)
         assert all(np.isfinite(value) for value in terms.values())
         losses.append(float(terms[FALLS.get(name, "loss")]))
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
@@ -58,17 +57,27 @@ def test_what_is_trained():
     assert set(make("vae-sne").objectives[0].trains) == {"encoder", "decoder", "prior"}
 
 
-@pytest.mark.parametrize("name", some(*set(METHODS) - set(LONG)))
+@pytest.mark.parametrize("name", METHODS)
 def test_each_objective_changes_exactly_what_it_trains(name, batch):
     method = make(name)
-    for objective in method.objectives:
-        init, update = compiled(name)
-        if len(method.objectives) > 1:
+
+    def one_update_each(key, batch):
+        if len(method.objectives) == 1:
+            init, update = compiled(name)
+            return [((before := init(key)).params, update(before, batch)[0].params)]
+        return jax.jit(each_alone)(key, batch)
+
+    def each_alone(key, batch):
+        found = []
+        for objective in method.objectives:
             init, update = compile_method(method._replace(objectives=(objective,)), dataset_size=SOURCE.size)
-        before = init(jax.random.key(0))
-        after, _ = jax.jit(update)(before, batch)
+            before = init(key)
+            found.append((before.params, update(before, batch)[0].params))
+        return found
+
+    for objective, states in zip(method.objectives, one_update_each(jax.random.key(0), batch), strict=True):
         for network in method.networks:
-            pairs = zip(*(jax.tree.leaves(s.params[network]) for s in (before, after)), strict=True)
+            pairs = zip(*(jax.tree.leaves(params[network]) for params in states), strict=True)
             changed = [not np.array_equal(a, b) for a, b in pairs]
             assert any(changed) == (network in objective.trains)
 
@@ -76,10 +85,8 @@ def test_each_objective_changes_exactly_what_it_trains(name, batch):
 @pytest.mark.parametrize("name", METHODS)
 def test_two_parts_of_a_batch_are_the_whole(name, batch):
     """Value and gradient of every objective; a forgotten axis_name shows, whatever devices the parts are on."""
-    if name in SLOW_STEPS:
-        batch = draw(jax.random.key(7), SLOW_STEPS[name][0])
     update = compile_method(make(name), dataset_size=SOURCE.size)[1]
-    parts = jax.tree.map(lambda leaf: leaf.reshape(2, -1, *leaf.shape[1:]), batch)
+    parts = jax.tree.map(lambda leaf: np.reshape(leaf, (2, -1, *leaf.shape[1:])), batch)
     together = jax.vmap(partial(update, axis_name="data"), (None, 0), axis_name="data")
 
     def of_a_part(state):
@@ -110,26 +117,30 @@ def assert_same_update(name, batch, split_update):
     init, whole = compiled(name)
     state = init(jax.random.key(0))
     (one, terms), (many, many_terms) = whole(state, batch), split_update(state)
+    one, many = jax.device_get((one.opt_state, many.opt_state))
     for term in terms:
         np.testing.assert_allclose(many_terms[term], terms[term], rtol=1e-5, atol=1e-5)
     # Adam's first step is lr * sign(gradient) where the gradient is not tiny: compare its moments, which are linear.
-    for a, b in zip(jax.tree.leaves(one.opt_state), jax.tree.leaves(many.opt_state), strict=True):
-        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5 * max(1.0, float(jnp.abs(a).max())))
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(many), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-5 * max(1.0, np.abs(a).max()))
 
 
 @pytest.mark.parametrize("name", some("factor-vae", "vae-sne"))
 def test_vmapped_over_seeds_is_the_loop(name, batch):
     init, update = compiled(name)
-    keys = jax.random.split(jax.random.key(0), 3)
-    states = [init(key) for key in keys]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-    together, terms = jax.jit(jax.vmap(update, (0, None)))(stacked, batch)
+    states = [init(jax.random.key(seed)) for seed in range(3)]
+
+    def of_all(states, batch):
+        return jax.vmap(update, (0, None))(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), batch)
+
+    together, terms = jax.jit(of_all)(states, batch)
+    together, terms = jax.tree.map(np.asarray, (together._replace(key=None), terms))
     for i, state in enumerate(states):
         alone, alone_terms = update(state, batch)
         for name in terms:
             np.testing.assert_allclose(terms[name][i], alone_terms[name], rtol=1e-5, atol=1e-5)
         for a, b in zip(jax.tree.leaves(alone.opt_state), jax.tree.leaves(together.opt_state), strict=True):
-            np.testing.assert_allclose(b[i], a, rtol=1e-3, atol=1e-5 * max(1.0, float(jnp.abs(a).max())))
+            np.testing.assert_allclose(b[i], a, rtol=1e-3, atol=1e-5 * max(1.0, np.abs(a).max()))
 
 
 @pytest.mark.parametrize("name", some("vae", "factor-vae", "alae"))
@@ -150,27 +161,36 @@ def test_checkpoint_round_trip(name, batch, tmp_path):
 )
 def test_any_likelihood(name, likelihood, params, batch):
     """The loss reads it, and images are its means."""
-    method = make(name, likelihood=likelihood)
-    params = own(method, params)
-    value, _ = loss_of(method, params, batch, jax.random.key(0))
-    other, _ = loss_of(make(name), params, batch, jax.random.key(0))
+    params = own(make(name), params)
+
+    @jax.jit
+    def values_and_images(params, batch):
+        found = []
+        for method in (make(name, likelihood=likelihood), make(name)):
+            value, _ = loss_of(method, params, batch, jax.random.key(0))
+            found.append((value, method.decode(Nets(method.networks, params), jnp.ones((1, LATENTS)))))
+        return found
+
+    (value, raw), (other, probability) = values_and_images(params, batch)
     assert np.isfinite(value)
     assert abs(value - other) > 1
-    code = jnp.ones((1, LATENTS))
-    raw, probability = (m.decode(Nets(m.networks, params), code) for m in (method, make(name)))
     np.testing.assert_allclose(probability, jax.nn.sigmoid(raw), rtol=1e-5)
 
 
 @pytest.mark.parametrize(("name", "spread"), [("ivae", None), ("vae-sne", 5.0), ("decomposition-vae", 1.0)])
 def test_priors_of_ones_own_are_sampled(name, spread, params, batch):
     method = make(name)
-    net = Nets(method.networks, own(method, params))
-    many = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * 40), dict(batch))
-    codes = method.sample_prior(net, jax.random.key(0), many)
+
+    @jax.jit
+    def drawn(params, batch):
+        net, many = Nets(method.networks, params), jax.tree.map(lambda leaf: jnp.concatenate([leaf] * 40), batch)
+        scale = jnp.exp(0.5 * net.prior(many["aux"]).logvar) if spread is None else jnp.float32(1)
+        return method.sample_prior(net, jax.random.key(0), many), scale
+
+    codes, scale = drawn(own(method, params), batch)
     assert codes.shape == (1280, LATENTS)
     if spread is None:
-        spread = jnp.exp(0.5 * net.prior(many["aux"]).logvar)
-        np.testing.assert_allclose((codes / spread).std(0), 1, atol=0.1)
+        np.testing.assert_allclose((codes / scale).std(0), 1, atol=0.1)
     else:
         np.testing.assert_allclose(codes.std(0).mean(), spread, rtol=0.25)
 

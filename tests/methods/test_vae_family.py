@@ -10,8 +10,9 @@ from jaxvae import losses
 from jaxvae.method import Context, Nets, Network, Posterior
 from jaxvae.methods import METHODS, FactorVAE, factor_vae, gaussian
 from jaxvae.methods.autoencoding import POINT_LOGVAR
-from jaxvae.methods.decomposition_vae import DRAWS, PER_LATENT, PRIORS
+from jaxvae.methods.decomposition_vae import PER_LATENT, PRIORS
 from jaxvae.networks import discriminator
+from jaxvae.streams import Stream
 from jaxvae.training import compile_method
 
 KEY = jax.random.key(1)
@@ -265,7 +266,7 @@ def test_decomposition_vae_measures_against_its_prior(prior, divergence, params,
     _, terms = loss_of(make("decomposition-vae", prior=prior, divergence=divergence), params, batch, KEY)
     mean, logvar = posterior(params, batch["image"])
     z, p = losses.reparameterize(KEY, mean, logvar), PRIORS[prior](LATENTS)
-    s = p.sample(jax.random.fold_in(KEY, DRAWS), 32)
+    s = p.sample(jax.random.fold_in(KEY, Stream.PRIOR), 32)
     want = {
         "mmd": lambda: losses.mmd_unbiased(z, s, kernel=losses.inverse_multiquadric(LATENTS)),
         "mmd-dimensionwise": lambda: losses.mmd_dimensionwise(z, s, kernel=PER_LATENT),
