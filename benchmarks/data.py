@@ -1,11 +1,11 @@
-"""How fast each kind of data gives its batches, and which share of a training step that is.
+"""Measures how fast each data set generates or reads batches, and which share of a training step that takes.
 
     python -m benchmarks.data
 
-A batch of 64 images of 64 x 64 pixels is drawn by a compiled function, as inside a training step; beside it, an update
-of the study's conv VAE on the same images, without drawing them. Medians over repeats, in one process. The share is
-drawing / (drawing + update). Images in a file are read by Grain's threads, here as fast as they can, while nothing is
-computed; in training they are read during the updates.
+A compiled function draws batches of 64 images of 64 x 64 pixels, as inside a training step. It is compared with a
+step of the study's convolutional VAE on the same images, without drawing them. Values are medians over repeats in one
+process; the share is drawing / (drawing + step). Images in a file are read by Grain's threads, here at full speed
+with nothing else running; during training they are read while a step is computed.
 """
 
 import statistics

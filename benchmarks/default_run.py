@@ -1,10 +1,10 @@
-"""How the defaults of `jaxvae train` were chosen: the default and its neighbours, several seeds each.
+"""Compares the defaults of `jaxvae train` with alternatives, with several seeds each.
 
-    python -m benchmarks.default_run           # the runs that the results file does not hold yet, then the table
-    python -m benchmarks.default_run --jobs 0  # the table alone
+    python -m benchmarks.default_run           # trains models that the results lack, then prints the table
+    python -m benchmarks.default_run --jobs 0  # prints the table only
 
-Every row of results/default_run.jsonl is one model: what it changes of the defaults, its seed, the MIG of the posterior
-means of 10,000 examples (in all and per factor), the CPU time of its training, and every setting.
+Each row of results/default_run.jsonl is one model: what differs from the defaults, its seed, the MIG of the posterior
+means of 10,000 examples (mean and per factor), the CPU time of its training, and all settings.
 """
 
 import json

@@ -1,10 +1,11 @@
-"""A population beside as many single runs: milliseconds per model and update, in one process.
+"""Compares a population with the same number of single runs: milliseconds per model and step, in one process.
 
     python -m benchmarks.population
     python -m benchmarks.population --network conv --resolution 64 --batch-size 64 --members 1 2 8
 
-"single" is the compiled step of one model; "in turn" applies that one step to all members, as `train_population` does
-on a CPU; "together" is its vmap, as on accelerators. Medians of repeats that take turns.
+"single" is the compiled step of one model. "in turn" applies that step to one member after another, as
+`train_population` does on a CPU. "together" is its vmap, which accelerators use. Values are medians over repeats that
+alternate between the three.
 """
 
 import statistics

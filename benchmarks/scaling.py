@@ -1,18 +1,19 @@
-"""What devices send each other in one update: a model on paper, checked against the compiled program.
+"""Counts what devices send to each other in one training step, and checks the count in the compiled program.
 
     python -m benchmarks.scaling
 
-Every device gathers the posteriors of all (2 D floats an example) where the estimator needs them, sends back their
-gradient, and takes part in the mean of the gradients of all parameters. With n devices, a batch B, D latents and W
-parameters, the arrays that the collectives of a beta-TCVAE's update give each device are
+Every device gathers the posteriors of the global batch (2 D floats per example) if the estimator needs them, sends
+back their gradient, and takes part in averaging the gradients of all parameters. With n devices, batch size B, D
+latents and W parameters, the collectives of a step of the beta-TCVAE give each device
 
     all-gather        2 B D floats           the posteriors of the global batch
     reduce-scatter    2 B D / n floats       (or an all-reduce of 2 B D) their gradients
     all-reduce        W floats               the gradients of the parameters
 
 A ring of n devices sends (n - 1) / n of an array per all-gather or reduce-scatter, and twice that per all-reduce. A
-ring that passes posteriors on instead of gathering them sends the same 2 B D (n - 1) / n, in n - 1 messages, twice (the
-backward pass goes round again), and saves memory only. The program is compiled for 2, 4 and 8 virtual devices.
+ring that passes posteriors on instead of gathering them sends the same 2 B D (n - 1) / n, in n - 1 messages and
+twice, since the backward pass goes around again; it saves memory only. The program is compiled for 2, 4 and 8 virtual
+devices.
 """
 
 import os

@@ -1,12 +1,13 @@
-"""A whole update of a beta-VAE (networks, loss, gradient, Adam): jaxvae beside plain Flax layers and PyTorch.
+"""Measures a full training step of a beta-VAE (networks, loss, gradient, Adam) in jaxvae, plain Flax and PyTorch.
 
-    python -m benchmarks.train_step --torch-python PATH/TO/python     # of an environment with torch and numpy
+    python -m benchmarks.train_step --torch-python PATH/TO/python     # an environment with torch and numpy
 
-Images are 64 x 64 with one channel, and stay the same; noise is drawn anew. Every peer is a process of its own, and
-they take turns. PyTorch runs as people run it (eager), tuned (channels_last, fused Adam, its allocator keeping memory)
-and compiled (that, and `torch.compile`). "as shipped" is jaxvae without `tune_allocator`. The floor is the layers'
-arithmetic at the speed of a large matrix product, or the bytes of parameters and Adam's moments at that of a sum,
-whichever takes longer. Last, the updates of beta-TCVAE and FactorVAE beside the plain one.
+The images have 64 x 64 pixels and one channel and stay the same; noise is new at each step. Every implementation has
+its own process, and they take turns. PyTorch runs in eager mode, tuned (channels_last, fused Adam, an allocator that
+keeps memory), and tuned with `torch.compile`. "as shipped" is jaxvae without `tune_allocator`. The lower limit is
+the arithmetic of the layers at the speed of a large matrix product, or the bytes of the parameters and Adam's moments
+at the speed of a sum, whichever takes longer. The last rows compare steps of beta-TCVAE and FactorVAE with those of
+the plain VAE.
 """
 
 import sys

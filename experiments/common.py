@@ -1,4 +1,4 @@
-"""What the experiments share: small data sets that are known whole, intervals over seeds, tables and figures."""
+"""Shared by the experiments: small data sets that can be summed over, confidence intervals, tables and figures."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,11 +1,12 @@
-"""Every method and baseline on the same data, with the same budget: what do they score, and what did they learn?
+"""Trains every method and baseline on the same data with the same budget, and compares scores and codes.
 
-    python experiments/compare_everything.py      2 cores: about an hour; with --runs FOLDER it goes on where it stopped
+    python experiments/compare_everything.py      2 cores: about an hour; with --runs FOLDER it resumes
 
-Upright sprites, of which all images are known; with `--worlds`, the landscape of first runs as well. Deep methods get
-the same number of updates, the same nets and their own default settings, baselines all images; all the same size of
-code. Each is a run of `jaxvae train` or `jaxvae fit`, and the table that of `jaxvae compare`. VA-GAN, ICAM and
-equivariant rendering are left out: they learn from cases and controls, or clips, and make no code of an image.
+The data are upright sprites, of which all images are known; `--worlds` adds the landscape of first runs. Deep methods
+get the same number of steps, the same networks and their own default settings; baselines get all images. All codes
+have the same size. Each model is a run of `jaxvae train` or `jaxvae fit`, and the table is that of `jaxvae compare`.
+VA-GAN, ICAM and equivariant rendering are left out: they learn from cases and controls, or from clips, and have no
+code of an image.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""Do a VAE's latents follow principal directions, and because its posterior is diagonal? (Rolinek et al., 2019)
+"""Do the latents of a VAE follow principal directions because its posterior is diagonal? (Rolinek et al., 2019)
 
     python experiments/pca_directions.py          2 cores: about 5 minutes
     python experiments/pca_directions.py --full   more seeds, points and steps, for an accelerator
 
-Two uniform factors, one twice as wide, make a rectangle in space, which random nets bend, another one per seed. The
-controls, an autoencoder without noise and a VAE with full covariances, can turn their codes at no cost.
+Two uniform factors, one twice as wide as the other, form a rectangle, which random networks bend, a different one per
+seed. The controls, an autoencoder without noise and a VAE with full covariances, can rotate their codes at no cost.
 """
 
 from collections import defaultdict

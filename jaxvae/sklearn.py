@@ -1,7 +1,23 @@
-"""The methods as scikit-learn estimators, for vectors: X [n_samples, n_features] in, posterior means out.
+"""The methods as scikit-learn estimators for vectors: X [n_samples, n_features] in, posterior means out.
 
-One adapter serves every method that learns from single images; the lines at the end make a class of each. Parameters
-are those of `_COMMON`, the method's hyperparameters and its own choices, all flat and by keyword.
+Every VAE that learns from single examples is an estimator, with its hyperparameters and choices as keyword
+parameters. Methods that need groups, pairs, labels or an auxiliary variable are not.
+
+```python
+import numpy as np
+from jaxvae.sklearn import VAESNE
+
+X = np.random.default_rng(0).normal(size=(300, 8))
+model = VAESNE(n_components=2, max_iter=200, random_state=0).fit(X)
+codes, clusters = model.transform(X), model.predict(X)  # [300, 2], [300]
+again, score = model.inverse_transform(codes), model.score(X)  # on the scale of X; nats per row
+```
+
+`VAE` and `VAESNE` pass all of scikit-learn's estimator checks. Estimators work in pipelines and can be pickled. Only
+VAE-SNE has `predict` and `labels_`. At the default weight of its neighbour term, it often splits one cluster into
+several; lower `sne` to get fewer.
+
+One adapter serves all methods, and the lines at the end of the module derive a class for each.
 """
 
 import inspect

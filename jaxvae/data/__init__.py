@@ -1,6 +1,54 @@
-"""Sources of batches, with their ground-truth factors where they are known.
+"""Sources of batches, with their ground-truth factors where these are known.
 
-`open_data` finds any of them by what the command line calls it.
+`open_data(NAME)` opens every data set that `--data NAME` does. Images are generated on the device or stored there
+(one bit per pixel for binary images, one byte otherwise), and batches are drawn inside the compiled training step.
+
+| `--data` | data set |
+|---|---|
+| `scene` | a landscape for first runs, generated |
+| `sprites` | the grid of dSprites, generated |
+| `rooms` | a ray-cast room with the factors of Shapes3D, generated |
+| `color-sprites` `noisy-sprites` `scream-sprites` | harder variants of the study, of any binary images |
+| `digits` | the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels unless resized |
+| `squares` | smooth noise, half of it with bright squares: a known effect, for `va-gan` and `icam` |
+| `moving-sprites` | clips of a sprite in front of a still background, for `equivariant-rendering` |
+| `dsprites:PATH` `shapes3d:PATH` `mpi3d:PATH` | the published npz or hdf5 file |
+| `cars3d:PATH` `smallnorb:PATH` | the folder of the published files |
+| `arrays:PATH` | your npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
+| `pictures:PATH` | a folder of image files |
+| `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
+
+A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are;
+a file that differs is refused with the reason. Nothing is ever unpickled.
+
+- `--image-size` crops and resizes the images.
+- `--sampling epochs` visits every image once per epoch. The order is computed from the seed, so that a resumed run
+  continues with the next image.
+- `--stream` leaves the images in their file and reads batches ahead of time with Grain
+  (`pip install 'jaxvae[stream]'`).
+
+Without known factors there are no metrics, and the report leaves out their sections.
+
+To measure generalization, `hold_out` keeps a combination of factors for testing and `Correlated` correlates two
+factors. `Pairs` and `Groups` draw images that share some of their factors:
+
+```python
+import jax
+from jaxvae.data import Correlated, Pairs, Rooms, Sprites, hold_out
+
+train_set, test_set = hold_out(Sprites(16), {"shape": [2], "x": range(16, 32)})  # no hearts in the right half
+tied = Correlated(Rooms(16), "scale", "shape", strength=0.8)
+pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # image, image2, factors, factors2, shared
+```
+
+`few_labels` adds labels to some of the examples, `classified` and `augmented` add classes, `case_control` draws as
+many images with an effect as without, and `moving_sprites` draws clips. `segments` generates mixed sources together
+with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors.
+
+Every data set is a `Source`, and `Source` documents what your own has to provide; `from_arrays(images, factors)`
+builds one from arrays. On the command line, `--data my_package.my_data:NAME` names a source, or a function without
+arguments that returns one; a package offers it by name through the entry-point group `jaxvae.data`. A source is a
+pytree whose images are arguments of the compiled step, not constants in it.
 """
 
 from typing import Any

@@ -53,7 +53,7 @@ class AdaGVAE(NamedTuple):
     """Hyperparameters of Ada-GVAE and Ada-ML-VAE."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     beta: float = 1.0
     """Weight of the KL, >= 0."""
 

@@ -54,11 +54,11 @@ class ALAE(NamedTuple):
     """Hyperparameters of the ALAE."""
 
     learning_rate: float = 2e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     r1_weight: float = 10.0
     """gamma: weight of the penalty of the critic's slope at real images, >= 0."""
     averaging_rate: float = 0.0088
-    """Share of the weights that goes into their running average per update: 1 - 2^(-batch size / 10,000)."""
+    """Share of the weights that enters their running average at each step: 1 - 2^(-batch size / 10,000)."""
 
 
 _PAPER = {"data": "sprites", "image_size": 32, "network": "mlp", "net_size": "paper", "steps": 280_000}

@@ -41,15 +41,15 @@ class AnnealedVAE(NamedTuple):
     """Hyperparameters of the annealed VAE."""
 
     learning_rate: float = 5e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     gamma: float = 100.0
-    """Weight of the distance to the capacity, per nat."""
+    """Weight of the distance between KL and capacity."""
     c_start: float = 0.0
-    """Capacity at the first update, nats."""
+    """Capacity at the first step, in nats."""
     c_end: float = 25.0
-    """Capacity in the end, nats."""
+    """Capacity at the end, in nats."""
     warmup: float = 3000.0
-    """Updates over which the capacity goes from c_start to c_end."""
+    """Number of steps over which the capacity goes from c_start to c_end."""
 
 
 PRESETS = {

@@ -48,7 +48,7 @@ class BetaTCVAE(NamedTuple):
     """Hyperparameters of the beta-TCVAE."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     alpha: float = 1.0
     """Weight of the mutual information."""
     beta: float = 6.0
@@ -56,7 +56,7 @@ class BetaTCVAE(NamedTuple):
     gamma: float = 1.0
     """Weight of the dimension-wise KL."""
     warmup: float = 0.0
-    """Updates over which beta grows linearly from 0."""
+    """Number of steps over which beta grows linearly from 0."""
 
 
 PRESETS = {

@@ -37,11 +37,11 @@ class BetaVAE(NamedTuple):
     """Hyperparameters of the beta-VAE."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     beta: float = 4.0
     """Weight of the KL, >= 0."""
     warmup: float = 0.0
-    """Updates over which beta grows linearly from 0."""
+    """Number of steps over which beta grows linearly from 0."""
 
 
 PRESETS = {

@@ -64,7 +64,7 @@ class DecompositionVAE(NamedTuple):
     """Hyperparameters of the decomposition VAE."""
 
     learning_rate: float = 5e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     alpha: float = 10.0
     """Weight of the distance between the aggregate posterior and the prior, >= 0."""
     beta: float = 1.0

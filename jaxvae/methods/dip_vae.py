@@ -40,22 +40,22 @@ class DIPVAEI(NamedTuple):
     """Hyperparameters of DIP-VAE-I."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     lambda_od: float = 10.0
-    """Weight of the covariances."""
+    """Weight of the squared covariances."""
     lambda_d: float = 100.0
-    """Weight of the variances' distance from 1."""
+    """Weight of the squared distances of the variances from 1."""
 
 
 class DIPVAEII(NamedTuple):
     """Hyperparameters of DIP-VAE-II."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     lambda_od: float = 10.0
-    """Weight of the covariances."""
+    """Weight of the squared covariances."""
     lambda_d: float = 10.0
-    """Weight of the variances' distance from 1."""
+    """Weight of the squared distances of the variances from 1."""
 
 
 PRESETS_I = {"paper": study(DIPVAEI(), batch_size=400), "study": study(DIPVAEI())}

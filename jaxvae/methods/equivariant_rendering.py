@@ -53,15 +53,15 @@ class EquivariantRendering(NamedTuple):
     """Hyperparameters of equivariant rendering."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     foreground_weight: float = 0.002
-    """alpha: weight of the foreground's moving as its map is moved, >= 0."""
+    """Weight of the equivariance of the foreground, >= 0; alpha in the paper."""
     background_weight: float = 0.01
-    """beta: weight of the background's staying, >= 0."""
+    """Weight of the invariance of the background, >= 0; beta in the paper."""
     size_weight: float = 0.02
-    """gamma: weight of the foreground's size, >= 0."""
+    """Weight of the size of the foreground, >= 0; gamma in the paper."""
     warmup: float = 600.0
-    """Updates until gamma, from 0, and alpha, from a tenth of it, have grown to what they are."""
+    """Number of steps over which gamma grows from 0, and alpha from a tenth of its value."""
 
 
 DEFAULTS = {"data": "moving-sprites", "batch_size": 32}

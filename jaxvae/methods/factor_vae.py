@@ -1,4 +1,4 @@
-"""FactorVAE (Kim & Mnih, 2018): a heavier total correlation, told by a discriminator.
+"""FactorVAE (Kim & Mnih, 2018): a weight on the total correlation, which a discriminator estimates.
 
 Equation.
 
@@ -44,13 +44,13 @@ class FactorVAE(NamedTuple):
     """Hyperparameters of the FactorVAE."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     gamma: float = 10.0
-    """Weight of the total correlation that is added to the KL's own."""
+    """Weight of the total correlation that is added to the KL."""
     warmup: float = 0.0
-    """Updates over which gamma grows linearly from 0."""
+    """Number of steps over which gamma grows linearly from 0."""
     discriminator_learning_rate: float = 1e-4
-    """Of the discriminator."""
+    """Learning rate of the discriminator."""
 
 
 PRESETS = {
@@ -76,7 +76,7 @@ def factor_vae(
     batches: Literal["two", "one"] = "two",
     hyperparameters: FactorVAE = FactorVAE(),
 ) -> Method:
-    """FactorVAE: total correlation from a discriminator (Kim & Mnih, 2018).
+    """FactorVAE: total correlation estimated by a discriminator (Kim & Mnih, 2018).
 
     Args:
       networks: encoder, decoder, and a discriminator of codes with two logits.

@@ -42,7 +42,7 @@ class GroupVAE(NamedTuple):
     """Hyperparameters of the ML-VAE."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     beta: float = 1.0
     """Weight of the KL, >= 0."""
 

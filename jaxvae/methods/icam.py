@@ -46,25 +46,25 @@ class ICAM(NamedTuple):
     """Hyperparameters of the ICAM: learning rates, and the weights of the loss, all >= 0."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     content_learning_rate: float = 4e-5
-    """Of the content's discriminator."""
+    """Learning rate of the discriminator of the content."""
     absolute_weight: float = 100.0
-    """Of the absolute errors of both reconstructions."""
+    """Weight of the absolute errors of both reconstructions."""
     square_weight: float = 100.0
-    """Of their squared errors."""
+    """Weight of the squared errors of both reconstructions."""
     map_weight: float = 10.0
-    """Of the size of the map."""
+    """Weight of the size of the map."""
     attribute_weight: float = 10.0
-    """Of the class told from the attribute."""
+    """Weight of the loss that predicts the class from the attribute."""
     adversarial_weight: float = 1.0
-    """Of being taken for real, and of content without class."""
+    """Weight of the adversarial losses, of images and of content."""
     class_weight: float = 5.0
-    """Of being taken for the wanted class."""
+    """Weight of the loss that classifies translated images as the target class."""
     latent_weight: float = 1.0
-    """Of telling the drawn attribute from the image made with it."""
+    """Weight of recovering a sampled attribute from the image generated with it."""
     kl_weight: float = 0.01
-    """Of attribute and content."""
+    """Weight of the KL of attribute and content."""
 
 
 DEFAULTS = {"data": "squares", "batch_size": 16}

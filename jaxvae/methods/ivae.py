@@ -51,15 +51,15 @@ class IVAE(NamedTuple):
     """Hyperparameters of the identifiable VAE; weights are >= 0."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     a: float = 1.0
     """Weight of the reconstruction."""
     b: float = 1.0
-    """Weight of the mutual information of code and image."""
+    """Weight of the mutual information between code and image."""
     c: float = 1.0
     """Weight of the total correlation."""
     d: float = 1.0
-    """Weight of the rest, each latent's KL to the prior given u."""
+    """Weight of the remaining term, the KL of each latent to the prior given u."""
 
 
 _PAPER = {

@@ -35,7 +35,7 @@ class IWAE(NamedTuple):
     """Hyperparameters of the importance-weighted autoencoder."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
 
 
 PRESETS = {

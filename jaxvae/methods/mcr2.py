@@ -55,9 +55,9 @@ class MCR2(NamedTuple):
     """Hyperparameters of MCR^2."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     eps_squared: float = 0.5
-    """eps^2 > 0: the squared error up to which features are coded."""
+    """Squared error up to which features are coded, > 0; epsilon^2 in the paper."""
     gamma1: float = 1.0
     """Scale of the second moments of all features, > 0."""
     gamma2: float = 1.0

@@ -50,13 +50,13 @@ class OIVAE(NamedTuple):
     """Hyperparameters of the oi-VAE."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     loadings_learning_rate: float = 1e-4
-    """r, of W's plain gradient steps."""
+    """Learning rate of the plain gradient steps of W; r in the paper."""
     lam: float = 1.0
     """Strength of the group lasso, >= 0."""
     prior_scale: float = 1.0
-    """s, weight of the priors on W and theta, >= 0."""
+    """Weight of the priors on W and theta, >= 0; s in the paper."""
 
 
 PRESETS = {

@@ -59,15 +59,15 @@ class SemiSupervisedVAE(NamedTuple):
     """Hyperparameters of the semi-supervised beta-VAE."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     beta: float = 4.0
     """Weight of the KL, >= 0."""
     gamma_sup: float = 256.0
-    """Weight of the labels, >= 0: the authors' 4 for batches of 64."""
+    """Weight of the supervised loss, >= 0. The default is the authors' 4 times a batch size of 64."""
     warmup: float = 0.0
-    """Updates over which gamma_sup grows linearly from 0."""
+    """Number of steps over which gamma_sup grows linearly from 0."""
     critic_learning_rate: float = 1e-2
-    """Of the critics of supervision="mutual-information"."""
+    """Learning rate of the critics of supervision="mutual-information"."""
 
 
 PRESETS = {"study": study(SemiSupervisedVAE())}

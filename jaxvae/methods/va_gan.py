@@ -50,11 +50,11 @@ class VAGAN(NamedTuple):
     """Hyperparameters of the VA-GAN."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     critic_learning_rate: float = 1e-3
-    """Of the critic."""
+    """Learning rate of the critic."""
     map_weight: float = 0.008
-    """lambda: weight of the sum of the map's absolute values, >= 0."""
+    """Weight of the sum of the map's absolute values, >= 0; lambda in the paper."""
     penalty_weight: float = 10.0
     """Weight of the critic's gradient penalty, >= 0."""
 

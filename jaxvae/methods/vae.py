@@ -33,7 +33,7 @@ class VAE(NamedTuple):
     """Hyperparameters of the VAE."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
 
 
 PRESETS = {"study": study(VAE())}

@@ -54,7 +54,7 @@ class VAESNE(NamedTuple):
     """Hyperparameters of the VAE-SNE."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     distortion: float = 1.0
     """Weight of the reconstruction, >= 0."""
     rate: float = 1.0
@@ -62,11 +62,11 @@ class VAESNE(NamedTuple):
     sne: float = 1.0
     """Weight of the neighbour term per value of an example, >= 0."""
     perplexity: float = 0.01
-    """Of the neighbourhoods in the end, as a fraction of the batch."""
+    """Perplexity at the end, as a fraction of the batch size."""
     first_perplexity: float = 0.1
-    """At the first update."""
+    """Perplexity at the first step, as a fraction of the batch size."""
     annealing: float = 2500.0
-    """Updates over which the perplexity falls."""
+    """Number of steps over which the perplexity falls."""
 
 
 DEFAULTS = {"batch_size": 256}

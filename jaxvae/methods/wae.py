@@ -50,20 +50,20 @@ class WAEMMD(NamedTuple):
     """Hyperparameters of the WAE-MMD."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     prior_weight: float = 10.0
-    """lambda: weight of the distance between code and prior."""
+    """Weight of the distance between the aggregate posterior and the prior, lambda in the paper."""
 
 
 class WAEGAN(NamedTuple):
     """Hyperparameters of the WAE-GAN."""
 
     learning_rate: float = 3e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     prior_weight: float = 10.0
-    """lambda: weight of the distance between code and prior."""
+    """Weight of the distance between the aggregate posterior and the prior, lambda in the paper."""
     discriminator_learning_rate: float = 1e-3
-    """Of the discriminator."""
+    """Learning rate of the discriminator."""
 
 
 WAE_COST = {"likelihood": "gaussian", "scale": 10**0.5}

@@ -1,4 +1,42 @@
-"""Scores of codes [N, D] against known factors [N, K]: functions of arrays that know nothing of models."""
+"""Metrics of codes [N, D] against known factors [N, K]: functions of plain arrays, from any framework.
+
+Each metric returns a result with its score, its parts, and the definition that was computed, since the literature
+uses several definitions under the same name.
+
+```python
+import numpy as np
+from jaxvae.metrics import GridCodes, dci, factor_vae_score, mig
+
+factors = np.random.default_rng(0).integers(0, 4, (500, 2))
+codes = factors + 0.1 * np.random.default_rng(1).normal(size=(500, 2))
+mig(codes, factors).score, dci(codes, factors).importance
+factor_vae_score(codes, factors).score  # batches are drawn from these examples
+factor_vae_score(GridCodes(lambda factors: 2.0 * factors, factor_sizes=(4, 4))).score  # batches are encoded
+```
+
+- Codes and factors: `mig`, `sampled_mig` (of posteriors), `sap`, `dci`, `modularity`, `explicitness`, `irs`,
+  `infomec`, `mcc`, `beta_vae_score`, `factor_vae_score`, `downstream`, `dci_es`
+- Codes only: `gaussian_total_correlation`, `gaussian_wasserstein_correlation`, `mutual_information_score`
+- Several models: `udr`
+- Unmixing matrices: `amari_index`
+
+Where the public reference code and the paper differ, `convention="reference"` selects the former and
+`convention="paper"` the latter (`factor_vae_score`, `infomec`, `irs`, `modularity`, `udr`). On eight kinds of codes,
+the deterministic metrics agree with the reference code to 1e-6, and those with random draws or a learner agree within
+its spread (tests/metrics/test_reference.py). `dci` grows its trees with LightGBM, which is within 0.03 of the
+reference there; `learner="scikit-learn"` uses the learner of the reference.
+
+`jaxvae train` prints the fast metrics. `jaxvae evaluate` computes all but `downstream` and `dci_es`, which take
+longer: ask for them with `--metrics downstream dci_es`.
+
+A metric of your own is a function of codes and factors, or of codes only, that returns a `Result` or a number. Name
+where it is, as in `--metrics mig my_package.my_metrics:gap`, or offer it by name through the entry-point group
+`jaxvae.metrics`.
+
+Metrics with a learner are fitted to the first rows and scored on the remaining ones; shuffle rows that are in grid
+order first. Confidence intervals are over resampled examples, not over seeds. `score_stacked` in
+`jaxvae.metrics.stacked` scores the codes of many models in one compiled call.
+"""
 
 from jaxvae.metrics.dci import DCI, dci
 from jaxvae.metrics.dci_es import DCIES, dci_es

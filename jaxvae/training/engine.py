@@ -49,8 +49,8 @@ def make_train_step(method: Method, *, dataset_size: int) -> tuple[Init, Update]
       update(state, batch, axis_name=None, active=None) -> (TrainState, terms): one gradient update of every objective
         that is active, computed at the incoming parameters unless the method's objectives go `sequential`. `terms`
         holds "loss" (that of the first objective; of a further one: "<networks>_loss") and what the losses report, as
-        float32 scalars. With `axis_name`, `batch` is this device's share, the state is replicated, and state and terms come out
-        as for the whole batch on one device.
+        float32 scalars. With `axis_name`, `batch` is this device's share, the state is replicated, and state and terms
+        come out as for the whole batch on one device.
 
     Raises:
       ValueError: an objective trains a network that the method does not have, or names no such learning rate; an

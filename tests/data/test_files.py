@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from jaxvae.data import open_data
+from jaxvae.data import open_data, published_files
 
 RNG = np.random.default_rng(0)
 
