@@ -78,19 +78,19 @@ class BaselineConfig:
     """Everything that decides the numbers of a fit."""
 
     baseline: tyro.conf.Fixed[str]
-    """see `jaxvae list`"""
+    """Name of the baseline, as `jaxvae list` gives it."""
     data: str = "scene"
-    """see `jaxvae list`"""
+    """Name of the data set, as `jaxvae list` gives it."""
     image_size: int | None = None
-    """pixels per side; the data's own if not given"""
+    """Height and width of the images in pixels. By default, the size of the data."""
     latents: int = 10
-    """size of the code; quantizers and maps make of it what their own size is, see config.json"""
+    """Number of latents; quantizers and self-organizing maps derive their own sizes from it."""
     examples: int = 5000
-    """random images that it is fitted to; all there are, each once, where they are not more"""
+    """Number of random images to fit to; all images, where there are no more than that."""
     options: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
-    """further settings of the estimator, such as max_iter=50 or fun=cube"""
+    """Further settings of the estimator, such as max_iter=50 or fun=cube."""
     seed: int = 0
-    """of everything random"""
+    """Random seed."""
 
     def to_json(self) -> dict[str, Any]:
         """As JSON values."""

@@ -29,7 +29,7 @@ LAST_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Optimization:
-    """How the parameters of a run follow the gradient: the options of the command line."""
+    """Optimizer and learning-rate schedule."""
 
     optimizer: OptimizerName | None = None
     """Optimizer of all networks; by default, the method's own, which is Adam in most."""
