@@ -1,1 +1,1 @@
-"""Measurements: each module is a script, its results are in results/."""
+"""Benchmarks: each module is a script that writes its results to results/. See README.md in this folder."""

@@ -1,9 +1,9 @@
-"""Runs the benchmarks one after another, each as its own process; the results are in benchmarks/results/.
+"""Runs the benchmarks one after another, each in its own process, and writes the results to benchmarks/results/.
 
-    python -m benchmarks --torch-python PATH/TO/python     # of an environment with torch and numpy
+    python -m benchmarks --torch-python PATH/TO/python     # an environment with torch and numpy
     python -m benchmarks --only train_step startup
 
-Half an hour on two cores, nearly half of it for the metrics.
+It takes half an hour on two cores, nearly half of it for the metrics.
 """
 
 import subprocess

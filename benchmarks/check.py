@@ -1,10 +1,10 @@
-"""Compares the ratios of the results with those of the last commit, and reports what fell by more than 15%.
+"""Compares the ratios of the results with those of the last commit, and reports which fell by more than 15%.
 
     python -m benchmarks --torch-python PATH/TO/python
     python -m benchmarks.check
 
-Only ratios between peers of one run are compared: absolute times depend on the machine and on who else uses it. Exits
-with 1 where something fell.
+It compares ratios between implementations within one run only, since absolute times depend on the machine and its
+load. The exit status is 1 if a ratio fell.
 """
 
 import json

@@ -1,11 +1,11 @@
-"""How fast each kind of data gives its batches, and which share of a training step that is.
+"""Measures how fast each data set generates or reads batches, and which share of a training step that takes.
 
     python -m benchmarks.data
 
-A batch of 64 images of 64 x 64 pixels is drawn by a compiled function, as inside a training step; beside it, an update
-of the study's conv VAE on the same images, without drawing them. Medians over repeats, in one process. The share is
-drawing / (drawing + update). Images in a file are read by Grain's threads, here as fast as they can, while nothing is
-computed; in training they are read during the updates.
+A compiled function draws batches of 64 images of 64 x 64 pixels, as inside a training step. It is compared with a
+step of the study's convolutional VAE on the same images, without drawing them. Values are medians over repeats in one
+process; the share is drawing / (drawing + step). Images in a file are read by Grain's threads, here at full speed
+with nothing else running; during training they are read while a step is computed.
 """
 
 import statistics
@@ -26,7 +26,7 @@ from jaxvae.data import Epochs, Rooms, Scene, Source, Sprites, Streamed, Table, 
 from jaxvae.data.streamed import read_ahead
 from jaxvae.methods import beta_vae
 from jaxvae.networks import autoencoder
-from jaxvae.training import compile_method, keep_freed_memory
+from jaxvae.training import make_train_step, tune_allocator
 
 
 @dataclass
@@ -82,7 +82,7 @@ def streamed_row(table: Table, args: Args) -> dict[str, Any]:
 
 def main(args: Args) -> None:
     """Prints the table and writes results/data.json."""
-    keep_freed_memory()
+    tune_allocator()
     looks = {name: open_data(name, image_size=64) for name in ("color-sprites", "noisy-sprites", "scream-sprites")}
     drawn: dict[str, Source] = {"sprites": Sprites(64), "scene": Scene(64), "rooms": Rooms(64), **looks}
     rows = []
@@ -91,7 +91,7 @@ def main(args: Args) -> None:
         draw = jax.jit(lambda source, step: source.batch(jax.random.key(0), step, args.batch_size))
         drawing = median_seconds(lambda i, s=source, d=draw: d(s, jnp.int32(i)), args.repeats)
         method = beta_vae(autoencoder("conv", source.image_shape))
-        init, update = compile_method(method, dataset_size=source.size)
+        init, update = make_train_step(method, dataset_size=source.size)
         state, batch, step = init(jax.random.key(0)), draw(source, jnp.int32(0)), jax.jit(update)
         training = median_seconds(lambda i, f=step, s=state, b=batch: f(s, b), args.repeats)
         rows.append(

@@ -1,17 +1,17 @@
-"""How the defaults of `jaxvae train` were chosen: the default and its neighbours, several seeds each.
+"""Compares the defaults of `jaxvae train` with alternatives, with several seeds each.
 
-    python -m benchmarks.default_run           # the runs that the results file does not hold yet, then the table
-    python -m benchmarks.default_run --jobs 0  # the table alone
+    python -m benchmarks.default_run           # trains models that the results lack, then prints the table
+    python -m benchmarks.default_run --jobs 0  # prints the table only
 
-Every row of results/default_run.jsonl is one model: what it changes of the defaults, its seed, the MIG of the posterior
-means of 10,000 examples (in all and per factor), the CPU time of its training, and every setting.
+Each row of results/default_run.jsonl is one model: what differs from the defaults, its seed, the MIG of the posterior
+means of 10,000 examples (mean and per factor), the CPU time of its training, and all settings.
 """
 
 import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -52,17 +52,18 @@ def run(name: str, seed: int) -> dict[str, Any]:
     import jax
 
     from jaxvae.analysis import encode_samples
-    from jaxvae.commands.train import DEFAULT_METHOD
-    from jaxvae.config import build, default_config
+    from jaxvae.cli.train import DEFAULT_METHOD
     from jaxvae.metrics import mig
+    from jaxvae.runs.build import build
+    from jaxvae.runs.config import default_config
     from jaxvae.training import train
 
     changes = dict(VARIATIONS[name][0])
     config = default_config(changes.pop("method", DEFAULT_METHOD))
-    config = replace(config, hp=config.hp._replace(**changes.pop("hp", {})), seed=seed, **changes)
+    config = config.with_flags(**changes.pop("hp", {}), seed=seed, **changes)
     source, method = build(config)
     start = time.process_time()
-    state = train(method, source, steps=config.steps, batch_size=config.batch_size, seed=seed)
+    state = train(method, source, steps=config.training.steps, batch_size=config.training.batch_size, seed=seed)
     seconds = time.process_time() - start
     codes = encode_samples(method, state.params, source, jax.random.key(seed + 1), 10_000)
     score = mig(codes.mean, codes.factors)

@@ -1,11 +1,12 @@
-"""jaxvae's metrics beside plain NumPy and scikit-learn forms of the reference code: seconds and scores.
+"""Compares the metrics of jaxvae with plain NumPy and scikit-learn versions of the reference code: seconds and scores.
 
-    python -m benchmarks.metrics                        # the reference's DCI alone takes minutes
+    python -m benchmarks.metrics                        # the DCI of the reference takes minutes
     python -m benchmarks.metrics --train 1000 --test 500
-    python -m benchmarks.metrics --only dci_es          # measures a row of the results again
+    python -m benchmarks.metrics --only dci_es          # measures one row of the results again
 
-Codes of 10 dimensions for the factor sizes of dSprites: five factors with noise, and five mixtures of them. Each metric
-runs once; "reference" is the form that large-scale studies run, written plainly from its definition (one process).
+The codes have 10 dimensions for the factor sizes of dSprites: five factors with noise, and five mixtures of them.
+Each metric runs once. The reference is the version that large-scale studies use, written directly from its
+definition; it runs in one process.
 """
 
 import json

@@ -1,10 +1,11 @@
-"""A population beside as many single runs: milliseconds per model and update, in one process.
+"""Compares a population with the same number of single runs: milliseconds per model and step, in one process.
 
     python -m benchmarks.population
     python -m benchmarks.population --network conv --resolution 64 --batch-size 64 --members 1 2 8
 
-"single" is the compiled step of one model; "in turn" applies that one step to all members, as `train_population` does
-on a CPU; "together" is its vmap, as on accelerators. Medians of repeats that take turns.
+"single" is the compiled step of one model. "in turn" applies that step to one member after another, as
+`train_population` does on a CPU. "together" is its vmap, which accelerators use. Values are medians over repeats that
+alternate between the three.
 """
 
 import statistics
@@ -20,7 +21,7 @@ from benchmarks.record import earlier_rows, record
 from jaxvae.data import Sprites
 from jaxvae.methods import beta_tc_vae
 from jaxvae.networks import autoencoder
-from jaxvae.training import TrainState, compile_method, keep_freed_memory
+from jaxvae.training import TrainState, make_train_step, tune_allocator
 from jaxvae.training.steps import draw_batch
 
 S = TypeVar("S")
@@ -41,10 +42,10 @@ class Args:
 
 def main(args: Args) -> None:
     """Prints a row per population and adds them to results/population.json."""
-    keep_freed_memory()
+    tune_allocator()
     source = Sprites(args.resolution)
     method = beta_tc_vae(autoencoder(args.network, source.image_shape))
-    init, update = compile_method(method, dataset_size=source.size)
+    init, update = make_train_step(method, dataset_size=source.size)
 
     def step(state: TrainState) -> TrainState:
         return update(state, draw_batch(method, source, args.batch_size, state))[0]

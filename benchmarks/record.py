@@ -1,4 +1,4 @@
-"""How results are kept: with the machine, the versions, and the ratios that `benchmarks.check` compares."""
+"""Writes results together with the machine, the versions, and the ratios that `benchmarks.check` compares."""
 
 import json
 import os

@@ -1,18 +1,19 @@
-"""What devices send each other in one update: a model on paper, checked against the compiled program.
+"""Counts what devices send to each other in one training step, and checks the count in the compiled program.
 
     python -m benchmarks.scaling
 
-Every device gathers the posteriors of all (2 D floats an example) where the estimator needs them, sends back their
-gradient, and takes part in the mean of the gradients of all parameters. With n devices, a batch B, D latents and W
-parameters, the arrays that the collectives of a beta-TCVAE's update give each device are
+Every device gathers the posteriors of the global batch (2 D floats per example) if the estimator needs them, sends
+back their gradient, and takes part in averaging the gradients of all parameters. With n devices, batch size B, D
+latents and W parameters, the collectives of a step of the beta-TCVAE give each device
 
     all-gather        2 B D floats           the posteriors of the global batch
     reduce-scatter    2 B D / n floats       (or an all-reduce of 2 B D) their gradients
     all-reduce        W floats               the gradients of the parameters
 
 A ring of n devices sends (n - 1) / n of an array per all-gather or reduce-scatter, and twice that per all-reduce. A
-ring that passes posteriors on instead of gathering them sends the same 2 B D (n - 1) / n, in n - 1 messages, twice (the
-backward pass goes round again), and saves memory only. The program is compiled for 2, 4 and 8 virtual devices.
+ring that passes posteriors on instead of gathering them sends the same 2 B D (n - 1) / n, in n - 1 messages and
+twice, since the backward pass goes around again; it saves memory only. The program is compiled for 2, 4 and 8 virtual
+devices.
 """
 
 import os
@@ -30,8 +31,8 @@ from benchmarks.record import record
 from jaxvae.data import Sprites
 from jaxvae.methods import beta_tc_vae, beta_vae
 from jaxvae.networks import autoencoder
-from jaxvae.training import choose_devices, compile_method
-from jaxvae.training.steps import empty_interval, make_step
+from jaxvae.training import choose_devices, make_train_step
+from jaxvae.training.steps import empty_accumulator, make_step
 
 FLOAT = 4
 COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|reduce-scatter|collective-permute|all-to-all)(?:-start)?\(")
@@ -82,11 +83,11 @@ def main(args: Args) -> None:
         found = {}
         for build in (beta_vae, beta_tc_vae):
             method = build(networks)
-            init, update = compile_method(method, dataset_size=source.size)
+            init, update = make_train_step(method, dataset_size=source.size)
             mesh = choose_devices(devices)
             state = mesh.create(partial(init, jax.random.key(0)))
             weights = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-            empty = mesh.place(empty_interval(method, update, batch, state, source))
+            empty = mesh.place(empty_accumulator(method, update, batch, state, source))
             program = mesh.compile(make_step(method, update, batch, mesh.axis_name), state, empty, source)
             found[method.name] = received(program.as_text())
         extra = found["beta-tc-vae"] - found["beta-vae"]

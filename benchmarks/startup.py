@@ -1,9 +1,9 @@
-"""How long one waits at the start: imports, and the first update of `jaxvae train` with an empty and a warm cache.
+"""Measures startup: imports, and the first step of `jaxvae train` with an empty and a warm compilation cache.
 
     python -m benchmarks.startup
 
-Imports are medians over fresh processes that take turns. The first update is from typing the command to the end of a
-training of one step, import, compilation and checkpoint included; compiled programs are kept in the user's cache.
+Imports are medians over new processes that alternate. The first step is the time from starting the command to the end
+of a training of one step, with imports, compilation and checkpoint. Compiled programs are kept in the user's cache.
 """
 
 import os

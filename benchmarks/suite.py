@@ -1,11 +1,11 @@
-"""Where the test suite's time goes: cases, seconds, CPU seconds, seconds of compilation and programs of every file.
+"""Lists where the time of the tests goes: seconds, CPU seconds, compilation and compiled programs of every test file.
 
     python -m benchmarks.suite                    # the default tests
-    python -m benchmarks.suite -m process         # arguments are pytest's
+    python -m benchmarks.suite -m process         # arguments are those of pytest
 
-Compilation is what JAX reports for tracing, lowering and XLA in the process of the test itself; that of subprocesses
-is part of the seconds only. CPU seconds, which are of all threads and ended subprocesses, depend least on what else
-the machine does. The table is written to results/suite.json under the name of the marker expression.
+Compilation is what JAX reports for tracing, lowering and XLA in the process of the test. That of subprocesses is part
+of the seconds only. CPU seconds are those of all threads and finished subprocesses; they depend least on other load
+of the machine. The table is written to results/suite.json, under the name of the marker expression.
 """
 
 import json

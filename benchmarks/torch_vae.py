@@ -1,4 +1,4 @@
-"""The same VAEs in PyTorch: networks, loss and Adam. Needs torch and numpy alone."""
+"""The VAEs of the benchmark in PyTorch: networks, loss and Adam. It needs torch and numpy only."""
 
 from collections.abc import Callable
 from itertools import pairwise

@@ -1,10 +1,10 @@
-"""Total correlation of a batch, value and gradient: jaxvae beside the same formula in plain JAX and in PyTorch.
+"""Measures the total correlation of a batch, value and gradient, in jaxvae, plain JAX and PyTorch.
 
-    python -m benchmarks.total_correlation --torch-python PATH/TO/python     # of an environment with torch and numpy
+    python -m benchmarks.total_correlation --torch-python PATH/TO/python     # an environment with torch and numpy
 
-Each measurement is a process of its own, and all of one size run one after the other. Times are medians over repeats.
-PyTorch runs as shipped and with its allocator tuned, without which most of its time is page faults. The floor is one
-exponential per pair and latent, at the rate this machine computes them in cache.
+Each measurement has its own process, and those of one size run one after another. Times are medians over repeats.
+PyTorch runs as shipped, where most of its time is page faults, and with a tuned allocator. The lower limit is one
+exponential per pair and latent, at the speed at which this machine computes them in cache.
 """
 
 import json

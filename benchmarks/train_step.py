@@ -1,12 +1,13 @@
-"""A whole update of a beta-VAE (networks, loss, gradient, Adam): jaxvae beside plain Flax layers and PyTorch.
+"""Measures a full training step of a beta-VAE (networks, loss, gradient, Adam) in jaxvae, plain Flax and PyTorch.
 
-    python -m benchmarks.train_step --torch-python PATH/TO/python     # of an environment with torch and numpy
+    python -m benchmarks.train_step --torch-python PATH/TO/python     # an environment with torch and numpy
 
-Images are 64 x 64 with one channel, and stay the same; noise is drawn anew. Every peer is a process of its own, and
-they take turns. PyTorch runs as people run it (eager), tuned (channels_last, fused Adam, its allocator keeping memory)
-and compiled (that, and `torch.compile`). "as shipped" is jaxvae without `keep_freed_memory`. The floor is the layers'
-arithmetic at the speed of a large matrix product, or the bytes of parameters and Adam's moments at that of a sum,
-whichever takes longer. Last, the updates of beta-TCVAE and FactorVAE beside the plain one.
+The images have 64 x 64 pixels and one channel and stay the same; noise is new at each step. Every implementation has
+its own process, and they take turns. PyTorch runs in eager mode, tuned (channels_last, fused Adam, an allocator that
+keeps memory), and tuned with `torch.compile`. "as shipped" is jaxvae without `tune_allocator`. The lower limit is
+the arithmetic of the layers at the speed of a large matrix product, or the bytes of the parameters and Adam's moments
+at the speed of a sum, whichever takes longer. The last rows compare steps of beta-TCVAE and FactorVAE with those of
+the plain VAE.
 """
 
 import sys
@@ -51,13 +52,13 @@ def jax_training(peer: str, network: str, batch: int, method: str) -> Callable[[
     import jax
     import jax.numpy as jnp
 
-    from jaxvae.data.source import Part
+    from jaxvae.data.source import Shard
     from jaxvae.methods import METHODS
     from jaxvae.networks import autoencoder, discriminator
-    from jaxvae.training import choose_devices, compile_method, keep_freed_memory
+    from jaxvae.training import choose_devices, make_train_step, tune_allocator
 
     if "as shipped" not in peer:
-        keep_freed_memory()
+        tune_allocator()
     if "2 devices" in peer:
         jax.config.update("jax_num_cpu_devices", 2)
     if peer == "plain Flax":
@@ -66,14 +67,14 @@ def jax_training(peer: str, network: str, batch: int, method: str) -> Callable[[
     networks = autoencoder(network, (64, 64, 1))
     if method == "factor-vae":
         networks["discriminator"] = discriminator(10)
-    init, update = compile_method(METHODS[method].build(networks), dataset_size=737_280)
+    init, update = make_train_step(METHODS[method].build(networks), dataset_size=737_280)
     image = jnp.asarray(images(batch)).transpose(0, 2, 3, 1)
     data = devices.place({"image": image, "fresh_image": image[::-1]})
 
     def step(state: Any, seen: Any, data: Any) -> tuple[Any, Any]:
         if devices.axis_name is None:
             return update(state, data)
-        first, rows = Part(jax.lax.axis_index("data"), jax.lax.axis_size("data")).rows(batch)
+        first, rows = Shard(jax.lax.axis_index("data"), jax.lax.axis_size("data")).rows(batch)
         part = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, first, rows), data)
         return update(state, part, "data")
 

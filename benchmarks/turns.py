@@ -1,4 +1,4 @@
-"""Peers side by side, each in a process of its own: they take turns, so that a noisy machine hits all alike."""
+"""Runs several implementations in processes of their own that take turns, so that machine noise affects all alike."""
 
 import json
 import os

@@ -1,10 +1,11 @@
-"""Which priors fix the axes of a code, and does it help? (Mathieu et al., 2019)
+"""Which priors fix the axes of a code, and does that help to disentangle? (Mathieu et al., 2019)
 
     python experiments/anisotropic_prior.py          2 cores: about 5 minutes
-    python experiments/anisotropic_prior.py --full   the paper's nets and steps, on sprites, for an accelerator
+    python experiments/anisotropic_prior.py --full   networks and steps of the paper, on sprites, for an accelerator
 
-Part one: the two strongest latents of a trained model are rotated, posteriors with full covariances along with them,
-and the KL to each prior is computed. Part two trains with each prior, and scores how well latents and factors align.
+Part one rotates the two strongest latents of a trained model together with their posteriors, which then have full
+covariances, and computes the KL to each prior. Part two trains with each prior and scores how well latents and
+factors align.
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,10 @@
-"""Does the KL follow the capacity, and do latents switch on one by one? (Annealed VAE, Burgess et al., 2018)
+"""Does the KL follow the capacity, and do latents become active one by one? (Annealed VAE, Burgess et al., 2018)
 
     python experiments/capacity.py          2 cores: about 5 minutes
-    python experiments/capacity.py --full   the paper's nets and schedule, for an accelerator
+    python experiments/capacity.py --full   networks and schedule of the paper, for an accelerator
 
-The capacity grows from 0; a beta-VAE sweep on the same data gives the reconstructions to compare with at equal KL.
+The capacity grows from 0. A sweep of beta-VAEs on the same data gives the reconstructions to compare with at equal
+KL.
 """
 
 from dataclasses import dataclass

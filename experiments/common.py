@@ -1,4 +1,4 @@
-"""What the experiments share: small data sets that are known whole, intervals over seeds, tables and figures."""
+"""Shared by the experiments: small data sets that can be summed over, confidence intervals, tables and figures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,10 @@ from scipy import stats
 
 from jaxvae.data import Sprites, Table, from_arrays
 from jaxvae.method import Method, Nets, Posterior
-from jaxvae.training import TrainState, keep_freed_memory
+from jaxvae.training import TrainState, tune_allocator
 
 matplotlib.use("Agg")
-keep_freed_memory()
+tune_allocator()
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -28,7 +28,7 @@ def known_sprites(resolution: int = 16, positions: int = 12, scales: int = 4) ->
     scale = np.rint(scale * 5 / max(1, scales - 1))
     x, y = (np.rint(place * 31 / (positions - 1)) for place in (x, y))
     rows = np.stack([shape, scale, np.zeros_like(shape), x, y], axis=1)
-    images = jax.jit(Sprites(resolution).observe)(jnp.asarray(rows, jnp.int32))
+    images = jax.jit(Sprites(resolution).render)(jnp.asarray(rows, jnp.int32))
     return from_arrays(np.asarray(images), grid, name="upright sprites", factor_names=("shape", "scale", "x", "y"))
 
 

@@ -1,11 +1,12 @@
-"""Every method and baseline on the same data, with the same budget: what do they score, and what did they learn?
+"""Trains every method and baseline on the same data with the same budget, and compares scores and codes.
 
-    python experiments/compare_everything.py      2 cores: about an hour; with --runs FOLDER it goes on where it stopped
+    python experiments/compare_everything.py      2 cores: about an hour; with --runs FOLDER it resumes
 
-Upright sprites, of which all images are known; with `--worlds`, the landscape of first runs as well. Deep methods get
-the same number of updates, the same nets and their own default settings, baselines all images; all the same size of
-code. Each is a run of `jaxvae train` or `jaxvae fit`, and the table that of `jaxvae compare`. VA-GAN, ICAM and
-equivariant rendering are left out: they learn from cases and controls, or clips, and make no code of an image.
+The data are upright sprites, of which all images are known; `--worlds` adds the landscape of first runs. Deep methods
+get the same number of steps, the same networks and their own default settings; baselines get all images. All codes
+have the same size. Each model is a run of `jaxvae train` or `jaxvae fit`, and the table is that of `jaxvae compare`.
+VA-GAN, ICAM and equivariant rendering are left out: they learn from cases and controls, or from clips, and have no
+code of an image.
 """
 
 from dataclasses import dataclass
@@ -17,13 +18,15 @@ import numpy as np
 import tyro
 from common import RESULTS, all_images, conclude, interval, known_sprites, shown
 
-from jaxvae.cli import main as jaxvae
-from jaxvae.fitted import BASELINES, BaselineConfig, fit_baseline
+from jaxvae.cli.main import main as jaxvae
 from jaxvae.methods import METHODS
-from jaxvae.report.comparison import COMPARED, Column, Line, compare, find_runs
 from jaxvae.report.comparison_page import comparison_html
-from jaxvae.run import Run, evaluate, represent
-from jaxvae.training.run_folder import open_run, write_history
+from jaxvae.runs.baseline import BASELINES, BaselineConfig, fit_baseline
+from jaxvae.runs.compare import COMPARED, Column, Line, compare, find_runs
+from jaxvae.runs.folder import open_run
+from jaxvae.runs.load import Run
+from jaxvae.runs.score import evaluate, represent
+from jaxvae.training.run_folder import write_history
 
 CLAIM = (
     "PCA's directions are orthogonal, ICA's codes less Gaussian than PCA's, NMF's components smaller parts, and with "
@@ -76,7 +79,7 @@ def train_all(data: str, image_size: int, folder: Path, args: Args) -> None:
                 config = BaselineConfig(name, data=data, image_size=image_size, latents=LATENTS, seed=seed)
                 fit = fit_baseline(config)
                 history = [{"step": 0, "seconds": fit.seconds}]
-                open_run(run, config.to_json(), resume=True)
+                open_run(run, config, resume=True)
                 write_history(run, history)
                 fitted = Run(run, config, fit.source, fit.method, fit.state, history)
                 evaluate(fitted, represent(fitted, args.samples), COMPARED)

@@ -1,10 +1,10 @@
-"""Which code does a penalty decorrelate: the posterior means or the samples? (DIP-VAE, Kumar et al., 2018)
+"""Does a penalty decorrelate the posterior means or the samples? (DIP-VAE, Kumar et al., 2018)
 
     python experiments/dip_moments.py          2 cores: about 8 minutes
-    python experiments/dip_moments.py --full   the study's nets and steps, for an accelerator
+    python experiments/dip_moments.py --full   networks and steps of the study, for an accelerator
 
-Locatello et al. (2019) found that regularisers lower the total correlation of sampled codes and not that of the means,
-DIP-VAE-I excepted, which acts on the means.
+Locatello et al. (2019) found that regularizers lower the total correlation of sampled codes but not that of the
+means, except for DIP-VAE-I, which penalizes the means.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""How good is the discriminator's total correlation? (FactorVAE, Kim & Mnih, 2018)
+"""How accurate is the total correlation of the discriminator? (FactorVAE, Kim & Mnih, 2018)
 
     python experiments/discriminator_tc.py          2 cores: about 5 minutes
-    python experiments/discriminator_tc.py --full   the paper's nets and discriminator, for an accelerator
+    python experiments/discriminator_tc.py --full   networks and discriminator of the paper, for an accelerator
 
-FactorVAEs are trained on a data set that is known whole; the total correlation that their discriminator reports is
-compared with the exact one while they train.
+FactorVAEs are trained on a data set that can be summed over. The total correlation that their discriminator reports
+is compared with the exact one during training.
 """
 
 from dataclasses import dataclass

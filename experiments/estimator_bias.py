@@ -1,10 +1,10 @@
-"""How far are estimates of the KL's terms from a batch, by batch size and weighting? (beta-TCVAE, Chen et al., 2018)
+"""How biased are estimates of the KL's terms, by batch size and weighting? (beta-TCVAE, Chen et al., 2018)
 
     python experiments/estimator_bias.py          2 cores: about 3 minutes
-    python experiments/estimator_bias.py --full   64 x 64 sprites and the paper's nets, for an accelerator
+    python experiments/estimator_bias.py --full   64 x 64 sprites and networks of the paper, for an accelerator
 
-beta-TCVAEs are trained on a data set that is known whole, so that the exact terms are known. Batches are drawn from it
-without replacement, each with fresh codes: bias is the mean of the estimates minus the exact value.
+beta-TCVAEs are trained on a data set that can be summed over, so that the exact terms are known. Batches are drawn
+from it without replacement, each with new codes. The bias is the mean of the estimates minus the exact value.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""beta-TCVAE against beta-VAE: which parts of the KL does a weight squeeze? (Chen et al., 2018)
+"""Which terms of the KL does a weight reduce, in a beta-VAE and in a beta-TCVAE? (Chen et al., 2018)
 
     python experiments/exact_terms.py          2 cores: about 5 minutes
-    python experiments/exact_terms.py --full   the paper's nets and batches, for an accelerator
+    python experiments/exact_terms.py --full   networks and batches of the paper, for an accelerator
 
-Both methods are trained with the same weights on a data set that is known whole, so that mutual information, total
-correlation and dimension-wise KL are computed exactly while they train.
+Both methods are trained with the same weights on a data set that can be summed over, so that mutual information,
+total correlation and dimension-wise KL are exact during training.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
 """How much do a few labels help? (Locatello et al., 2020, "few labels")
 
     python experiments/few_labels.py          2 cores: about 3 minutes
-    python experiments/few_labels.py --full   the study's nets and steps, on sprites, for an accelerator
+    python experiments/few_labels.py --full   networks and steps of the study, on sprites, for an accelerator
 
-A beta-VAE without labels, and with those of some images beside it, by cross-entropy of the posterior means. Scores are
-of all images, labelled or not. The control draws its labels from another image each: as many, and worth nothing.
+A beta-VAE without labels is compared with some that also predict the labels of a few images, by cross-entropy of the
+posterior means. Scores are over all images, labelled or not. The control has as many labels, each from another image.
 """
 
 from dataclasses import dataclass

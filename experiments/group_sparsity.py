@@ -1,10 +1,11 @@
 """Does a group-sparse decoder find which latent drives which group? (Ainsworth et al., 2018)
 
     python experiments/group_sparsity.py          2 cores: about 10 minutes
-    python experiments/group_sparsity.py --full   the authors' number of updates
+    python experiments/group_sparsity.py --full   number of steps of the authors
 
-Bars: one lit row of a square at a time, rows are the groups. Synthetic groups: four latents, each driving two of six
-groups of channels through nets of their own, few examples; held-out bounds beside those of a VAE.
+Bars: images with one bright row, where the rows are the groups. Synthetic groups: four latents that each drive two of
+six groups of channels through networks of their own, with few examples; held-out bounds are compared with those of a
+VAE.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
 """Does a prior that depends on the time segment recover mixed sources? (Khemakhem et al., 2020)
 
     python experiments/identifiable_sources.py          2 cores: about 10 minutes
-    python experiments/identifiable_sources.py --full   the paper's number of updates
+    python experiments/identifiable_sources.py --full   number of steps of the paper
 
-Five sources whose variances change from segment to segment, mixed by one linear layer or by more. iVAE beside a VAE, an
-iVAE that is given segments at random, and linear ICA; and iVAE with fewer segments.
+The data are five sources whose variances change from segment to segment, mixed by one or more layers. The iVAE is
+compared with a VAE, an iVAE with random segments, linear ICA, and an iVAE with fewer segments.
 """
 
 from dataclasses import dataclass

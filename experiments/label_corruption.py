@@ -1,15 +1,15 @@
-"""Do features by coding rate reduction bear wrong labels better than cross-entropy's? (Yu et al., 2020)
+"""Is maximal coding rate reduction more robust to label noise than cross-entropy? (Yu et al., 2020)
 
     python experiments/label_corruption.py          2 cores: about 11 minutes
-    python experiments/label_corruption.py --full   more updates
+    python experiments/label_corruption.py --full   more steps
 
-Two thirds of scikit-learn's digits, a share of whose labels is drawn anew from all ten, and the last third to test on,
-with true labels. MCR^2, and cross-entropy with the same dense trunk: on features as they are, and of unit length.
-Every seed has wrong labels of its own. MCR^2's images are told by the nearest of the classes' subspaces, which are
-fitted to the training features with the given labels; cross-entropy's by its head, and by nearest subspace as well.
-Cross-entropy converges, to all labels told as given; stopped early it bears wrong labels too, and so does MCR^2, which
-is slower to learn them and has not finished: the best accuracy while training, chosen on the test digits for all alike,
-stands beside the last.
+Two thirds of scikit-learn's digits are training data, with a share of the labels redrawn from all ten classes,
+differently for each seed. The last third, with true labels, is for testing. MCR^2 is compared with cross-entropy on
+the same dense network, on plain features and on features of unit length. MCR^2 classifies by the nearest subspace,
+fitted to the training features with the given labels; cross-entropy by its last layer, and by nearest subspace as
+well. Cross-entropy converges until it fits all labels as given. Early stopping makes it robust too, and MCR^2 learns
+wrong labels more slowly and has not converged at the end. Therefore the best accuracy during training, chosen on the
+test digits for all methods alike, is reported next to the last one.
 """
 
 import math

@@ -1,11 +1,12 @@
-"""Does an ALAE invert its own generator, and is the code better compared in W than in Z? (Pidhorskyi et al., 2020)
+"""Does an ALAE invert its own generator, and is W a better code than Z? (Pidhorskyi et al., 2020)
 
     python experiments/latent_reciprocity.py          2 cores: about 10 minutes
     python experiments/latent_reciprocity.py --full   longer training
 
-Handwritten digits: ALAE beside the same networks that learn z instead of w, and an autoencoder and a VAE of like size.
-On held-out digits: the error of a code put through decoder and encoder, over its variance; nearest neighbours' labels;
-whether a classifier sees the same digit in a reconstruction; squared errors; the energy distance of samples to digits.
+On handwritten digits, ALAE is compared with the same networks that learn z instead of w, and with an autoencoder and
+a VAE of similar size. Measured on held-out digits: the error of a code after decoder and encoder over its variance,
+accuracy of nearest neighbours, whether a classifier sees the same digit in a reconstruction, squared errors, and the
+energy distance between samples and digits.
 """
 
 from dataclasses import dataclass

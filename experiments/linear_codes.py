@@ -1,10 +1,10 @@
-"""What linear and factorial codes are made of: orthogonal waves, independent sources, parts.
+"""What do linear and factorial codes represent: orthogonal waves, independent sources, or parts?
 
-    python experiments/linear_codes.py      2 cores: about 10 minutes
+    python experiments/linear_codes.py          2 cores: about 10 minutes
 
-Bars: 8 x 8 pixels, each of the 8 rows and 8 columns bright with probability 1/8, in a little noise; every method has
-16 latents (prototypes, for the quantizer with as many as they have codewords). Sources: a uniform, a Laplace, a square
-wave and a sine, mixed at random, for ever more samples and with ever more outliers.
+Bars: images of 8 x 8 pixels with a little noise, where each of the 8 rows and 8 columns is bright with probability
+1/8. Every method has 16 latents, or as many prototypes as codewords. Sources: a uniform variable, a Laplace variable,
+a square wave and a sine, mixed at random, with growing numbers of samples and of outliers.
 """
 
 import time

@@ -1,12 +1,12 @@
-"""Is a clip taken apart into what moves and what stays? (Resnick et al., 2020)
+"""Can a clip be separated into what moves and what stays? (Resnick et al., 2020)
 
     python experiments/moving_layers.py          2 cores: about 40 minutes
-    python experiments/moving_layers.py --full   longer, and wider networks
+    python experiments/moving_layers.py --full   longer training, wider networks
 
-Sprites that cross a still background, without labels. Scored on clips that were not trained on, of which the layers
-and the motion are known: the next frame rendered from this one and the motion between them; the background alone,
-where the sprite is and elsewhere; the foreground's size as a mask of the sprite; the motion; and the sprite on the
-background of another clip.
+The data are sprites that cross a still background, without labels. Scores are on held-out clips whose layers and
+motion are known: the next frame rendered from this one and the motion between them; the background alone, behind the
+sprite and elsewhere; the foreground as a mask of the sprite; the motion; and the sprite on the background of another
+clip.
 """
 
 from dataclasses import dataclass

@@ -1,11 +1,11 @@
-"""Does the neighbour term keep neighbourhoods, for points that were not seen in training? (Graving & Couzin, 2020)
+"""Does the neighbour term keep the neighbourhoods of new points? (Graving & Couzin, 2020)
 
     python experiments/neighbour_embedding.py          2 cores: about 10 minutes
     python experiments/neighbour_embedding.py --full   longer training
 
-Two latents for handwritten digits, and for a rolled-up sheet in three dimensions: PCA, a VAE, and VAE-SNE with
-Student-t and Gaussian kernels, with and without annealing of the perplexity; t-SNE, which can't place new points, of
-the test points themselves for comparison.
+Two latents are learned for handwritten digits and for a swiss roll in three dimensions, by PCA, a VAE, and VAE-SNE
+with Student-t and Gaussian kernels, with and without annealing of the perplexity. t-SNE cannot embed new points and
+is fitted to the test points themselves, for comparison.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""Do a VAE's latents follow principal directions, and because its posterior is diagonal? (Rolinek et al., 2019)
+"""Do the latents of a VAE follow principal directions because its posterior is diagonal? (Rolinek et al., 2019)
 
     python experiments/pca_directions.py          2 cores: about 5 minutes
     python experiments/pca_directions.py --full   more seeds, points and steps, for an accelerator
 
-Two uniform factors, one twice as wide, make a rectangle in space, which random nets bend, another one per seed. The
-controls, an autoencoder without noise and a VAE with full covariances, can turn their codes at no cost.
+Two uniform factors, one twice as wide as the other, form a rectangle, which random networks bend, a different one per
+seed. The controls, an autoencoder without noise and a VAE with full covariances, can rotate their codes at no cost.
 """
 
 from collections import defaultdict
@@ -61,7 +61,7 @@ class Args:
     """folder for the table and the figure"""
 
 
-def observe(factors: jax.Array, net: int | None) -> jax.Array:
+def render(factors: jax.Array, net: int | None) -> jax.Array:
     """[N, 2] in [-1, 1] -> [N, 1, 1, 3], a turned rectangle; or that through the net of this seed, [N, 1, 1, 8]."""
     turn = Rotation.from_rotvec(np.pi / 4 * np.array([1, -1, 1]) / 3**0.5).as_matrix()
     points = (factors @ (turn[:, :2] * [2, 1]).T)[:, None, None]
@@ -129,11 +129,11 @@ def main(args: Args) -> None:
     own: dict[str, list[float]] = {"rectangle": [], "bent": []}
     looks: dict[tuple[str, str], dict[int, list]] = defaultdict(lambda: defaultdict(list))
     for data, net, members in [("rectangle", None, seeds), *(("bent", seed, [seed]) for seed in seeds)]:
-        images = observe(factors, net)
+        images = render(factors, net)
         # All of the rectangle's variance, so that the likelihood's scale is as fine to each.
         images *= (5 / 3 / images.var(axis=0).sum()) ** 0.5
         source = from_arrays(np.asarray(images[:training]), name=data, real=True)
-        own[data].append(distance(partial(observe, net=net), factors[:JACOBIANS]))
+        own[data].append(distance(partial(render, net=net), factors[:JACOBIANS]))
         for name, method in models(source.image_shape, args).items():
             every = max(1, args.steps // 10) if (data, name) == ("bent", "VAE") else args.steps
             for step, states, _ in train_population(

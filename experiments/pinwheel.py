@@ -1,10 +1,11 @@
 """Can overlap alone cluster a code? (Mathieu et al., 2019)
 
     python experiments/pinwheel.py          2 cores: about 8 minutes
-    python experiments/pinwheel.py --full   more seeds and the paper's steps
+    python experiments/pinwheel.py --full   more seeds, and steps of the paper
 
-Points on four arms, two latents, and a prior of four clusters. beta, the weight of the KL, is raised alone; then alpha,
-the weight of KL(p(z) || q(z)), with beta = 0. The paper learns the likelihood's scale; it is fixed here.
+The data are points on four arms; the model has two latents and a prior with four clusters. First beta, the weight of
+the KL, is raised alone, then alpha, the weight of KL(p(z) || q(z)), with beta = 0. The paper learns the scale of the
+likelihood, which is fixed here.
 """
 
 from dataclasses import dataclass

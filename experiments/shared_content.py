@@ -1,10 +1,11 @@
-"""Do groups of images that share a factor put it into their content? (Bouchacourt et al., 2018)
+"""Do groups of images that share a factor encode it in their content? (Bouchacourt et al., 2018)
 
     python experiments/shared_content.py          2 cores: about 5 minutes
-    python experiments/shared_content.py --full   conv nets and more updates
+    python experiments/shared_content.py --full   convolutional networks and more steps
 
-Groups of sprites of one shape and size in different places; ML-VAE and Group-VAE beside a VAE whose latents are cut in
-the same way. A linear probe tells shape and size from the content's latents, and from the styles'.
+The groups are sprites of one shape and size at different positions. ML-VAE and Group-VAE are compared with a VAE
+whose latents are split in the same way. A linear probe predicts shape and size from the content latents and from the
+style latents.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""Do pairs of images that share factors, nobody says which, disentangle? (Locatello et al., 2020)
+"""Do pairs of images that share unknown factors suffice to disentangle? (Locatello et al., 2020)
 
     python experiments/shared_factors.py          2 cores: about 5 minutes
-    python experiments/shared_factors.py --full   the paper's nets and steps, on sprites, for an accelerator
+    python experiments/shared_factors.py --full   networks and steps of the paper, on sprites, for an accelerator
 
-Ada-GVAE, Ada-ML-VAE and a control that is told which factors a pair shares, beside beta-VAEs that see the same images
-one by one. A pair differs in one factor, or in two.
+Ada-GVAE, Ada-ML-VAE and a control that knows which factors a pair shares are compared with beta-VAEs that see the
+same images one by one. A pair differs in one factor, or in two.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""Does a sparse prior make sparse codes? (Mathieu et al., 2019)
+"""Does a sparse prior give sparse codes? (Mathieu et al., 2019)
 
     python experiments/sparse_prior.py          2 cores: about 10 minutes
-    python experiments/sparse_prior.py --full   the paper's size, on sprites, for an accelerator
+    python experiments/sparse_prior.py --full   size of the paper, on sprites, for an accelerator
 
-Decomposition VAEs with the spike-and-slab prior (80 % of the mass in the spike) and with the normal one, for growing
-weights alpha of the distance between the aggregate code and the prior.
+Decomposition VAEs are trained with the spike-and-slab prior (80% of the mass in the spike) and with the normal one,
+with growing weights alpha of the distance between aggregate posterior and prior.
 """
 
 from dataclasses import dataclass

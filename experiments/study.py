@@ -1,4 +1,4 @@
-"""The large-scale study cut down to this machine: all shards of a preset at once, their table, and its page.
+"""Runs a preset of the large-scale study on this machine: all shards in parallel, their table, and its page.
 
 python experiments/study.py --preset small --processes 2
 """

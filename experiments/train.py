@@ -1,4 +1,4 @@
-"""Train one model and print its MIG, in a script to copy and change. `jaxvae train` also scores and reports it.
+"""Trains one model and prints its MIG: a script to copy and change. `jaxvae train` also scores and reports.
 
 python experiments/train.py --beta 6 --steps 5000
 """

@@ -1,11 +1,11 @@
-"""Do maps show all that a class does to an image? (Baumgartner et al., 2018; Bass et al., 2020)
+"""Do attribution maps show everything that a class changes? (Baumgartner et al., 2018; Bass et al., 2020)
 
     python experiments/visual_attribution.py          2 cores: about 20 minutes
-    python experiments/visual_attribution.py --full   images of 112 pixels (ICAM: 128), the published networks
+    python experiments/visual_attribution.py --full   images of 112 pixels (ICAM: 128), published networks
 
-Cases have a bright square in the middle, and one in either of two places. VA-GAN and ICAM, which make a control of a
-case, beside what a classifier's slope and the loss of hidden pixels show. Scored on images that were not trained on:
-correlation with the planted squares, and with the second one among all pixels but those of the middle.
+Cases have a bright square in the middle and one in either of two places. VA-GAN and ICAM, which turn a case into a
+control, are compared with the gradient of a classifier and with occlusion. Scores are on held-out images: correlation
+with the planted squares, and with the second one over all pixels outside the middle.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,11 @@
 """What does a Wasserstein autoencoder give up, and what not? (Tolstikhin et al., 2018)
 
     python experiments/wae_information.py          2 cores: about 4 minutes
-    python experiments/wae_information.py --full   64 x 64 sprites and conv nets, for an accelerator
+    python experiments/wae_information.py --full   64 x 64 sprites and convolutional networks, for an accelerator
 
-VAE, WAE-MMD and WAE-GAN with one likelihood and one pair of nets. The WAEs have Gaussian encoders, so that their
-posteriors have a density and the mutual information of code and image can be computed; its ceiling is log N.
+VAE, WAE-MMD and WAE-GAN are trained with the same likelihood and networks. The WAEs have Gaussian encoders, so that
+their posteriors have a density and the mutual information between code and image can be computed; its upper limit is
+log N.
 """
 
 from dataclasses import dataclass

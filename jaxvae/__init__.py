@@ -1,19 +1,21 @@
 """Disentangled representation learning in JAX.
 
-Importing this package imports nothing heavy: `jaxvae.losses` needs JAX alone, everything else is one import away.
+Importing this package imports nothing heavy: `jaxvae.losses` needs JAX only, and everything else is one import away.
 
-- `jaxvae.losses`: kernels, pure functions of arrays
-- `jaxvae.method`: what a method is; `jaxvae.methods`: one paper, one module, with its equation and what was measured
-- `jaxvae.networks`: encoders and decoders
-- `jaxvae.data`: sources of batches
-- `jaxvae.training`: from a method to a trained model
-- `jaxvae.run`: a trained model, loaded from its folder, and its scores; `jaxvae.report`: its page
-- `jaxvae.metrics`: scores of codes against factors; `jaxvae.analysis`: questions put to a trained model
-- `jaxvae.sklearn`: the methods as scikit-learn estimators; `jaxvae.baselines`: codes without deep networks
+- `jaxvae.losses`: loss kernels, pure functions of arrays
+- `jaxvae.methods`: the methods, one module per paper, and how to write your own; `jaxvae.method`: the interface of a
+  method
+- `jaxvae.networks`: encoders and decoders; networks from Flax Linen, Flax NNX and Equinox
+- `jaxvae.data`: data sets
+- `jaxvae.training`: the training loop, optimizers, populations, devices, several processes, and handling of failures
+- `jaxvae.runs`: runs on disk, loading and scoring them, trackers, comparisons; `jaxvae.report`: the page of a run
+- `jaxvae.metrics`: scores of codes against factors; `jaxvae.analysis`: analyses of trained models
+- `jaxvae.sklearn`: the methods as scikit-learn estimators; `jaxvae.baselines`: representations without deep networks
 - `jaxvae.study`: the large-scale study
+- `jaxvae.cli`: the command line
 
-The README of the repository has examples of each, and experiments/tutorial.md goes from the installation to a loss of
-your own.
+The README of the repository is an introduction, and experiments/tutorial.md (also a notebook,
+experiments/tutorial.ipynb) leads from the installation to a loss of your own.
 """
 
 __version__ = "0.1.0"

@@ -1,5 +1,5 @@
 """`python -m jaxvae` is the `jaxvae` command."""
 
-from jaxvae.cli import main
+from jaxvae.cli.main import main
 
 main()

@@ -91,7 +91,7 @@ class Objective(NamedTuple):
     """Field of the hyperparameters that is the optimizer's learning rate, or one for each network that is trained."""
     project: Callable[[dict[str, Params], Hyperparameters], dict[str, Params]] = lambda params, hyperparameters: params
     """(params of what is trained, after the update) -> params within a constraint, or after a proximal step."""
-    due: Callable[[jax.Array], jax.Array] | None = None
+    active: Callable[[jax.Array], jax.Array] | None = None
     """step -> whether this objective changes anything in that update, always if not given: a critic is trained on more
     batches than its opponent. The terms are those of all updates."""
     schedule: Callable[[jax.Array], jax.Array] | None = None
@@ -134,7 +134,7 @@ class Method(NamedTuple):
     """(net, key, batch) -> codes [B, D] drawn from the prior, one for each example; N(0, I) if not given."""
     needs: tuple[str, ...] = ("image",)
     """Keys of the batch that the losses read."""
-    in_turn: bool = False
+    sequential: bool = False
     """Whether an objective sees what those before it did to the parameters in the same update, or all of them the
     parameters as they were before it."""
     pictures: Callable[[Nets, jax.Array, Batch], dict[str, jax.Array]] | None = None

@@ -1,13 +1,29 @@
-"""The methods as scikit-learn estimators, for vectors: X [n_samples, n_features] in, posterior means out.
+"""The methods as scikit-learn estimators for vectors: X [n_samples, n_features] in, posterior means out.
 
-One adapter serves every method that learns from single images; the lines at the end make a class of each. Parameters
-are those of `_COMMON`, the method's hyperparameters and its own choices, all flat and by keyword.
+Every VAE that learns from single examples is an estimator, with its hyperparameters and choices as keyword
+parameters. Methods that need groups, pairs, labels or an auxiliary variable are not.
+
+```python
+import numpy as np
+from jaxvae.sklearn import VAESNE
+
+X = np.random.default_rng(0).normal(size=(300, 8))
+model = VAESNE(n_components=2, max_iter=200, random_state=0).fit(X)
+codes, clusters = model.transform(X), model.predict(X)  # [300, 2], [300]
+again, score = model.inverse_transform(codes), model.score(X)  # on the scale of X; nats per row
+```
+
+`VAE` and `VAESNE` pass all of scikit-learn's estimator checks. Estimators work in pipelines and can be pickled. Only
+VAE-SNE has `predict` and `labels_`. At the default weight of its neighbour term, it often splits one cluster into
+several; lower `sne` to get fewer.
+
+One adapter serves all methods, and the lines at the end of the module derive a class for each.
 """
 
 import inspect
 from collections.abc import Mapping
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, Self, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar, get_args, get_origin, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +35,13 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxvae.analysis import find_clusters
-from jaxvae.config import Config, build_likelihood, build_networks, check_config, choose, options_of
+from jaxvae.choose import choose
 from jaxvae.data import from_arrays
 from jaxvae.method import Nets, Params
-from jaxvae.methods import METHODS
+from jaxvae.methods import METHODS, likelihood_of
+from jaxvae.runs.build import build_method
+from jaxvae.runs.config import Config, check_config, default_config
+from jaxvae.runs.options import options_of
 from jaxvae.training import train
 
 __all__ = [
@@ -54,6 +73,7 @@ _COMMON: dict[str, Any] = {
     "max_iter": 5000,
     "batch_size": 256,
     "random_state": None,
+    "verbose": False,
 }
 _DOC = """{summary}
 
@@ -67,6 +87,7 @@ _DOC = """{summary}
       max_iter: updates.
       batch_size: rows per update, drawn with replacement; at most all there are.
       random_state: int, RandomState or None; of everything random.
+      verbose: whether a progress bar is shown during the fit.
 
     After `fit`: method_ (of jaxvae), state_ (TrainState), mean_ and scale_ of the features, loss_curve_ (means over 100
     updates each), n_iter_, n_features_in_, and feature_names_in_ where X has names.{fitted}
@@ -110,6 +131,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             batch_size=min(self.batch_size, len(X)),
             seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
             writers=[lambda step, row: curve.append(row["loss"])],
+            progress=bool(self.verbose),
         )
         self.loss_curve_ = curve
         self.n_iter_ = self.max_iter
@@ -167,12 +189,10 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _prepare(self) -> None:
         """The method, and what is asked of it, from the parameters at the fit. ValueError for what can't be."""
         config = _config(self._name, self._fitted_params)
-        entry, likelihood = METHODS[self._name], build_likelihood(config)
-        # In rows of one pixel, each feature is a group of outputs by itself.
-        shape = (self.n_features_in_, 1, 1) if entry.special == "grouped decoder" else (1, 1, self.n_features_in_)
-        networks = build_networks(config, shape)
-        choices = vars(config.options)
-        method = entry.build(networks, likelihood=likelihood, hyperparameters=config.hp, **choices)
+        shape = self._shape_of_rows(self.n_features_in_)
+        networks = config.networks.make(_Rows(shape))
+        method = build_method(config, networks, from_arrays(np.zeros((1, *shape), np.float32)))
+        likelihood = likelihood_of(self._fitted_params["likelihood"], self._fitted_params["scale"])
 
         def encode(params: dict[str, Params], images: jax.Array) -> jax.Array:
             return method.encode(Nets(networks, params), {"image": images}).mean
@@ -182,12 +202,16 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         def nll(params: dict[str, Params], images: jax.Array) -> jax.Array:
             expected = decode(params, encode(params, images))
-            if config.likelihood == "bernoulli":
+            if self._fitted_params["likelihood"] == "bernoulli":
                 expected = jax.scipy.special.logit(jnp.clip(expected, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY))
             return likelihood.nll(expected, images)
 
         self.method_, self._image_shape = method, shape
         self._encode, self._decode, self._nll = jax.jit(encode), jax.jit(decode), jax.jit(nll)
+
+    @staticmethod
+    def _shape_of_rows(features: int) -> tuple[int, int, int]:
+        return 1, 1, features
 
     def _checked(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -239,36 +263,45 @@ class ClusteringVectorAutoencoder(VectorAutoencoder):
         return self.clusters_.of_points(codes)
 
 
+class GroupedVectorAutoencoder(VectorAutoencoder):
+    """The same, of a method whose outputs are groups: each feature is one by itself."""
+
+    @staticmethod
+    def _shape_of_rows(features: int) -> tuple[int, int, int]:
+        return features, 1, 1
+
+
+class _Rows(NamedTuple):
+    """What networks are made for."""
+
+    image_shape: tuple[int, int, int]
+    factor_sizes: tuple[int, ...] = ()
+
+
 T = TypeVar("T", bound=VectorAutoencoder)
 
 
-def _config(name: str, params: Mapping[str, Any]) -> Config[Any, Any]:
+def _config(name: str, params: Mapping[str, Any]) -> Config[Any, Any, Any, Any]:
     """The parameters of an estimator as the command line's. ValueError or TypeError for what can't be."""
     entry = METHODS[name]
     for size in ("n_components", "max_iter", "batch_size", "components"):
         if size in params:
             check_scalar(params[size], size, Integral, min_val=1)
-    hp = entry.hyperparameters(**{field: params[field] for field in entry.hyperparameters()._fields})
-    for field, value in {**hp._asdict(), "scale": params["scale"]}.items():
-        check_scalar(value, field, Real)
-    choices = get_type_hints(options_of(entry.build))
-    for option, kind in choices.items():
+    for field in (*entry.hyperparameters()._fields, "scale"):
+        check_scalar(params[field], field, Real)
+    for option, kind in get_type_hints(options_of(entry)).items():
         if get_origin(kind) is Literal:
             choose(option, params[option], dict.fromkeys(get_args(kind)))
     if params["likelihood"] == "bernoulli" and params["standardize"]:
         raise ValueError("the bernoulli likelihood is for values in [0, 1] as they are: set standardize=False")
-    config: Config[Any, Any] = Config(
-        method=name,
-        hp=hp,
-        options=options_of(entry.build)(**{option: params[option] for option in choices}),
-        network=params["network"],
-        latents=params["n_components"],
-        components=params.get("components", 1),
-        likelihood=params["likelihood"],
-        scale=params["scale"],
-        steps=params["max_iter"],
-        batch_size=params["batch_size"],
-    )
+    renamed = {"n_components": "latents", "max_iter": "steps"}
+    flags = {
+        renamed.get(key, key): value
+        for key, value in params.items()
+        if key not in ("standardize", "verbose", "random_state")
+    }
+    idle = default_config(name).with_flags(**flags).idle()
+    config = default_config(name).with_flags(**{flag: flags[flag] for flag in flags if flag not in idle})
     check_config(config)
     return config
 
@@ -276,9 +309,10 @@ def _config(name: str, params: Mapping[str, Any]) -> Config[Any, Any]:
 def _estimator(name: str, base: type[T]) -> type[T]:
     """The class of a method, called as its hyperparameters are, with a signature that scikit-learn can read."""
     entry = METHODS[name]
-    common = _COMMON | {key: value for key, value in entry.settings.items() if key in _COMMON}
-    mixture = {"components": 100} if entry.special == "mixture prior" else {}
-    own = {**entry.hyperparameters()._asdict(), **vars(options_of(entry.build)())}
+    common = _COMMON | {key: value for key, value in entry.defaults.items() if key in _COMMON}
+    mixture = {"components": 100} if "components" in entry.networks.__dataclass_fields__ else {}
+    own = {**entry.hyperparameters()._asdict(), **vars(options_of(entry)())}
+    own = {key: value for key, value in own.items() if key not in common}
     defaults = {"n_components": common.pop("n_components"), **own, **mixture, **common}
     keywords = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=defaults[key]) for key in defaults]
     signature = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *keywords])
@@ -313,5 +347,5 @@ DecompositionVAE = _estimator("decomposition-vae", VectorAutoencoder)
 WAEMMD = _estimator("wae-mmd", VectorAutoencoder)
 WAEGAN = _estimator("wae-gan", VectorAutoencoder)
 IWAE = _estimator("iwae", VectorAutoencoder)
-OIVAE = _estimator("oi-vae", VectorAutoencoder)
+OIVAE = _estimator("oi-vae", GroupedVectorAutoencoder)
 VAESNE = _estimator("vae-sne", ClusteringVectorAutoencoder)

@@ -81,14 +81,14 @@ FAULTS = (
     method("forgotten axis_name", "beta_tc_vae", "weighting=weighting, axis_name=ctx.axis_name", "weighting=weighting"),
     method("forgotten axis_name", "factor_vae", "permute_dims(permutation, other, axis_name=ctx.axis_name)", "permute_dims(permutation, other)"),
     method("forgotten axis_name", "wae", "mmd_unbiased(z, prior, kernel=similarity, axis_name=ctx.axis_name)", "mmd_unbiased(z, prior, kernel=similarity)"),
-    method("forgotten axis_name", "annealed_vae", "if ctx.axis_name is not None:", "if False:"),
+    method("forgotten axis_name", "annealed_vae", "if ctx.axis_name is not None:", "if False:", "tests/methods/test_annealed_vae.py", *METHODS),
     method("forgotten axis_name", "decomposition_vae", "kernel=inverse_multiquadric(z.shape[-1]), axis_name=ctx.axis_name", "kernel=inverse_multiquadric(z.shape[-1])"),
     method("forgotten axis_name", "iwae", "reparameterize(key, mean, logvar, axis_name=ctx.axis_name))(keys)", "reparameterize(key, mean, logvar))(keys)"),
     method("forgotten axis_name", "vae_sne", "neighbour_affinities(x, perplexity, axis_name=ctx.axis_name)", "neighbour_affinities(x, perplexity, axis_name=None)"),
     method("off-by-one schedule", "schedules", "step.astype(jnp.float32) / jnp.maximum(steps, 1.0)", "(step + 1).astype(jnp.float32) / jnp.maximum(steps, 1.0)"),
     method("off-by-one schedule", "va_gan", "done = step + 1", "done = step", "tests/methods/test_va_gan.py"),
     method("dropped term", "group_vae", "kl_standard_normal(*shared).mean() / members", "kl_standard_normal(*shared).mean()", "tests/methods/test_group_vae.py"),
-    Fault("swapped order", "training/engine.py", "seen = dict(params) if method.in_turn else state.params", "seen = state.params", ("tests/training/test_engine.py",)),
+    Fault("swapped order", "training/engine.py", "seen = dict(params) if method.sequential else state.params", "seen = state.params", ("tests/training/test_engine.py",)),
     Fault("repeated randomness", "training/engine.py", "jax.random.fold_in(jax.random.fold_in(state.key, state.step), stream)", "jax.random.fold_in(state.key, stream)", ("tests/training/test_engine.py",)),
     Fault("swapped order", "training/microbatch.py", "jnp.concatenate([one, other])", "jnp.concatenate([other, one])", ("tests/training/test_microbatch.py",)),
     Fault("repeated randomness", "training/steps.py", "\"fresh_image\": both[\"image\"][1::2]", "\"fresh_image\": both[\"image\"][0::2]", ("tests/training/test_engine.py", "tests/training/test_loop.py")),
@@ -97,7 +97,13 @@ FAULTS = (
     Fault("leaked rows", "metrics/inputs.py", "return slice(0, train), slice(train, rows)", "return slice(0, train), slice(0, rows)", ("tests/metrics/test_reference.py", "tests/metrics/test_battery.py")),
     Fault("off by one", "metrics/mutual_information.py", "np.searchsorted(edges[:-1], code, side=\"right\") - 1", "np.searchsorted(edges[:-1], code, side=\"left\")", ("tests/metrics/test_mutual_information.py",)),
 )  # fmt: skip
-EARLIER = {"low + 0.5 * (high - low)": ("0.5 * divergence.max", "0.25 * divergence.max")}
+EARLIER = {
+    "low + 0.5 * (high - low)": ("0.5 * divergence.max", "0.25 * divergence.max"),
+    "seen = dict(params) if method.sequential else state.params": (
+        "seen = dict(params) if method.in_turn else state.params",
+        "seen = state.params",
+    ),
+}
 """How version 0.1 wrote what a fault replaces, and what became of it there."""
 
 

@@ -11,14 +11,15 @@ FOLDER = Path(__file__).parent.parent / "experiments"
 CLAIMS = [path.stem for path in sorted(FOLDER.glob("*.py")) if "CLAIM" in path.read_text()]
 
 
-def test_every_claim_has_its_results_and_its_row():
+def test_every_claim_has_its_results_its_row_and_its_section():
     table = (FOLDER / "README.md").read_text()
     for name in CLAIMS:
         record = json.loads((FOLDER / "results" / f"{name}.json").read_text())
         assert record["settings"]["full"] is False
         assert record["settings"]["seeds"] >= 3
         assert (FOLDER / "results" / f"{name}.png").stat().st_size > 10_000
-        assert f"[{name}.py]({name}.py)" in table
+        assert table.count(f"| [{name}.py]({name}.py) |") == 1
+        assert table.count(f"### {name}.py\n") == 1
 
 
 @pytest.mark.slow

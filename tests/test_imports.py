@@ -11,37 +11,34 @@ import jaxvae
 
 PACKAGE = Path(jaxvae.__file__).parent
 ALLOWED = {
+    "choose": set(),
+    "streams": set(),
     "method": set(),
     "losses": set(),
-    "metrics": set(),
-    "networks": {"method"},
-    "methods": {"method", "losses"},
-    "data": set(),
-    "training": {"", "method", "data"},
+    "metrics": {"choose"},
+    "data": {"streams", "choose"},
+    "networks": {"choose", "method"},
+    "methods": {"streams", "choose", "method", "losses", "data", "networks"},
+    "training": {"choose", "", "method", "data"},
     "analysis": {"method", "data", "losses"},
-    "fields": set(),
-    "config": {"fields", "method", "methods", "networks", "data", "training"},
-    "fitted": {"fields", "method", "methods", "config", "data", "baselines", "training"},
-    "run": {"method", "config", "fields", "fitted", "data", "losses", "analysis", "metrics", "training"},
-    "report": {"config", "method", "methods", "metrics", "fitted", "run", "analysis", "training"},
     "baselines": set(),
-    "sklearn": {"method", "config", "data", "methods", "analysis", "training"},
-    "sweep": {"config"},
-    "study": {"", "config", "run", "report", "metrics", "analysis", "training"},
-    "commands": {
-        "study",
+    "runs": {
+        "streams",
+        "choose",
         "method",
-        "sweep",
-        "config",
-        "fitted",
-        "run",
-        "data",
         "methods",
-        "metrics",
-        "report",
+        "networks",
+        "data",
+        "losses",
         "training",
+        "analysis",
+        "metrics",
+        "baselines",
     },
-    "cli": {"", "commands", "config", "fitted", "data", "methods", "metrics", "networks", "training"},
+    "report": {"method", "methods", "metrics", "analysis", "runs"},
+    "study": {"", "runs", "report", "metrics", "analysis", "training"},
+    "sklearn": {"choose", "method", "methods", "data", "analysis", "training", "runs"},
+    "cli": {"choose", "", "method", "methods", "networks", "data", "training", "metrics", "runs", "report", "study"},
     "__main__": {"cli"},
     "__init__": set(),
 }
@@ -53,7 +50,7 @@ THIRD_PARTY = {
     "metrics": {"jax", "numpy", "scipy", "sklearn", "joblib", "threadpoolctl", "lightgbm"},
     "method": {"jax", "optax"},
     "data": {"jax", "numpy", "scipy", "PIL", "h5py", "grain", "sklearn", "tensorflow_datasets"},
-    "networks": {"jax", "flax"},
+    "networks": {"jax", "flax", "equinox"},
     "baselines": {"jax", "numpy", "scipy", "sklearn", "tensorly"},
 }
 """Part of the package -> the libraries it may import; parts not named here may import what they need, but no flax."""
@@ -108,5 +105,5 @@ def test_files_stay_short():
         path for folder in ("jaxvae", "tests", "experiments", "benchmarks") for path in (root / folder).rglob("*.py")
     ]
     lengths = {path.relative_to(root): len(path.read_text().splitlines()) for path in files}
-    limit = {path: 150 if path.parts[:2] == ("jaxvae", "methods") else 400 for path in lengths}
+    limit = {path: 180 if path.parts[:2] == ("jaxvae", "methods") else 400 for path in lengths}
     assert {path: length for path, length in lengths.items() if length > limit[path]} == {}

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae.run import load_run
+from jaxvae.runs.load import load_run
 from jaxvae.training.run_folder import read_history
 from jaxvae.training.writers import MACHINE_COLUMNS
 
@@ -47,7 +47,7 @@ def steps_logged(folder):
 
 def assert_same_run(a, b):
     ours, theirs = load_run(a), load_run(b)
-    assert int(ours.state.step) == ours.config.steps
+    assert int(ours.state.step) == ours.config.training.steps
     for x, y in zip(jax.tree.leaves(ours.state), jax.tree.leaves(theirs.state), strict=True):
         if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key):
             x, y = jax.random.key_data(x), jax.random.key_data(y)

@@ -1,43 +1,47 @@
-"""The tutorial runs: all its blocks, in order, in one folder."""
+"""The tutorial runs, and its notebook is in step with its page."""
 
-import re
-import shlex
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
-from jaxvae.cli import main
 from jaxvae.training.run_folder import read_history
 
-pytestmark = pytest.mark.process
+FOLDER = Path(__file__).parent.parent / "experiments"
+nbformat = pytest.importorskip("nbformat")
+pytest.importorskip("jupytext")
+sys.path.insert(0, str(FOLDER))
+from make_notebook import notebook_of  # noqa: E402
 
-TEXT = (Path(__file__).parent.parent / "experiments/tutorial.md").read_text()
-BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.DOTALL | re.MULTILINE)
-
-
-def run_shell(block):
-    """Each line as the installed command would run it, in this process: what it calls is `main`."""
-    for line in block.splitlines():
-        command, *arguments = shlex.split(line)
-        if command != "jaxvae":
-            raise AssertionError(f"only jaxvae's own commands are run here, not {line!r}")
-        main(arguments)
+PAGE = (FOLDER / "tutorial.md").read_text()
 
 
-def test_all_blocks_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    names = {"__name__": "tutorial"}
-    for language, block in BLOCKS:
-        if language == "python":
-            exec(compile(block, "tutorial.md", "exec"), names)
-        elif block.strip() != "pip install .":  # the one exception: it is installed, or this would not run
-            assert language == "sh", f"a block that nobody runs: {block}"
-            run_shell(block)
-    printed = capsys.readouterr().out
-    assert "after 200 updates" in printed
-    assert "60 (16, 16, 1)" in printed
+def test_the_notebook_is_that_of_the_page():
+    committed = nbformat.read(FOLDER / "tutorial.ipynb", as_version=4)
+    assert committed == notebook_of(PAGE), "run `python experiments/make_notebook.py`"
+
+
+def test_every_block_is_a_cell_without_output():
+    cells = [cell for cell in notebook_of(PAGE).cells if cell.cell_type == "code"]
+    assert len(cells) == PAGE.count("```python\n") + PAGE.count("```sh\n")
+    assert sum(cell.source.startswith("!jaxvae ") for cell in cells) == PAGE.count("```sh\n")
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)
+
+
+@pytest.mark.process
+def test_the_notebook_runs(tmp_path, monkeypatch):
+    client = pytest.importorskip("nbclient").NotebookClient
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    notebook = notebook_of(PAGE)
+    client(notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}).execute()
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    printed = "".join(output.get("text", "") for cell in cells for output in cell.outputs)
+    assert "jaxvae: " not in printed
+    for text in ("after 200 steps", "(4, 10) (4, 16, 16, 1)", "60 (16, 16, 1)", "trained for 200 steps"):
+        assert text in printed
     for page in ("runs/first/report/index.html", "runs/discs/report/index.html", "comparison.html"):
         assert (tmp_path / page).stat().st_size > 10_000
+    assert read_history(tmp_path / "runs/first")[-1]["step"] == 300
     light, heavy = (read_history(tmp_path / f"runs/betas/beta-{beta}-seed-0")[-1] for beta in (1, 4))
     assert heavy["reconstruction"] > light["reconstruction"] + 1
-    assert names["state"].step == 200

@@ -1,4 +1,16 @@
-"""Questions put to a trained model."""
+"""Analyses of a trained model.
+
+- Terms of the loss over a whole data set: `exact_kl_terms`
+- Codes, reconstructions and latent traversals: `encode_samples`, `reconstruct`, `traverse`
+- What each latent changes, and whether the changes are orthogonal, confined to parts, or separate from those of other
+  latents: `latent_effects`
+- Whether the latents are principal directions: `decode_jacobians`, `distance_to_orthogonality`, `active_latents`,
+  `polarised_gap`, `local_optimum_variances`, `knn_gap`
+- Whether codes keep the neighbourhoods of the data: `neighbourhood_scores`, `temporal_correlation`
+- Which components of a mixture prior form one cluster: `find_clusters`
+- Subspaces of classes: `fit_subspaces`, `class_spectra`
+- Sparsity of codes, and agreement of maps with known effects: `hoyer_sparsity`, `normalised_cross_correlation`
+"""
 
 from jaxvae.analysis.attribution import normalised_cross_correlation
 from jaxvae.analysis.clusters import Clusters, find_clusters

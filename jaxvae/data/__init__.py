@@ -1,59 +1,124 @@
-"""Sources of batches, with their ground-truth factors where they are known.
+"""Sources of batches, with their ground-truth factors where these are known.
 
-`open_data` finds any of them by what the command line calls it.
+`open_data(NAME)` opens every data set that `--data NAME` does. Images are generated on the device or stored there
+(one bit per pixel for binary images, one byte otherwise), and batches are drawn inside the compiled training step.
+
+| `--data` | data set |
+|---|---|
+| `scene` | a landscape for first runs, generated |
+| `sprites` | the grid of dSprites, generated |
+| `rooms` | a ray-cast room with the factors of Shapes3D, generated |
+| `color-sprites` `noisy-sprites` `scream-sprites` | harder variants of the study, of any binary images |
+| `digits` | the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels unless resized |
+| `squares` | smooth noise, half of it with bright squares: a known effect, for `va-gan` and `icam` |
+| `moving-sprites` | clips of a sprite in front of a still background, for `equivariant-rendering` |
+| `dsprites:PATH` `shapes3d:PATH` `mpi3d:PATH` | the published npz or hdf5 file |
+| `cars3d:PATH` `smallnorb:PATH` | the folder of the published files |
+| `arrays:PATH` | your npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
+| `pictures:PATH` | a folder of image files |
+| `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
+
+A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are;
+a file that differs is refused with the reason. Nothing is ever unpickled.
+
+- `--image-size` crops and resizes the images.
+- `--sampling epochs` visits every image once per epoch. The order is computed from the seed, so that a resumed run
+  continues with the next image.
+- `--stream` leaves the images in their file and reads batches ahead of time with Grain
+  (`pip install 'jaxvae[stream]'`).
+
+Without known factors there are no metrics, and the report leaves out their sections.
+
+To measure generalization, `hold_out` keeps a combination of factors for testing and `Correlated` correlates two
+factors. `Pairs` and `Groups` draw images that share some of their factors:
+
+```python
+import jax
+from jaxvae.data import Correlated, Pairs, Rooms, Sprites, hold_out
+
+train_set, test_set = hold_out(Sprites(16), {"shape": [2], "x": range(16, 32)})  # no hearts in the right half
+tied = Correlated(Rooms(16), "scale", "shape", strength=0.8)
+pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # image, image2, factors, factors2, shared
+```
+
+`few_labels` adds labels to some of the examples, `classified` and `augmented` add classes, `case_control` draws as
+many images with an effect as without, and `moving_sprites` draws clips. `segments` generates mixed sources together
+with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors.
+
+Every data set is a `Source`, and `Source` documents what your own has to provide; `from_arrays(images, factors)`
+builds one from arrays. On the command line, `--data my_package.my_data:NAME` names a source, or a function without
+arguments that returns one; a package offers it by name through the entry-point group `jaxvae.data`. A source is a
+pytree whose images are arguments of the compiled step, not constants in it.
 """
 
-import difflib
-from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
+from jaxvae.choose import renamed
+from jaxvae.data.batches import (
+    CasesAndControls,
+    FewLabels,
+    InClasses,
+    InGroups,
+    InPairs,
+    Single,
+    WithAuxiliary,
+)
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
-from jaxvae.data.decorated import Decorated, Look, decorated
 from jaxvae.data.effects import CaseControl, case_control, squares
 from jaxvae.data.files import array_file, picture_folder
 from jaxvae.data.generated import bars, clusters, digits, segments, time_series
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.labels import Conditioned, Labelled, few_labels
-from jaxvae.data.layouts import LAYOUTS
+from jaxvae.data.options import DataOptions
 from jaxvae.data.pairs import Groups, Pairs
+from jaxvae.data.registry import CLIPS, DATA, FILES, TABLES, VARIANTS, open_data
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
-from jaxvae.data.source import GroundTruth, Part, Source, grid_index
+from jaxvae.data.source import GroundTruth, Shard, Source, grid_index
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
 from jaxvae.data.table import Table, from_arrays
 from jaxvae.data.tfds import tfds_table
+from jaxvae.data.variants import Variant, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
 
 __all__ = [
     "CLIPS",
     "DATA",
     "FILES",
-    "LOOKS",
     "TABLES",
+    "VARIANTS",
     "Augmented",
     "CaseControl",
+    "CasesAndControls",
     "Classified",
     "Conditioned",
     "Correlated",
-    "Decorated",
+    "DataOptions",
     "Epochs",
     "FactorGrid",
+    "FewLabels",
     "GroundTruth",
     "Groups",
+    "InClasses",
+    "InGroups",
+    "InPairs",
     "Labelled",
     "MovingSprites",
     "Pairs",
-    "Part",
     "Rooms",
     "Scene",
+    "Shard",
+    "Single",
     "Source",
     "Sprites",
     "Streamed",
     "Subset",
     "Table",
+    "Variant",
+    "WithAuxiliary",
     "all_factors",
     "array_file",
     "augmented",
@@ -61,7 +126,6 @@ __all__ = [
     "case_control",
     "classified",
     "clusters",
-    "decorated",
     "digits",
     "few_labels",
     "from_arrays",
@@ -75,67 +139,11 @@ __all__ = [
     "squares",
     "tfds_table",
     "time_series",
+    "variant",
 ]
 
-DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites, "rooms": Rooms}
-"""Name on the command line -> constructor; `resolution` is optional everywhere."""
 
-CLIPS: dict[str, Callable[..., MovingSprites]] = {"moving-sprites": moving_sprites}
-"""Name on the command line -> maker of clips; `resolution` is optional everywhere."""
-
-TABLES: dict[str, Callable[..., Table]] = {"digits": digits, "squares": squares}
-"""Name on the command line -> maker; `image_size` is optional everywhere."""
-
-FILES: dict[str, Callable[..., Table]] = {
-    **LAYOUTS,
-    "arrays": array_file,
-    "pictures": picture_folder,
-    "tfds": tfds_table,
-}
-"""Name before the colon on the command line -> reader of what is behind it; `image_size` is optional everywhere."""
-
-LOOKS: tuple[Look, ...] = ("color", "noisy", "scream")
-"""Before a dash and the name of black-and-white data: the study's harder variants of it."""
-
-
-def open_data(
-    name: str, *, image_size: int | None = None, skip_bad: bool = False, texture: Path | None = None
-) -> Source:
-    """A source by name.
-
-    Args:
-      name: a key of `DATA`, `CLIPS` or `TABLES`; or a key of `FILES`, a colon, and a path or, for tfds, the name of a
-        set and, if wanted, of a split ("tfds:mnist", "tfds:smallnorb:train+test"). With one of `LOOKS` before it, that
-        variant of it ("color-sprites").
-      image_size: pixels a side; the data's own if not given.
-      skip_bad: leave out pictures that can't be read.
-      texture: picture for the look "scream"; one of our own if not given.
-
-    Raises:
-      ValueError: an unknown name, or data that can't be read; it says what to do.
-    """
-    look, dash, plain = name.partition("-")
-    if dash and look in LOOKS:
-        return decorated(open_data(plain, image_size=image_size, skip_bad=skip_bad), look, texture)
-    kind, colon, where = name.partition(":")
-    drawn: dict[str, Callable[..., Source]] = {**DATA, **CLIPS}
-    if not colon and kind in drawn:
-        return drawn[kind]() if image_size is None else drawn[kind](resolution=image_size)
-    if not colon and kind in TABLES:
-        return TABLES[kind](image_size=image_size)
-    if not colon or kind not in FILES or not where:
-        near = difflib.get_close_matches(kind, [*drawn, *TABLES, *FILES], n=1)
-        hint = f": did you mean {near[0] + (':...' if near[0] in FILES else '')!r}?" if near else "."
-        known = ", ".join([*drawn, *TABLES, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)])
-        raise ValueError(f"unknown data {name!r}{hint} There are: {known}.")
-    if kind == "tfds":
-        which, _, split = where.partition(":")
-        return tfds_table(which, split=split or "train", image_size=image_size)
-    path = Path(where).expanduser()
-    if not path.exists():
-        raise ValueError(
-            f"{path}: there is no such {'folder' if kind in ('pictures', 'cars3d', 'smallnorb') else 'file'}"
-        )
-    if kind == "pictures":
-        return picture_folder(path, image_size=image_size, skip_bad=skip_bad)
-    return FILES[kind](path, image_size=image_size)
+def __getattr__(name: str) -> Any:
+    return renamed(
+        __name__, name, {"Decorated": "Variant", "LOOKS": "VARIANTS", "Part": "Shard", "decorated": "variant"}
+    )

@@ -8,11 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.source import WHOLE, Part, S, Wrapper
+from jaxvae.data.source import UNSHARDED, S, Shard, Wrapper
 from jaxvae.data.table import Table
+from jaxvae.streams import Stream
 
-COPY_STREAM = 2**32 - 3
-"""Keeps the keys of what is random about a copy apart from those of the images."""
 SHIFT = 1 / 8
 """Of a side: how far a copy may be moved, at most."""
 BRIGHTNESS = (0.6, 1.4)
@@ -45,7 +44,7 @@ class Classified(Wrapper[S]):
         """As in `Source`."""
         return self._with_class(self.source.sample(key, n, first))
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """The batch of update number `step`."""
         return self._with_class(self.source.batch(key, step, n, part))
 
@@ -120,7 +119,7 @@ class Augmented(Wrapper[S]):
         images = self.source.sample(key, (n - 1) // self.copies + 2, before)
         return self._copied(images, row // self.copies - before, row, key)
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """Copies of the source's batch of update number `step`. ValueError where n is no multiple of `copies`."""
         if n % self.copies:
             raise ValueError(f"a batch of {n} does not hold {self.copies} copies of every image: choose a multiple")
@@ -134,7 +133,7 @@ class Augmented(Wrapper[S]):
     ) -> dict[str, jax.Array]:
         """Copies number `row`, of the images at `place`."""
         batch = {name: column[place] for name, column in images.items()}
-        stream = jax.random.fold_in(key, COPY_STREAM)
+        stream = jax.random.fold_in(key, Stream.COPY)
         keys = jax.vmap(lambda number: jax.random.fold_in(stream, number))(row)
         return {**batch, "image": jax.vmap(_altered)(keys, batch["image"]), "class": row // self.copies}
 

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from jaxvae.data.source import WHOLE, Part, S, Wrapper
+from jaxvae.data.source import UNSHARDED, S, Shard, Wrapper
 from jaxvae.data.subsets import Subset, all_factors
 from jaxvae.data.table import Table, from_arrays
+from jaxvae.streams import Stream
 
 PAPER_SIDE = 112
 """Pixels a side in Baumgartner et al. (2018), whose other lengths go with it."""
-CASE_STREAM = 2**32 - 3
 
 
 def squares(*, image_size: int | None = None, images: int = 4000, seed: int = 0) -> Table:
@@ -83,10 +83,10 @@ class CaseControl(Wrapper[S]):
     cases: Subset[S]
     controls: Subset[S]
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """n cases of update number `step`, and n controls that have nothing to do with them."""
         cases = self.cases.batch(key, step, n, part)
-        controls = self.controls.batch(jax.random.fold_in(key, CASE_STREAM), step, n, part)
+        controls = self.controls.batch(jax.random.fold_in(key, Stream.CONTROL), step, n, part)
         return {**cases, "control": controls["image"]}
 
 

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import WHOLE, Part, independent_batch
+from jaxvae.data.source import UNSHARDED, Shard, independent_batch
 
 LARGEST = 4096
 
 
 @dataclass(frozen=True)
 class FactorGrid:
-    """A `Source` whose images are drawn from factors: a subclass names the factors and says how to `observe` them."""
+    """A `Source` whose images are drawn from factors: a subclass names the factors and says how to `render` them."""
 
     resolution: int
 
@@ -55,20 +55,20 @@ class FactorGrid:
 
         return jax.vmap(row)(first + jnp.arange(n))
 
-    def observe(self, factors: jax.Array) -> jax.Array:
+    def render(self, factors: jax.Array) -> jax.Array:
         """int32 [n, K] -> images float32 [n, H, W, C] in [0, 1]."""
         raise NotImplementedError
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """Points of the grid by number, the last factor fastest; as in `Source`."""
         factors = jnp.stack(jnp.unravel_index(index, self.factor_sizes), axis=-1).astype(jnp.int32)
-        return {"image": self.observe(factors), "factors": factors}
+        return {"image": self.render(factors), "factors": factors}
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """A batch: {"image": [n, H, W, C], "factors": [n, K]}; rows as in `sample_factors`."""
         factors = self.sample_factors(key, n, first)
-        return {"image": self.observe(factors), "factors": factors}
+        return {"image": self.render(factors), "factors": factors}
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """Independent draws of update number `step`, as in `Source`."""
         return independent_batch(self, key, step, n, part)

@@ -9,13 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.shuffle import Epochs, shuffled_index
-from jaxvae.data.source import WHOLE, Part, S, Source, Wrapper, grid_index
+from jaxvae.data.source import UNSHARDED, S, Shard, Source, Wrapper, grid_index
 from jaxvae.data.subsets import Subset
+from jaxvae.streams import Stream
 
 BINS = 5
 """Values of a binned label, at most."""
-LABEL_STREAM = 2**32 - 2
-"""Keeps the key of the labelled batches apart from those of the updates, which are folded in by number."""
 
 
 class Labels(NamedTuple):
@@ -70,9 +69,9 @@ class Labelled(Wrapper[S]):
     """The labelled examples, in epochs."""
     labels: Labels
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """The batch of update number `step`, and the labelled batch beside it."""
-        labelled = self.few.batch(jax.random.fold_in(key, LABEL_STREAM), step, n, part)
+        labelled = self.few.batch(jax.random.fold_in(key, Stream.LABELLED), step, n, part)
         label = self.labels.of(labelled["factors"])
         return {
             **self.source.batch(key, step, n, part),
@@ -110,7 +109,7 @@ class Conditioned(Wrapper[S]):
         """As in `Source`."""
         return self._with_aux(self.source.sample(key, n, first))
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """The batch of update number `step`."""
         return self._with_aux(self.source.batch(key, step, n, part))
 

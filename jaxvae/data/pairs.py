@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.data.source import GroundTruth, Wrapper
+from jaxvae.streams import Stream
 
 G = TypeVar("G", bound=GroundTruth)
 
@@ -30,9 +31,9 @@ class Pairs(Wrapper[G]):
         if not 0 <= self.shared < factors:
             raise ValueError(f"a pair can share 0 to {factors - 1} of the {factors} factors, got {self.shared}")
 
-    def observe(self, factors: jax.Array) -> jax.Array:
+    def render(self, factors: jax.Array) -> jax.Array:
         """As in `GroundTruth`."""
-        return self.source.observe(factors)
+        return self.source.render(factors)
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
         """Of the first images of the pairs."""
@@ -40,7 +41,7 @@ class Pairs(Wrapper[G]):
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Pairs first .. first+n-1 of the endless list that `key` names."""
-        other_key, choice_key = jax.random.split(jax.random.fold_in(key, 2**32 - 1))
+        other_key, choice_key = jax.random.split(jax.random.fold_in(key, Stream.PAIR))
         factors = self.source.sample_factors(key, n, first)
         others = self.source.sample_factors(other_key, n, first)
 
@@ -51,8 +52,8 @@ class Pairs(Wrapper[G]):
         shared = jax.vmap(choose)(first + jnp.arange(n))
         factors2 = jnp.where(shared, factors, others)
         return {
-            "image": self.source.observe(factors),
-            "image2": self.source.observe(factors2),
+            "image": self.source.render(factors),
+            "image2": self.source.render(factors2),
             "factors": factors,
             "factors2": factors2,
             "shared": shared,
@@ -83,14 +84,14 @@ class Groups(Wrapper[G]):
                 f"a group shares at least one factor and has at least 2 members, got {self.shared} and {self.members}"
             )
 
-    def observe(self, factors: jax.Array) -> jax.Array:
+    def render(self, factors: jax.Array) -> jax.Array:
         """As in `GroundTruth`."""
-        return self.source.observe(factors)
+        return self.source.render(factors)
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
         """As in `GroundTruth`, those of a group with the shared values."""
         own = self.source.sample_factors(key, n, first)
-        group_key = jax.random.fold_in(key, 2**32 - 1)
+        group_key = jax.random.fold_in(key, Stream.GROUP)
         common = jax.vmap(lambda group: self.source.sample_factors(group_key, 1, group)[0])(self._group(n, first))
         shared = jnp.array([name in self.shared for name in self.factor_names])
         return jnp.where(shared, common, own)
@@ -98,7 +99,7 @@ class Groups(Wrapper[G]):
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Members first .. first+n-1 of the endless list of groups that `key` names."""
         factors = self.sample_factors(key, n, first)
-        return {"image": self.observe(factors), "factors": factors, "group": self._group(n, first)}
+        return {"image": self.render(factors), "factors": factors, "group": self._group(n, first)}
 
     def _group(self, n: int, first: int | jax.Array) -> jax.Array:
         return (first + jnp.arange(n, dtype=jnp.int32)) // self.members

@@ -77,7 +77,7 @@ class Rooms(FactorGrid):
     channels = 3
 
     @partial(jax.jit, static_argnums=0)
-    def observe(self, factors: jax.Array) -> jax.Array:
+    def render(self, factors: jax.Array) -> jax.Array:
         """int32 [n, 6] -> float32 [n, resolution, resolution, 3], 0 to 1."""
         return jax.vmap(self._picture)(factors)
 

@@ -30,7 +30,7 @@ class Scene(FactorGrid):
     factor_sizes = (8, 8, 8, 8)
     channels = 3
 
-    def observe(self, factors: jax.Array) -> jax.Array:
+    def render(self, factors: jax.Array) -> jax.Array:
         """int32 [n, 4] -> float32 [n, resolution, resolution, 3], 0 to 1."""
         sky, ground, sun, tower = (
             factors[:, k, None, None, None].astype(jnp.float32) / (values - 1)

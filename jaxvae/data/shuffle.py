@@ -6,12 +6,12 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import WHOLE, Part, S, Wrapper
+from jaxvae.data.source import UNSHARDED, S, Shard, Wrapper
+from jaxvae.streams import Stream
 
 ROUNDS = 8
 SMALLEST_HALF = 5
 """Bits: halves of fewer make orders that are visibly not uniform."""
-ORDER_STREAM = 2**32 - 1
 """Keeps the key of the orders apart from those of the updates, which are folded in by number."""
 
 
@@ -73,8 +73,8 @@ class Epochs(Wrapper[S]):
 
         return self.source.at(jax.vmap(index)(places))
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """The n places after those of the updates before."""
         first, count = part.rows(n)
         place = jnp.asarray(step).astype(jnp.uint32) * n + jnp.asarray(first).astype(jnp.uint32)
-        return self.sample(jax.random.fold_in(key, ORDER_STREAM), count, place)
+        return self.sample(jax.random.fold_in(key, Stream.ORDER), count, place)

@@ -4,11 +4,10 @@ from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 
-BATCH_STREAM = 0
-"""Random stream of an update that draws its batch; the objectives use those after it."""
+from jaxvae.streams import Stream
 
 
-class Part(NamedTuple):
+class Shard(NamedTuple):
     """One of equal parts of a batch, as when devices share it."""
 
     number: int | jax.Array = 0
@@ -21,7 +20,7 @@ class Part(NamedTuple):
         return self.number * (n // self.of), n // self.of
 
 
-WHOLE = Part()
+UNSHARDED = Shard()
 
 
 @runtime_checkable
@@ -68,7 +67,7 @@ class Source(Protocol):
         """
         ...
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """The batch of n examples of update number `step` of the run that `key` names, or a part of it."""
         ...
 
@@ -81,7 +80,7 @@ class GroundTruth(Source, Protocol):
         """The factors of the rows that `sample` gives: int32 [n, K]."""
         ...
 
-    def observe(self, factors: jax.Array) -> jax.Array:
+    def render(self, factors: jax.Array) -> jax.Array:
         """int32 [n, K] -> images float32 [n, H, W, C] in [0, 1]."""
         ...
 
@@ -106,11 +105,11 @@ def pytree_of(source: S) -> S:
 
 
 def independent_batch(
-    source: Source, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE
+    source: Source, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED
 ) -> dict[str, jax.Array]:
     """A `batch` of independent draws: every update has a list of random examples of its own."""
     first, count = part.rows(n)
-    return source.sample(jax.random.fold_in(jax.random.fold_in(key, step), BATCH_STREAM), count, first)
+    return source.sample(jax.random.fold_in(jax.random.fold_in(key, step), Stream.BATCH), count, first)
 
 
 class Wrapper(Generic[S]):
@@ -151,7 +150,7 @@ class Wrapper(Generic[S]):
         """As in `Source`."""
         return self.source.sample(key, n, first)
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """Independent draws of update number `step`."""
         return independent_batch(self, key, step, n, part)
 

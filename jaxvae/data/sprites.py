@@ -24,7 +24,7 @@ class Sprites(FactorGrid):
     factor_names = ("shape", "scale", "orientation", "x", "y")
     factor_sizes = (3, 6, 40, 32, 32)
 
-    def observe(self, factors: jax.Array) -> jax.Array:
+    def render(self, factors: jax.Array) -> jax.Array:
         """int32 [n, 5] -> float32 [n, resolution, resolution, 1], 0 or 1."""
         shape, scale, orientation, x, y = (factors[:, k, None, None].astype(jnp.float32) for k in range(5))
         # The image is the square [0, 1]^2; the largest shape fits into a circle of radius 1/4.

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import NamedSharding
 
 from jaxvae.data.shuffle import Epochs
-from jaxvae.data.source import WHOLE, Part, Source, Wrapper, independent_batch
+from jaxvae.data.source import UNSHARDED, Shard, Source, Wrapper, independent_batch
 from jaxvae.data.table import Table
 
 AHEAD = 8
@@ -55,7 +55,7 @@ class Streamed:
         """The rows that `Table.sample` gives."""
         return self.at(self.table.draw(key, n, first))
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """The batch that `Table.batch` gives."""
         return independent_batch(self, key, step, n, part)
 
@@ -72,7 +72,7 @@ class _Read(Wrapper[Streamed]):
     source: Streamed
     rows: dict[str, Any]
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """The batch that was read, or this device's part of it; all arguments are those it was read for."""
         return self.source.table.unpack(self.rows)
 
@@ -88,7 +88,7 @@ class _Numbers:
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         return {"index": index}
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         return independent_batch(self, key, step, n, part)  # type: ignore[arg-type]
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:

@@ -107,9 +107,9 @@ class Correlated(Wrapper[G]):
                 f"tie two different factors of {', '.join(names)}; got {self.factor!r} and {self.follows!r}"
             )
 
-    def observe(self, factors: jax.Array) -> jax.Array:
+    def render(self, factors: jax.Array) -> jax.Array:
         """As in `GroundTruth`."""
-        return self.source.observe(factors)
+        return self.source.render(factors)
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
         """As in `GroundTruth`, with the one factor following the other."""
@@ -128,4 +128,4 @@ class Correlated(Wrapper[G]):
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """As in `Source`."""
         factors = self.sample_factors(key, n, first)
-        return {"image": self.observe(factors), "factors": factors}
+        return {"image": self.render(factors), "factors": factors}

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.source import WHOLE, Part, grid_index, independent_batch
+from jaxvae.data.source import UNSHARDED, Shard, grid_index, independent_batch
 
 Storage = Literal["bits", "bytes", "floats"]
 BLOCK = 4096
@@ -68,7 +68,7 @@ class Table:
         """Independent draws, as in `Source`."""
         return self.at(self.draw(key, n, first))
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """Independent draws of update number `step`, as in `Source`."""
         return independent_batch(self, key, step, n, part)
 
@@ -76,7 +76,7 @@ class Table:
         """The factors of the rows that `sample` gives: int32 [n, K]. ValueError where they are not known."""
         return self._factors_at(self.draw(key, n, first))
 
-    def observe(self, factors: jax.Array) -> jax.Array:
+    def render(self, factors: jax.Array) -> jax.Array:
         """int32 [n, K] -> images [n, H, W, C]. ValueError where there is not one image per combination of factors."""
         if not self.is_grid:
             raise ValueError(f"{self.name} has no image for every combination of factors: sample from it instead")
@@ -108,7 +108,7 @@ def from_arrays(
     """A source of images that are in memory.
 
     Factors are numbered: the values of a column, sorted, become 0, 1, 2 ... Where every combination of values occurs
-    once, the images are put into the order of the grid, so that `observe` finds them.
+    once, the images are put into the order of the grid, so that `render` finds them.
 
     Args:
       images: [N, H, W, C] or [N, H, W]: uint8 (0 to 255; kept as bits where there are only 0 and one other value),

@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.decorated import read_texture, swirls
-from jaxvae.data.source import WHOLE, Part, independent_batch
+from jaxvae.data.source import UNSHARDED, Shard, independent_batch
 from jaxvae.data.sprites import Sprites
-
-CLIP_STREAM = 2**32 - 1
+from jaxvae.data.variants import read_texture, swirls
+from jaxvae.streams import Stream
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["texture"], meta_fields=["resolution", "frames", "speed"])
@@ -46,14 +45,14 @@ class MovingSprites:
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """The clips that start with these points of the grid of `Sprites`, always the same ones."""
-        return self._clips(jax.random.key(CLIP_STREAM), Sprites(self.resolution).at(index)["factors"], index)
+        return self._clips(jax.random.key(Stream.CLIP), Sprites(self.resolution).at(index)["factors"], index)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Clips first .. first+n-1 of the endless list that `key` names."""
         factors = Sprites(self.resolution).sample_factors(key, n, first)
-        return self._clips(jax.random.fold_in(key, CLIP_STREAM), factors, first + jnp.arange(n))
+        return self._clips(jax.random.fold_in(key, Stream.CLIP), factors, first + jnp.arange(n))
 
-    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Part = WHOLE) -> dict[str, jax.Array]:
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """The clips of update number `step`."""
         return independent_batch(self, key, step, n, part)
 
@@ -66,7 +65,7 @@ class MovingSprites:
         velocity = jax.random.randint(velocity_key, (1, 2), -self.speed, self.speed + 1, jnp.int32)
         places = factors[None, 3:] + jnp.arange(self.frames, dtype=jnp.int32)[:, None] * velocity
         still = jnp.broadcast_to(factors[None, :3], (self.frames, 3))
-        mask = Sprites(self.resolution).observe(jnp.concatenate([still, reflected(places, 32)], axis=1))
+        mask = Sprites(self.resolution).render(jnp.concatenate([still, reflected(places, 32)], axis=1))
         colour = jax.random.uniform(colour_key, (1, 1, 1, 3), jnp.float32, 0.5, 1.0)
         texture = jnp.asarray(self.texture)
         room = jnp.array([texture.shape[0] - self.resolution, texture.shape[1] - self.resolution], jnp.int32)

@@ -1,8 +1,63 @@
 """Loss kernels: pure functions of arrays, in nats per example. This package imports JAX and nothing heavier.
 
-The latent axis is last. Event axes are summed, examples are never averaged, nothing is weighted: that is what methods
-are for. Half-precision inputs are worked on in float32. Kernels that couple the examples of a batch take `axis_name`
-and then mean the global batch; those that are one number for a whole batch return the same number on every device.
+The latent axis is the last one. Kernels sum over event axes; they neither average over examples nor apply weights,
+which is the task of a method. Inputs in half precision are computed in float32.
+
+```python
+import jax
+import jax.numpy as jnp
+from jaxvae.losses import bernoulli_nll, kl_decomposition, kl_standard_normal, minibatch_log_qz, reparameterize
+
+image = jnp.zeros((64, 32, 32, 1))
+mean, logvar = jnp.zeros((64, 10)), jnp.zeros((64, 10))  # output of your encoder
+z = reparameterize(jax.random.key(0), mean, logvar)
+logits = jnp.zeros((64, 32, 32, 1))  # output of your decoder
+
+elbo = -(bernoulli_nll(logits, image) + kl_standard_normal(mean, logvar))  # [64], nats
+log_qz = minibatch_log_qz(z, mean, logvar, dataset_size=737_280)  # aggregate posterior
+mutual_information, total_correlation, dimensionwise_kl = kl_decomposition(z, mean, logvar, log_qz)
+```
+
+Penalties on a whole batch, such as `dip_vae_penalty`, return a single number and take their weights as arguments.
+
+The total correlation of a batch is a biased estimate. If the batch is small for the number of latents, the estimate
+is too low and can be negative. Training uses only its gradient; to report a value, use `exact_log_qz` or thousands of
+examples.
+
+Inside `shard_map`, `pmap` or `vmap(axis_name=...)`, pass `axis_name` to the kernels that couple the examples of a
+batch. They then compute the estimate of the global batch, with the same value and gradient on one device and on
+eight. Kernels that return one number for the batch return the same number on every device. The aggregate posterior is
+computed in blocks, so that a batch of 16,384 examples takes megabytes and not gigabytes of memory.
+
+## Kernels
+
+- Likelihood: `bernoulli_nll`, `continuous_bernoulli_nll`, `gaussian_nll`, `laplace_nll`
+- Sampling and KL divergence: `reparameterize`, `gaussian_log_density`, `kl_standard_normal`,
+  `kl_standard_normal_per_latent`, `kl_gaussian`, `sampled_kl`, `importance_weighted_bound`
+- Total correlation from the batch: `minibatch_log_qz`, `exact_log_qz`, `kl_decomposition`, `inclusive_kl`
+- Total correlation from a discriminator: `permute_dims`, `density_ratio_tc`, `density_ratio_loss`
+- Adversarial losses: `logistic_discriminator_loss`, `logistic_generator_loss`, `hinge_discriminator_loss`,
+  `hinge_generator_loss`, `wasserstein_critic_loss`, `gradient_penalty`, `r1_penalty`
+- Affine transformations of feature maps: `affine_warp`, `compose_affine`, `invert_affine`
+- Coding rates of features: `coding_rate`, `class_coding_rate`, `unit_length`
+- Mutual information from a critic: `donsker_varadhan_bound`
+- Moments and distances between distributions: `dip_vae_penalty`, `code_covariance`, `gaussian_total_correlation`,
+  `gaussian_wasserstein_correlation`, `mmd_unbiased`, `mmd_dimensionwise`, `inverse_multiquadric`, `radial_basis`
+- Departure from a Gaussian: `excess_kurtosis`, `negentropy`
+- Labels for some examples: `label_cross_entropy`, `label_squared_error`, `label_covariance`,
+  `embedding_cross_entropy`
+- Pairs and groups that share factors: `shared_latents`, `average_posteriors`, `kl_gaussian_per_latent`,
+  `match_pairing`, `group_variance`
+- Ranks, distances and analogies: `rank_pairing`, `triplet`, `mds_stress`, `additive_analogy`,
+  `multiplicative_analogy`, `swap_latents`, `analogy_manifold`
+- Neighbour embeddings: `neighbour_affinities`, `neighbour_divergence`, `student_t_similarity`, `gaussian_similarity`,
+  `von_mises_similarity`
+- Codes on a circle or sphere: `polar_coordinates`, `sample_von_mises_fisher`, `kl_von_mises_fisher_uniform`,
+  `kl_von_mises_uniform`
+- Group sparsity of weights: `group_norms`, `group_soft_threshold`, `group_laplace_log_density`
+- Learned mixtures: `component_log_densities`
+- Priors, with log-density and sampler: `standard_normal`, `anisotropic_normal`, `softmax_variances`, `student_t`,
+  `spike_and_slab`, `gaussian_mixture`, `pinwheel_mixture`
 """
 
 from jaxvae.losses.adversarial import (

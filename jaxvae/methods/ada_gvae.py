@@ -31,6 +31,7 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxvae.data import InPairs
 from jaxvae.losses import (
     Averaging,
     average_posteriors,
@@ -41,8 +42,8 @@ from jaxvae.losses import (
 )
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Posterior, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
+from jaxvae.methods.entry import Entry, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import study
 
 MOST_LOGVAR = 10.0
 """Log variances are compared within +-10: a posterior shrunk to a point differs from any other without bound."""
@@ -52,12 +53,12 @@ class AdaGVAE(NamedTuple):
     """Hyperparameters of Ada-GVAE and Ada-ML-VAE."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     beta: float = 1.0
     """Weight of the KL, >= 0."""
 
 
-ADA_GVAE_PRESETS = {"study": study(AdaGVAE())}
+PRESETS = {"study": study(AdaGVAE())}
 
 
 def ada_gvae(
@@ -122,3 +123,6 @@ def _padded(shared: jax.Array, latents: int) -> jax.Array:
     if factors > latents:
         raise ValueError(f"masks='known' ties every factor to a latent: {factors} factors, {latents} latents")
     return jnp.pad(shared, ((0, 0), (0, latents - factors)), constant_values=True)
+
+
+ENTRY = Entry("ada-gvae", ada_gvae, AdaGVAE, InPairs, presets=PRESETS)

@@ -28,6 +28,7 @@ sprites, 3,000 updates: squared error 0.775 ± 2.347, MIG 0.04 ± 0.07 (experime
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -44,23 +45,24 @@ from jaxvae.losses import (
 )
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import point
-from jaxvae.methods.presets import Preset
+from jaxvae.methods.entry import Entry, Preset
+from jaxvae.networks import latent_adversarial_networks
+from jaxvae.networks.options import Examples, SizedNetworks
 
 
 class ALAE(NamedTuple):
     """Hyperparameters of the ALAE."""
 
     learning_rate: float = 2e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     r1_weight: float = 10.0
     """gamma: weight of the penalty of the critic's slope at real images, >= 0."""
     averaging_rate: float = 0.0088
-    """Share of the weights that goes into their running average per update: 1 - 2^(-batch size / 10,000)."""
+    """Share of the weights that enters their running average at each step: 1 - 2^(-batch size / 10,000)."""
 
 
-ALAE_SETTINGS = {"latents": 50}
 _PAPER = {"data": "sprites", "image_size": 32, "network": "mlp", "net_size": "paper", "steps": 280_000}
-ALAE_PRESETS = {"paper": Preset(ALAE(), {**ALAE_SETTINGS, **_PAPER, "batch_size": 128})}
+PRESETS = {"paper": Preset(ALAE(), {**_PAPER, "batch_size": 128})}
 AVERAGED = ("mapping", "decoder", "encoder")
 
 
@@ -131,5 +133,24 @@ def alae(
         sample_prior=lambda net, key, batch: net.average_mapping(
             standard_normal(net.average_encoder(batch["image"]).shape[-1]).sample(key, len(batch["image"]))
         ),
-        in_turn=True,
+        sequential=True,
     )
+
+
+@dataclass(frozen=True)
+class Networks(SizedNetworks):
+    """Mapping, decoder, encoder and discriminator."""
+
+    network: Literal["mlp", "conv"] = "mlp"
+    """Architecture of decoder and encoder."""
+    latents: int = 50
+    """Number of latents."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The networks for images."""
+        return latent_adversarial_networks(
+            source.image_shape, self.latents, architecture=self.network, size=self.net_size, dtype=self.jax_dtype
+        )
+
+
+ENTRY = Entry("alae", alae, ALAE, networks=Networks, presets=PRESETS)

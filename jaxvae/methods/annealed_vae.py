@@ -32,8 +32,8 @@ import jax.numpy as jnp
 from jaxvae.losses import kl_standard_normal
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import DSPRITES, Entry, Preset, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import DSPRITES, Preset, study
 from jaxvae.methods.schedules import linear_ramp
 
 
@@ -41,18 +41,18 @@ class AnnealedVAE(NamedTuple):
     """Hyperparameters of the annealed VAE."""
 
     learning_rate: float = 5e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     gamma: float = 100.0
-    """Weight of the distance to the capacity, per nat."""
+    """Weight of the distance between KL and capacity."""
     c_start: float = 0.0
-    """Capacity at the first update, nats."""
+    """Capacity at the first step, in nats."""
     c_end: float = 25.0
-    """Capacity in the end, nats."""
+    """Capacity at the end, in nats."""
     warmup: float = 3000.0
-    """Updates over which the capacity goes from c_start to c_end."""
+    """Number of steps over which the capacity goes from c_start to c_end."""
 
 
-ANNEALED_VAE_PRESETS = {
+PRESETS = {
     "paper": Preset(
         AnnealedVAE(gamma=1000.0, warmup=100_000.0),
         {**DSPRITES, "network": "burgess", "latents": 10, "batch_size": 64, "steps": 300_000},
@@ -95,3 +95,6 @@ def annealed_vae(
         }
 
     return autoencoder_method("annealed-vae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
+
+
+ENTRY = Entry("annealed-vae", annealed_vae, AnnealedVAE, presets=PRESETS)

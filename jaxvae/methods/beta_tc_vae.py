@@ -39,8 +39,8 @@ import jax
 from jaxvae.losses import Weighting, kl_decomposition, kl_standard_normal, minibatch_log_qz
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import DSPRITES, Entry, Preset, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import DSPRITES, Preset, study
 from jaxvae.methods.schedules import linear_ramp
 
 
@@ -48,7 +48,7 @@ class BetaTCVAE(NamedTuple):
     """Hyperparameters of the beta-TCVAE."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     alpha: float = 1.0
     """Weight of the mutual information."""
     beta: float = 6.0
@@ -56,10 +56,10 @@ class BetaTCVAE(NamedTuple):
     gamma: float = 1.0
     """Weight of the dimension-wise KL."""
     warmup: float = 0.0
-    """Updates over which beta grows linearly from 0."""
+    """Number of steps over which beta grows linearly from 0."""
 
 
-BETA_TC_VAE_PRESETS = {
+PRESETS = {
     "paper": Preset(
         BetaTCVAE(warmup=7000.0),
         {
@@ -116,3 +116,6 @@ def beta_tc_vae(
         }
 
     return autoencoder_method("beta-tc-vae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
+
+
+ENTRY = Entry("beta-tc-vae", beta_tc_vae, BetaTCVAE, presets=PRESETS)

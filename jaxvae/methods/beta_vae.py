@@ -28,8 +28,8 @@ import jax
 from jaxvae.losses import kl_standard_normal
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import DSPRITES, Entry, Preset, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import DSPRITES, Preset, study
 from jaxvae.methods.schedules import linear_ramp
 
 
@@ -37,14 +37,14 @@ class BetaVAE(NamedTuple):
     """Hyperparameters of the beta-VAE."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     beta: float = 4.0
     """Weight of the KL, >= 0."""
     warmup: float = 0.0
-    """Updates over which beta grows linearly from 0."""
+    """Number of steps over which beta grows linearly from 0."""
 
 
-BETA_VAE_PRESETS = {
+PRESETS = {
     "paper": Preset(BetaVAE(), {**DSPRITES, "network": "mlp", "latents": 10, "batch_size": 64, "steps": 300_000}),
     "study": study(BetaVAE()),
 }
@@ -71,3 +71,6 @@ def beta_vae(
         return reconstruction + beta * kl, {"reconstruction": reconstruction, "kl": kl}
 
     return autoencoder_method("beta-vae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
+
+
+ENTRY = Entry("beta-vae", beta_vae, BetaVAE, presets=PRESETS)

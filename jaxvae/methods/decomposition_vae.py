@@ -55,15 +55,16 @@ from jaxvae.losses import (
 )
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import DSPRITES, Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import DSPRITES, Preset
+from jaxvae.streams import Stream
 
 
 class DecompositionVAE(NamedTuple):
     """Hyperparameters of the decomposition VAE."""
 
     learning_rate: float = 5e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     alpha: float = 10.0
     """Weight of the distance between the aggregate posterior and the prior, >= 0."""
     beta: float = 1.0
@@ -73,12 +74,11 @@ class DecompositionVAE(NamedTuple):
 _PAPER = {**DSPRITES, "network": "conv", "latents": 10, "batch_size": 64, "steps": 230_400, "prior": "student-t"}
 _SPARSE = {**DSPRITES, "network": "mlp", "latents": 50, "batch_size": 500, "steps": 10_000, "prior": "sparse"}
 _SPARSE |= {"likelihood": "laplace", "scale": 0.1, "divergence": "mmd-dimensionwise"}
-DECOMPOSITION_VAE_PRESETS = {
+PRESETS = {
     "paper": Preset(DecompositionVAE(alpha=0.0), _PAPER),
     "sparse": Preset(DecompositionVAE(alpha=100.0), _SPARSE),
 }
 PER_LATENT = inverse_multiquadric(1, scales=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0))
-DRAWS = 2**32 - 1
 """Keeps the key of the prior's draws apart from those of the examples' noise, which are folded in by index."""
 PRIORS: dict[str, Callable[[int], Prior]] = {
     "normal": standard_normal,
@@ -122,7 +122,7 @@ def decomposition_vae(
             kl = sampled_kl(z, mean, logvar, p.log_density).mean()
         else:
             kl = kl_gaussian(mean, logvar, jnp.zeros_like(p.variances), jnp.log(p.variances)).mean()
-        drawn = p.sample(jax.random.fold_in(ctx.key, DRAWS), mean.shape[0], ctx.axis_name)
+        drawn = p.sample(jax.random.fold_in(ctx.key, Stream.PRIOR), mean.shape[0], ctx.axis_name)
         match divergence:
             case "mmd":
                 distance = mmd_unbiased(z, drawn, kernel=inverse_multiquadric(z.shape[-1]), axis_name=ctx.axis_name)
@@ -145,3 +145,6 @@ def decomposition_vae(
         return make_prior(method.encode(net, batch).mean.shape[-1]).sample(key, batch["image"].shape[0])
 
     return method._replace(sample_prior=sample_prior)
+
+
+ENTRY = Entry("decomposition-vae", decomposition_vae, DecompositionVAE, presets=PRESETS)

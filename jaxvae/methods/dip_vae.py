@@ -32,34 +32,34 @@ import jax
 from jaxvae.losses import dip_vae_penalty, kl_standard_normal
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import Entry, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import study
 
 
 class DIPVAEI(NamedTuple):
     """Hyperparameters of DIP-VAE-I."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     lambda_od: float = 10.0
-    """Weight of the covariances."""
+    """Weight of the squared covariances."""
     lambda_d: float = 100.0
-    """Weight of the variances' distance from 1."""
+    """Weight of the squared distances of the variances from 1."""
 
 
 class DIPVAEII(NamedTuple):
     """Hyperparameters of DIP-VAE-II."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     lambda_od: float = 10.0
-    """Weight of the covariances."""
+    """Weight of the squared covariances."""
     lambda_d: float = 10.0
-    """Weight of the variances' distance from 1."""
+    """Weight of the squared distances of the variances from 1."""
 
 
-DIP_VAE_I_PRESETS = {"paper": study(DIPVAEI(), batch_size=400), "study": study(DIPVAEI())}
-DIP_VAE_II_PRESETS = {"paper": study(DIPVAEII(), batch_size=400), "study": study(DIPVAEII())}
+PRESETS_I = {"paper": study(DIPVAEI(), batch_size=400), "study": study(DIPVAEI())}
+PRESETS_II = {"paper": study(DIPVAEII(), batch_size=400), "study": study(DIPVAEII())}
 
 
 def dip_vae_i(
@@ -92,3 +92,7 @@ def _dip_vae(
         return reconstruction + kl + penalty, {"reconstruction": reconstruction, "kl": kl, "moment_penalty": penalty}
 
     return autoencoder_method(f"dip-vae-{kind}", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
+
+
+ENTRY_I = Entry("dip-vae-i", dip_vae_i, DIPVAEI, presets=PRESETS_I)
+ENTRY_II = Entry("dip-vae-ii", dip_vae_ii, DIPVAEII, presets=PRESETS_II)

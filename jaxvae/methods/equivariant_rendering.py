@@ -31,6 +31,7 @@ Measured here. Motions correlate by 0.94 ± 0.02 with the true ones; the next fr
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
@@ -39,8 +40,10 @@ import jax.numpy as jnp
 from jaxvae.losses import affine_warp
 from jaxvae.losses.batches import global_mean, global_rows
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
-from jaxvae.methods.presets import Preset
+from jaxvae.methods.entry import Entry
 from jaxvae.methods.schedules import linear_ramp
+from jaxvae.networks import layered_networks
+from jaxvae.networks.options import Examples, SizedNetworks
 
 SMALLEST = 1e-3
 """Added to |f|, for maps that are empty."""
@@ -50,19 +53,18 @@ class EquivariantRendering(NamedTuple):
     """Hyperparameters of equivariant rendering."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     foreground_weight: float = 0.002
-    """alpha: weight of the foreground's moving as its map is moved, >= 0."""
+    """Weight of the equivariance of the foreground, >= 0; alpha in the paper."""
     background_weight: float = 0.01
-    """beta: weight of the background's staying, >= 0."""
+    """Weight of the invariance of the background, >= 0; beta in the paper."""
     size_weight: float = 0.02
-    """gamma: weight of the foreground's size, >= 0."""
+    """Weight of the size of the foreground, >= 0; gamma in the paper."""
     warmup: float = 600.0
-    """Updates until gamma, from 0, and alpha, from a tenth of it, have grown to what they are."""
+    """Number of steps over which gamma grows from 0, and alpha from a tenth of its value."""
 
 
-EQUIVARIANT_RENDERING_SETTINGS = {"data": "moving-sprites", "network": "own", "batch_size": 32}
-EQUIVARIANT_RENDERING_PRESETS: dict[str, Preset] = {}
+DEFAULTS = {"data": "moving-sprites", "batch_size": 32}
 
 
 def equivariant_rendering(
@@ -144,3 +146,21 @@ def draw_frames(video: jax.Array, ctx: Context, most_gap: int) -> tuple[jax.Arra
     chosen = jax.vmap(choose)(global_rows(len(video), ctx.axis_name))
     rows = jnp.arange(len(video))
     return video[rows, chosen[:, 0]], video[rows, chosen[:, 1]], video[rows, chosen[:, 2]]
+
+
+@dataclass(frozen=True)
+class Networks(SizedNetworks):
+    """Encoder of objects, and a renderer."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The networks for images."""
+        return layered_networks(source.image_shape, size=self.net_size, dtype=self.jax_dtype)
+
+
+ENTRY = Entry(
+    "equivariant-rendering",
+    equivariant_rendering,
+    EquivariantRendering,
+    networks=Networks,
+    defaults=DEFAULTS,
+)

@@ -1,4 +1,4 @@
-"""FactorVAE (Kim & Mnih, 2018): a heavier total correlation, told by a discriminator.
+"""FactorVAE (Kim & Mnih, 2018): a weight on the total correlation, which a discriminator estimates.
 
 Equation.
 
@@ -34,25 +34,26 @@ import optax
 from jaxvae.losses import density_ratio_loss, density_ratio_tc, kl_standard_normal, permute_dims, reparameterize
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import DSPRITES, Entry, Preset, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import DSPRITES, Preset, study
 from jaxvae.methods.schedules import linear_ramp
+from jaxvae.networks.options import WithDiscriminator
 
 
 class FactorVAE(NamedTuple):
     """Hyperparameters of the FactorVAE."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     gamma: float = 10.0
-    """Weight of the total correlation that is added to the KL's own."""
+    """Weight of the total correlation that is added to the KL."""
     warmup: float = 0.0
-    """Updates over which gamma grows linearly from 0."""
+    """Number of steps over which gamma grows linearly from 0."""
     discriminator_learning_rate: float = 1e-4
-    """Of the discriminator."""
+    """Learning rate of the discriminator."""
 
 
-FACTOR_VAE_PRESETS = {
+PRESETS = {
     "paper": Preset(
         FactorVAE(gamma=35.0),
         {
@@ -64,7 +65,7 @@ FACTOR_VAE_PRESETS = {
             "discriminator": (1000,) * 6,
         },
     ),
-    "study": study(FactorVAE(gamma=30.0), batches="one"),
+    "study": study(FactorVAE(gamma=30.0), batches="one", discriminator=(1000,) * 6),
 }
 
 
@@ -75,7 +76,7 @@ def factor_vae(
     batches: Literal["two", "one"] = "two",
     hyperparameters: FactorVAE = FactorVAE(),
 ) -> Method:
-    """FactorVAE: total correlation from a discriminator (Kim & Mnih, 2018).
+    """FactorVAE: total correlation estimated by a discriminator (Kim & Mnih, 2018).
 
     Args:
       networks: encoder, decoder, and a discriminator of codes with two logits.
@@ -114,3 +115,6 @@ def factor_vae(
         Objective(discriminator_loss, ("discriminator",), adam, "discriminator_learning_rate"),
         needs=("image", "fresh_image") if batches == "two" else ("image",),
     )
+
+
+ENTRY = Entry("factor-vae", factor_vae, FactorVAE, networks=WithDiscriminator, presets=PRESETS)

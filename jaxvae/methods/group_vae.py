@@ -27,13 +27,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxvae.data import InGroups
 from jaxvae.losses import Averaging, average_posteriors, kl_standard_normal, reparameterize
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
+from jaxvae.methods.entry import Entry
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import Preset
+from jaxvae.streams import Stream
 
-GROUP_STREAM = 2**32 - 1
 """Keeps the key of the contents' noise apart from those of the images, which are folded in by index."""
 
 
@@ -41,12 +42,9 @@ class GroupVAE(NamedTuple):
     """Hyperparameters of the ML-VAE."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     beta: float = 1.0
     """Weight of the KL, >= 0."""
-
-
-GROUP_VAE_PRESETS: dict[str, Preset] = {}
 
 
 def group_vae(
@@ -91,7 +89,7 @@ def group_vae(
 
         shared = average_posteriors(grouped(mean), grouped(logvar), averaging)
         style = mean[:, content:], logvar[:, content:]
-        key = jax.random.fold_in(ctx.key, GROUP_STREAM)
+        key = jax.random.fold_in(ctx.key, Stream.SHARED_CODE)
         common = reparameterize(key, *shared, axis_name=ctx.axis_name)
         own = reparameterize(ctx.key, *style, axis_name=ctx.axis_name)
         z = jnp.concatenate([jnp.repeat(common, members, axis=0), own], axis=1)
@@ -106,3 +104,6 @@ def group_vae(
 
     objective = Objective(loss, AUTOENCODER)
     return autoencoder_method("group-vae", networks, likelihood, hyperparameters, objective, needs=("image", "group"))
+
+
+ENTRY = Entry("group-vae", group_vae, GroupVAE, InGroups)

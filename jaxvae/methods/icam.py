@@ -27,45 +27,49 @@ attribute always, from the content 0.84 ± 0.07 (experiments/visual_attribution.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 import jaxvae.methods.translation as translation
+from jaxvae.data import CasesAndControls
 from jaxvae.losses import kl_standard_normal
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
-from jaxvae.methods.presets import Preset
+from jaxvae.methods.entry import Entry, Preset
+from jaxvae.networks import translation_networks
+from jaxvae.networks.options import Examples, SizedNetworks
 
 
 class ICAM(NamedTuple):
     """Hyperparameters of the ICAM: learning rates, and the weights of the loss, all >= 0."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     content_learning_rate: float = 4e-5
-    """Of the content's discriminator."""
+    """Learning rate of the discriminator of the content."""
     absolute_weight: float = 100.0
-    """Of the absolute errors of both reconstructions."""
+    """Weight of the absolute errors of both reconstructions."""
     square_weight: float = 100.0
-    """Of their squared errors."""
+    """Weight of the squared errors of both reconstructions."""
     map_weight: float = 10.0
-    """Of the size of the map."""
+    """Weight of the size of the map."""
     attribute_weight: float = 10.0
-    """Of the class told from the attribute."""
+    """Weight of the loss that predicts the class from the attribute."""
     adversarial_weight: float = 1.0
-    """Of being taken for real, and of content without class."""
+    """Weight of the adversarial losses, of images and of content."""
     class_weight: float = 5.0
-    """Of being taken for the wanted class."""
+    """Weight of the loss that classifies translated images as the target class."""
     latent_weight: float = 1.0
-    """Of telling the drawn attribute from the image made with it."""
+    """Weight of recovering a sampled attribute from the image generated with it."""
     kl_weight: float = 0.01
-    """Of attribute and content."""
+    """Weight of the KL of attribute and content."""
 
 
-ICAM_SETTINGS = {"data": "squares", "network": "own", "batch_size": 16}
-_PAPER = {**ICAM_SETTINGS, "image_size": 128, "net_size": "paper", "batch_size": 1, "steps": 300_000}
-ICAM_PRESETS = {"paper": Preset(ICAM(), _PAPER)}
+DEFAULTS = {"data": "squares", "batch_size": 16}
+_PAPER = {**DEFAULTS, "image_size": 128, "net_size": "paper", "batch_size": 1, "steps": 300_000}
+PRESETS = {"paper": Preset(ICAM(), _PAPER)}
 CONTENT = ("content_discriminator",)
 APART = ("content", "attribute", "classifier", "decoder")
 
@@ -138,11 +142,23 @@ def icam(
         networks=networks,
         hyperparameters=hyperparameters,
         objectives=(
-            Objective(loss, APART, adam, due=most),
-            Objective(discriminator_loss, images, adam, due=most),
-            Objective(content_loss, CONTENT, translation.clipped_adam, "content_learning_rate", due=content),
+            Objective(loss, APART, adam, active=most),
+            Objective(discriminator_loss, images, adam, active=most),
+            Objective(content_loss, CONTENT, translation.clipped_adam, "content_learning_rate", active=content),
         ),
         encode=lambda net, batch: net.attribute(2 * batch["image"] - 1),
         needs=("image", "control"),
         pictures=translation.show_maps,
     )
+
+
+@dataclass(frozen=True)
+class Networks(SizedNetworks):
+    """Encoders, decoder, classifier and discriminators."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The networks for images."""
+        return translation_networks(source.image_shape, size=self.net_size, dtype=self.jax_dtype)
+
+
+ENTRY = Entry("icam", icam, ICAM, CasesAndControls, Networks, presets=PRESETS, defaults=DEFAULTS)

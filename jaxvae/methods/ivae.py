@@ -28,16 +28,20 @@ a factor of upright sprites: MIG 0.18 ± 0.20 (experiments/compare_everything.py
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxvae.data import Conditioned, WithAuxiliary
 from jaxvae.losses import gaussian_log_density, kl_decomposition, kl_gaussian, minibatch_log_qz, reparameterize
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Posterior, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
+from jaxvae.methods.entry import Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import Preset
+from jaxvae.networks import autoencoder, conditional_prior
+from jaxvae.networks.options import Autoencoder, Examples
 
 MOST_LOGVAR = 15.0
 """Of the prior, either way: its variances divide."""
@@ -47,15 +51,15 @@ class IVAE(NamedTuple):
     """Hyperparameters of the identifiable VAE; weights are >= 0."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     a: float = 1.0
     """Weight of the reconstruction."""
     b: float = 1.0
-    """Weight of the mutual information of code and image."""
+    """Weight of the mutual information between code and image."""
     c: float = 1.0
     """Weight of the total correlation."""
     d: float = 1.0
-    """Weight of the rest, each latent's KL to the prior given u."""
+    """Weight of the remaining term, the KL of each latent to the prior given u."""
 
 
 _PAPER = {
@@ -66,7 +70,7 @@ _PAPER = {
     "likelihood": "gaussian",
     "scale": 0.1**0.5,
 }
-IVAE_PRESETS = {
+PRESETS = {
     "paper": Preset(IVAE(learning_rate=1e-2), _PAPER),
     "weighted": Preset(IVAE(learning_rate=1e-2, a=100.0, c=0.0, d=10.0), _PAPER),
 }
@@ -135,3 +139,17 @@ def with_channels(image: jax.Array, aux: jax.Array) -> jax.Array:
     height, width = image.shape[1:3]
     planes = jnp.broadcast_to(aux[:, None, None, :], (aux.shape[0], height, width, aux.shape[1]))
     return jnp.concatenate([image, planes.astype(image.dtype)], axis=-1)
+
+
+@dataclass(frozen=True)
+class Networks(Autoencoder):
+    """Encoder that sees the auxiliary variable, decoder, and a prior that depends on it."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The networks for a `Conditioned` source; for others, those of vectors with one auxiliary value."""
+        aux_dim = source.aux_dim if isinstance(source, Conditioned) else 1
+        networks = autoencoder(self.network, source.image_shape, self.latents, self.jax_dtype, aux_dim=aux_dim)
+        return {**networks, "prior": conditional_prior(aux_dim, self.latents, self.jax_dtype)}
+
+
+ENTRY = Entry("ivae", ivae, IVAE, WithAuxiliary, Networks, presets=PRESETS)

@@ -27,18 +27,18 @@ import jax.numpy as jnp
 from jaxvae.losses import gaussian_log_density, importance_weighted_bound, kl_standard_normal, reparameterize
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
+from jaxvae.methods.entry import DSPRITES, Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import DSPRITES, Preset
 
 
 class IWAE(NamedTuple):
     """Hyperparameters of the importance-weighted autoencoder."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
 
 
-IWAE_PRESETS = {
+PRESETS = {
     "paper": Preset(
         IWAE(),
         {
@@ -88,3 +88,6 @@ def iwae(
         return -bound, {"reconstruction": -log_likelihood.mean(), "kl": kl_standard_normal(mean, logvar).mean()}
 
     return autoencoder_method("iwae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
+
+
+ENTRY = Entry("iwae", iwae, IWAE, presets=PRESETS)

@@ -1,12 +1,16 @@
 """Observation models: how a decoder's raw output becomes a likelihood and an image."""
 
+import math
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import jax
 
+from jaxvae.choose import choose
 from jaxvae.losses import bernoulli_nll, gaussian_nll, laplace_nll
+
+LikelihoodName: TypeAlias = Literal["bernoulli", "gaussian", "laplace"]
 
 
 class Likelihood(NamedTuple):
@@ -34,3 +38,13 @@ def gaussian(scale: float = 1.0) -> Likelihood:
 def laplace(scale: float = 1.0) -> Likelihood:
     """Each pixel Laplace around the raw output, with a fixed scale: the absolute error."""
     return Likelihood(partial(laplace_nll, scale=scale), lambda raw: raw)
+
+
+def likelihood_of(name: LikelihoodName, scale: float = 1.0) -> Likelihood:
+    """A likelihood by name. ValueError for an unknown name, or a scale that is not a positive number."""
+    choose("likelihood", name, dict.fromkeys(get_args(LikelihoodName)))
+    if name == "bernoulli":
+        return bernoulli()
+    if not 0 < scale < math.inf:
+        raise ValueError(f"the scale of the {name} likelihood must be positive, got {scale}")
+    return gaussian(scale) if name == "gaussian" else laplace(scale)

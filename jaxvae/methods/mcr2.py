@@ -37,32 +37,36 @@ cross-entropy 0.988 / 0.918 / 0.795 / 0.615, much of it because it learns wrong 
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import jax
 
+from jaxvae.data import InClasses
 from jaxvae.losses import class_coding_rate, coding_rate, unit_length
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import point
-from jaxvae.methods.presets import Preset
+from jaxvae.methods.entry import Entry, Preset
+from jaxvae.networks import feature_network
+from jaxvae.networks.options import Examples, NetworkOptions
 
 
 class MCR2(NamedTuple):
     """Hyperparameters of MCR^2."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     eps_squared: float = 0.5
-    """eps^2 > 0: the squared error up to which features are coded."""
+    """Squared error up to which features are coded, > 0; epsilon^2 in the paper."""
     gamma1: float = 1.0
     """Scale of the second moments of all features, > 0."""
     gamma2: float = 1.0
     """Weight of the expansion, >= 0."""
 
 
-MCR2_SETTINGS = {"data": "digits", "latents": 40, "batch_size": 500, "steps": 1000}
+DEFAULTS = {"data": "digits", "batch_size": 500, "steps": 1000}
 _PAPER = {"data": "sprites", "image_size": 32, "network": "resnet", "latents": 128, "batch_size": 1000}
-MCR2_PRESETS = {
+PRESETS = {
     "paper": Preset(MCR2(), {**_PAPER, "steps": 25_000}),
     "self-supervised": Preset(MCR2(gamma1=20.0, gamma2=0.05), {**_PAPER, "copies": 50}),
 }
@@ -111,3 +115,20 @@ def mcr2(networks: Mapping[str, Network], *, classes: int, hyperparameters: MCR2
         encode=lambda net, batch: point(features(net, batch)),
         needs=("image", "class"),
     )
+
+
+@dataclass(frozen=True)
+class Networks(NetworkOptions):
+    """Encoder of features on a sphere."""
+
+    network: Literal["mlp", "resnet"] = "mlp"
+    """Architecture of the encoder."""
+    latents: int = 40
+    """Number of features."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The encoder for images."""
+        return {"encoder": feature_network(source.image_shape, self.latents, self.network, self.jax_dtype)}
+
+
+ENTRY = Entry("mcr2", mcr2, MCR2, InClasses, Networks, presets=PRESETS, defaults=DEFAULTS)

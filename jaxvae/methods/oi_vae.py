@@ -27,6 +27,7 @@ Held-out bound, best lam minus VAE: 58 ± 58 nats with 300 vectors, -4.5 ± 0.8 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
@@ -36,8 +37,10 @@ import optax
 from jaxvae.losses import gaussian_nll, group_norms, group_soft_threshold, kl_standard_normal, reparameterize
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Params, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
+from jaxvae.methods.entry import Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import Preset
+from jaxvae.networks import grouped_decoder
+from jaxvae.networks.options import Autoencoder, Examples
 
 LEAST_SCALE = 1e-3
 """Of a learned standard deviation: one that can shrink to 0 makes the likelihood of a constant value unbounded."""
@@ -47,19 +50,19 @@ class OIVAE(NamedTuple):
     """Hyperparameters of the oi-VAE."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     loadings_learning_rate: float = 1e-4
-    """r, of W's plain gradient steps."""
+    """Learning rate of the plain gradient steps of W; r in the paper."""
     lam: float = 1.0
     """Strength of the group lasso, >= 0."""
     prior_scale: float = 1.0
-    """s, weight of the priors on W and theta, >= 0."""
+    """Weight of the priors on W and theta, >= 0; s in the paper."""
 
 
-OI_VAE_PRESETS = {
+PRESETS = {
     "bars": Preset(
         OIVAE(learning_rate=1e-2),
-        {"latents": 8, "batch_size": 64, "steps": 20_000, "likelihood": "gaussian", "noise": "learned"},
+        {"latents": 8, "batch_size": 64, "steps": 20_000, "noise": "learned"},
     )
 }
 
@@ -123,3 +126,25 @@ def oi_vae(
 def _columns(loadings: Params) -> jax.Array:
     """[G, K, p]: the last axis is a column of W^(g)."""
     return loadings["weights"]
+
+
+@dataclass(frozen=True)
+class Networks(Autoencoder):
+    """Encoder, and a decoder of groups of outputs."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The rows of an image are the groups of outputs."""
+        grouped = grouped_decoder(source.image_shape, self.latents, dtype=self.jax_dtype)
+        return {**super().make(source), **grouped}
+
+
+ENTRY = Entry(
+    "oi-vae",
+    oi_vae,
+    OIVAE,
+    networks=Networks,
+    presets=PRESETS,
+    idle=lambda options: (
+        dict.fromkeys(("likelihood", "scale"), "--noise likelihood") if options.noise == "learned" else {}
+    ),
+)

@@ -30,11 +30,13 @@ Measured here. MIG 0.25 ± 0.13 without labels, 0.37 ± 0.01 / 0.42 ± 0.01 / 0.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from jaxvae.data import FewLabels
 from jaxvae.losses import (
     donsker_varadhan_bound,
     embedding_cross_entropy,
@@ -46,27 +48,29 @@ from jaxvae.losses import (
 )
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import Entry, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import Preset, study
 from jaxvae.methods.schedules import linear_ramp
+from jaxvae.networks import label_networks
+from jaxvae.networks.options import Autoencoder, Examples
 
 
 class SemiSupervisedVAE(NamedTuple):
     """Hyperparameters of the semi-supervised beta-VAE."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     beta: float = 4.0
     """Weight of the KL, >= 0."""
     gamma_sup: float = 256.0
-    """Weight of the labels, >= 0: the authors' 4 for batches of 64."""
+    """Weight of the supervised loss, >= 0. The default is the authors' 4 times a batch size of 64."""
     warmup: float = 0.0
-    """Updates over which gamma_sup grows linearly from 0."""
+    """Number of steps over which gamma_sup grows linearly from 0."""
     critic_learning_rate: float = 1e-2
-    """Of the critics of supervision="mutual-information"."""
+    """Learning rate of the critics of supervision="mutual-information"."""
 
 
-SEMI_SUPERVISED_VAE_PRESETS: dict[str, Preset] = {"study": study(SemiSupervisedVAE())}
+PRESETS = {"study": study(SemiSupervisedVAE())}
 
 
 def semi_supervised_vae(
@@ -143,3 +147,28 @@ def semi_supervised_vae(
         objectives.append(Objective(tell, extra, learning_rate="critic_learning_rate"))
     needs = ("image", "labelled_image", "target", "label")
     return autoencoder_method("semi-supervised-vae", networks, likelihood, hyperparameters, *objectives, needs=needs)
+
+
+@dataclass(frozen=True)
+class Networks(Autoencoder):
+    """Encoder, decoder, and what compares latents with labels."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """An embedding of the labels and critics of pairs of a label and a latent beside the autoencoder."""
+        sizes = source.factor_sizes
+        return {**super().make(source), **(label_networks(sizes, self.latents) if sizes else {})}
+
+
+ENTRY = Entry(
+    "semi-supervised-vae",
+    semi_supervised_vae,
+    SemiSupervisedVAE,
+    FewLabels,
+    Networks,
+    presets=PRESETS,
+    idle=lambda options: (
+        {}
+        if options.supervision == "mutual-information"
+        else {"critic_learning_rate": "--supervision mutual-information"}
+    ),
+)

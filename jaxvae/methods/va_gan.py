@@ -28,6 +28,7 @@ second square alone 0.54 ± 0.23 (0.22 ± 0.34): too much spread to part them (e
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal, NamedTuple
 
@@ -35,9 +36,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxvae.data import CasesAndControls
 from jaxvae.losses import gradient_penalty, hinge_generator_loss, wasserstein_critic_loss
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
-from jaxvae.methods.presets import Preset
+from jaxvae.methods.entry import Entry, Preset
+from jaxvae.networks import attribution_networks
+from jaxvae.networks.options import Examples, SizedNetworks
 
 FIRST_LONG, EVERY_LONG = 25, 100
 
@@ -46,18 +50,18 @@ class VAGAN(NamedTuple):
     """Hyperparameters of the VA-GAN."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     critic_learning_rate: float = 1e-3
-    """Of the critic."""
+    """Learning rate of the critic."""
     map_weight: float = 0.008
-    """lambda: weight of the sum of the map's absolute values, >= 0."""
+    """Weight of the sum of the map's absolute values, >= 0; lambda in the paper."""
     penalty_weight: float = 10.0
     """Weight of the critic's gradient penalty, >= 0."""
 
 
-VA_GAN_SETTINGS = {"data": "squares", "network": "own", "batch_size": 32}
-_PAPER = {**VA_GAN_SETTINGS, "image_size": 112, "net_size": "paper", "steps": 12_000}
-VA_GAN_PRESETS = {"paper": Preset(VAGAN(), {**_PAPER, "output": "tanh", "penalty_axes": "one"})}
+DEFAULTS = {"data": "squares", "batch_size": 32}
+_PAPER = {**DEFAULTS, "image_size": 112, "net_size": "paper", "steps": 12_000}
+PRESETS = {"paper": Preset(VAGAN(), {**_PAPER, "output": "tanh", "penalty_axes": "one"})}
 
 
 def va_gan(
@@ -118,7 +122,7 @@ def va_gan(
         networks=networks,
         hyperparameters=hyperparameters,
         objectives=(
-            Objective(map_loss, ("map",), adam, due=critic_schedule(critic_steps, long_steps)),
+            Objective(map_loss, ("map",), adam, active=critic_schedule(critic_steps, long_steps)),
             Objective(critic_loss, ("critic",), adam, "critic_learning_rate"),
         ),
         needs=("image", "control"),
@@ -129,7 +133,7 @@ def va_gan(
 def critic_schedule(critic_steps: int, long_steps: int) -> Callable[[jax.Array], jax.Array]:
     """step -> whether the critic has had its steps: `long_steps` for the first 25 times and every 100th of 100."""
 
-    def due(step: jax.Array) -> jax.Array:
+    def active(step: jax.Array) -> jax.Array:
         done = step + 1
         start = FIRST_LONG * long_steps
         short = start + (EVERY_LONG - FIRST_LONG) * critic_steps
@@ -139,4 +143,16 @@ def critic_schedule(critic_steps: int, long_steps: int) -> Callable[[jax.Array],
         soon = jnp.where(done <= short, (done - start) % critic_steps == 0, later)
         return jnp.where(done <= start, done % long_steps == 0, soon)
 
-    return due
+    return active
+
+
+@dataclass(frozen=True)
+class Networks(SizedNetworks):
+    """Map and critic."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The networks for images."""
+        return attribution_networks(source.image_shape, size=self.net_size, dtype=self.jax_dtype)
+
+
+ENTRY = Entry("va-gan", va_gan, VAGAN, CasesAndControls, Networks, presets=PRESETS, defaults=DEFAULTS)

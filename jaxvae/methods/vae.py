@@ -25,18 +25,18 @@ import jax
 from jaxvae.losses import kl_standard_normal
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
+from jaxvae.methods.entry import Entry, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import study
 
 
 class VAE(NamedTuple):
     """Hyperparameters of the VAE."""
 
     learning_rate: float = 1e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
 
 
-VAE_PRESETS = {"study": study(VAE())}
+PRESETS = {"study": study(VAE())}
 
 
 def vae(
@@ -53,3 +53,6 @@ def vae(
         return reconstruction + kl, {"reconstruction": reconstruction, "kl": kl}
 
     return autoencoder_method("vae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
+
+
+ENTRY = Entry("vae", vae, VAE, presets=PRESETS)

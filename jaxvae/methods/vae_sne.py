@@ -27,6 +27,7 @@ test points 0.65; 29 ± 5 clusters for 10 digits (experiments/neighbour_embeddin
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import jax
@@ -35,9 +36,11 @@ import jax.numpy as jnp
 import jaxvae.losses as losses
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Posterior, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
+from jaxvae.methods.entry import Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.presets import Preset
 from jaxvae.methods.schedules import geometric_ramp
+from jaxvae.networks import mixture_prior
+from jaxvae.networks.options import Autoencoder, Examples
 
 LEAST_NEIGHBOURS = 5.0
 SIMILARITIES = {
@@ -51,7 +54,7 @@ class VAESNE(NamedTuple):
     """Hyperparameters of the VAE-SNE."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     distortion: float = 1.0
     """Weight of the reconstruction, >= 0."""
     rate: float = 1.0
@@ -59,15 +62,15 @@ class VAESNE(NamedTuple):
     sne: float = 1.0
     """Weight of the neighbour term per value of an example, >= 0."""
     perplexity: float = 0.01
-    """Of the neighbourhoods in the end, as a fraction of the batch."""
+    """Perplexity at the end, as a fraction of the batch size."""
     first_perplexity: float = 0.1
-    """At the first update."""
+    """Perplexity at the first step, as a fraction of the batch size."""
     annealing: float = 2500.0
-    """Updates over which the perplexity falls."""
+    """Number of steps over which the perplexity falls."""
 
 
-VAE_SNE_SETTINGS = {"latents": 2, "batch_size": 256}
-VAE_SNE_PRESETS = {
+DEFAULTS = {"batch_size": 256}
+PRESETS = {
     "successor": Preset(VAESNE(), {"network": "selu", "latents": 2, "batch_size": 512}),
     "sphere": Preset(VAESNE(), {"latents": 3, "batch_size": 256, "space": "sphere", "similarity": "von-mises"}),
 }
@@ -148,3 +151,28 @@ def _coded(net: Nets, image: jax.Array, ctx: Context, on_sphere: bool) -> tuple[
 def _draw(net: Nets, key: jax.Array, batch: Batch) -> jax.Array:
     means, log_weights = net.prior()
     return losses.gaussian_mixture(means * (len(means) > 1), 1.0, jnp.exp(log_weights)).sample(key, len(batch["image"]))
+
+
+@dataclass(frozen=True)
+class Networks(Autoencoder):
+    """Encoder, decoder, and a mixture of Gaussians as the prior."""
+
+    latents: int = 2
+    """Number of latents."""
+    components: int = 100
+    """Number of components of the mixture prior."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The mixture prior beside the autoencoder."""
+        return {**super().make(source), "prior": mixture_prior(self.latents, self.components)}
+
+
+ENTRY = Entry(
+    "vae-sne",
+    vae_sne,
+    VAESNE,
+    networks=Networks,
+    presets=PRESETS,
+    defaults=DEFAULTS,
+    idle=lambda options: {"components": "--space plane"} if options.space == "sphere" else {},
+)

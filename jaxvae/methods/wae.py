@@ -29,8 +29,9 @@ Measured here. Mutual information 7.28 ± 0.00 of log N = 7.45 nats (VAE 6.85 ±
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import optax
@@ -38,8 +39,9 @@ import optax
 import jaxvae.losses as losses
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method, point
+from jaxvae.methods.entry import DSPRITES, Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, gaussian
-from jaxvae.methods.presets import DSPRITES, Preset
+from jaxvae.networks.options import WithDiscriminator
 
 Encoder = Literal["deterministic", "gaussian"]
 
@@ -48,27 +50,26 @@ class WAEMMD(NamedTuple):
     """Hyperparameters of the WAE-MMD."""
 
     learning_rate: float = 1e-3
-    """Of Adam."""
+    """Learning rate of Adam."""
     prior_weight: float = 10.0
-    """lambda: weight of the distance between code and prior."""
+    """Weight of the distance between the aggregate posterior and the prior, lambda in the paper."""
 
 
 class WAEGAN(NamedTuple):
     """Hyperparameters of the WAE-GAN."""
 
     learning_rate: float = 3e-4
-    """Of Adam."""
+    """Learning rate of Adam."""
     prior_weight: float = 10.0
-    """lambda: weight of the distance between code and prior."""
+    """Weight of the distance between the aggregate posterior and the prior, lambda in the paper."""
     discriminator_learning_rate: float = 1e-3
-    """Of the discriminator."""
+    """Learning rate of the discriminator."""
 
 
 WAE_COST = {"likelihood": "gaussian", "scale": 10**0.5}
-_NETS = {"network": "conv", "latents": 12, "discriminator": (512,) * 4}
-_SETTINGS = {**DSPRITES, **WAE_COST, **_NETS, "batch_size": 100, "steps": 100_000}
-WAE_MMD_PRESETS = {"paper": Preset(WAEMMD(), _SETTINGS)}
-WAE_GAN_PRESETS = {"paper": Preset(WAEGAN(), _SETTINGS)}
+_SETTINGS = {**DSPRITES, **WAE_COST, "network": "conv", "latents": 12, "batch_size": 100, "steps": 100_000}
+PRESETS_MMD = {"paper": Preset(WAEMMD(), _SETTINGS)}
+PRESETS_GAN = {"paper": Preset(WAEGAN(), {**_SETTINGS, "discriminator": (512,) * 4})}
 ADAM = partial(optax.adam, b1=0.5)
 
 
@@ -146,3 +147,14 @@ def _encoding(encoder: Encoder, method: Method) -> Method:
     if encoder == "gaussian":
         return method
     return method._replace(encode=lambda net, batch: point(net.encoder(batch["image"]).mean))
+
+
+@dataclass(frozen=True)
+class Networks(WithDiscriminator):
+    """Encoder, decoder, and a discriminator of codes with one output."""
+
+    logits: ClassVar[int] = 1
+
+
+ENTRY_MMD = Entry("wae-mmd", wae_mmd, WAEMMD, presets=PRESETS_MMD, defaults=WAE_COST)
+ENTRY_GAN = Entry("wae-gan", wae_gan, WAEGAN, networks=Networks, presets=PRESETS_GAN, defaults=WAE_COST)

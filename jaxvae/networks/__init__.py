@@ -1,11 +1,17 @@
-"""Networks in Flax Linen, as users see them: small modules, handed to methods as pairs of pure functions.
+"""Networks, as pairs of pure functions `init` and `apply`.
 
-`autoencoder` builds the networks of one architecture, `discriminator` one that tells codes apart, `feature_network` one
-that gives points on a sphere; `from_linen` does it for a module of your own.
+`autoencoder` builds encoder and decoder of one of the `ARCHITECTURES`. `discriminator` builds a network that
+discriminates codes, and `feature_network` one whose features lie on the unit sphere. The others belong to single
+methods.
+
+`from_linen`, `from_nnx` and `from_equinox` make a network of your own module, of Flax Linen, Flax NNX or Equinox. On
+the command line, `--network my_package.my_networks:NAME` names a function that is called like those in
+`ARCHITECTURES`; a package offers it by name through the entry-point group `jaxvae.networks`.
 """
 
 from jaxvae.networks.attribution import attribution_networks
 from jaxvae.networks.autoencoders import ARCHITECTURES, autoencoder
+from jaxvae.networks.bridges import from_equinox, from_nnx
 from jaxvae.networks.discriminator import discriminator
 from jaxvae.networks.equalized import latent_adversarial_networks
 from jaxvae.networks.features import feature_network
@@ -24,7 +30,9 @@ __all__ = [
     "conditional_prior",
     "discriminator",
     "feature_network",
+    "from_equinox",
     "from_linen",
+    "from_nnx",
     "grouped_decoder",
     "label_networks",
     "latent_adversarial_networks",

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jax.typing import DTypeLike
 
+from jaxvae.choose import choose_or_import
 from jaxvae.method import Network
 from jaxvae.networks.conv import BurgessDecoder, BurgessEncoder, StudyDecoder, StudyEncoder
 from jaxvae.networks.linen import from_linen
@@ -70,7 +71,8 @@ def autoencoder(
     """The networks of the VAE family: {"encoder": image -> Posterior, "decoder": code -> raw outputs}.
 
     Args:
-      architecture: a key of `ARCHITECTURES`.
+      architecture: a key of `ARCHITECTURES`, or "package.module:NAME" for a function of one's own, which is called as
+        those are and returns Linen modules or `Network`s.
       image_shape: (height, width, channels); "conv" and "burgess" need sides divisible by 16.
       latent_dim: D, the size of the code.
       dtype: of the computation; parameters and outputs are float32 whatever it is.
@@ -79,8 +81,7 @@ def autoencoder(
     Raises:
       ValueError: unknown architecture, sides not divisible by 16, or latent_dim < 1.
     """
-    if architecture not in ARCHITECTURES:
-        raise ValueError(f"unknown network {architecture!r}; there are {', '.join(ARCHITECTURES)}")
+    make = choose_or_import("network", architecture, ARCHITECTURES)
     if latent_dim < 1:
         raise ValueError(f"a code needs at least 1 latent, got latent_dim={latent_dim}")
     height, width, channels = image_shape
@@ -89,6 +90,9 @@ def autoencoder(
             f"network {architecture!r} needs image sides divisible by 16, got {height}x{width}: "
             "choose another image size (--image-size resizes), or the network 'mlp'"
         )
-    encoder, decoder = ARCHITECTURES[architecture](image_shape, latent_dim, dtype)
+    encoder, decoder = make(image_shape, latent_dim, dtype)
     seen = (height, width, channels + aux_dim)
-    return {"encoder": from_linen(encoder, seen), "decoder": from_linen(decoder, (latent_dim,))}
+    return {
+        name: part if isinstance(part, Network) else from_linen(part, shape)
+        for name, part, shape in (("encoder", encoder, seen), ("decoder", decoder, (latent_dim,)))
+    }

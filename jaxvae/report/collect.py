@@ -18,13 +18,13 @@ from jaxvae.analysis import (
     reconstruct,
     traverse,
 )
-from jaxvae.config import Config
-from jaxvae.fitted import BaselineConfig
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.data import ReportData
 from jaxvae.report.page import report_html
-from jaxvae.run import OwnConfig, Run
+from jaxvae.runs.baseline import BaselineConfig
+from jaxvae.runs.config import Config
+from jaxvae.runs.load import OwnConfig, Run
 
 SHOWN_IMAGES = 12
 SHOWN_PICTURES = 8
@@ -44,8 +44,8 @@ def write_report(run: Run, codes: Representation, scores: dict[str, Any]) -> Pat
 
     Args:
       run: the run, at the checkpoint to report on.
-      codes: of random examples of its data, from `jaxvae.run.represent`.
-      scores: from `jaxvae.run.evaluate`.
+      codes: of random examples of its data, from `jaxvae.runs.represent`.
+      scores: from `jaxvae.runs.evaluate`.
     """
     path = run.folder / "report" / "index.html"
     path.parent.mkdir(exist_ok=True)
@@ -154,7 +154,8 @@ def _of_classes(run: Run, codes: Representation) -> tuple[np.ndarray, np.ndarray
         return None, None
     if codes.factors is None:
         return None, None
-    label = codes.factors[:, names.index(config.classify) if config.classify else 0]
+    class_factor = getattr(config.batches, "class_factor", None)
+    label = codes.factors[:, names.index(class_factor) if class_factor else 0]
     few = np.argsort(label[:SHOWN_COSINES], kind="stable")
     rows = codes.mean[few] / np.maximum(np.linalg.norm(codes.mean[few], axis=1, keepdims=True), 1e-12)
     return class_spectra(codes.mean, label), np.abs(rows @ rows.T)
@@ -177,26 +178,30 @@ def reproduce_command(run: Run) -> str:
     return "" if isinstance(run.config, OwnConfig) else command_of(run.config)
 
 
-def command_of(asked: Config[Any, Any] | BaselineConfig) -> str:
+def command_of(asked: Config[Any, Any, Any, Any] | BaselineConfig) -> str:
     """The command line that stands for a configuration, every setting spelled out."""
-    config = asked.to_json()
     if isinstance(asked, BaselineConfig):
-        command = f"jaxvae fit {config.pop('baseline')}"
-        settings = {name: value for name, value in config.items() if value != []}
+        settings: dict[str, Any] = {name: value for name, value in asked.to_json().items() if value != []}
+        command = f"jaxvae fit {settings.pop('baseline')}"
     else:
-        command, hp, options = f"jaxvae train {config.pop('method')}", config.pop("hp"), config.pop("options")
-        optimization = config.pop("optimization")
-        settings = {**config, **optimization, **options, **{f"hp.{key}": value for key, value in hp.items()}}
+        command, idle = f"jaxvae train {asked.method}", asked.idle()
+        settings = {name: value for name, value in asked.flags().items() if name not in idle}
     words = []
     for key, value in settings.items():
         if value is not None and value is not False:
-            values = value if isinstance(value, list) else [] if value is True else [value]
+            values = value if isinstance(value, list | tuple) else [] if value is True else [value]
             words.append(" ".join([f"--{key.replace('_', '-')}", *(shlex.quote(str(v)) for v in values)]))
     return " \\\n    ".join([command, *words])
 
 
 def _pixels(images: jax.Array | np.ndarray) -> np.ndarray:
     return np.clip(np.asarray(images, np.float32), 0.0, 1.0)
+
+
+def _batch_size(run: Run) -> int:
+    config = run.config
+    assert not isinstance(config, BaselineConfig)
+    return config.training.batch_size if isinstance(config, Config) else config.batch_size
 
 
 def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
@@ -207,7 +212,7 @@ def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
     if isinstance(run.config, BaselineConfig):
         steps = f"fitted to {min(run.config.examples, run.source.size):,} images"
     else:
-        steps = f"{int(run.state.step):,} of {run.config.batch_size} images"
+        steps = f"{int(run.state.step):,} of {_batch_size(run)} images"
     return {
         "method": run.method.name,
         "data": f"{run.source.name}, {run.source.size:,} images of {'x'.join(map(str, run.source.image_shape))}",

@@ -1,10 +1,9 @@
-"""The sections of the page, each from the data to HTML. Every text from outside goes through `escape`."""
+"""The sections of the page of a run: the texts, numbers and pictures that its template shows."""
 
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,13 +52,42 @@ NATS = Unit("nats", "KL of each latent", "KL to a standard normal, nats")
 PERCENT = Unit("%", "What each latent changes", "change of a pixel by another example's value, % of its range")
 
 
+class Picture(NamedTuple):
+    """A picture of the page."""
+
+    image: Embedded
+    alt: str
+    density: float
+    """Pixels per CSS pixel."""
+    instead: Mapping[str, Embedded] = {}
+    """Media query -> the picture for browsers that match it."""
+
+
+class Card(NamedTuple):
+    """A chart with a heading."""
+
+    title: str
+    picture: Picture
+    value: str = ""
+
+
 class Section(NamedTuple):
-    """A part of the page; `body` is HTML, the rest is text."""
+    """A part of the page: texts, pictures and numbers, in the order of these fields; what is empty is not shown."""
 
     anchor: str
     title: str
-    caption: str
-    body: str
+    about: str = ""
+    caption: str = ""
+    picture: Picture | None = None
+    wide: bool = True
+    """Whether `picture` keeps a least width on narrow screens, where it then scrolls."""
+    layout: str = ""
+    """CSS class of the box of `cards`."""
+    cards: Sequence[Card] = ()
+    scores: Mapping[str, Mapping[str, Any]] = {}
+    settings: str = ""
+    commands: str = ""
+    versions: str = ""
 
 
 def sections(data: ReportData) -> list[Section]:
@@ -77,12 +105,12 @@ def sections(data: ReportData) -> list[Section]:
         _configuration,
         _reproduce,
     )
-    return [section for section in (build(data) for build in builders) if section.body]
+    return [section for build in builders if (section := build(data)) is not None]
 
 
-def shown_score(score: float) -> str:
+def shown_score(score: float | None) -> str:
     """A score with three digits after the point, or a dash where it is undefined."""
-    return f"{score:.3f}" if math.isfinite(score) else "–"
+    return "–" if score is None or not math.isfinite(score) else f"{score:.3f}"
 
 
 def shown_metric(name: str) -> str:
@@ -90,60 +118,49 @@ def shown_metric(name: str) -> str:
     return name.upper() if len(name) <= 4 else name.replace("_", " ").replace("-", " ")
 
 
-def _animation(data: ReportData) -> Section:
-    title, count = "What each latent does", min(len(data.traversals), MOST_LATENTS)
+def _animation(data: ReportData) -> Section | None:
+    if not data.traversals.size:
+        return None
+    count = min(len(data.traversals), MOST_LATENTS)
     caption = (
         f"{_latents_shown(data)} swept back and forth, one at a time: a disentangled latent changes one thing about "
         "the image and nothing else, and a switched-off latent does not move."
     )
-    if not data.traversals.size:
-        return Section("animation", title, "", "")
     frames = traversal_frames(data.traversals[:count], data.traversal_values, _labels(data)[:count])
     moving = embed_animation(back_and_forth(frames), FRAME_MILLISECONDS)
-    still = embed(frames[len(frames) // 2])
     alt = f"Animation of {count} latents, each moving from {_span(data)}: {_carried(data)}"
-    picture = _picture(moving, alt, 1, {"(prefers-reduced-motion: reduce)": still})
-    return Section("animation", title, caption, f'<div class="card canvas wide">{picture}</div>')
+    still = {"(prefers-reduced-motion: reduce)": embed(frames[len(frames) // 2])}
+    return Section("animation", "What each latent does", caption=caption, picture=Picture(moving, alt, 1, still))
 
 
-def _scores(data: ReportData) -> Section:
+def _scores(data: ReportData) -> Section | None:
     caption = (
         "Of posterior means; scores.json has those of samples too. Each with the definition it was computed by: the "
         "same name stands for several in the literature. Higher is better, but for dependence between latents (total "
         "correlation, Wasserstein correlation, mutual information), where 0 is none."
     )
-    rows = "".join(
-        f'<tr><td>{escape(shown_metric(name))}</td><td class="number">{shown_score(result["score"])}</td>'
-        f"<td>{escape(result['definition'])}{_per_factor(result, data.factor_names)}{_warnings(result)}</td></tr>"
-        for name, result in data.scores.items()
+    return Section("scores", "Scores", caption=caption, scores=data.scores) if data.scores else None
+
+
+def _data(data: ReportData) -> Section | None:
+    section = Section("data", "Data", about=data.about_data)
+    if not len(data.images):
+        return section if data.about_data else None
+    if not len(data.reconstructions):
+        alt = f"{len(data.images)} examples of the data"
+        return section._replace(picture=Picture(embed(image_grid(data.images)), alt, 1.5))
+    caption = (
+        "Examples with the model's reconstruction below each: a good one keeps the shape, the angle and the place, "
+        "and is no more than a little soft at the edges."
     )
-    table = (
-        f"<table><thead><tr><th>Metric</th><th>Score</th><th>Definition</th></tr></thead><tbody>{rows}</tbody></table>"
-    )
-    return Section("scores", "Scores", caption, f'<div class="card">{table}</div>' if rows else "")
+    alt = f"{len(data.images)} examples of the data, each above its reconstruction"
+    picture = Picture(embed(comparison(data.images, data.reconstructions)), alt, 1.5)
+    return section._replace(title="Data and reconstructions", caption=caption, picture=picture)
 
 
-def _data(data: ReportData) -> Section:
-    body = f'<p class="about">{escape(data.about_data)}</p>' if data.about_data else ""
-    if len(data.images) and not len(data.reconstructions):
-        picture = _picture(embed(image_grid(data.images)), f"{len(data.images)} examples of the data", 1.5)
-        body += f'<div class="card canvas wide">{picture}</div>'
-    elif len(data.images):
-        caption = (
-            "Examples with the model's reconstruction below each: a good one keeps the shape, the angle and the place, "
-            "and is no more than a little soft at the edges."
-        )
-        alt = f"{len(data.images)} examples of the data, each above its reconstruction"
-        picture = _picture(embed(comparison(data.images, data.reconstructions)), alt, 1.5)
-        body += f'<p class="caption">{caption}</p><div class="card canvas wide">{picture}</div>'
-    title = "Data and reconstructions" if len(data.reconstructions) else "Data"
-    return Section("data", title, "", body)
-
-
-def _drawn(data: ReportData) -> Section:
-    title = "What the model makes of images"
+def _drawn(data: ReportData) -> Section | None:
     if not data.pictures:
-        return Section("drawn", title, "", "")
+        return None
     caption = "Examples in the first row, and below each of them what the method is about"
     if any(name.endswith("map") for name in data.pictures):
         caption += "; in a map, red is added and blue is taken away, the strongest value of the row in full colour"
@@ -151,27 +168,25 @@ def _drawn(data: ReportData) -> Section:
         caption += f". Correlation of what is taken away with the known effect: {data.map_correlation:.2f} on average"
     rows = [_coloured(images) if name.endswith("map") else images for name, images in data.pictures.items()]
     rows = [np.broadcast_to(images, (*images.shape[:3], 3)) for images in rows]
-    picture = image_rows(np.stack(rows), [Label(name) for name in data.pictures])
-    alt = f"{len(rows[0])} examples in rows: {', '.join(data.pictures)}"
-    body = f'<div class="card canvas wide">{_picture(embed(picture), alt, 1.5)}</div>'
-    return Section("drawn", title, f"{caption}.", body)
+    image = embed(image_rows(np.stack(rows), [Label(name) for name in data.pictures]))
+    picture = Picture(image, f"{len(rows[0])} examples in rows: {', '.join(data.pictures)}", 1.5)
+    return Section("drawn", "What the model makes of images", caption=f"{caption}.", picture=picture)
 
 
-def _classes(data: ReportData) -> Section:
-    title = "Classes in the space of the codes"
+def _classes(data: ReportData) -> Section | None:
     if data.spectra is None or data.cosines is None:
-        return Section("classes", title, "", "")
+        return None
     caption = (
         "Codes of a class should fill a few directions evenly, and be at right angles to those of the others: lines "
         "that stay high and then drop, and a map of blocks on the diagonal with nothing beside them."
     )
-    count = len(data.spectra)
-    lines = _chart(partial(spectra_chart, data.spectra), f"Singular values of the codes of {count} classes")
-    blocks = _chart(
-        partial(cosine_map, data.cosines), f"Absolute cosines of {len(data.cosines)} codes, sorted by class"
-    )
-    cards = _card("Singular values, a line per class", lines) + _card("Absolute cosines, sorted by class", blocks)
-    return Section("classes", title, caption, f'<div class="columns">{cards}</div>')
+    lines = f"Singular values of the codes of {len(data.spectra)} classes"
+    blocks = f"Absolute cosines of {len(data.cosines)} codes, sorted by class"
+    cards = [
+        Card("Singular values, a line per class", _chart(partial(spectra_chart, data.spectra), lines)),
+        Card("Absolute cosines, sorted by class", _chart(partial(cosine_map, data.cosines), blocks)),
+    ]
+    return Section("classes", "Classes in the space of the codes", caption=caption, layout="columns", cards=cards)
 
 
 def _coloured(maps: np.ndarray) -> np.ndarray:
@@ -181,101 +196,93 @@ def _coloured(maps: np.ndarray) -> np.ndarray:
     return np.maximum(value, 0) * np.array([1.0, 0.45, 0.25]) + np.maximum(-value, 0) * np.array([0.3, 0.6, 1.0])
 
 
-def _traversals(data: ReportData) -> Section:
-    title, count = "Latent traversals", min(len(data.traversals), MOST_LATENTS)
+def _traversals(data: ReportData) -> Section | None:
     if not data.traversals.size:
-        return Section("traversals", title, "", "")
+        return None
+    count = min(len(data.traversals), MOST_LATENTS)
     caption = (
         f"{_latents_shown(data)}: one example decoded with the latent of the row set to the value above the column; in "
         "a good row one factor changes steadily from left to right."
     )
     if data.by_quantile:
         caption += " Values are quantiles of the latent over the examples."
-    headers = _value_names(data)
-    picture = image_rows(data.traversals[:count], _labels(data)[:count], headers)
-    alt = f"Traversals of {count} latents from {_span(data)}: {_carried(data)}"
-    return Section(
-        "traversals", title, caption, f'<div class="card canvas wide">{_picture(embed(picture), alt, 2)}</div>'
-    )
+    image = embed(image_rows(data.traversals[:count], _labels(data)[:count], _value_names(data)))
+    picture = Picture(image, f"Traversals of {count} latents from {_span(data)}: {_carried(data)}", 2)
+    return Section("traversals", "Latent traversals", caption=caption, picture=picture)
 
 
-def _latents(data: ReportData) -> Section:
+def _latents(data: ReportData) -> Section | None:
     if not len(data.kl_per_latent):
-        return Section("latents", "What the latents carry", "", "")
+        return None
     caption = "A good model uses about as many latents as the data has factors and leaves the rest near zero"
     order = np.asarray(data.latent_order, int)
     sizes, unit = _sizes(data)
     sizes = sizes[order]
     active = [not label.dim for label in _labels(data)]
     names = [f"z{index} · {factor}" if factor else f"z{index}" for index, factor in _latents_and_factors(data)]
-    alt = f"{unit.axis}: " + ", ".join(f"z{i} {value:.2f}" for i, value in zip(order, sizes, strict=True))
-    cards = [_card(unit.title, _chart(partial(latent_chart, sizes, names, active, unit.axis), alt))]
-    if data.mutual_information is not None and data.factor_names and data.factor_entropy is not None:
+    rows, columns = [f"z{index}" for index in order], list(data.factor_names or ())
+    alt = f"{unit.axis}: " + ", ".join(f"{name} {value:.2f}" for name, value in zip(rows, sizes, strict=True))
+    cards = [Card(unit.title, _chart(partial(latent_chart, sizes, names, active, unit.axis), alt))]
+    if data.mutual_information is not None and columns and data.factor_entropy is not None:
         share = _information_share(data.mutual_information, data.factor_entropy)[order]
-        rows, columns = [f"z{index}" for index in order], list(data.factor_names)
         best = (
-            f"{name} in z{order[int(np.argmax(share[:, k]))]} ({share[:, k].max():.2f})"
+            f"{name} in {rows[int(np.argmax(share[:, k]))]} ({share[:, k].max():.2f})"
             for k, name in enumerate(columns)
             if np.isfinite(share[:, k]).all()
         )
-        chart = _chart(
-            partial(heat_map, share, rows, columns),
-            f"Mutual information of latents and factors over the factor's entropy; largest: {', '.join(best)}",
-        )
+        alt = f"Mutual information of latents and factors over the factor's entropy; largest: {', '.join(best)}"
         caption += (
             ". The map is of posterior means, without their noise: even a latent that carries nothing can tell of a "
             "factor by its mean. Good is one strong cell per column with nothing beside it in its row"
         )
-        cards.append(_card("Mutual information / factor entropy", chart))
+        chart = _chart(partial(heat_map, share, rows, columns), alt)
+        cards.append(Card("Mutual information / factor entropy", chart))
     importance = np.array(data.scores.get("dci", {}).get("importance", []), float)
-    if importance.size and data.factor_names:
-        rows, columns = [f"z{index}" for index in order], list(data.factor_names)
+    if importance.size and columns:
         alt = f"Importance of latents for factors in {data.scores['dci']['definition']}"
-        cards.append(_card("DCI importance", _chart(partial(heat_map, importance[order], rows, columns), alt)))
-    layout = "columns" if len(data.factor_names or ()) <= MOST_FACTORS_BESIDE else "stack"
-    return Section("latents", "What the latents carry", f"{caption}.", f'<div class="{layout}">{"".join(cards)}</div>')
+        cards.append(Card("DCI importance", _chart(partial(heat_map, importance[order], rows, columns), alt)))
+    layout = "columns" if len(columns) <= MOST_FACTORS_BESIDE else "stack"
+    return Section("latents", "What the latents carry", caption=f"{caption}.", layout=layout, cards=cards)
 
 
-def _prior(data: ReportData) -> Section:
-    title = "Samples from the prior"
+def _prior(data: ReportData) -> Section | None:
     if not len(data.prior_samples):
-        return Section("prior", title, "", "")
+        return None
     caption = (
         "Images decoded from random codes: they should be as sharp and as varied as the data; implausible ones show "
         "that the codes of the data leave holes in the prior."
     )
     alt = f"{len(data.prior_samples)} images decoded from random codes"
-    picture = _picture(embed(image_grid(data.prior_samples)), alt, 1.5)
-    return Section("prior", title, caption, f'<div class="card canvas">{picture}</div>')
+    picture = Picture(embed(image_grid(data.prior_samples)), alt, 1.5)
+    return Section("prior", "Samples from the prior", caption=caption, picture=picture, wide=False)
 
 
-def _training(data: ReportData) -> Section:
+def _training(data: ReportData) -> Section | None:
     caption = (
         "Means over logging intervals with the last one at the right, in nats per image unless the name says "
         "otherwise, against the number of updates: good curves have levelled off by the end and do not jump. A total "
         "correlation that is estimated from batches is biased and may be below 0."
     )
-    panels = [
-        _card(
-            f"{escape(term.replace('_', ' '))} <small>{_last_value(data, term)}</small>",
+    cards = [
+        Card(
+            term.replace("_", " "),
             _chart(partial(curve, data.history, term), f"{term} against the training step"),
+            _last_value(data, term),
         )
         for term in logged_terms(data.history)
     ]
-    return Section("training", "Training", caption, f'<div class="panels">{"".join(panels)}</div>' if panels else "")
+    return Section("training", "Training", caption=caption, layout="panels", cards=cards) if cards else None
 
 
-def _configuration(data: ReportData) -> Section:
+def _configuration(data: ReportData) -> Section | None:
     text = json.dumps(data.config, indent=2, default=str, ensure_ascii=False)
-    body = f"<details><summary>Every setting</summary><pre>{escape(text)}</pre></details>" if data.config else ""
-    return Section("configuration", "Configuration", "", f'<div class="card">{body}</div>' if body else "")
+    return Section("configuration", "Configuration", settings=text) if data.config else None
 
 
-def _reproduce(data: ReportData) -> Section:
-    versions = " · ".join(f"{escape(name)} {escape(version)}" for name, version in data.versions.items())
-    commands = f'<div class="card"><pre><code>{escape(data.reproduce)}</code></pre></div>' if data.reproduce else ""
-    used = f'<p class="versions">{versions}</p>' if versions else ""
-    return Section("reproduce", "Reproduce", "", commands + used)
+def _reproduce(data: ReportData) -> Section | None:
+    versions = " · ".join(f"{name} {version}" for name, version in data.versions.items())
+    section = Section("reproduce", "Reproduce", commands=data.reproduce, versions=versions)
+    return section if data.reproduce or versions else None
 
 
 def _last_value(data: ReportData, term: str) -> str:
@@ -339,34 +346,5 @@ def _information_share(information: np.ndarray, entropy: np.ndarray) -> np.ndarr
     return np.asarray(information, float) / np.where(entropy > 0, entropy, np.nan)
 
 
-def _per_factor(result: Mapping[str, Any], factor_names: Sequence[str] | None) -> str:
-    values = result.get("per_factor")
-    if values is None or factor_names is None or len(values) != len(factor_names):
-        return ""
-    items = "".join(
-        f"<li>{escape(name)} <b>{shown_score(math.nan if value is None else value)}</b></li>"
-        for name, value in zip(factor_names, values, strict=True)
-    )
-    return f"<ul>{items}</ul>"
-
-
-def _warnings(result: Mapping[str, Any]) -> str:
-    return "".join(f'<p class="warning">{escape(text)}</p>' for text in result.get("warnings", ()))
-
-
-def _card(title: str, content: str) -> str:
-    return f'<div class="card"><h3>{title}</h3>{content}</div>'
-
-
-def _chart(draw: Callable[[Theme], Image.Image], alt: str) -> str:
-    return _picture(embed(draw(LIGHT)), alt, 2, {"(prefers-color-scheme: dark)": embed(draw(DARK))})
-
-
-def _picture(image: Embedded, alt: str, density: float, instead: Mapping[str, Embedded] | None = None) -> str:
-    """An image with `density` pixels per CSS pixel; `instead`: other files for browsers that match a media query."""
-    sources = "".join(
-        f'<source media="{escape(query)}" srcset="{other.uri}">' for query, other in (instead or {}).items()
-    )
-    width, height = round(image.width / density), round(image.height / density)
-    size = f'width="{width}" height="{height}" style="--natural: {width}px"'
-    return f'<picture>{sources}<img src="{image.uri}" alt="{escape(alt)}" {size}></picture>'
+def _chart(draw: Callable[[Theme], Image.Image], alt: str) -> Picture:
+    return Picture(embed(draw(LIGHT)), alt, 2, {"(prefers-color-scheme: dark)": embed(draw(DARK))})

@@ -7,10 +7,9 @@ models; `small` and `tiny` are cut down to two cores, with strengths that suit s
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
-from jaxvae.config import Config, default_config
+from jaxvae.runs.config import Config, default_config
 
 RAMP = 1 / 3
 """Share of the updates over which AnnealedVAE's capacity grows: 100,000 of 300,000 in the study."""
@@ -155,19 +154,20 @@ def number_of(grid: Grid, data: str, method: str, strength: float, seed: int) ->
     return (place * strengths + sweep.values.index(strength)) * seeds + seed
 
 
-def config_of(grid: Grid, number: int) -> Config[Any, Any]:
+def config_of(grid: Grid, number: int) -> Config[Any, Any, Any, Any]:
     """All settings of the model of a number: what `jaxvae train` would be told."""
     model = model_of(grid, number)
     sweep = next(sweep for sweep in grid.sweeps if sweep.method == model.method)
     config = default_config(model.method, "study")
-    flags: dict[str, Any] = {name: value for name, value in grid.settings.items() if hasattr(config, name)}
-    hp = {name: value for name, value in grid.settings.items() if name in config.hp._fields}
-    hp |= {model.hyperparameter: model.strength} | {name: times * model.strength for name, times in sweep.also.items()}
-    config = replace(config, data=model.data, seed=model.seed, **flags)
+    known = config.flags()
+    flags: dict[str, Any] = {name: value for name, value in grid.settings.items() if name in known}
+    flags |= {name: times * model.strength for name, times in sweep.also.items()}
+    flags |= {model.hyperparameter: model.strength, "data": model.data, "seed": model.seed}
+    steps = flags.get("steps", known["steps"])
     if model.method == "annealed-vae":
-        hp["warmup"] = RAMP * config.steps
-    every = max(1, config.steps // 50)
-    return replace(config, hp=config.hp._replace(**hp), log_every=every, checkpoint_every=5 * every)
+        flags["warmup"] = RAMP * steps
+    every = max(1, steps // 50)
+    return config.with_flags(**flags, log_every=every, checkpoint_every=5 * every)
 
 
 def numbers_of_shard(grid: Grid, shard: int, of: int) -> range:

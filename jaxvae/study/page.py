@@ -2,7 +2,6 @@
 
 import importlib.metadata
 from collections.abc import Mapping
-from html import escape
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,7 +9,7 @@ from PIL import Image
 
 from jaxvae.report.encoding import embed
 from jaxvae.report.figures import render
-from jaxvae.report.page import document
+from jaxvae.report.page import render_html
 from jaxvae.study.findings import (
     DOWNSTREAM,
     METRICS,
@@ -39,40 +38,28 @@ def study_html(rows: Rows, preset: str, speed: Speed | None = None) -> str:
     """
     rows = with_elbo(rows)
     failed = sum(bool(row["failure"]) for row in rows)
-    header = f'<p class="caption">{escape(cost(rows, preset))} {escape(published_cost(speed))}</p>'
     models = f"{len(rows)} models of {_longest(rows):,} updates, {GRIDS[preset].seeds} seeds, {_hours(rows):.2f} hours."
-    outcomes = "".join(
-        f"<tr><td>{escape(f.claim)}</td><td>{escape(f.outcome)}</td><td>{escape(f.numbers)}</td></tr>"
-        for f in findings(rows)
+    plots = (
+        ("Total correlation", "Gaussian, of sampled and of mean codes.", correlation_plot(rows)),
+        ("Metrics beside each other", "Rank correlations over the models of a data set.", agreement_plot(rows)),
+        ("Scores by method", "All strengths and seeds; dots are models.", violins(rows, by="method")),
+        ("MIG by strength", "From the weakest to the strongest.", violins(rows, by="strength")),
+        ("What the variance goes with", "Shares of the variance of each score.", variance_plot(rows)),
+        ("Selection without labels", "Rank correlations of scores with metrics.", selection_plot(rows)),
+        ("Setting chosen elsewhere", "How often it beats a random one.", transfer_plot(rows)),
+        ("Learning from codes", "Rank correlations of metrics with accuracies.", downstream_plot(rows)),
     )
-    table = (
-        '<div class="card"><table><thead><tr><th>Finding of the study</th><th>Here</th><th>Numbers</th></tr></thead>'
-        f"<tbody>{outcomes}</tbody></table></div>"
+    return render_html(
+        "study.html",
+        title=f"The study, {preset}",
+        version=importlib.metadata.version("jaxvae"),
+        cost=f"{cost(rows, preset)} {published_cost(speed)}",
+        models=len(rows),
+        failed=failed,
+        findings=findings(rows),
+        plots=[(title, f"{caption} {models}", embed(picture)) for title, caption, picture in plots],
+        theorem=theorem(),
     )
-    demo = theorem()
-    parts = [
-        _section("Findings", f"{len(rows)} models, {failed} failed. Intervals are of bootstraps: 95 %.", table),
-        *(
-            _drawn(title, f"{caption} {models}", picture)
-            for title, caption, picture in (
-                ("Total correlation", "Gaussian, of sampled and of mean codes.", correlation_plot(rows)),
-                ("Metrics beside each other", "Rank correlations over the models of a data set.", agreement_plot(rows)),
-                ("Scores by method", "All strengths and seeds; dots are models.", violins(rows, by="method")),
-                ("MIG by strength", "From the weakest to the strongest.", violins(rows, by="strength")),
-                ("What the variance goes with", "Shares of the variance of each score.", variance_plot(rows)),
-                ("Selection without labels", "Rank correlations of scores with metrics.", selection_plot(rows)),
-                ("Setting chosen elsewhere", "How often it beats a random one.", transfer_plot(rows)),
-                ("Learning from codes", "Rank correlations of metrics with accuracies.", downstream_plot(rows)),
-            )
-        ),
-        _section(
-            "Why: the theorem",
-            "Codes that are N(0, I), and the same turned by 45 degrees: no likelihood can tell them apart.",
-            f"<p>MIG {demo['mig']:.2f} and {demo['mig turned']:.2f}; that the turned latents are normal as well is not "
-            f"rejected (p = {demo['p']:.2f}).</p>",
-        ),
-    ]
-    return document(f"The study, {preset}", header, "".join(parts), importlib.metadata.version("jaxvae"))
 
 
 def cost(rows: Rows, preset: str) -> str:
@@ -216,14 +203,3 @@ def _methods(rows: Rows) -> list[str]:
 
 def _strengths(rows: Rows) -> list[float]:
     return sorted({row["strength"] for row in rows})
-
-
-def _drawn(title: str, caption: str, picture: Image.Image) -> str:
-    image = embed(picture)
-    alt = f"{title}: {caption}"
-    body = f'<div class="card"><img src="{image.uri}" alt="{escape(alt)}" width="{image.width // 2}"></div>'
-    return _section(title, caption, body)
-
-
-def _section(title: str, caption: str, body: str) -> str:
-    return f'<section><h2>{escape(title)}</h2><p class="caption">{escape(caption)}</p>{body}</section>'

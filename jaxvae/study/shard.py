@@ -12,16 +12,18 @@ import jax.numpy as jnp
 
 import jaxvae
 from jaxvae.analysis import Representation, exact_kl_terms
-from jaxvae.config import build
 from jaxvae.metrics import downstream
 from jaxvae.metrics.downstream import Kind
-from jaxvae.run import evaluate, load_run, represent
+from jaxvae.runs.build import build
+from jaxvae.runs.folder import open_run
+from jaxvae.runs.load import load_run
+from jaxvae.runs.score import evaluate, represent
 from jaxvae.study.grid import GRIDS, Grid, Model, config_of, model_of
 from jaxvae.study.table import write_table
 from jaxvae.training import train_members
 from jaxvae.training.members import DIVERGED
 from jaxvae.training.processes import code_digest
-from jaxvae.training.run_folder import open_run, read_history, write_json
+from jaxvae.training.run_folder import read_history, write_json
 
 SCORED = ("mig", "sap", "dci", "modularity", "beta_vae_score", "factor_vae_score")
 UNSUPERVISED = ("gaussian_total_correlation", "gaussian_wasserstein_correlation", "mutual_information_score")
@@ -105,18 +107,18 @@ def _train(grid: Grid, models: Sequence[Model], folder: Path) -> None:
     source, method = build(configs[0])
     folders = [_folder(folder, model) for model in models]
     for config, place in zip(configs, folders, strict=True):
-        open_run(place, config.to_json(), resume=True)
-    first = configs[0]
+        open_run(place, config, resume=True)
+    swept, training = configs[0].hyperparameters._fields, configs[0].training
     train_members(
         method,
         source,
         folders,
         seeds=[config.seed for config in configs],
-        sweep={name: [getattr(config.hp, name) for config in configs] for name in first.hp._fields},
-        steps=first.steps,
-        batch_size=first.batch_size,
-        log_every=first.log_every,
-        checkpoint_every=first.checkpoint_every,
+        sweep={name: [getattr(config.hyperparameters, name) for config in configs] for name in swept},
+        steps=training.steps,
+        batch_size=training.batch_size,
+        log_every=training.log_every,
+        checkpoint_every=training.checkpoint_every,
     )
 
 

@@ -1,13 +1,12 @@
 """How fast this device trains the models of the published grid, to say what all of them would take."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxvae.config import build
+from jaxvae.runs.build import build
 from jaxvae.study.grid import GRIDS, Grid, config_of
 from jaxvae.training import train
 
@@ -37,13 +36,13 @@ def measure_speed(progress: Callable[[str], None] = print) -> Speed:
     for number, sweep in enumerate(grid.sweeps):
         for channels, data in ((1, "sprites"), (3, "color-sprites")):
             rows: list[Mapping[str, float]] = []
-            config = replace(config_of(grid, number * len(sweep.values) * grid.seeds), data=data)
+            config = config_of(grid, number * len(sweep.values) * grid.seeds).with_flags(data=data)
             source, method = build(config)
             train(
                 method,
                 source,
                 steps=UPDATES * ROWS,
-                batch_size=config.batch_size,
+                batch_size=config.training.batch_size,
                 log_every=UPDATES,
                 writers=[lambda step, row, rows=rows: rows.append(row)],
             )
@@ -61,7 +60,7 @@ def hours(grid: Grid, updates_per_second: Mapping[str, float]) -> float:
         for number, sweep in enumerate(grid.sweeps):
             config = config_of(grid, (place * methods + number) * strengths * seeds)
             speed = updates_per_second[f"{sweep.method}, {1 if data in GREY else 3}"]
-            total += strengths * seeds * config.steps / speed
+            total += strengths * seeds * config.training.steps / speed
     return total / 3600
 
 

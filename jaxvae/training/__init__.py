@@ -1,30 +1,129 @@
-"""From a method to a trained model: `compile_method`, then `train`, or `train_population` for many at once."""
+"""Training: from a method to a trained model.
 
+`train` trains one model and `train_population` trains many together. Both use `make_train_step`, which turns a
+`Method` into a pure `init` and `update`, for loops of your own. With `folder=`, `train` writes metrics and
+checkpoints and resumes from them; see `jaxvae.runs`. `progress=True` shows a progress bar, and `on_row` is called
+with the state after each row of metrics.
+
+Initialization, batches and noise depend on the seed and the step only. On one machine, a run that was interrupted and
+resumed ends with bitwise the same parameters as one that was not.
+
+## Optimizers
+
+An `Objective` takes any Optax optimizer as a function of its learning rate, such as `optax.adam`.
+`with_optimizer(method, optax.lion)` replaces the optimizer of a method; `make_optimizer`, `make_schedule` and
+`with_average` add schedules, clipping, weight decay and a moving average of the parameters. The flags are
+`--optimizer adamw`, `--schedule cosine`, `--warmup-steps 500`, `--clip-norm 1`, `--weight-decay 0.01` and
+`--ema 0.999`, for every method.
+
+On a CPU, call `tune_allocator()` before JAX computes anything, as the command line does: it saves page faults.
+
+## Populations
+
+`jaxvae train beta-tc-vae --seeds 0:8 --sweep beta=1,2,4,8` trains 32 models with one compiled program. Each becomes a
+run folder of its own, which is evaluated, reported and resumed like any other. A model that diverges is frozen and
+gets a file `diverged.json`; the others continue. Models that do not fit into the memory of an accelerator together
+are trained one group after another. In Python:
+
+```python
+from jaxvae.data import Sprites
+from jaxvae.methods import BetaVAE, beta_vae
+from jaxvae.networks import autoencoder
+from jaxvae.training import train_population
+
+data = Sprites(resolution=16)
+method = beta_vae(autoencoder("mlp-small", data.image_shape), hyperparameters=BetaVAE(learning_rate=1e-3))
+members = {"seeds": [0, 1, 0, 1], "sweep": {"beta": [1.0, 1.0, 4.0, 4.0]}}
+for step, states, terms in train_population(method, data, **members, steps=20, batch_size=32, log_every=10):
+    print(step, terms["kl"])  # one number per member; every leaf of `states` has a leading axis of size 4
+```
+
+## Devices
+
+`--devices 4` splits every batch over four devices. Data and noise are keyed by the position of an example in the
+global batch, and every estimator uses the whole batch. The results are therefore those of a single device up to
+rounding, and a run can be resumed on another number of devices. A CPU is a single device that uses all of its cores;
+splitting it into several makes it slower. `--backend pmap` is deprecated: JAX itself runs pmap on shard_map.
+
+In Python, `choose_devices(4)` returns a mesh for `train`, and `choose_devices(2, population=2)` one for
+`train_population` that splits the members as well as the batches.
+
+## Several processes
+
+Several processes, on one machine or many, train a single run with `--distributed`: start the same command in each
+process, with `--run` naming a folder that all of them can access. SLURM, Kubernetes, Open MPI and TPU pods are
+recognised. Elsewhere, set `JAX_COORDINATOR_ADDRESS` (host:port of process 0), `JAX_NUM_PROCESSES` and
+`JAX_PROCESS_ID`.
+
+Each process reads and draws only the examples of its own devices. All processes write checkpoints; only process 0
+logs. Processes with different settings or different code are refused. If a process is lost, run the same command with
+`--resume`.
+
+## Microbatches
+
+`--microbatch 256` passes 256 images at a time through the networks, so that a large batch fits into memory. The
+losses still use the whole batch: with a batch size of 16,384, the total correlation is estimated from all 16,384
+codes and not averaged over small batches, and the gradient is the same. Memory is that of 256 images, plus the
+images, codes and reconstructions of the whole batch. The cost is one more forward pass.
+
+## What happens when something goes wrong
+
+- SIGTERM, as from a preempted machine: the run saves a checkpoint at its next row of metrics, prints how to resume,
+  and exits with status 0. With several processes, all of them do.
+- Ctrl-C: the run ends at once. Resume it from its last checkpoint.
+- SIGKILL or a power failure: only the steps since the last checkpoint are lost. After resuming, the run ends with
+  bitwise the same result.
+- Corrupted, truncated, half-written or deleted files of a checkpoint: their SHA-256 does not match the manifest. The
+  checkpoint is moved to `damaged/`, and the run resumes from the newest valid one and says so. It never restarts from
+  scratch over damaged checkpoints.
+- A full disk or a read-only folder: an error message says so. Earlier checkpoints are intact, and the run resumes
+  once there is space.
+- Two processes writing to one run: the second is refused. The lock of a process that died is released.
+- A change of the system clock has no effect.
+- A non-finite loss: `--on-nan stop` stops before it is saved; `--on-nan skip` skips that step and counts it. The
+  batch and the random key are in `nonfinite/STEP.npz`.
+- An edited or corrupted configuration, scores, rows or data: an error message says what is wrong. No file is
+  unpickled, and pages escape all text.
+
+tests/faults tries each kind of damage on every file of a checkpoint, a full disk of one megabyte, 500 corrupted
+files, and 100 kills at random moments; the last two run with `pytest -m slow`.
+"""
+
+from typing import Any
+
+from jaxvae.choose import renamed
 from jaxvae.training.devices import Devices, choose_devices
-from jaxvae.training.engine import TrainState, compile_method
+from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.loop import NonFiniteLoss, NothingToTrain, check, train
 from jaxvae.training.members import train_members
-from jaxvae.training.memory import keep_freed_memory
+from jaxvae.training.memory import tune_allocator
 from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.optimizers import evaluation_params, make_optimizer, make_schedule, with_average, with_optimizer
+from jaxvae.training.plan import Plan, plan
 from jaxvae.training.population import train_population
 
 __all__ = [
     "Devices",
     "NonFiniteLoss",
     "NothingToTrain",
+    "Plan",
     "TrainState",
     "check",
     "choose_devices",
-    "compile_method",
     "evaluation_params",
     "in_microbatches",
-    "keep_freed_memory",
     "make_optimizer",
     "make_schedule",
+    "make_train_step",
+    "plan",
     "train",
     "train_members",
     "train_population",
+    "tune_allocator",
     "with_average",
     "with_optimizer",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return renamed(__name__, name, {"compile_method": "make_train_step", "keep_freed_memory": "tune_allocator"})

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from jaxvae.training.engine import TrainState
-from jaxvae.training.processes import leads, wait_for_all
+from jaxvae.training.processes import is_primary_process, wait_for_all
 from jaxvae.training.run_folder import RunFolderError, write_text
 
 MANIFEST = "manifest.json"
@@ -123,7 +123,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 2):
         self._folder = folder
-        if leads():
+        if is_primary_process():
             _set_aside(folder)
         wait_for_all("checkpoints set aside")
         policies = checkpoint_managers.preservation_policy
@@ -181,7 +181,7 @@ class Checkpoints:
 
     def _write_manifest(self, checkpoint: Path) -> None:
         self._manager.wait_until_finished()
-        if leads():
+        if is_primary_process():
             write_text(checkpoint / MANIFEST, _manifest(_digests(checkpoint)))
 
     def _not_saved(self, error: Exception) -> RunFolderError:

@@ -26,18 +26,18 @@ class TrainState(NamedTuple):
     """int32, updates done."""
 
 
-Due: TypeAlias = tuple[bool, ...] | None
+Active: TypeAlias = tuple[bool, ...] | None
 """Which objectives change anything; None where that is to be found from the state's step, inside the program."""
 Init: TypeAlias = Callable[..., TrainState]
 Update: TypeAlias = Callable[..., tuple[TrainState, Terms]]
 
 
 def step_key(state: TrainState, stream: int) -> jax.Array:
-    """The key of one random stream of the coming step: `BATCH_STREAM` draws its batch, objective i uses i + 1."""
+    """The key of one random stream of the coming step: `Stream.BATCH` draws its batch, objective i uses i + 1."""
     return jax.random.fold_in(jax.random.fold_in(state.key, state.step), stream)
 
 
-def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
+def make_train_step(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
     """A method as pure functions, to be jitted, vmapped over states, or sharded over the batch.
 
     Args:
@@ -46,11 +46,11 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
 
     Returns:
       init(key, hyperparameters=method.hyperparameters) -> TrainState
-      update(state, batch, axis_name=None, due=None) -> (TrainState, terms): one gradient update of every objective that
-        is due, computed at the incoming parameters unless the method's objectives go `in_turn`. `terms` holds "loss"
-        (that of the first objective; of a further one: "<networks>_loss") and what the losses report, as float32
-        scalars. With `axis_name`, `batch` is this device's share, the state is replicated, and state and terms come out
-        as for the whole batch on one device.
+      update(state, batch, axis_name=None, active=None) -> (TrainState, terms): one gradient update of every objective
+        that is active, computed at the incoming parameters unless the method's objectives go `sequential`. `terms`
+        holds "loss" (that of the first objective; of a further one: "<networks>_loss") and what the losses report, as
+        float32 scalars. With `axis_name`, `batch` is this device's share, the state is replicated, and state and terms
+        come out as for the whole batch on one device.
 
     Raises:
       ValueError: an objective trains a network that the method does not have, or names no such learning rate; an
@@ -106,7 +106,7 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
         )
 
     def update(
-        state: TrainState, batch: Batch, axis_name: str | None = None, due: Due = None
+        state: TrainState, batch: Batch, axis_name: str | None = None, active: Active = None
     ) -> tuple[TrainState, Terms]:
         missing = set(method.needs) - set(batch)
         if missing:
@@ -115,16 +115,16 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
         terms: Terms = {}
         for index, objective in enumerate(method.objectives):
             ctx = Context(step_key(state, index + 1), state.hyperparameters, state.step, dataset_size, axis_name)
-            seen = dict(params) if method.in_turn else state.params
+            seen = dict(params) if method.sequential else state.params
             places = {network: optimizers.index(objective.optimizer_of(network)) for network in objective.trains}
             before = _trained(objective, params), {network: memory[i][network] for network, i in places.items()}
 
             take = partial(_moved, objective, method, seen, before, batch, ctx)
             leave = partial(_kept, objective, method, seen, before, batch, ctx)
-            if due is not None or objective.due is None:
-                after, values = take() if due is None or due[index] else leave()
+            if active is not None or objective.active is None:
+                after, values = take() if active is None or active[index] else leave()
             else:
-                after, values = jax.lax.cond(objective.due(state.step), take, leave)
+                after, values = jax.lax.cond(objective.active(state.step), take, leave)
             params |= after[0]
             for network, i in places.items():
                 memory[i][network] = after[1][network]
@@ -138,9 +138,9 @@ def compile_method(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
     return init, update
 
 
-def due_at(method: Method, step: int) -> Due:
+def active_at(method: Method, step: int) -> Active:
     """Which objectives of the method change anything in the update after `step` others."""
-    return tuple(o.due is None or bool(o.due(jnp.int32(step))) for o in method.objectives)
+    return tuple(o.active is None or bool(o.active(jnp.int32(step))) for o in method.objectives)
 
 
 _Trained: TypeAlias = tuple[dict[str, Params], dict[str, optax.OptState]]

@@ -2,7 +2,7 @@
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,30 +11,30 @@ from typing import TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import Part, Source, pytree_of
+from jaxvae.data.source import Shard, Source, pytree_of
 from jaxvae.data.streamed import is_streamed, read_ahead
 from jaxvae.method import Method, Optimizer
 from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
 from jaxvae.training.devices import Devices, choose_devices
-from jaxvae.training.engine import Due, TrainState, compile_method, due_at
+from jaxvae.training.engine import Active, TrainState, active_at, make_train_step
 from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.optimizers import with_optimizer
-from jaxvae.training.processes import any_of_all, leads
+from jaxvae.training.processes import any_of_all, is_primary_process
 from jaxvae.training.replay import first_non_finite, save_for_replay
 from jaxvae.training.run_folder import cut_history, note_trained, only_writer
 from jaxvae.training.steps import (
-    Interval,
+    MetricAccumulator,
     OnNaN,
     Step,
     described,
     draw_batch,
-    empty_interval,
+    empty_accumulator,
     images_per_update,
     make_step,
 )
-from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer
+from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer, progress_writer
 
-Advance: TypeAlias = Callable[[TrainState, Interval, int], tuple[TrainState, Interval]]
+Advance: TypeAlias = Callable[[TrainState, MetricAccumulator, int], tuple[TrainState, MetricAccumulator]]
 
 
 class NonFiniteLoss(RuntimeError):
@@ -65,6 +65,8 @@ def train(
     microbatch: int | None = None,
     optimizer: Optimizer | None = None,
     on_nan: OnNaN = "stop",
+    progress: bool = False,
+    on_row: Callable[[int, TrainState, Mapping[str, float]], None] | None = None,
     stop: Callable[[], bool] = never,
 ) -> TrainState:
     """Trains until `steps` updates are done.
@@ -86,6 +88,9 @@ def train(
         schedules, clipping and averages.
       on_nan: "stop" raises at a number that is not finite; "skip" leaves such an update out, and counts it in the row
         as "skipped". Either way the batch and its key are noted in `folder`/nonfinite, see `save_for_replay`.
+      progress: shows a progress bar on stderr, where that is a terminal, or in the notebook.
+      on_row: called as `on_row(step, state, row)` after each row, such as to score or to plot; it must not change the
+        state, and the state's arrays are donated to the next step: copy what is to be kept.
       stop: asked after each row; where it says so, the state is saved and returned.
 
     Returns:
@@ -108,7 +113,7 @@ def train(
     devices = choose_devices() if devices is None else devices
     method = method if microbatch is None else in_microbatches(method, microbatch)
     method = method if optimizer is None else with_optimizer(method, optimizer)
-    init, update = compile_method(method, dataset_size=source.size)
+    init, update = make_train_step(method, dataset_size=source.size)
     source = devices.place(pytree_of(source))
     images = images_per_update(method, batch_size)
 
@@ -121,7 +126,7 @@ def train(
             return state
         feed = read_ahead(source, state.key, first, steps, images, devices.batch_sharding())
         step = make_step(method, update, batch_size, devices.axis_name, skip=on_nan == "skip")
-        empty = devices.place(empty_interval(method, update, batch_size, state, source))
+        empty = devices.place(empty_accumulator(method, update, batch_size, state, source))
         advance = compile_steps(method, step, feed, state, empty, devices, in_one_call=not is_streamed(source))
         stopwatch = Stopwatch()
         for last, length in intervals(first, steps, log_every, checkpoint_every if save else None):
@@ -137,8 +142,11 @@ def train(
                 raise NonFiniteLoss(f"not a finite number in any of {length} updates up to step {last}: {what}")
             row = _row(seen, length, on_nan)
             seconds = stopwatch.lap()
+            row |= {"seconds": seconds, "steps_per_second": length / seconds}
             for writer in write:
-                writer(last, {**row, "seconds": seconds, "steps_per_second": length / seconds})
+                writer(last, row)
+            if on_row is not None:
+                on_row(last, state, row)
             stopping = any_of_all(stop())
             if save and (stopping or last == steps or last % checkpoint_every == 0):
                 save(state, row["loss"])
@@ -146,13 +154,16 @@ def train(
                 break
         return state
 
-    if folder is None:
-        state = run(devices.create(new_state), writers, None)
-        check_finite(state)
-        return state
-    folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        if leads():
+        if progress and is_primary_process():
+            start = max(saved_steps(folder / "checkpoints"), default=0) if folder else 0
+            writers = [*writers, stack.enter_context(progress_writer(steps, start=start))]
+        if folder is None:
+            state = run(devices.create(new_state), writers, None)
+            check_finite(state)
+            return state
+        folder.mkdir(parents=True, exist_ok=True)
+        if is_primary_process():
             stack.enter_context(only_writer(folder))
             note_trained(folder, given)
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints"))
@@ -168,7 +179,7 @@ def train(
             check_finite(state)
             checkpoints.save(state, loss)
 
-        if not leads():
+        if not is_primary_process():
             return run(state, writers, save)
         cut_history(folder, int(state.step))
         write = stack.enter_context(jsonl_writer(folder / "metrics.jsonl"))
@@ -180,8 +191,8 @@ def check(method: Method, source: Source, *, batch_size: int, parts: int = 1) ->
 
     `parts` is the number of devices that share a batch.
     """
-    Part(0, parts).rows(batch_size)
-    init, update = compile_method(method, dataset_size=source.size)
+    Shard(0, parts).rows(batch_size)
+    init, update = make_train_step(method, dataset_size=source.size)
     state = jax.eval_shape(init, jax.random.key(0))
     jax.eval_shape(lambda state: update(state, draw_batch(method, source, batch_size, state)), state)
 
@@ -202,7 +213,7 @@ def compile_steps(
     step: Step,
     feed: Iterator[Source],
     state: TrainState,
-    empty: Interval,
+    empty: MetricAccumulator,
     devices: Devices,
     *,
     in_one_call: bool,
@@ -215,34 +226,36 @@ def compile_steps(
     source = next(feed)
     if jax.default_backend() == "cpu" or not in_one_call:
         # XLA runs convolutions inside a CPU while loop ten times slower than outside; a dispatch costs 0.2 ms.
-        # That goes for conditionals as well: each set of objectives that are due has a program of its own.
+        # That goes for conditionals as well: each set of active objectives has a program of its own.
         sources = itertools.chain([source], feed)
 
-        def program(due: Due) -> Step:
-            return devices.compile(partial(step, due=due), state, empty, source, members=members)
+        def program(active: Active) -> Step:
+            return devices.compile(partial(step, active=active), state, empty, source, members=members)
 
-        start = due_at(method, int(jnp.max(state.step)))
+        start = active_at(method, int(jnp.max(state.step)))
         programs = {start: program(start)}
 
-        def advance(state: TrainState, seen: Interval, n: int) -> tuple[TrainState, Interval]:
+        def advance(state: TrainState, seen: MetricAccumulator, n: int) -> tuple[TrainState, MetricAccumulator]:
             first = int(jnp.max(state.step))
             for number, source in enumerate(itertools.islice(sources, n), first):
-                due = due_at(method, number)
-                if due not in programs:
-                    programs[due] = program(due)
-                state, seen = programs[due](state, seen, source)
+                active = active_at(method, number)
+                if active not in programs:
+                    programs[active] = program(active)
+                state, seen = programs[active](state, seen, source)
             return state, seen
 
         return advance
 
-    def loop(state: TrainState, seen: Interval, source: Source, n: jax.Array) -> tuple[TrainState, Interval]:
+    def loop(
+        state: TrainState, seen: MetricAccumulator, source: Source, n: jax.Array
+    ) -> tuple[TrainState, MetricAccumulator]:
         # n is traced: one compilation serves every length.
         return jax.lax.fori_loop(0, n, lambda _, carry: step(carry[0], carry[1], source), (state, seen))
 
     def number(n: int) -> jax.Array:
         return devices.place(jnp.int32(n))
 
-    compiled: Callable[..., tuple[TrainState, Interval]] = devices.compile(
+    compiled: Callable[..., tuple[TrainState, MetricAccumulator]] = devices.compile(
         loop, state, empty, source, number(0), members=members
     )
     return lambda state, seen, n: compiled(state, seen, source, number(n))
@@ -254,7 +267,7 @@ def check_finite(state: TrainState) -> None:
         raise NonFiniteLoss(f"not a finite number at step {int(state.step)}: the parameters after the update")
 
 
-def _row(seen: Interval, length: int, on_nan: OnNaN) -> dict[str, float]:
+def _row(seen: MetricAccumulator, length: int, on_nan: OnNaN) -> dict[str, float]:
     means = {name: float(total) / (length - int(seen.skipped)) for name, total in seen.sums.items()}
     count = {"skipped": float(seen.skipped)} if on_nan == "skip" else {}
     return {"loss": means.pop("loss"), **means, **count}

@@ -15,7 +15,7 @@ from jaxvae.data.source import Source
 from jaxvae.method import Method
 from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
 from jaxvae.training.devices import Devices, choose_devices
-from jaxvae.training.engine import TrainState, compile_method
+from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.loop import NonFiniteLoss, check_finite, never
 from jaxvae.training.population import check_sweep, train_population
 from jaxvae.training.run_folder import cut_history, note_trained, only_writer, write_json
@@ -104,13 +104,13 @@ def train_members(
         ):
             seconds = stopwatch.lap() / len(going)  # each one's share, so that those of all add up
             stopping = stop()
-            due = stopping or step == steps or step % checkpoint_every == 0
+            active = stopping or step == steps or step % checkpoint_every == 0
             for place, i in enumerate(going):
                 if i in outcomes and outcomes[i].diverged:
                     continue
                 means = {name: float(values[place]) for name, values in terms.items()}
                 row = {"loss": means.pop("loss"), **means}
-                member = _member(population, place) if due else None
+                member = _member(population, place) if active else None
                 outcomes[i] = Outcome(step, not _finite(row, member), row)
                 if outcomes[i].diverged:
                     write_json(folders[i] / DIVERGED, {"step": step})
@@ -131,7 +131,7 @@ def _restored(method: Method, source: Source, folders: Sequence[Path], devices: 
     common: set[int] = reduce(set.intersection, (set(saved_steps(folder)) for folder in folders))
     if not common:
         return None
-    init, _ = compile_method(method, dataset_size=source.size)
+    init, _ = make_train_step(method, dataset_size=source.size)
     shapes = jax.eval_shape(init, jax.random.key(0))
     states = [restore(folder, max(common), shapes) for folder in folders]
     return devices.place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), members=True)

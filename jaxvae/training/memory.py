@@ -8,7 +8,7 @@ import jax
 LIMIT = 2**31 - 1
 
 
-def keep_freed_memory() -> bool:
+def tune_allocator() -> bool:
     """Lets this process keep memory that it frees, to use it again, instead of handing it back to Linux.
 
     XLA allocates the intermediate values of an update in one piece and frees them after it. On a CPU the GNU allocator

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
+from jaxvae.choose import choose
 from jaxvae.method import Method, Objective, Optimizer, Params
 from jaxvae.training.engine import TrainState, built
 
@@ -28,7 +29,7 @@ LAST_SHARE = 0.01
 
 @dataclass(frozen=True)
 class Optimization:
-    """How the parameters of a run follow the gradient: the options of the command line."""
+    """Optimizer and learning-rate schedule."""
 
     optimizer: OptimizerName | None = None
     """Optimizer of all networks; by default, the method's own, which is Adam in most."""
@@ -73,8 +74,7 @@ def make_optimizer(
     Raises:
       ValueError: an unknown name, weight_decay < 0, or a decay for an optimizer that has none.
     """
-    if name not in get_args(OptimizerName):
-        raise ValueError(f"unknown optimizer {name!r}; there are {', '.join(get_args(OptimizerName))}")
+    choose("optimizer", name, dict.fromkeys(get_args(OptimizerName)))
     if weight_decay is not None and not 0 <= weight_decay < math.inf:
         raise ValueError(f"the weight decay must be a number >= 0, got {weight_decay}")
     given = {} if weight_decay is None else {"weight_decay": weight_decay}
@@ -106,8 +106,7 @@ def make_schedule(name: ScheduleName, steps: int, *, warmup_steps: int = 0) -> S
     Raises:
       ValueError: an unknown name, or warmup_steps that are negative or not fewer than steps.
     """
-    if name not in get_args(ScheduleName):
-        raise ValueError(f"unknown schedule {name!r}; there are {', '.join(get_args(ScheduleName))}")
+    choose("schedule", name, dict.fromkeys(get_args(ScheduleName)))
     if not 0 <= warmup_steps < steps:
         raise ValueError(f"the warmup must have at least 0 and fewer than {steps} steps, got {warmup_steps}")
     if name == "constant" and warmup_steps == 0:

@@ -10,10 +10,10 @@ import numpy as np
 from jaxvae.data.source import Source, pytree_of
 from jaxvae.method import Hyperparameters, Method
 from jaxvae.training.devices import Devices, DoesNotFit, choose_devices
-from jaxvae.training.engine import Due, TrainState, compile_method
+from jaxvae.training.engine import Active, TrainState, make_train_step
 from jaxvae.training.loop import compile_steps, intervals
 from jaxvae.training.microbatch import in_microbatches
-from jaxvae.training.steps import NEVER, Interval, OnNaN, Step, empty_interval, make_step
+from jaxvae.training.steps import NEVER, MetricAccumulator, OnNaN, Step, empty_accumulator, make_step
 
 
 def train_population(
@@ -69,7 +69,7 @@ def train_population(
     if len(seeds) % devices.mesh.shape["population"]:
         raise ValueError(f"{len(seeds)} members can't be split over {devices.mesh.shape['population']} devices")
     method = method if microbatch is None else in_microbatches(method, microbatch)
-    init, update = compile_method(method, dataset_size=source.size)
+    init, update = make_train_step(method, dataset_size=source.size)
     hyperparameters = _stacked_hyperparameters(method, sweep or {}, len(seeds))
     source = devices.place(pytree_of(source))
     if states is None:
@@ -82,18 +82,18 @@ def train_population(
     if on_nan == "stop":
         step = _frozen_at_non_finite(step)
     one = jax.eval_shape(lambda states: jax.tree.map(lambda leaf: leaf[0], states), states)
-    empty = empty_interval(method, update, batch_size, one, source)
+    empty = empty_accumulator(method, update, batch_size, one, source)
     advance = _compile(method, step, source, states, empty, devices)
     for last, length in intervals(first, steps, log_every, checkpoint_every):
         states, seen = advance(states, length)
         yield last, states, _means(seen, length, on_nan)
 
 
-Advance = Callable[[TrainState, int], tuple[TrainState, Interval]]
+Advance = Callable[[TrainState, int], tuple[TrainState, MetricAccumulator]]
 
 
 def _compile(
-    method: Method, step: Step, source: Source, states: TrainState, empty: Interval, devices: Devices
+    method: Method, step: Step, source: Source, states: TrainState, empty: MetricAccumulator, devices: Devices
 ) -> Advance:
     """All members in one call where they fit into memory; else in waves, as large as fit, one after another."""
     members, least = len(states.step), devices.mesh.shape["population"]
@@ -114,7 +114,7 @@ def _in_waves(
     step: Step,
     source: Source,
     states: TrainState,
-    empty: Interval,
+    empty: MetricAccumulator,
     devices: Devices,
 ) -> Advance:
     """`size` members at a time, each wave in one call of the same program; the last member fills up the last wave."""
@@ -126,7 +126,7 @@ def _in_waves(
         return [jax.tree.map(lambda leaf, wave=wave: leaf[wave], states) for wave in rows]
 
     @partial(jax.jit, out_shardings=devices.sharding(members=True))
-    def join(waves: list[tuple[TrainState, Interval]]) -> tuple[TrainState, Interval]:
+    def join(waves: list[tuple[TrainState, MetricAccumulator]]) -> tuple[TrainState, MetricAccumulator]:
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:members], *waves)
 
     stepping = _alone(step) if size == devices.mesh.size == 1 else _together(step)
@@ -142,16 +142,20 @@ def _in_waves(
 def _alone(step: Step) -> Step:
     """The step of a population of one, without the transformation that slows a CPU's convolutions down."""
 
-    def stepping(state: TrainState, seen: Interval, source: Source, due: Due = None) -> tuple[TrainState, Interval]:
+    def stepping(
+        state: TrainState, seen: MetricAccumulator, source: Source, active: Active = None
+    ) -> tuple[TrainState, MetricAccumulator]:
         member, interval = jax.tree.map(lambda leaf: leaf[0], (state, seen))
-        return jax.tree.map(lambda leaf: leaf[None], step(member, interval, source, due))
+        return jax.tree.map(lambda leaf: leaf[None], step(member, interval, source, active))
 
     return stepping
 
 
 def _together(step: Step) -> Step:
-    def stepping(states: TrainState, seen: Interval, source: Source, due: Due = None) -> tuple[TrainState, Interval]:
-        return jax.vmap(lambda state, interval: step(state, interval, source, due))(states, seen)
+    def stepping(
+        states: TrainState, seen: MetricAccumulator, source: Source, active: Active = None
+    ) -> tuple[TrainState, MetricAccumulator]:
+        return jax.vmap(lambda state, interval: step(state, interval, source, active))(states, seen)
 
     return stepping
 
@@ -167,15 +171,17 @@ def _frozen_at_non_finite(step: Step) -> Step:
     It then meets the same term again at every further step, as batch and noise are those of its step: frozen is frozen.
     """
 
-    def guarded(state: TrainState, seen: Interval, source: Source, due: Due = None) -> tuple[TrainState, Interval]:
-        new_state, new_seen = step(state, seen, source, due)
+    def guarded(
+        state: TrainState, seen: MetricAccumulator, source: Source, active: Active = None
+    ) -> tuple[TrainState, MetricAccumulator]:
+        new_state, new_seen = step(state, seen, source, active)
         bad = jnp.stack(list(new_seen.first_bad.values())).min() < NEVER
         return jax.tree.map(lambda old, new: jnp.where(bad, old, new), state, new_state), new_seen
 
     return guarded
 
 
-def _means(seen: Interval, length: int, on_nan: OnNaN) -> dict[str, np.ndarray]:
+def _means(seen: MetricAccumulator, length: int, on_nan: OnNaN) -> dict[str, np.ndarray]:
     """[members] of each term; NaN for members that are frozen, or had no update that was finite."""
     sums, first_bad, skipped = jax.device_get(seen)
     if on_nan == "skip":

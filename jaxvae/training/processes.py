@@ -61,7 +61,7 @@ def _give_up(count: int | None, timeout: int) -> None:
     os._exit(1)
 
 
-def leads() -> bool:
+def is_primary_process() -> bool:
     """Whether this is the process that writes rows and talks."""
     return jax.process_index() == 0
 

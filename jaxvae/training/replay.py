@@ -10,14 +10,14 @@ import numpy as np
 from jaxvae.data.source import Source
 from jaxvae.data.streamed import read_ahead
 from jaxvae.method import Method
-from jaxvae.training.steps import NEVER, Interval, batch_of_step, images_per_update
+from jaxvae.training.steps import NEVER, MetricAccumulator, batch_of_step, images_per_update
 
 FOLDER = "nonfinite"
 MOST = 10
 """Files that are kept: the first ones."""
 
 
-def first_non_finite(seen: Interval) -> tuple[int, list[str]]:
+def first_non_finite(seen: MetricAccumulator) -> tuple[int, list[str]]:
     """The first step (0-based) with a term that was not finite, and the names of such terms, if there were any."""
     step = min(int(bad) for bad in seen.first_bad.values())
     return step, sorted(name for name, bad in seen.first_bad.items() if bad == step != NEVER)

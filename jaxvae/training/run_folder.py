@@ -1,6 +1,6 @@
 """The folder of a run: what is written beside its checkpoints, and when it may be used again.
 
-config.json       what the command was asked to run: everything that decides the numbers
+config.json       configuration of a run of the command, see jaxvae.runs.config
 trained.json      what `train` was given: the method's name and hyperparameters, data, batch size, seed
 metrics.jsonl     one row per logging interval
 checkpoints/      by step
@@ -12,18 +12,13 @@ import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
-from jaxvae.training.optimizers import Optimization
-
 LOCK = "lock"
 TRAINED = "trained.json"
-GROWS = "steps"
-"""The one setting that a resumed run may raise: the step at which to stop decides nothing before it."""
 
 
 class RunFolderError(ValueError):
@@ -32,34 +27,6 @@ class RunFolderError(ValueError):
 
 class OtherData(UserWarning):
     """The data has changed since the run was trained."""
-
-
-def open_run(folder: Path, config: Mapping[str, Any], *, resume: bool) -> None:
-    """Makes the folder and writes config.json, or checks that the run in it is the same one.
-
-    Args:
-      folder: of the run.
-      config: JSON values, nested dicts allowed; `config["steps"]` may be larger than in the folder.
-      resume: go on with the run in the folder if there is one.
-
-    Raises:
-      RunFolderError: there is a run and `resume` is off; it has another configuration; or it can't be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "config.json").exists():
-            check_new(folder)
-        with only_writer(folder):
-            if resume and (folder / "config.json").exists():
-                known = read_config(folder)
-                if "optimization" in config:
-                    known.setdefault("optimization", asdict(Optimization()))  # as runs of version 0.1 were trained
-                _check_same(folder, known, config)
-            else:
-                check_new(folder)
-            write_json(folder / "config.json", config)
-    except OSError as error:
-        raise RunFolderError(f"can't write to the run folder {folder}: {error.strerror or error}") from error
 
 
 def note_trained(folder: Path, given: Mapping[str, Any]) -> None:
@@ -73,7 +40,7 @@ def note_trained(folder: Path, given: Mapping[str, Any]) -> None:
 
 def check_trained(folder: Path, given: Mapping[str, Any]) -> None:
     """RunFolderError where the run in the folder was not given the same."""
-    if found := _changes(read_trained(folder), given):
+    if found := changes(read_trained(folder), given):
         raise RunFolderError(
             f"the run in {folder} is another one: {'; '.join(found)}. Choose another folder for a new run"
         )
@@ -90,7 +57,7 @@ def check_data(folder: Path, data: Mapping[str, Any]) -> None:
 
 def read_trained(folder: Path) -> dict[str, Any]:
     """What the run in `folder` was given. RunFolderError where there is none."""
-    return _read_settings(folder, TRAINED)
+    return read_settings(folder, TRAINED)
 
 
 @contextmanager
@@ -103,26 +70,8 @@ def only_writer(folder: Path) -> Iterator[None]:
         raise RunFolderError(f"another process is writing to the run in {folder}: wait for it, or stop it") from None
 
 
-def check_new(folder: Path) -> None:
-    """RunFolderError for a folder with a run in it, or with other files."""
-    if (folder / "config.json").exists():
-        raise RunFolderError(f"{folder} holds a run already: add --resume to go on with it, or choose another --run")
-    ours = ("config.json.partial", LOCK)
-    if folder.exists() and any(path.name not in ours for path in folder.iterdir()):
-        raise RunFolderError(f"{folder} has files but no run in it: choose another --run folder")
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """What the run in `folder` was asked to do. RunFolderError where there is none."""
-    if (folder / TRAINED).exists() and not (folder / "config.json").exists():
-        raise RunFolderError(
-            f"the run in {folder} was trained in Python, and its method is known there alone: "
-            "see jaxvae.run.load_own_run, and jaxvae.report.write_report"
-        )
-    return _read_settings(folder, "config.json")
-
-
-def _read_settings(folder: Path, name: str) -> dict[str, Any]:
+def read_settings(folder: Path, name: str) -> dict[str, Any]:
+    """What a JSON file of the run holds. RunFolderError where there is none, or it can't be read."""
     try:
         settings = json.loads((folder / name).read_text())
     except FileNotFoundError:
@@ -190,15 +139,6 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    found = _changes({**old, GROWS: 0}, {**new, GROWS: 0})
-    if new.get(GROWS, 0) < old.get(GROWS, 0):
-        found.append(f"{GROWS} was {old[GROWS]} and can only grow, not shrink to {new[GROWS]}")
-    if found:
-        raise RunFolderError(
-            f"the run in {folder} is another one: {'; '.join(found)}. For a new run choose another --run"
-        )
-
-
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Settings that are not the same, in words."""
     return [f"{name} was {one!r} and is now {two!r}" for name, one, two in differences(old, new)]

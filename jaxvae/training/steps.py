@@ -7,16 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.source import WHOLE, Part, Source
+from jaxvae.data.source import UNSHARDED, Shard, Source
 from jaxvae.method import Batch, Method, Terms
-from jaxvae.training.engine import Due, TrainState, Update
+from jaxvae.training.engine import Active, TrainState, Update
 
 NEVER = 2**31 - 1
 OnNaN: TypeAlias = Literal["stop", "skip"]
 """What becomes of an update with a number that is not finite."""
 
 
-class Interval(NamedTuple):
+class MetricAccumulator(NamedTuple):
     """What has been seen since the last row was written."""
 
     sums: Terms
@@ -27,8 +27,8 @@ class Interval(NamedTuple):
     """Number of steps that were left out."""
 
 
-Step: TypeAlias = Callable[..., tuple[TrainState, Interval]]
-"""(state, interval, source, due=None) -> (state, interval)"""
+Step: TypeAlias = Callable[..., tuple[TrainState, MetricAccumulator]]
+"""(state, interval, source, active=None) -> (state, interval)"""
 
 
 def images_per_update(method: Method, batch_size: int) -> int:
@@ -55,13 +55,13 @@ def described_data(source: Source) -> dict[str, Any]:
     return {"name": source.name, "images": int(source.size), "shape": list(map(int, source.image_shape))}
 
 
-def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState, part: Part = WHOLE) -> Batch:
+def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState, part: Shard = UNSHARDED) -> Batch:
     """The batch of the coming step, or a part of it, with what the method needs."""
     return batch_of_step(method, source, batch_size, state.key, state.step, part)
 
 
 def batch_of_step(
-    method: Method, source: Source, batch_size: int, key: jax.Array, step: jax.Array, part: Part = WHOLE
+    method: Method, source: Source, batch_size: int, key: jax.Array, step: jax.Array, part: Shard = UNSHARDED
 ) -> Batch:
     """The batch of any step of a run with that key, or a part of it.
 
@@ -80,15 +80,17 @@ def make_step(method: Method, update: Update, batch_size: int, axis_name: str | 
     is not finite is left out: but for the number of the step the state stays, and the terms are not added.
     """
 
-    def step(state: TrainState, seen: Interval, source: Source, due: Due = None) -> tuple[TrainState, Interval]:
-        part = WHOLE if axis_name is None else Part(jax.lax.axis_index(axis_name), jax.lax.axis_size(axis_name))
-        new_state, terms = update(state, draw_batch(method, source, batch_size, state, part), axis_name, due)
+    def step(
+        state: TrainState, seen: MetricAccumulator, source: Source, active: Active = None
+    ) -> tuple[TrainState, MetricAccumulator]:
+        part = UNSHARDED if axis_name is None else Shard(jax.lax.axis_index(axis_name), jax.lax.axis_size(axis_name))
+        new_state, terms = update(state, draw_batch(method, source, batch_size, state, part), axis_name, active)
         bad = {
             name: jnp.where(jnp.isfinite(value), seen.first_bad[name], jnp.minimum(seen.first_bad[name], state.step))
             for name, value in terms.items()
         }
         if not skip:
-            return new_state, Interval(
+            return new_state, MetricAccumulator(
                 {name: seen.sums[name] + value for name, value in terms.items()}, bad, seen.skipped
             )
         leaves = [*terms.values(), *jax.tree.leaves(new_state.params)]
@@ -96,12 +98,14 @@ def make_step(method: Method, update: Update, batch_size: int, axis_name: str | 
         kept = state._replace(step=new_state.step)
         sums = {name: seen.sums[name] + jnp.where(good, value, 0.0) for name, value in terms.items()}
         new_state = jax.tree.map(lambda new, old: jnp.where(good, new, old), new_state, kept)
-        return new_state, Interval(sums, bad, seen.skipped + jnp.where(good, 0, 1))
+        return new_state, MetricAccumulator(sums, bad, seen.skipped + jnp.where(good, 0, 1))
 
     return step
 
 
-def empty_interval(method: Method, update: Update, batch_size: int, state: TrainState, source: Source) -> Interval:
+def empty_accumulator(
+    method: Method, update: Update, batch_size: int, state: TrainState, source: Source
+) -> MetricAccumulator:
     """Nothing seen yet, of every term that the update reports."""
     no_gradient = (False,) * len(method.objectives)
 
@@ -109,4 +113,6 @@ def empty_interval(method: Method, update: Update, batch_size: int, state: Train
         return update(state, draw_batch(method, source, batch_size, state), None, no_gradient)[1]
 
     terms = jax.eval_shape(terms_of, state, source)
-    return Interval({name: jnp.float32(0) for name in terms}, {name: jnp.int32(NEVER) for name in terms}, jnp.int32(0))
+    return MetricAccumulator(
+        {name: jnp.float32(0) for name in terms}, {name: jnp.int32(NEVER) for name in terms}, jnp.int32(0)
+    )

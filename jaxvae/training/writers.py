@@ -148,7 +148,7 @@ def mlflow_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
 
 @contextmanager
 def progress_writer(total: int, start: int = 0) -> Iterator[Writer]:
-    """A progress bar with the loss terms, the speed and the time left; nothing where stderr is not a terminal."""
+    """A progress bar with the loss terms, the speed and the time left, on a terminal's stderr or in a notebook."""
     console = Console(stderr=True)
     whole = Column(no_wrap=True)
     columns = (  # in a narrow terminal the terms are what is cut
@@ -158,7 +158,9 @@ def progress_writer(total: int, start: int = 0) -> Iterator[Writer]:
         TimeRemainingColumn(table_column=whole),
         TextColumn("{task.fields[terms]}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
     )
-    with Progress(*columns, console=console, expand=True, disable=not console.is_terminal) as progress:
+    with Progress(
+        *columns, console=console, expand=True, disable=not (console.is_terminal or console.is_jupyter)
+    ) as progress:
         task = progress.add_task("", total=total, completed=start, terms="compiling", speed="")
 
         def write(step: int, row: Mapping[str, float]) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from jaxvae.data import (
     Epochs,
-    Part,
+    Shard,
     Source,
     Sprites,
     all_factors,
@@ -49,7 +49,7 @@ def batch_of(source, step, n):
 @jax.jit
 def thirds(source, number, step):
     """A third of a sample of 12, and of a batch of 12."""
-    return source.sample(KEY, 4, 4 * number), source.batch(KEY, step, 12, Part(number, 3))
+    return source.sample(KEY, 4, 4 * number), source.batch(KEY, step, 12, Shard(number, 3))
 
 
 @jax.jit
@@ -96,7 +96,7 @@ def test_parts_of_a_batch_make_it_up_compiled_or_not(source):
         np.testing.assert_allclose(together[name], whole[name], atol=1e-5)
     assert jax.tree.structure(source) == jax.tree.structure(jax.device_put(source))
     with pytest.raises(ValueError, match="batch of 12 images can't be split over 5 devices"):
-        source.batch(KEY, jnp.int32(2), 12, Part(0, 5))
+        source.batch(KEY, jnp.int32(2), 12, Shard(0, 5))
 
 
 def test_classes_are_the_values_of_the_factor():

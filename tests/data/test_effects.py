@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.data import Part, Scene, case_control, from_arrays, open_data, squares
+from jaxvae.data import Scene, Shard, case_control, from_arrays, open_data, squares
 
 KEY = jax.random.key(0)
 TABLE = squares(images=400)
@@ -15,7 +15,7 @@ TABLE = squares(images=400)
 
 @partial(jax.jit, static_argnums=(2, 3))
 def drawn(source, step, n, of=1, number=0):
-    return source.batch(KEY, jnp.int32(step), n, Part(number, of))
+    return source.batch(KEY, jnp.int32(step), n, Shard(number, of))
 
 
 def batch_of(*arguments):

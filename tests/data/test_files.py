@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from jaxvae.data import layouts, open_data
+from jaxvae.data import open_data, published_files
 
 RNG = np.random.default_rng(0)
 
@@ -23,7 +23,7 @@ def numbered(source, index):
 
 @jax.jit
 def observed(source, factors):
-    return source.observe(factors)
+    return source.render(factors)
 
 
 def every_image(source):
@@ -93,7 +93,7 @@ def test_shapes3d(tmp_path):
 
 
 def test_mpi3d_is_a_grid_in_its_published_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(layouts, "MPI3D_GRIDS", {72: (2, 1, 2, 3, 3, 2, 1)})
+    monkeypatch.setattr(published_files, "MPI3D_GRIDS", {72: (2, 1, 2, 3, 3, 2, 1)})
     images = RNG.integers(0, 256, (72, 64, 64, 3), np.uint8)
     np.savez(tmp_path / "mpi3d.npz", images=images)
     source = opened("mpi3d", tmp_path / "mpi3d.npz", image_size=None)
@@ -229,7 +229,7 @@ def test_files_that_are_not_what_they_should_be(kind, name, content, message, tm
     [
         ("dsprites:nowhere.npz", "nowhere.npz: there is no such file"),
         ("pictures:nowhere", "nowhere: there is no such folder"),
-        ("dsprite:x", "unknown data 'dsprite:x': did you mean 'dsprites:...'"),
+        ("dsprite:x", "unknown data 'dsprite:x': did you mean 'dsprites:PATH'"),
         ("sprite", "did you mean 'sprites'"),
         ("dsprites", "unknown data 'dsprites': did you mean"),
         ("cars3d:", "unknown data"),

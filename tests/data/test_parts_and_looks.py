@@ -16,13 +16,13 @@ from jaxvae.data import (
     Rooms,
     Scene,
     Sprites,
-    decorated,
     few_labels,
     from_arrays,
     grid_index,
     hold_out,
     moving_sprites,
     open_data,
+    variant,
 )
 from jaxvae.data.videos import reflected
 
@@ -46,7 +46,7 @@ def numbered(source, index):
 
 @jax.jit
 def observed(source, factors):
-    return source.observe(factors)
+    return source.render(factors)
 
 
 def sampled(source, n):
@@ -251,7 +251,7 @@ def test_clips_that_can_not_be(settings, message):
 
 def test_colour():
     plain = sampled(Sprites(32), 20)["image"]
-    image = sampled(decorated(Sprites(32), "color"), 20)["image"]
+    image = sampled(variant(Sprites(32), "color"), 20)["image"]
     np.testing.assert_array_equal(image[np.broadcast_to(plain == 0, image.shape)], 0)
     colours = image.max(axis=(1, 2))
     assert ((colours >= 0.5) & (colours <= 1)).all()
@@ -261,7 +261,7 @@ def test_colour():
 
 def test_noise():
     plain = np.broadcast_to(sampled(Sprites(32), 20)["image"] == 1, (20, 32, 32, 3))
-    image = sampled(decorated(Sprites(32), "noisy"), 20)["image"]
+    image = sampled(variant(Sprites(32), "noisy"), 20)["image"]
     np.testing.assert_array_equal(image[plain], 1)
     assert abs(image[~plain].mean() - 0.5) < 0.01
     assert abs(image[~plain].std() - 1 / np.sqrt(12)) < 0.01
@@ -271,16 +271,16 @@ def test_a_texture_behind_and_inverted(tmp_path):
     path = tmp_path / "texture.png"
     Image.fromarray(np.full((100, 80, 3), 51, np.uint8)).save(path)
     plain = sampled(Sprites(32), 20)["image"]
-    image = sampled(decorated(Sprites(32), "scream", path), 20)["image"]
+    image = sampled(variant(Sprites(32), "scream", path), 20)["image"]
     behind = np.where(plain == 1, 1 - image, image)
     assert (behind.max(axis=(1, 2)) - behind.min(axis=(1, 2)) < 1e-5).all()  # one colour, as the texture has
     colours = 2 * behind[:, 0, 0] - 0.2
     assert ((colours > -1e-5) & (colours < 1 + 1e-5)).all()
     assert colours.std() > 0.2
     with pytest.raises(ValueError, match="texture is 80 x 100 pixels; it must be larger than the images, which are 96"):
-        decorated(Sprites(96), "scream", path)
+        variant(Sprites(96), "scream", path)
     with pytest.raises(ValueError, match="nowhere.png can't be read"):
-        decorated(Sprites(32), "scream", tmp_path / "nowhere.png")
+        variant(Sprites(32), "scream", tmp_path / "nowhere.png")
 
 
 def test_looks_are_drawn_anew_with_samples_and_stay_with_examples():

@@ -15,7 +15,7 @@ from jaxvae.data import (
     GroundTruth,
     Groups,
     Pairs,
-    Part,
+    Shard,
     Source,
     Sprites,
     all_factors,
@@ -80,7 +80,7 @@ def sampled(source, key):
 @jax.jit
 def halves(source, number, step):
     """Half of what `sampled` gives, and half of a batch of eight."""
-    return source.sample(KEY, 4, 4 * number), source.batch(KEY, step, 8, Part(number, 2))
+    return source.sample(KEY, 4, 4 * number), source.batch(KEY, step, 8, Shard(number, 2))
 
 
 @jax.jit
@@ -90,7 +90,7 @@ def numbered(source, index):
 
 @jax.jit
 def observed(source, factors):
-    return source.observe(factors)
+    return source.render(factors)
 
 
 def joined(source, which, step=0):
@@ -118,7 +118,7 @@ def test_parts_of_a_batch_make_it_up_compiled_or_not(source):
         np.testing.assert_allclose(together[name], whole[name], atol=1e-5)
     assert jax.tree.structure(source) == jax.tree.structure(jax.device_put(source))
     with pytest.raises(ValueError, match="batch of 8 images can't be split over 5 devices"):
-        source.batch(KEY, jnp.int32(2), 8, Part(0, 5))
+        source.batch(KEY, jnp.int32(2), 8, Shard(0, 5))
 
 
 def test_a_source_that_is_no_pytree_is_told_how_to_become_one():
@@ -159,7 +159,7 @@ def test_names_are_those_of_the_command_line():
 
 def test_images_follow_from_the_factors_compiled_or_not(drawn):
     batch = drawn.batch(KEY, 2, 8)
-    np.testing.assert_array_equal(drawn.observe(batch["factors"]), batch["image"])
+    np.testing.assert_array_equal(drawn.render(batch["factors"]), batch["image"])
     # Compiled, an edge may fall on the other side of a pixel's centre.
     difference = np.abs(np.asarray(observed(drawn, batch["factors"])) - np.asarray(batch["image"]))
     assert (difference > 1e-5).mean() < 1e-3

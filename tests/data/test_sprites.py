@@ -7,7 +7,7 @@ from jaxvae.data import Sprites
 
 @jax.jit
 def observed(source, factors):
-    return source.observe(factors)
+    return source.render(factors)
 
 
 def draw(*rows, resolution=64):

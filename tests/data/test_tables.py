@@ -32,7 +32,7 @@ def factors_of(source, n):
 
 @jax.jit
 def observed(source, factors):
-    return source.observe(factors)
+    return source.render(factors)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_what_is_no_grid_keeps_its_order_and_can_not_be_observed():
     np.testing.assert_allclose(found[..., 0] * 255, images, atol=1e-4)
     assert source.factor_names == ("factor0", "factor1")
     with pytest.raises(ValueError, match="mine has no image for every combination"):
-        source.observe(jnp.zeros((1, 2), jnp.int32))
+        source.render(jnp.zeros((1, 2), jnp.int32))
     with pytest.raises(ValueError, match="the factors of arrays are not known"):
         from_arrays(images).sample_factors(jax.random.key(0), 2)
 

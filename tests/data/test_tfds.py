@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import time
-from dataclasses import replace
 
 import h5py
 import jax
@@ -14,10 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvae.config import build, default_config
 from jaxvae.data import open_data
 from jaxvae.data.cache import load_table, save_table, scratch_array
 from jaxvae.data.table import from_arrays
+from jaxvae.runs.build import build
+from jaxvae.runs.config import default_config
 from jaxvae.training import train
 from jaxvae.training.run_folder import read_history
 
@@ -96,7 +96,7 @@ def test_a_run_on_the_dsprites_of_tfds(tmp_path, monkeypatch):
     let_tfds_use(tmp_path / "dsprites.hdf5", tmp_path / "tfds", monkeypatch)
     losses = {}
     for kind in ("tfds:dsprites", f"dsprites:{tmp_path / 'dsprites.hdf5'}"):
-        source, method = build(replace(default_config("beta-vae"), data=kind))
+        source, method = build(default_config("beta-vae").with_flags(data=kind))
         with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
             train(method, source, steps=8, batch_size=32, log_every=2, folder=tmp_path / kind[:4])
         losses[kind[:4]] = [row["loss"] for row in read_history(tmp_path / kind[:4])]

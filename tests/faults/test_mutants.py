@@ -6,21 +6,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxvae.cli import main
-from jaxvae.config import build, default_config, replace
+from jaxvae.cli.main import main
 from jaxvae.data import open_data
-from jaxvae.run import config_of, load_run, read_scores
+from jaxvae.runs.build import build
+from jaxvae.runs.config import default_config
+from jaxvae.runs.folder import open_run
+from jaxvae.runs.load import config_of, load_run
+from jaxvae.runs.score import read_scores
 from jaxvae.training import train
-from jaxvae.training.run_folder import open_run, read_history
+from jaxvae.training.run_folder import read_history
 from tests.faults.mutants import mutated_bytes, mutated_json
 
-CONFIG = replace(default_config("vae"), data="sprites", image_size=16, latents=3, steps=2, batch_size=4, log_every=1)
+CONFIG = default_config("vae").with_flags(data="sprites", image_size=16, latents=3, steps=2, batch_size=4, log_every=1)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "run"
-    open_run(folder, CONFIG.to_json(), resume=False)
+    open_run(folder, CONFIG, resume=False)
     source, method = build(CONFIG)
     train(method, source, steps=2, batch_size=4, log_every=1, folder=folder)
     main(["evaluate", str(folder), "--metrics", "mig", "sap", "--num-samples", "100"])

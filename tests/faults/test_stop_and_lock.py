@@ -11,12 +11,14 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae.cli import main
-from jaxvae.commands.signals import asked_to_stop, ending_well
+from jaxvae.cli.main import main
+from jaxvae.cli.signals import asked_to_stop, ending_well
+from jaxvae.runs.config import default_config
+from jaxvae.runs.folder import open_run
 from jaxvae.training import NonFiniteLoss, train, train_members
 from jaxvae.training.checkpoints import damage, saved_steps
-from jaxvae.training.engine import compile_method
-from jaxvae.training.run_folder import RunFolderError, only_writer, open_run
+from jaxvae.training.engine import make_train_step
+from jaxvae.training.run_folder import RunFolderError, only_writer
 from tests.faults.tiny import SOURCE, rows, same_bits, tiny
 
 SETTINGS = {"batch_size": 2, "log_every": 2, "checkpoint_every": 4}
@@ -74,7 +76,7 @@ def test_sigterm_in_the_last_row_is_no_end_as_usual(tmp_path, members, monkeypat
     def asked_at_once():
         yield lambda: True
 
-    monkeypatch.setattr("jaxvae.commands.train.asked_to_stop", asked_at_once)
+    monkeypatch.setattr("jaxvae.cli.train.asked_to_stop", asked_at_once)
     flags = ["--data", "sprites", "--image-size", "16", "--batch-size", "4", "--steps", "5"]
     main(["train", *flags, *members, "--run", str(tmp_path / "run")])
     assert "saved at step 5" in capsys.readouterr().out.splitlines()[-1]
@@ -127,7 +129,7 @@ def test_two_writers_are_refused_and_a_dead_one_is_forgotten(tmp_path, capsys):
     )
     assert holder.stdout.readline() == "held\n"
     for start in (
-        lambda: open_run(folder, {"steps": 1}, resume=True),
+        lambda: open_run(folder, default_config("vae"), resume=True),
         lambda: train(tiny(), SOURCE, steps=4, folder=folder, **SETTINGS),
         lambda: train_members(tiny(), SOURCE, [folder], seeds=[0], steps=4, **SETTINGS),
     ):
@@ -196,7 +198,7 @@ def test_the_batch_of_a_number_that_is_not_finite_is_kept(tmp_path):
         assert kept["terms"].tolist() == ["loss", "strange"]
         key = jax.random.wrap_key_data(kept["key"])
         np.testing.assert_array_equal(kept["image"], SOURCE.batch(key, 5, 2)["image"])
-    init, _ = compile_method(method, dataset_size=SOURCE.size)
+    init, _ = make_train_step(method, dataset_size=SOURCE.size)
     assert (jax.random.key_data(key) == jax.random.key_data(init(jax.random.key(3)).key)).all()
 
 

@@ -7,21 +7,13 @@ from inspect import signature
 import jax
 import jax.numpy as jnp
 
-from jaxvae.commands.train import parse_train
-from jaxvae.config import build
+from jaxvae.cli.train import parse_train
 from jaxvae.data import Conditioned, Pairs, Sprites, few_labels, moving_sprites
-from jaxvae.data.source import WHOLE
+from jaxvae.data.source import UNSHARDED
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
-from jaxvae.networks import (
-    conditional_prior,
-    discriminator,
-    feature_network,
-    grouped_decoder,
-    label_networks,
-    mixture_prior,
-)
-from jaxvae.training import check, compile_method
+from jaxvae.runs.build import build
+from jaxvae.training import check, make_train_step
 from tests.methods.tiny_networks import tiny_autoencoder, tiny_networks
 
 
@@ -30,7 +22,7 @@ from tests.methods.tiny_networks import tiny_autoencoder, tiny_networks
 class Everything(Conditioned):
     """Batches that count as groups of two, with the smallest sprites as controls, and clips beside them."""
 
-    def batch(self, key, step, n, part=WHOLE):
+    def batch(self, key, step, n, part=UNSHARDED):
         first, count = part.rows(n)
         factors = Sprites(16).batch(jax.random.fold_in(key, 1), step, n, part)["factors"]
         batch = super().batch(key, step, n, part)
@@ -39,7 +31,7 @@ class Everything(Conditioned):
             "class": batch["factors"][:, 0],
             "video": moving_sprites(16).batch(key, step, n, part)["video"],
             "group": (first + jnp.arange(count)) // 2,
-            "control": Sprites(16).observe(factors.at[:, 1].set(0)),
+            "control": Sprites(16).render(factors.at[:, 1].set(0)),
         }
 
 
@@ -62,24 +54,20 @@ FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss"}
 """The term that falls, where it is not the loss."""
 
 
+SIZES = {"components": 20, "discriminator": (32, 32)}
+"""Of networks that have them."""
+SMALLER = {"oi-vae": ("encoder",), "mcr2": ()}
+"""Networks with one hidden layer in place of those the method comes with, where not both encoder and decoder."""
+
+
 def networks(name="vae", dtype=jnp.float32):
-    entry, shape = METHODS[name], SOURCE.image_shape
-    if tiny := tiny_networks(name, shape, LATENTS, dtype):
+    if tiny := tiny_networks(name, SOURCE.image_shape, LATENTS, dtype):
         return tiny
-    if entry.special == "feature network":
-        return {"encoder": feature_network(shape, LATENTS, dtype=dtype)}
-    conditional = entry.special == "conditional prior"
-    nets = tiny_autoencoder(shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if conditional else 0)
-    match entry.special:
-        case "conditional prior":
-            nets["prior"] = conditional_prior(SOURCE.aux_dim, LATENTS, dtype)
-        case "grouped decoder":
-            nets |= grouped_decoder(shape, LATENTS, dtype=dtype)
-        case "label networks":
-            nets |= label_networks(SOURCE.factor_sizes, LATENTS)
-        case "mixture prior":
-            nets["prior"] = mixture_prior(LATENTS, 20)
-    return nets | ({"discriminator": discriminator(LATENTS, entry.logits, (32, 32), dtype)} if entry.logits else {})
+    kind = METHODS[name].networks
+    fields = {"latents": LATENTS, "dtype": jnp.dtype(dtype).name, **SIZES}
+    made = kind(**{key: value for key, value in fields.items() if key in kind.__dataclass_fields__}).make(SOURCE)
+    small = tiny_autoencoder(SOURCE.image_shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if name == "ivae" else 0)
+    return made | {network: small[network] for network in SMALLER.get(name, small)}
 
 
 def make(name, dtype=jnp.float32, *, likelihood=bernoulli(), hp=None, **options):
@@ -102,7 +90,7 @@ def compiled(name, dtype=jnp.float32):
 
 @cache
 def _compiled(name, dtype):
-    init, update = compile_method(make(name, dtype), dataset_size=SOURCE.size)
+    init, update = make_train_step(make(name, dtype), dataset_size=SOURCE.size)
     return jax.jit(init), jax.jit(update)
 
 
@@ -134,4 +122,4 @@ def build_and_trace(words):
     """What the command does with these words before it trains: where bad input is refused."""
     config = parse_train(words).config
     source, method = build(config)
-    check(method, source, batch_size=config.batch_size)
+    check(method, source, batch_size=config.training.batch_size)

@@ -9,7 +9,7 @@ from method_table import LATENTS, compiled, draw, loss_of, make
 from jaxvae.method import Nets, Network
 from jaxvae.methods import ALAE, alae
 from jaxvae.methods.autoencoding import POINT_LOGVAR
-from jaxvae.training import compile_method
+from jaxvae.training import make_train_step
 
 CRITIC, GENERATOR, RECIPROCITY, AVERAGE = range(4)
 
@@ -102,7 +102,7 @@ def test_averages_have_their_half_life():
     networks = dict.fromkeys(("mapping", "decoder", "encoder", "discriminator"), ones)
     method = alae(networks, hyperparameters=ALAE(averaging_rate=rate))
     method = method._replace(objectives=method.objectives[AVERAGE:])
-    init, update = compile_method(method, dataset_size=4)
+    init, update = make_train_step(method, dataset_size=4)
     state = jax.jit(init)(jax.random.key(0))
     zeros = {f"average_{name}": {"w": np.zeros(3, np.float32)} for name in ("mapping", "decoder", "encoder")}
     state = state._replace(params={**state.params, **zeros})
@@ -114,7 +114,7 @@ def test_averages_have_their_half_life():
 
 
 def test_objectives_share_the_moments_of_what_they_both_train():
-    init, _ = compile_method(make("alae"), dataset_size=4)
+    init, _ = make_train_step(make("alae"), dataset_size=4)
     adam, plain = jax.eval_shape(init, jax.random.key(0)).opt_state
     assert set(adam) == {"mapping", "decoder", "encoder", "discriminator"}
     assert set(plain) == {"average_mapping", "average_decoder", "average_encoder"}

@@ -13,7 +13,7 @@ from jaxvae.method import Context, Nets, Network
 from jaxvae.methods import EquivariantRendering, equivariant_rendering
 from jaxvae.methods.equivariant_rendering import draw_frames
 from jaxvae.networks import layered_networks
-from jaxvae.training import compile_method
+from jaxvae.training import make_train_step
 
 SIDE = 9
 
@@ -182,7 +182,7 @@ def test_it_learns_to_render_the_next_frame():
     method = equivariant_rendering(
         layered_networks((16, 16, 3)), hyperparameters=EquivariantRendering(learning_rate=2e-3)
     )
-    init, update = compile_method(method, dataset_size=100)
+    init, update = make_train_step(method, dataset_size=100)
     clips = jax.jit(lambda key: moving_sprites(16).sample(key, 4))
     state, update, scene = jax.jit(init)(jax.random.key(0)), jax.jit(update), []
     for i in range(40):

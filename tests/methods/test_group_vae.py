@@ -7,9 +7,9 @@ import pytest
 from method_table import LATENTS, build_and_trace, loss_of, make
 
 from jaxvae import losses
-from jaxvae.commands.train import parse_train
-from jaxvae.config import build
-from jaxvae.methods.group_vae import GROUP_STREAM
+from jaxvae.cli.train import parse_train
+from jaxvae.runs.build import build
+from jaxvae.streams import Stream
 
 KEY = jax.random.key(1)
 
@@ -27,7 +27,7 @@ def test_loss_is_its_equation(averaging, members, params, batch):
     def evaluate(params, batch):
         zeros, common_zeros = jnp.zeros((32, LATENTS - content)), jnp.zeros((groups, content))
         noise = losses.reparameterize(KEY, zeros, zeros)
-        common_noise = losses.reparameterize(jax.random.fold_in(KEY, GROUP_STREAM), common_zeros, common_zeros)
+        common_noise = losses.reparameterize(jax.random.fold_in(KEY, Stream.SHARED_CODE), common_zeros, common_zeros)
         posterior = encoder(params["encoder"], batch["image"])
         return *loss_of(method, params, batch, KEY), posterior, noise, common_noise
 
@@ -72,11 +72,11 @@ def test_groups_of_equal_images_share_their_posterior(params, batch):
     [
         (["group-vae", "--batch-size", "31"], "multiple of members=2, got 31"),
         (["group-vae", "--content", "11"], "content=11 needs as many latents, got 10"),
-        (["group-vae", "--members", "1"], "members at least 2"),
+        (["group-vae", "--members", "1"], "at least 2 members"),
         (["group-vae", "--data", "sprites", "--common", "colour"], "no factor 'colour'"),
         (["group-vae", "--data", "digits"], "no image for every combination of factors"),
-        (["group-vae", "--sampling", "epochs"], "leave out --stream"),
-        (["vae", "--common", "x"], "takes single ones"),
+        (["group-vae", "--sampling", "epochs"], "--sampling is for methods that do not draw"),
+        (["vae", "--common", "x"], "vae has no flag --common; it is for group-vae"),
     ],
 )
 def test_what_the_command_refuses(words, message):

@@ -17,7 +17,7 @@ from jaxvae.methods.translation import (
     translate,
 )
 from jaxvae.networks import translation_networks
-from jaxvae.training.engine import due_at
+from jaxvae.training.engine import active_at
 
 LOSS, DISCRIMINATOR, CONTENT = range(3)
 N, LATENTS = 6, 2
@@ -182,12 +182,12 @@ def test_drawn_attributes_are_of_the_class_that_was_asked_for():
 
 def test_only_the_discriminator_of_the_content_has_updates_of_its_own():
     method = icam(known())
-    assert [due_at(method, step) for step in range(6)] == [
+    assert [active_at(method, step) for step in range(6)] == [
         (False, False, True),
         (False, False, True),
         (True, True, False),
     ] * 2
-    assert due_at(icam(known(), content_steps=0), 0) == (True, True, True)
+    assert active_at(icam(known(), content_steps=0), 0) == (True, True, True)
 
 
 def test_objectives_reach_only_what_they_train(batch):

@@ -13,9 +13,9 @@ from jax.sharding import PartitionSpec as P
 from jaxvae.data import augmented, classified, digits
 from jaxvae.losses import class_coding_rate, coding_rate
 from jaxvae.method import Context, Nets, Network
-from jaxvae.methods.mcr2 import MCR2, MCR2_PRESETS, mcr2
+from jaxvae.methods.mcr2 import ENTRY, MCR2, mcr2
 from jaxvae.networks import feature_network
-from jaxvae.training import compile_method
+from jaxvae.training import make_train_step
 
 KEY = jax.random.key(0)
 DIGITS = classified(digits(), "digit")
@@ -26,7 +26,7 @@ AS_IT_IS = {"encoder": Network(lambda key: {}, lambda params, image: image.resha
 
 @pytest.fixture(scope="module")
 def compiled():
-    init, update = compile_method(METHOD, dataset_size=DIGITS.size)
+    init, update = make_train_step(METHOD, dataset_size=DIGITS.size)
     return jax.jit(init), jax.jit(update)
 
 
@@ -74,9 +74,9 @@ def test_loss_falls_and_classes_part(compiled):
 
 
 def test_self_supervision_parts_images_after_drawing_all_together():
-    method = mcr2(METHOD.networks, classes=16, hyperparameters=MCR2_PRESETS["self-supervised"].hyperparameters)
+    method = mcr2(METHOD.networks, classes=16, hyperparameters=ENTRY.presets["self-supervised"].hyperparameters)
     source = augmented(digits(), 8)
-    init, update = compile_method(method, dataset_size=source.size)
+    init, update = make_train_step(method, dataset_size=source.size)
     step, state, losses, reductions = jax.jit(update), jax.jit(init)(KEY), [], []
     for i in range(150):
         state, terms = step(state, draw(source, 128, i))
@@ -141,7 +141,7 @@ def test_codes_are_points_on_the_sphere_without_images(compiled):
 def test_sharded_is_single(compiled, checked):
     """One update over 8 devices is the update on one; devices have 4 examples of 10 classes."""
     init, jitted = compiled
-    _, update = compile_method(METHOD, dataset_size=DIGITS.size)
+    _, update = make_train_step(METHOD, dataset_size=DIGITS.size)
     mesh = Mesh(np.array(jax.devices()[:8]), ("data",), axis_types=(AxisType.Auto,))
     sharded = jax.shard_map(
         partial(update, axis_name="data"),
@@ -174,7 +174,7 @@ def test_vmapped_over_seeds_is_the_loop(compiled):
 
 
 def test_a_batch_without_classes_is_refused():
-    init, update = compile_method(METHOD, dataset_size=10)
+    init, update = make_train_step(METHOD, dataset_size=10)
     with pytest.raises(ValueError, match=r"mcr2 needs \['class'\] in its batches"):
         jax.eval_shape(lambda: update(init(KEY), digits().batch(KEY, 0, 16)))
 

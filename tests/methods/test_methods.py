@@ -12,7 +12,7 @@ from method_table import FALLS, LATENTS, SOURCE, compiled, draw, has_likelihood,
 
 from jaxvae.method import Nets
 from jaxvae.methods import METHODS, gaussian, laplace
-from jaxvae.training import compile_method
+from jaxvae.training import make_train_step
 from jaxvae.training.checkpoints import Checkpoints, restore
 
 
@@ -70,7 +70,7 @@ def test_each_objective_changes_exactly_what_it_trains(name, batch):
     def each_alone(key, batch):
         found = []
         for objective in method.objectives:
-            init, update = compile_method(method._replace(objectives=(objective,)), dataset_size=SOURCE.size)
+            init, update = make_train_step(method._replace(objectives=(objective,)), dataset_size=SOURCE.size)
             before = init(key)
             found.append((before.params, update(before, batch)[0].params))
         return found
@@ -85,7 +85,7 @@ def test_each_objective_changes_exactly_what_it_trains(name, batch):
 @pytest.mark.parametrize("name", METHODS)
 def test_two_parts_of_a_batch_are_the_whole(name, batch):
     """Value and gradient of every objective; a forgotten axis_name shows, whatever devices the parts are on."""
-    update = compile_method(make(name), dataset_size=SOURCE.size)[1]
+    update = make_train_step(make(name), dataset_size=SOURCE.size)[1]
     parts = jax.tree.map(lambda leaf: np.reshape(leaf, (2, -1, *leaf.shape[1:])), batch)
     together = jax.vmap(partial(update, axis_name="data"), (None, 0), axis_name="data")
 
@@ -100,7 +100,7 @@ def test_two_parts_of_a_batch_are_the_whole(name, batch):
 @pytest.mark.parametrize("checked", [True, False], ids=["checked", "unchecked"])
 @pytest.mark.parametrize("name", METHODS)
 def test_an_update_over_eight_devices_is_that_on_one(name, batch, checked):
-    update = compile_method(make(name), dataset_size=SOURCE.size)[1]
+    update = make_train_step(make(name), dataset_size=SOURCE.size)[1]
     mesh = Mesh(np.array(jax.devices()[:8]), ("data",), axis_types=(AxisType.Auto,))
     sharded = jax.shard_map(
         partial(update, axis_name="data"),

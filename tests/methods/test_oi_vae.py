@@ -14,13 +14,13 @@ from jaxvae.methods import OIVAE, gaussian, oi_vae, vae
 from jaxvae.networks import autoencoder, grouped_decoder
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mlp import MLPEncoder
-from jaxvae.training import compile_method, train
+from jaxvae.training import make_train_step, train
 
 KEY = jax.random.key(1)
 
 
 def initial_state(method):
-    return jax.jit(compile_method(method, dataset_size=2)[0])(KEY)
+    return jax.jit(make_train_step(method, dataset_size=2)[0])(KEY)
 
 
 def test_oi_vae_without_the_lasso_is_the_vae_and_a_prior_on_its_decoder(batch):
@@ -98,7 +98,7 @@ def test_oi_vae_finds_the_support_of_sparse_loadings():
 @jax.jit
 def one_update(hp, batch):
     """In one program for all hyperparameters: the state after it, its terms, norms of columns after and before."""
-    init, update = compile_method(make("oi-vae"), dataset_size=2)
+    init, update = make_train_step(make("oi-vae"), dataset_size=2)
     before = init(KEY, hp)
     state, terms = update(before, batch)
     after, start = (losses.group_norms(one.params["loadings"]["weights"]) for one in (state, before))

@@ -14,7 +14,7 @@ from jaxvae.networks import (
     layered_networks,
     translation_networks,
 )
-from jaxvae.training import compile_method
+from jaxvae.training import make_train_step
 
 PUBLISHED = {
     "alae": (lambda: alae(latent_adversarial_networks((32, 32, 1), size="paper")), (32, 32, 1)),
@@ -41,7 +41,7 @@ SMALL = {
 def test_small_networks_fit_their_method(name):
     """Traced for a batch of 4: an update gives a state of the same shapes."""
     method = SMALL[name]()
-    init, update = compile_method(method, dataset_size=100)
+    init, update = make_train_step(method, dataset_size=100)
     image, video = (jax.ShapeDtypeStruct((4, *shape, 1), jnp.float32) for shape in ((16, 16), (6, 16, 16)))
     batch = {"image": image, "control": image, "class": jax.ShapeDtypeStruct((4,), jnp.int32), "video": video}
     state = jax.eval_shape(init, jax.random.key(0))
@@ -55,7 +55,7 @@ def test_small_networks_fit_their_method(name):
 def test_published_networks_take_a_step(name):
     build, shape = PUBLISHED[name]
     method = build()
-    init, update = compile_method(method, dataset_size=100)
+    init, update = make_train_step(method, dataset_size=100)
     image = jax.random.uniform(jax.random.key(1), (4, *shape))
     batch = {"image": image, "control": image[::-1], "class": jnp.array([0, 1, 0, 1])}
     if name == "equivariant-rendering":

@@ -8,11 +8,11 @@ import pytest
 from method_table import SOURCE, build_and_trace, loss_of, make, own
 
 from jaxvae import losses
-from jaxvae.commands.train import parse_train
-from jaxvae.config import build
+from jaxvae.cli.train import parse_train
 from jaxvae.data import Sprites, few_labels
 from jaxvae.methods import semi_supervised_vae
-from jaxvae.training import check, compile_method, train
+from jaxvae.runs.build import build
+from jaxvae.training import check, make_train_step, train
 
 KEY = jax.random.key(1)
 KERNELS = {
@@ -68,7 +68,7 @@ def test_embedding_is_its_equation(params, batch):
             total += 0 if factor == 1 else np.log(np.exp(logits).sum()) - logits[label]
     np.testing.assert_allclose(terms["supervision"], total / len(mean), rtol=1e-4)
     np.testing.assert_allclose(value - terms["reconstruction"] - 4 * terms["kl"], 3 * total / len(mean), rtol=1e-3)
-    init, update = compile_method(method, dataset_size=2)
+    init, update = make_train_step(method, dataset_size=2)
 
     @jax.jit
     def around_an_update(batch):
@@ -82,7 +82,7 @@ def test_embedding_is_its_equation(params, batch):
 
 def test_critics_and_encoder_want_opposite_things(batch):
     method = make("semi-supervised-vae", supervision="mutual-information", hp={"critic_learning_rate": 0.0})
-    init, update = compile_method(method, dataset_size=2)
+    init, update = make_train_step(method, dataset_size=2)
     state, step = jax.jit(init)(KEY), jax.jit(update)
     assert set(state.params) == {"encoder", "decoder", "critics"}
     silent, terms = jax.device_get(step(state, batch))
@@ -171,7 +171,7 @@ def test_the_command_draws_labels():
 
 
 def test_labels_for_a_method_that_has_no_use_for_them_are_refused():
-    with pytest.raises(ValueError, match="--labels and --label-quality are for methods .* beta-vae does not"):
+    with pytest.raises(ValueError, match="beta-vae has no flag --labels; it is for semi-supervised-vae"):
         build(parse_train(["beta-vae", "--labels", "7"]).config)
 
 
@@ -181,7 +181,10 @@ def test_labels_for_a_method_that_has_no_use_for_them_are_refused():
         (["--labels", "0"], "got count=0"),
         (["--latents", "3"], "factors, 3 latents"),
         (["--data", "arrays:{folder}/a.npy"], "nothing to label with"),
-        (["--stream", "--data", "arrays:{folder}/a.npy"], "leave out --stream"),
+        (
+            ["--stream", "--data", "arrays:{folder}/a.npy"],
+            "--stream is for methods that learn from single images without labels: leave it out",
+        ),
     ],
 )
 def test_what_can_not_be_labelled(flags, message, tmp_path):

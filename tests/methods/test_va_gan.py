@@ -10,7 +10,7 @@ from method_table import loss_of, make
 from jaxvae.method import Nets, Network
 from jaxvae.methods import VAGAN, va_gan
 from jaxvae.methods.va_gan import critic_schedule
-from jaxvae.training import compile_method
+from jaxvae.training import make_train_step
 
 MAP, CRITIC = range(2)
 RNG = np.random.default_rng(0)
@@ -72,9 +72,9 @@ def test_a_pixel_moves_where_the_critic_is_steeper_than_the_weight():
     weight = float(np.sort(np.abs(A).ravel())[7:9].mean())
     method = va_gan(by_hand(), hyperparameters=VAGAN(map_weight=0.0))
     shrink = lambda tree, hp: jax.tree.map(lambda m: jnp.sign(m) * jax.nn.relu(jnp.abs(m) - 0.01 * weight), tree)  # noqa: E731
-    step = method.objectives[MAP]._replace(optimizer=optax.sgd, project=shrink, due=None)
+    step = method.objectives[MAP]._replace(optimizer=optax.sgd, project=shrink, active=None)
     hp = method.hyperparameters._replace(learning_rate=0.01)
-    init, update = compile_method(method._replace(objectives=(step,), hyperparameters=hp), dataset_size=4)
+    init, update = make_train_step(method._replace(objectives=(step,), hyperparameters=hp), dataset_size=4)
 
     @jax.jit
     def after_5_steps(images):
@@ -120,7 +120,7 @@ def test_two_gaussians_are_moved_onto_each_other():
     }
     method = va_gan(networks, critic_steps=5, long_steps=40, hyperparameters=VAGAN(1e-3, 0.05, 0.0))
     objectives = tuple(objective._replace(optimizer=optax.sgd) for objective in method.objectives)
-    init, update = compile_method(method._replace(objectives=objectives), dataset_size=512)
+    init, update = make_train_step(method._replace(objectives=objectives), dataset_size=512)
 
     @jax.jit
     def trained(images):
@@ -140,12 +140,12 @@ def test_two_gaussians_are_moved_onto_each_other():
 
 def test_the_critic_has_its_steps():
     """Counted as the authors' loop does: 100 for the first 25 steps of the map and every 100th, else 5."""
-    due, updates = [], 0
+    active, updates = [], 0
     for step in range(320):
         updates += 100 if step < 25 or step % 100 == 0 else 5
-        due.append(updates - 1)
+        active.append(updates - 1)
     due_of = lambda schedule, count: np.asarray(jax.jit(jax.vmap(schedule))(np.arange(count, dtype=np.int32)))  # noqa: E731
-    np.testing.assert_array_equal(np.flatnonzero(due_of(critic_schedule(5, 100), updates)), due)
+    np.testing.assert_array_equal(np.flatnonzero(due_of(critic_schedule(5, 100), updates)), active)
     assert due_of(critic_schedule(1, 1), 300).all()
 
 

@@ -10,9 +10,10 @@ from jaxvae import losses
 from jaxvae.method import Context, Nets, Network, Posterior
 from jaxvae.methods import METHODS, FactorVAE, factor_vae, gaussian
 from jaxvae.methods.autoencoding import POINT_LOGVAR
-from jaxvae.methods.decomposition_vae import DRAWS, PER_LATENT, PRIORS
+from jaxvae.methods.decomposition_vae import PER_LATENT, PRIORS
 from jaxvae.networks import discriminator
-from jaxvae.training import compile_method
+from jaxvae.streams import Stream
+from jaxvae.training import make_train_step
 
 KEY = jax.random.key(1)
 
@@ -169,7 +170,7 @@ def test_trained_discriminator_finds_the_total_correlation():
     networks = {"encoder": points, "decoder": nothing, "discriminator": discriminator(2, 2, (32, 32))}
     hyperparameters = FactorVAE(discriminator_learning_rate=5e-3)
     method = factor_vae(networks, likelihood=gaussian(), hyperparameters=hyperparameters)
-    init, update = compile_method(method, dataset_size=2)
+    init, update = make_train_step(method, dataset_size=2)
 
     def correlated(key, n, rho):
         one, other = jax.random.normal(key, (2, n))
@@ -240,7 +241,7 @@ def test_wae_moves_the_codes_to_the_prior(name):
     if name == "wae-gan":
         networks["discriminator"] = discriminator(2, 1, (32,))
     method = entry.build(networks, hyperparameters=entry.hyperparameters(learning_rate=1e-2))
-    init, update = compile_method(method, dataset_size=2)
+    init, update = make_train_step(method, dataset_size=2)
 
     def step(i, state):
         return update(state, {"image": jax.random.normal(jax.random.fold_in(KEY, i), (64, 1, 1, 2))})[0]
@@ -265,7 +266,7 @@ def test_decomposition_vae_measures_against_its_prior(prior, divergence, params,
     _, terms = loss_of(make("decomposition-vae", prior=prior, divergence=divergence), params, batch, KEY)
     mean, logvar = posterior(params, batch["image"])
     z, p = losses.reparameterize(KEY, mean, logvar), PRIORS[prior](LATENTS)
-    s = p.sample(jax.random.fold_in(KEY, DRAWS), 32)
+    s = p.sample(jax.random.fold_in(KEY, Stream.PRIOR), 32)
     want = {
         "mmd": lambda: losses.mmd_unbiased(z, s, kernel=losses.inverse_multiquadric(LATENTS)),
         "mmd-dimensionwise": lambda: losses.mmd_dimensionwise(z, s, kernel=PER_LATENT),

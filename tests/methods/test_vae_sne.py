@@ -12,7 +12,7 @@ from jaxvae import losses
 from jaxvae.method import Context, Nets
 from jaxvae.methods import vae_sne
 from jaxvae.networks import autoencoder, mixture_prior
-from jaxvae.training import compile_method
+from jaxvae.training import make_train_step
 
 KEY = jax.random.key(1)
 
@@ -70,7 +70,7 @@ def test_vae_sne_is_its_equation(similarity, step, perplexity, params, batch):
 def test_vae_sne_on_the_sphere(batch):
     networks = autoencoder("mlp-small", (16, 16, 1), 3)
     method = vae_sne(networks, space="sphere", similarity="von-mises")
-    init, update = compile_method(method, dataset_size=2)
+    init, update = make_train_step(method, dataset_size=2)
     update = jax.jit(update)
     state, first = update(jax.jit(init)(KEY), batch)
     for _ in range(30):

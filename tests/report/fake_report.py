@@ -85,7 +85,7 @@ def fake_report(
             "method": "beta-tc-vae",
             "data": "sprites",
             "steps": 20_000,
-            "hp": {"learning_rate": 1e-3, "beta": 6.0, "schedule": {"warmup": None}},
+            "hyperparameters": {"learning_rate": 1e-3, "beta": 6.0, "schedule": {"warmup": None}},
         },
         reproduce="jaxvae train beta-tc-vae \\\n    --data sprites \\\n    --steps 20000",
         versions={"python": "3.11.7", "jaxvae": "0.1.0", "jax": "0.10.2"},

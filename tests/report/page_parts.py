@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 from PIL import Image
 
 VOID = {"meta", "img", "source", "br", "link"}
+ATTACK = "<img src=x onerror=alert(1)>\"'&amp;<script>"
 
 
 class Page(HTMLParser):
@@ -35,6 +36,11 @@ class Page(HTMLParser):
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes in self.tags if name == tag]
+
+    @property
+    def skeleton(self) -> list[tuple[str, list[str]]]:
+        """Elements and the names of their attributes: the same for all texts, where texts are escaped."""
+        return [(tag, sorted(attributes)) for tag, attributes in self.tags]
 
     @property
     def words(self) -> str:

@@ -7,10 +7,11 @@ import shutil
 import numpy as np
 import pytest
 from fake_report import FACTORS, fake_report
+from markupsafe import Markup
 
-from jaxvae.report.comparison import Column, Line
 from jaxvae.report.comparison_page import comparison_html
-from jaxvae.report.page import document, report_html
+from jaxvae.report.page import report_html
+from jaxvae.runs.compare import Column, Line
 from jaxvae.study.findings import Finding, findings
 from jaxvae.study.page import study_html
 from tests.study.fake_study import table
@@ -104,8 +105,8 @@ def pages(tmp_path_factory):
         "study": study_page(),
         "attacked report": attacked_report(),
         "attacked comparison": comparison([line(ATTACK, 0.5, data=ATTACK, note=ATTACK, rows=(ATTACK, "b", "z0"))]),
-        "unescaped": document("unescaped", ATTACK, ATTACK, "", script="window.own = 1"),
-        "unescaped report": document("unescaped", ATTACK, ATTACK, ""),
+        "unescaped comparison": comparison([line("low", 0.5, note=Markup(ATTACK)), line("high", 0.9)]),
+        "unescaped report": report_html(fake_report(num_images=1)._replace(about_data=Markup(ATTACK))),
     }
     folder = tmp_path_factory.mktemp("pages")
     for name, html in htmls.items():
@@ -333,8 +334,11 @@ def test_texts_do_not_run(name, show):
 
 
 def test_what_gets_around_escaping_does_not_run_either(show):
-    browser = show("unescaped")
-    assert browser.execute_script("return [window.hit ?? null, window.own]") == [None, 1]
+    """While the page's own script does."""
+    browser = show("unescaped comparison")
+    browser.find_elements(By.CSS_SELECTOR, "thead button")[1].click()
+    assert names_of(browser) == ["high", "low"]
+    assert browser.execute_script("return window.hit ?? null") is None
     browser = show("unescaped report")
     assert browser.execute_script("return window.hit ?? null") is None
     assert show("unescaped report", policy=False).execute_script("return window.hit") == 1

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from page_parts import Page
+from page_parts import ATTACK, Page
 from scipy import stats
 
-from jaxvae.cli import main
-from jaxvae.report.comparison import PROPERTIES, Column, Line, compare, find_runs, interval
-from jaxvae.report.comparison_page import comparison_html, plain, shown
-from jaxvae.training.run_folder import RunFolderError, open_run
+from jaxvae.cli.main import main
+from jaxvae.report.comparison_page import comparison_html, shown
+from jaxvae.runs.baseline import BaselineConfig
+from jaxvae.runs.compare import PROPERTIES, Column, Line, compare, find_runs, interval
+from jaxvae.runs.folder import open_run
+from jaxvae.training.run_folder import RunFolderError
 
 RNG = np.random.default_rng(0)
 TINY = ["--data", "sprites", "--image-size", "16", "--batch-size", "8", "--steps", "4", "--latents", "3"]
@@ -36,7 +38,7 @@ def row_of(page, name):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     main(["train", "vae", *TINY, "--seeds", "0:2", "--run", str(folder / "vae")])
-    main(["train", "beta-vae", *TINY, "--seeds", "0:2", "--hp.beta", "2,4", "--run", str(folder / "beta")])
+    main(["train", "beta-vae", *TINY, "--seeds", "0:2", "--beta", "2,4", "--run", str(folder / "beta")])
     main(["fit", "pca", *TINY[:4], "--latents", "3", "--examples", "200", "--run", str(folder / "pca")])
     return folder
 
@@ -65,7 +67,7 @@ def test_interval_is_students():
     ],
 )
 def test_numbers_are_shown_with_the_digits_they_need(value, text):
-    assert plain(shown(*value)) == text
+    assert shown(*value) == text
 
 
 @pytest.mark.process
@@ -181,8 +183,7 @@ def test_other_channels_have_no_picture(tmp_path):
     np.savez(tmp_path / "four.npz", images=RNG.integers(0, 255, (40, 8, 8, 4), dtype=np.uint8))
     words = ["--data", f"arrays:{tmp_path / 'four.npz'}", "--latents", "2", "--run", str(tmp_path / "run")]
     folder = tmp_path / "run"
-    config = {"baseline": "pca", "data": words[1], "image_size": None, "latents": 2, "examples": 40}
-    open_run(folder, {**config, "options": [], "seed": 0}, resume=False)
+    open_run(folder, BaselineConfig("pca", data=words[1], latents=2, examples=40), resume=False)
     assert compare([folder], num_samples=50)[1][0].picture is None
 
 
@@ -257,12 +258,21 @@ def test_the_best_is_that_of_each_data_set():
 
 
 def test_texts_are_escaped_and_notes_shown():
-    attack = '"><script>alert(1)</script>'
-    html = comparison_html(COLUMNS, [line(attack, [0.5], data=attack, note=attack)], title=attack)
-    page = Page(html)
-    assert len(page.all("script")) == 1
-    assert "alert(1)" in page.words
-    assert "of <pixels>" in page.words
+    def page(text):
+        columns = [*COLUMNS, Column("mig", text, 0, text)]
+        lines = [
+            line("a", [0.5]),
+            line(text, [0.5], data=text, note=text, rows=("a", text, "z0")),
+            line(text, [0.5], data=text, picture=None),
+        ]
+        return Page(comparison_html(columns, lines, title=text, version=text))
+
+    attacked = page(ATTACK)
+    assert attacked.skeleton == page("a text").skeleton
+    # The title twice, the heading and what it means (twice), name and data of each line, its note, name and rows of its
+    # picture, the version.
+    assert attacked.words.count(ATTACK) == page("a text").words.count("a text") == 13
+    assert "of <pixels>" in attacked.words
 
 
 def test_browsers_run_the_script_of_the_page_and_no_other():

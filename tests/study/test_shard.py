@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from jaxvae.cli import main
+from jaxvae.cli.main import main
 from jaxvae.study import shard as shard_module
 from jaxvae.study.grid import GRIDS, Grid, Sweep
 from jaxvae.study.shard import run_models, write_shard
@@ -171,7 +171,7 @@ def test_the_command(whole, tmp_path, capsys):
     main(["study", "--model-num", "5"])
     said = capsys.readouterr().out
     assert "model 5 of 8: dip-vae-ii with lambda_od 1 on sprites, seed 1" in said
-    assert "--hp.lambda-od 1.0" in said
+    assert "--lambda-od 1.0" in said
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxvae.cli import main
-from jaxvae.commands import study as study_command
-from jaxvae.study.findings import DOWNSTREAM, METRICS, findings, theorem
+from jaxvae.cli import study as study_command
+from jaxvae.cli.main import main
+from jaxvae.report.encoding import Embedded
+from jaxvae.report.page import render_html
+from jaxvae.study.findings import DOWNSTREAM, METRICS, Finding, findings, theorem
 from jaxvae.study.grid import GRIDS, Model, config_of, model_of
 from jaxvae.study.page import cost, published_cost, study_html
 from jaxvae.study.speed import Speed, hours, speed_of
 from jaxvae.study.table import read_table, write_table
-from tests.report.page_parts import Page
+from tests.report.page_parts import ATTACK, Page
 from tests.study.fake_study import GRID, SCORES, table
 
 
@@ -130,6 +132,17 @@ def test_a_table_without_scores_is_told_without_numbers():
     assert page.words.count("not testable at this scale") >= 4
 
 
+def test_texts_are_escaped():
+    def page(text):
+        values = {"models": 1, "failed": 0, "theorem": {"mig": 1.0, "mig turned": 0.0, "p": 0.5}}
+        texts = {"title": text, "version": text, "cost": text, "findings": [Finding(text, text, text)]}
+        plots = [(text, text, Embedded("data:,", 10, 10))]
+        return Page(render_html("study.html", **values, **texts, plots=plots))
+
+    assert page(ATTACK).skeleton == page("a text").skeleton
+    assert page(ATTACK).words.count(ATTACK) == 9
+
+
 @pytest.mark.process
 def test_cost_is_told():
     told = cost(table(), "small")
@@ -145,7 +158,7 @@ def test_what_the_published_grid_would_take():
     # 2 data sets of one channel and 5 of three, 1,800 models of 300,000 updates each.
     expected = (2 * 1800 * 300_000 / 100 + 5 * 1800 * 300_000 / (100 / 3)) / 3600
     assert hours(grid, speeds) == pytest.approx(expected)
-    assert config_of(grid, 0).steps == 300_000
+    assert config_of(grid, 0).training.steps == 300_000
     speed = speed_of(json.loads(json.dumps(Speed("a chip", speeds, expected)._asdict())))
     assert speed == Speed("a chip", speeds, expected)
     assert "measured on a chip, one model at a time: 33.3 to 100.0 updates a second" in published_cost(speed)

@@ -17,11 +17,11 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "methods"))
 from method_table import LATENTS, SOURCE, Everything, draw, make  # noqa: F401
 
 from jaxvae.data import Epochs, Sprites, Streamed, from_arrays
-from jaxvae.data.source import WHOLE
+from jaxvae.data.source import UNSHARDED
 from jaxvae.methods import METHODS, BetaVAE, beta_vae, factor_vae
 from jaxvae.networks import discriminator
-from jaxvae.training import check, choose_devices, compile_method, train, train_population
-from jaxvae.training.steps import empty_interval, make_step
+from jaxvae.training import check, choose_devices, make_train_step, train, train_population
+from jaxvae.training.steps import empty_accumulator, make_step
 from tests.methods.tiny_networks import tiny_autoencoder
 
 STEPS = 20
@@ -40,7 +40,7 @@ CASES = [
 class Noisy(Everything):
     """Without flat areas: their pixels tie in a critic's maxima, and rounding decides where the slope goes."""
 
-    def batch(self, key, step, n, part=WHOLE):
+    def batch(self, key, step, n, part=UNSHARDED):
         batch, (first, count) = super().batch(key, step, n, part), part.rows(n)
         keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, step), row))(first + jnp.arange(count))
         shape = (2, *batch["image"].shape[1:])
@@ -161,10 +161,10 @@ def test_devices_send_each_other_gradients_and_posteriors_once():
     """2 B D numbers are gathered and as many scattered back, and the gradient of every parameter is added up once."""
     batch, latents = 16, LATENTS
     method = make("beta-tc-vae")
-    init, update = compile_method(method, dataset_size=SOURCE.size)
+    init, update = make_train_step(method, dataset_size=SOURCE.size)
     devices, source = choose_devices(4), Sprites(16)
     state = devices.create(lambda: init(jax.random.key(0)))
-    empty = devices.place(empty_interval(method, update, batch, state, source))
+    empty = devices.place(empty_accumulator(method, update, batch, state, source))
     program = devices.compile(make_step(method, update, batch, devices.axis_name), state, empty, source).as_text()
     numbers = {"all-gather": 0, "all-reduce": 0, "reduce-scatter": 0}
     for shapes, kind in re.findall(r"= (.*?) (all-gather|all-reduce|reduce-scatter)(?:-start)?\(", program):

@@ -12,8 +12,8 @@ from jax.sharding import AxisType, Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxvae.method import Method, Network, Objective
-from jaxvae.training import compile_method
-from jaxvae.training.engine import due_at, step_key
+from jaxvae.training import make_train_step
+from jaxvae.training.engine import active_at, step_key
 
 
 class HP(NamedTuple):
@@ -48,7 +48,7 @@ BATCH = {"x": X}
 
 
 def test_each_objective_moves_only_what_it_trains_from_the_incoming_parameters():
-    init, update = compile_method(toy(), dataset_size=4)
+    init, update = make_train_step(toy(), dataset_size=4)
     state, terms = update(init(jax.random.key(0)), BATCH)
     x = np.asarray(X, np.float64)
     grad_a = (2 * (2 * x - 1) * x).mean()
@@ -61,7 +61,7 @@ def test_each_objective_moves_only_what_it_trains_from_the_incoming_parameters()
 
 
 def test_a_network_trained_by_two_objectives_gets_both_updates():
-    init, update = compile_method(toy(trains=(("a",), ("a", "b"))), dataset_size=4)
+    init, update = make_train_step(toy(trains=(("a",), ("a", "b"))), dataset_size=4)
     state, _ = update(init(jax.random.key(0)), BATCH)
     x = np.asarray(X, np.float64)
     first = 0.5 * (2 * (2 * x - 1) * x).mean()
@@ -83,7 +83,7 @@ def test_a_rate_for_each_network_and_a_projection():
     def compiled(project, rates):
         objective = Objective(shrink, ("a", "b"), optax.sgd, rates, project)
         method = Method("toy", networks, HP(0.01, 0.02), (objective,), needs=("x",))
-        init, update = compile_method(method, dataset_size=4)
+        init, update = make_train_step(method, dataset_size=4)
         return update(init(jax.random.key(0)), BATCH)[0].params
 
     def nothing(params, hp):
@@ -114,7 +114,7 @@ def test_an_optimizer_shared_by_objectives_remembers_for_both():
         memory = partial(optax.rmsprop, decay=0.5, eps=0, eps_in_sqrt=False)
         other = memory if shared else partial(memory)
         method = toy()._replace(objectives=(first._replace(optimizer=memory), second._replace(optimizer=other)))
-        init, update = compile_method(method, dataset_size=4)
+        init, update = make_train_step(method, dataset_size=4)
         state = init(jax.random.key(0))
         assert len(state.opt_state) == (1 if shared else 2)
         state, _ = update(state, BATCH)
@@ -125,7 +125,7 @@ def test_an_optimizer_shared_by_objectives_remembers_for_both():
 
 
 def test_in_turn_an_objective_sees_what_those_before_it_did():
-    init, update = compile_method(toy()._replace(in_turn=True), dataset_size=4)
+    init, update = make_train_step(toy()._replace(sequential=True), dataset_size=4)
     state, terms = update(init(jax.random.key(0)), BATCH)
     x = np.asarray(X, np.float64)
     a = 2 - 0.5 * (2 * (2 * x - 1) * x).mean()
@@ -134,22 +134,22 @@ def test_in_turn_an_objective_sees_what_those_before_it_did():
     np.testing.assert_allclose(terms["size"], ((3 * a * x) ** 2).mean(), rtol=1e-5)
 
 
-def sometimes(due=lambda step: step % 3 == 1):
+def sometimes(active=lambda step: step % 3 == 1):
     """b changes in every third update."""
     first, second = toy(rates=("other_rate", "other_rate")).objectives
-    return toy()._replace(hyperparameters=HP(0, 0.01), objectives=(first, second._replace(due=due)))
+    return toy()._replace(hyperparameters=HP(0, 0.01), objectives=(first, second._replace(active=active)))
 
 
 def test_an_objective_that_is_not_due_changes_nothing_and_tells_its_terms():
-    init, update = compile_method(sometimes(), dataset_size=4)
+    init, update = make_train_step(sometimes(), dataset_size=4)
     state = init(jax.random.key(0))
     for step in range(5):
-        due = due_at(sometimes(), step)
-        assert due == (True, step % 3 == 1)
+        active = active_at(sometimes(), step)
+        assert active == (True, step % 3 == 1)
         before = state.params["b"]["w"]
         state, terms = jax.jit(update)(state, BATCH)
-        assert (state.params["b"]["w"] != before) == due[1]
-        alike, same = update(state._replace(step=jnp.int32(step)), BATCH, due=due)
+        assert (state.params["b"]["w"] != before) == active[1]
+        alike, same = update(state._replace(step=jnp.int32(step)), BATCH, active=active)
         traced, _ = update(state._replace(step=jnp.int32(step)), BATCH)
         for one, other in zip(jax.tree.leaves(alike.params), jax.tree.leaves(traced.params), strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-6)
@@ -163,7 +163,7 @@ def test_a_method_with_a_schedule_is_sharded():
 
 
 def test_hyperparameters_are_traced_and_swept_by_vmap():
-    init, update = compile_method(toy(), dataset_size=4)
+    init, update = make_train_step(toy(), dataset_size=4)
     rates = jnp.array([0.0, 0.1, 0.2])
     compilations = []
 
@@ -185,7 +185,7 @@ def test_sharded_update_is_the_single_device_update(devices, backend):
 
 def assert_sharded_is_single(method, devices, backend, steps=1):
     """In the last of some updates."""
-    init, update = compile_method(method, dataset_size=4)
+    init, update = make_train_step(method, dataset_size=4)
     state = init(jax.random.key(0))
     for _ in range(steps - 1):
         state, _ = update(state, BATCH)
@@ -214,7 +214,7 @@ def assert_sharded_is_single(method, devices, backend, steps=1):
 
 
 def test_randomness_is_keyed_by_step_and_stream():
-    init, update = compile_method(toy(), dataset_size=4)
+    init, update = make_train_step(toy(), dataset_size=4)
     state = init(jax.random.key(0))
     later, _ = update(state, BATCH)
     keys = [step_key(state, 0), step_key(state, 1), step_key(later, 0), step_key(later, 1)]
@@ -230,7 +230,7 @@ def test_a_loss_knows_its_own_key_and_the_size_of_the_data():
         return loss
 
     method = toy()._replace(objectives=tuple(Objective(report(name), ("a",)) for name in (1, 2)))
-    init, update = compile_method(method, dataset_size=1234)
+    init, update = make_train_step(method, dataset_size=1234)
     state = init(jax.random.key(0))
     _, terms = update(state, BATCH)
     for stream in (1, 2):
@@ -247,17 +247,17 @@ def test_a_loss_knows_its_own_key_and_the_size_of_the_data():
 )
 def test_impossible_methods_are_refused(method, message):
     with pytest.raises(ValueError, match=message):
-        compile_method(method, dataset_size=4)
+        make_train_step(method, dataset_size=4)
 
 
 def test_a_batch_without_what_the_method_needs_is_refused():
-    init, update = compile_method(toy(), dataset_size=4)
+    init, update = make_train_step(toy(), dataset_size=4)
     with pytest.raises(ValueError, match=r"toy needs \['x'\].*gives \['image'\]"):
         update(init(jax.random.key(0)), {"image": X})
 
 
 def test_an_unknown_network_names_those_there_are():
     broken = toy()._replace(objectives=(Objective(lambda net, batch, ctx: net.c(0), ("a",)),))
-    init, update = compile_method(broken, dataset_size=4)
+    init, update = make_train_step(broken, dataset_size=4)
     with pytest.raises(AttributeError, match=r"no network 'c'; this method has \['a', 'b'\]"):
         update(init(jax.random.key(0)), BATCH)

@@ -16,7 +16,7 @@ from jaxvae.methods import BetaTCVAE, FactorVAE, beta_tc_vae, beta_vae, factor_v
 from jaxvae.networks import discriminator
 from jaxvae.training import NonFiniteLoss, check, choose_devices, train, train_population
 from jaxvae.training.checkpoints import Checkpoints, best_step, newest_step, restore, saved_steps
-from jaxvae.training.engine import compile_method
+from jaxvae.training.engine import make_train_step
 from jaxvae.training.run_folder import read_history
 from jaxvae.training.steps import draw_batch
 from jaxvae.training.writers import MACHINE_COLUMNS
@@ -67,13 +67,13 @@ def scheduled():
     networks = tiny_autoencoder(SOURCE.image_shape, 4) | {"discriminator": discriminator(4, 2, (16,))}
     method = factor_vae(networks, hyperparameters=FactorVAE(1e-3))
     first, second = method.objectives
-    return method._replace(objectives=(first._replace(due=lambda step: step % 3 == 2), second))
+    return method._replace(objectives=(first._replace(active=lambda step: step % 3 == 2), second))
 
 
 @pytest.fixture(scope="module")
 def step_by_step():
     """The state after seven updates made one by one, of which the autoencoder moves in every third."""
-    init, update = compile_method(scheduled(), dataset_size=SOURCE.size)
+    init, update = make_train_step(scheduled(), dataset_size=SOURCE.size)
     state, decoders = jax.jit(init)(jax.random.key(1)), []
     step = jax.jit(lambda state: update(state, draw_batch(scheduled(), SOURCE, 16, state)))
     for _ in range(7):
@@ -141,7 +141,7 @@ def test_every_step_draws_a_batch_of_its_own(tmp_path):
     network = Network(lambda key: {"w": jnp.float32(1.0)}, lambda params, x: params["w"] * x)
     method = Method("watch", {"a": network}, HP(1e-3), (Objective(loss, ("a",)),), None, None)
     train(method, SOURCE, steps=4, batch_size=5, folder=tmp_path, log_every=1)
-    state = compile_method(method, dataset_size=SOURCE.size)[0](jax.random.key(0))
+    state = make_train_step(method, dataset_size=SOURCE.size)[0](jax.random.key(0))
     want = [float(SOURCE.batch(state.key, step, 5)["image"].mean()) for step in range(4)]
     np.testing.assert_allclose([row["brightness"] for row in rows(tmp_path)], want, rtol=1e-5)
     assert len(set(want)) == 4

@@ -9,7 +9,7 @@ import pytest
 
 from jaxvae.data import Sprites
 from jaxvae.methods import BetaVAE, beta_vae
-from jaxvae.training import choose_devices, compile_method, train, train_members
+from jaxvae.training import choose_devices, make_train_step, train, train_members
 from jaxvae.training.checkpoints import restore, saved_steps
 from jaxvae.training.run_folder import read_history
 from tests.methods.tiny_networks import tiny_autoencoder
@@ -32,7 +32,7 @@ def folders(tmp_path):
 
 
 def last_state(folder):
-    init, _ = compile_method(method(), dataset_size=SOURCE.size)
+    init, _ = make_train_step(method(), dataset_size=SOURCE.size)
     steps = saved_steps(folder / "checkpoints")
     return steps, restore(folder / "checkpoints", steps[-1], jax.eval_shape(init, jax.random.key(0)))
 

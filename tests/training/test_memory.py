@@ -6,14 +6,14 @@ import sys
 import jax
 import pytest
 
-from jaxvae.training import keep_freed_memory
+from jaxvae.training import tune_allocator
 
 FAULTS_OF_REUSE = """
 import resource
-from jaxvae.training import keep_freed_memory
+from jaxvae.training import tune_allocator
 
 if {keep}:
-    assert keep_freed_memory()
+    assert tune_allocator()
 
 def use():
     b"x" * (50 * 2**20)
@@ -41,5 +41,5 @@ def test_other_systems_are_left_alone(missing, monkeypatch):
         monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr("ctypes.CDLL", lambda name: object())
     before = jax.config.read("jax_cpu_enable_async_dispatch")
-    assert keep_freed_memory() is False
+    assert tune_allocator() is False
     assert jax.config.read("jax_cpu_enable_async_dispatch") == before

@@ -9,7 +9,7 @@ from test_devices import SOURCE, draw, make, on_one_device, rows_of, source_of
 from jaxvae.method import Context, Method, Nets, Network, Objective
 from jaxvae.methods import METHODS, beta_tc_vae
 from jaxvae.networks import autoencoder
-from jaxvae.training import compile_method, in_microbatches
+from jaxvae.training import in_microbatches, make_train_step
 
 QUICK = ("factor-vae", "oi-vae")
 """A network of codes beside those of images, and one of several outputs; what cuts batches knows nothing of methods."""
@@ -61,7 +61,7 @@ def test_a_network_without_inputs_is_left_alone():
 @pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in METHODS])
 def test_every_method_has_the_same_gradient(name):
     method = make(name)
-    init, _ = compile_method(method, dataset_size=SOURCE.size)
+    init, _ = make_train_step(method, dataset_size=SOURCE.size)
     params = jax.jit(init)(jax.random.key(0)).params
     batch = draw(jax.random.key(1), 16)
     ctx = Context(jax.random.key(2), jax.tree.map(jnp.float32, method.hyperparameters), jnp.int32(3), SOURCE.size)
@@ -90,7 +90,7 @@ def test_memory_grows_with_the_microbatch_and_not_with_the_batch():
     method = beta_tc_vae(autoencoder("mlp", SOURCE.image_shape, 4))
 
     def temporary_megabytes(method, batch_size):
-        init, update = compile_method(method, dataset_size=SOURCE.size)
+        init, update = make_train_step(method, dataset_size=SOURCE.size)
         state = jax.eval_shape(init, jax.random.key(0))
         batch = {"image": jax.ShapeDtypeStruct((batch_size, *SOURCE.image_shape), jnp.float32)}
         return jax.jit(update).lower(state, batch).compile().memory_analysis().temp_size_in_bytes / 2**20

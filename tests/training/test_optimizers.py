@@ -12,7 +12,7 @@ from optax import contrib
 
 from jaxvae.method import Method, Network, Objective
 from jaxvae.methods import METHODS
-from jaxvae.training import compile_method, train, train_population
+from jaxvae.training import make_train_step, train, train_population
 from jaxvae.training.optimizers import (
     OptimizerName,
     ScheduleName,
@@ -46,7 +46,7 @@ def quadratic(optimizer, schedule=None, rate=0.1):
 
 def losses(method, steps=20, hyperparameters=None):
     """Before every step, and the state at the end."""
-    init, update = compile_method(method, dataset_size=2)
+    init, update = make_train_step(method, dataset_size=2)
 
     @jax.jit
     def run(hyperparameters):
@@ -104,14 +104,14 @@ def test_one_that_would_climb_is_refused(climbing):
     with pytest.raises(
         ValueError, match=r"quadratic: .* climbs its loss. .* such as optax.adam \(without parentheses\)"
     ):
-        compile_method(quadratic(climbing), dataset_size=2)
+        make_train_step(quadratic(climbing), dataset_size=2)
 
 
 def test_a_swept_rate_compiles_once_and_is_the_loop():
     rates = np.array([0.01, 0.1, 0.3], np.float32)
     method = quadratic(lambda rate: optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(rate)))
     built = []
-    init, update = compile_method(method, dataset_size=2)
+    init, update = make_train_step(method, dataset_size=2)
 
     def one(rate):
         built.append(rate)
@@ -236,10 +236,10 @@ def test_runs_resume_to_the_same_bits_and_members_are_runs(tmp_path):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: make_optimizer("adm"), "unknown optimizer 'adm'; there are adam, adamw"),
+        (lambda: make_optimizer("adm"), "unknown optimizer 'adm': did you mean 'adam'"),
         (lambda: make_optimizer("adamw", weight_decay=-1.0), "weight decay must be a number >= 0, got -1.0"),
         (lambda: with_optimizer(tiny(), clip_norm=0.0), "clipped to must be a positive number, got 0.0"),
-        (lambda: make_schedule("cos", 10), "unknown schedule 'cos'; there are constant, cosine"),
+        (lambda: make_schedule("cos", 10), "unknown schedule 'cos': did you mean 'cosine'"),
         (lambda: make_schedule("cosine", 10, warmup_steps=10), "fewer than 10 steps, got 10"),
         (lambda: with_average(optax.adam, 1.0), r"must be in \[0, 1\), got 1.0"),
     ],

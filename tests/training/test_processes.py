@@ -12,7 +12,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from jaxvae.config import build, default_config
+from jaxvae.runs.build import build
+from jaxvae.runs.config import default_config
 from jaxvae.training import choose_devices, train
 from jaxvae.training.checkpoints import damage, saved_steps
 
@@ -118,9 +119,7 @@ def test_sigterm_of_one_process_stops_both(images, tmp_path, asked):
 def test_processes_that_were_started_differently_are_refused(images, tmp_path):
     port = free_port()
     flags = [flag.replace("IMAGES", str(images)) for flag in FLAGS]
-    processes = [
-        start(number, port, [*flags, "--run", tmp_path / "run", "--hp.beta", 1 + number]) for number in range(2)
-    ]
+    processes = [start(number, port, [*flags, "--run", tmp_path / "run", "--beta", 1 + number]) for number in range(2)]
     for code, _, errors in end(processes):
         assert code == 2, errors
         assert "processes 0 and 1 were started differently: hp.beta is 1.0 and 2.0" in errors
@@ -128,7 +127,7 @@ def test_processes_that_were_started_differently_are_refused(images, tmp_path):
 
 
 def test_a_process_that_never_comes(tmp_path):
-    ((code, _, errors),) = end([start(0, free_port(), ["--run", tmp_path / "run", "--wait", "3"])])
+    ((code, _, errors),) = end([start(0, free_port(), ["--run", tmp_path / "run", "--coordinator-timeout", "3"])])
     assert code == 1
     assert "not all 2 processes came within 3 s" in errors
 

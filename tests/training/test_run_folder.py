@@ -1,35 +1,51 @@
+"""A run's folder: its configuration, when it may be used again, and its rows."""
+
 import json
 import os
 
 import pytest
 
-from jaxvae.training.run_folder import RunFolderError, cut_history, open_run, read_config, read_history
+from jaxvae.runs.baseline import BaselineConfig
+from jaxvae.runs.config import default_config
+from jaxvae.runs.folder import open_run, read_config
+from jaxvae.training.run_folder import RunFolderError, cut_history, read_history
 
-CONFIG = {"method": "vae", "steps": 10, "hp": {"beta": 4.0, "rate": 1.0}}
+CONFIG = default_config("beta-vae").with_flags(steps=10)
 
 
 def test_a_new_folder_gets_the_configuration(tmp_path):
     open_run(tmp_path / "a" / "b", CONFIG, resume=False)
-    assert read_config(tmp_path / "a" / "b") == CONFIG
+    assert read_config(tmp_path / "a" / "b") == CONFIG.to_json()
     open_run(tmp_path / "c", CONFIG, resume=True)
-    assert read_config(tmp_path / "c") == CONFIG
+    assert read_config(tmp_path / "c") == CONFIG.to_json()
 
 
 def test_resuming_may_raise_the_steps_and_nothing_else(tmp_path):
     open_run(tmp_path / "r", CONFIG, resume=False)
-    open_run(tmp_path / "r", {**CONFIG, "steps": 20}, resume=True)
-    assert read_config(tmp_path / "r")["steps"] == 20
-    with pytest.raises(RunFolderError, match=r"hp.beta was 4.0 and is now 5.0; method was 'vae' and is now 'x'"):
-        open_run(
-            tmp_path / "r",
-            {**CONFIG, "steps": 20, "method": "x", "hp": {"beta": 5.0, "rate": 1.0}},
-            resume=True,
-        )
-    with pytest.raises(RunFolderError, match="hp.new was None and is now 1"):
-        open_run(tmp_path / "r", {**CONFIG, "steps": 20, "hp": {**CONFIG["hp"], "new": 1}}, resume=True)
-    with pytest.raises(RunFolderError, match="steps was 20 and can only grow"):
+    longer = CONFIG.with_flags(steps=20)
+    open_run(tmp_path / "r", longer, resume=True)
+    assert read_config(tmp_path / "r")["training"]["steps"] == 20
+    with pytest.raises(
+        RunFolderError, match=r"hyperparameters.beta was 4.0 and is now 5.0; source.data was 'scene' and"
+    ):
+        open_run(tmp_path / "r", longer.with_flags(beta=5.0, data="sprites"), resume=True)
+    with pytest.raises(
+        RunFolderError, match=r"method was 'beta-vae' and is now 'factor-vae'; networks.discriminator was"
+    ):
+        open_run(tmp_path / "r", default_config("factor-vae").with_flags(steps=20, learning_rate=1e-4), resume=True)
+    (tmp_path / "r" / "checkpoints" / "15").mkdir(parents=True)
+    with pytest.raises(RunFolderError, match="training.steps was 20 and its newest checkpoint is of step 15: it can't"):
         open_run(tmp_path / "r", CONFIG, resume=True)
-    assert read_config(tmp_path / "r") == {**CONFIG, "steps": 20}
+    with pytest.raises(RunFolderError, match="config.json cannot be read"):
+        open_run(tmp_path / "r", BaselineConfig("pca"), resume=True)
+    assert read_config(tmp_path / "r") == longer.to_json()
+
+
+def test_a_run_may_be_declared_finished_at_fewer_steps(tmp_path):
+    open_run(tmp_path, CONFIG, resume=False)
+    (tmp_path / "checkpoints" / "6").mkdir(parents=True)
+    open_run(tmp_path, CONFIG.with_flags(steps=6), resume=True)
+    assert read_config(tmp_path)["training"]["steps"] == 6
 
 
 def test_an_existing_run_or_other_files_are_not_touched(tmp_path):
@@ -58,7 +74,7 @@ def test_what_can_not_be_written_or_read_says_so(tmp_path):
 def test_a_folder_left_by_a_kill_while_it_was_made_can_be_used(tmp_path):
     (tmp_path / "config.json.partial").touch()
     open_run(tmp_path, CONFIG, resume=True)
-    assert read_config(tmp_path) == CONFIG
+    assert read_config(tmp_path) == CONFIG.to_json()
 
 
 def test_a_line_that_is_no_row_is_named(tmp_path):

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from jaxvae.cli import main
-from jaxvae.commands.train import installed
+from jaxvae.cli.main import main
+from jaxvae.cli.train import installed
 from jaxvae.training.writers import mlflow_writer, wandb_writer
 
 TINY = ["vae", "--data", "sprites", "--image-size", "16", "--batch-size", "8", "--log-every", "2"]
@@ -41,7 +41,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trackers") / "mine"
     words = ["--run", str(folder), "--wandb", "--mlflow"]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("jaxvae.commands.evaluate.score_and_report", lambda args: None)
+        patch.setattr("jaxvae.cli.evaluate.score_and_report", lambda args: None)
         patch.chdir(folder.parent)
         main(["train", *TINY, "--steps", "4", "--checkpoint-every", "2", *words])
         ids = [(folder / f"{name}_id").read_text() for name in WRITERS]
@@ -142,7 +142,7 @@ def test_mlflow_has_the_settings_and_each_row_once(trained):
     assert run.info.status == "FINISHED"
     assert run.data.params["method"] == "vae"
     assert run.data.params["hp.learning_rate"] == str(
-        json.loads((trained / "config.json").read_text())["hp"]["learning_rate"]
+        json.loads((trained / "config.json").read_text())["hyperparameters"]["learning_rate"]
     )
     rows = rows_of(trained)
     assert set(run.data.metrics) == set(rows[0]) - {"step"}

@@ -1,0 +1,88 @@
+"""jaxvae evaluate, jaxvae report: a run's scores and its page."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from jaxvae.cli.terminal import folders_first, parse, usage_errors, use_compilation_cache
+from jaxvae.method import no_code
+from jaxvae.metrics import METRICS, UNSUPERVISED
+from jaxvae.report import write_report
+from jaxvae.runs.load import Run, load_run
+from jaxvae.runs.score import THOROUGH, evaluate, represent
+
+NUM_SAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class RunArgs:
+    """Scores a run and writes its report."""
+
+    run: tyro.conf.Positional[Path]
+    """Folder of the run."""
+    checkpoint: str = "latest"
+    """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
+    num_samples: int = NUM_SAMPLES
+    """Number of examples that the scores are computed on."""
+
+
+@dataclass(frozen=True)
+class EvaluateArgs(RunArgs):
+    """Scores a run, prints the scores and writes its scores.json."""
+
+    metrics: tuple[str, ...] = THOROUGH
+    """Names of the metrics, as `jaxvae list` gives them. By default, all but the slowest two (downstream, dci_es)."""
+
+
+def evaluate_command(arguments: list[str]) -> None:
+    """Score a run, print the scores and write its scores.json"""
+    args = parse(EvaluateArgs, "evaluate", folders_first(arguments, "--metrics", METRICS | UNSUPERVISED))
+    use_compilation_cache()
+    with usage_errors():
+        run = load_run(args.run, args.checkpoint)
+        scores = evaluate(run, represent(run, args.num_samples), args.metrics)
+    _print_scores(run, scores)
+
+
+def report_command(arguments: list[str]) -> None:
+    """Score a run and write its report/index.html"""
+    args = parse(RunArgs, "report", arguments)
+    use_compilation_cache()
+    score_and_report(args)
+
+
+def score_and_report(args: RunArgs) -> None:
+    """Prints the quick scores of a run and writes its scores.json and its report."""
+    with usage_errors():
+        run = load_run(args.run, args.checkpoint)
+    report_on(run, args.num_samples)
+
+
+def report_on(run: Run, num_samples: int = NUM_SAMPLES) -> None:
+    """The same, of a run that is loaded."""
+    with usage_errors():
+        codes = represent(run, num_samples)
+    scores = evaluate(run, codes)
+    _print_scores(run, scores)
+    print(f"report: {write_report(run, codes, scores)}")
+
+
+def _print_scores(run: Run, scores: dict[str, Any]) -> None:
+    if run.method.encode is no_code:
+        print(f"no scores: {run.method.name} learns no code")
+        return
+    if not run.source.factor_names:
+        print(f"metrics that need factors are left out: the factors of {run.source.name} are not known")
+    print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({scores['num_samples']} examples)")
+    for name, result in scores["metrics"].items():
+        low, high = result.get("interval") or (0, 0)
+        spread = f"± {(high - low) / 2:.3f}" if high > low else ""
+        sampled = scores["sampled"][name]["score"]
+        reason = result.get("error", result["definition"])
+        print(f"{name:32} {_number(result['score']):>7} {spread:>8} {_number(sampled):>7}  {reason}")
+
+
+def _number(score: float | None) -> str:
+    return "-" if score is None else f"{score:.3f}"

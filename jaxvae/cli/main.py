@@ -1,0 +1,170 @@
+"""The `jaxvae` command: finds the command, and says in a line what went wrong."""
+
+import errno
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+
+import jaxvae
+from jaxvae.choose import choose, with_installed
+from jaxvae.cli.terminal import FAILURE, stop, usage_errors
+from jaxvae.training import NonFiniteLoss, NothingToTrain, tune_allocator
+from jaxvae.training.checkpoints import DamagedCheckpoint
+from jaxvae.training.run_folder import OtherData, RunFolderError
+
+# A command imports what it needs when it is asked for: scores and figures alone take a second.
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Entry point: exits with 2 for what was asked wrongly and 1 for what went wrong, one line each."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it then raises, tracebacks and all
+    tune_allocator()
+    command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
+    if command in ("-h", "--help"):
+        print(_overview())
+    elif command == "--version":
+        print(f"jaxvae {jaxvae.__version__}")
+    else:
+        with usage_errors():
+            run_command = choose("command", command, COMMANDS)
+        try:
+            with _warnings_in_a_line():
+                run_command(rest)
+        except NonFiniteLoss as error:
+            advice = "Checkpoints before it are kept; a smaller --learning-rate, in a new run, may help."
+            stop(f"{error}. {advice}", FAILURE)
+        except (RunFolderError, OSError) as error:
+            full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            advice = ": make room; what was trained goes on from its last checkpoint with --resume" if full else ""
+            stop(str(error) + advice, FAILURE)
+        except jax.errors.JaxRuntimeError as error:
+            advice = " A smaller --batch-size or --network may fit." if "RESOURCE_EXHAUSTED" in str(error) else ""
+            stop(str(error).splitlines()[0] + advice, FAILURE)
+        except KeyboardInterrupt:
+            stop("interrupted", FAILURE)
+
+
+@contextmanager
+def _warnings_in_a_line() -> Iterator[None]:
+    """Of what there is to know of a run: checkpoints that are passed over, data that changed, nothing to train."""
+    ours = (DamagedCheckpoint, NothingToTrain, OtherData)
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+        for category in ours:
+            warnings.simplefilter("always", category)
+
+        def say(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, ours):
+                print(f"jaxvae: {message}", file=sys.stderr)
+            else:
+                show(message, category, *where, **more)
+
+        warnings.showwarning = say
+        yield
+
+
+def _train(arguments: list[str]) -> None:
+    """Train a model, score it, write its report"""
+    from jaxvae.cli.train import train_command
+
+    train_command(arguments)
+
+
+def _fit(arguments: list[str]) -> None:
+    """Fit a baseline (PCA, ICA, NMF ...), score it, write its report"""
+    from jaxvae.cli.fit import fit_command
+
+    fit_command(arguments)
+
+
+def _evaluate(arguments: list[str]) -> None:
+    """Score a run, print the scores and write its scores.json"""
+    from jaxvae.cli.evaluate import evaluate_command
+
+    evaluate_command(arguments)
+
+
+def _report(arguments: list[str]) -> None:
+    """Score a run and write its report/index.html"""
+    from jaxvae.cli.evaluate import report_command
+
+    report_command(arguments)
+
+
+def _compare(arguments: list[str]) -> None:
+    """Compare runs by their scores, and write a page with a table and pictures"""
+    from jaxvae.cli.compare import compare_command
+
+    compare_command(arguments)
+
+
+def _study(arguments: list[str]) -> None:
+    """Train the models of the large-scale study, or of a cut-down one, in shards"""
+    from jaxvae.cli.study import study_command
+
+    study_command(arguments)
+
+
+def _list(arguments: list[str]) -> None:
+    """List the methods, data, networks, metrics and presets there are, a line each"""
+    from jaxvae.data import CLIPS, DATA, FILES, TABLES
+    from jaxvae.methods import METHODS
+    from jaxvae.metrics import METRICS, UNSUPERVISED
+    from jaxvae.networks import ARCHITECTURES
+    from jaxvae.runs.baseline import BASELINES
+
+    with usage_errors():
+        if arguments:
+            raise ValueError(f"`jaxvae list` takes no arguments, got {' '.join(arguments)}")
+    for title, entries in (
+        ("methods", {name: entry.build for name, entry in with_installed("method", METHODS).items()}),
+        (
+            "data",
+            with_installed("data", {**DATA, **CLIPS, **TABLES})
+            | {f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}": read for kind, read in FILES.items()},
+        ),
+        ("baselines", {name: entry.kind for name, entry in BASELINES.items()}),
+        ("networks", with_installed("network", ARCHITECTURES)),
+        ("metrics", with_installed("metric", METRICS | UNSUPERVISED)),
+    ):
+        print(title)
+        for name, thing in entries.items():
+            print(f"  {name:20} {_first_line(thing)}")
+    print("presets of methods (--preset)")
+    for name, entry in METHODS.items():
+        if entry.presets:
+            print(f"  {name:20} {', '.join(entry.presets)}")
+
+
+COMMANDS: dict[str, Callable[[list[str]], None]] = {
+    "train": _train,
+    "fit": _fit,
+    "evaluate": _evaluate,
+    "report": _report,
+    "compare": _compare,
+    "study": _study,
+    "list": _list,
+}
+
+
+def _first_line(thing: Any) -> str:
+    return next(iter((thing.__doc__ or "").splitlines()), "")
+
+
+def _overview() -> str:
+    lines = [f"  jaxvae {name:9} {_first_line(command)}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Disentangled representation learning in JAX.",
+            "",
+            *lines,
+            "",
+            "`jaxvae train --help` lists the flags.",
+        ]
+    )

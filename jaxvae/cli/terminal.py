@@ -1,0 +1,72 @@
+"""What all commands share: flags, errors of usage, and the cache of compiled programs."""
+
+import itertools
+import os
+import re
+import sys
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+import tyro
+
+USAGE, FAILURE = 2, 1
+"""Exit codes: for what was asked wrongly, and for what went wrong."""
+
+
+def parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MISSING) -> Any:
+    """The flags as an object of that kind; exits for --help, and for flags that there are not."""
+    options = {} if default is tyro.MISSING else {"default": default}
+    # What the run in the folder has switched on may be said again, or switched off.
+    pairs = () if "--resume" in arguments else (tyro.conf.FlagCreatePairsOff,)
+    config = (tyro.conf.SuppressFixed, tyro.conf.OmitArgPrefixes, *pairs)
+    return tyro.cli(kind, prog=f"jaxvae {command}", args=arguments, config=config, **options)
+
+
+def folders_first(arguments: list[str], flag: str, names: Collection[str]) -> list[str]:
+    """The arguments, with folders that stand after the words of a flag moved to the front.
+
+    `--metrics mig runs/a` means the metric mig and the run runs/a: a word after the flag that is none of its names, and
+    that exists as a path, is a folder.
+    """
+    if flag not in arguments:
+        return arguments
+    start = arguments.index(flag) + 1
+    end = next((i for i in range(start, len(arguments)) if arguments[i].startswith("--")), len(arguments))
+    words = arguments[start:end]
+    folders = [word for word in words if word not in names and Path(word).exists()]
+    kept = [word for word in words if word not in folders]
+    return [*folders, *arguments[:start], *kept, *arguments[end:]]
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """A ValueError in here is about what was asked for, not about what we did."""
+    try:
+        yield
+    except ValueError as error:
+        stop(str(error), USAGE)
+
+
+def stop(message: str, code: int) -> NoReturn:
+    """Ends the process with a line on stderr."""
+    print(f"jaxvae: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def use_compilation_cache() -> None:
+    """Compiled programs are kept in the user's cache folder, unless JAX has been told where (or not) to keep them."""
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        jax.config.update("jax_compilation_cache_dir", str(cache / "jaxvae" / "xla"))
+
+
+def new_folder(name: str, data: str, seed: int) -> Path:
+    """runs/NAME-DATA-SEED, with a number behind it where that exists."""
+    kind, _, where = data.partition(":")
+    of_data = "-".join([kind, *re.findall(r"[\w.-]+", Path(where).stem)])
+    base = Path("runs") / f"{name}-{of_data}-{seed}"
+    candidates = itertools.chain([base], (base.with_name(f"{base.name}-{n}") for n in itertools.count(2)))
+    return next(folder for folder in candidates if not folder.exists())

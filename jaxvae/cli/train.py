@@ -1,0 +1,347 @@
+"""jaxvae train: one run, or many, on one device, or many."""
+
+import argparse
+import dataclasses
+import importlib.util
+import itertools
+import os
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+
+import jax
+import tyro
+
+from jaxvae.cli.flags import check_flags, config_of_flags, modernised, parser_of
+from jaxvae.cli.signals import asked_to_stop, ending_well
+from jaxvae.cli.terminal import FAILURE, new_folder, parse, stop, usage_errors, use_compilation_cache
+from jaxvae.data import Source
+from jaxvae.method import Method
+from jaxvae.methods import METHODS, method_named
+from jaxvae.runs.build import build, build_method
+from jaxvae.runs.config import Config, check_config, default_config
+from jaxvae.runs.folder import known_as, open_run
+from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
+from jaxvae.training import Devices, check, choose_devices, plan, train, train_members
+from jaxvae.training.checkpoints import saved_steps
+from jaxvae.training.processes import check_agreement, is_primary_process, join_processes, raise_together
+from jaxvae.training.run_folder import RunFolderError, read_history
+from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
+
+DEFAULT_METHOD = "beta-tc-vae"
+TRACKERS = {
+    "tensorboard": ("tensorboardX",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow", "sqlalchemy", "alembic"),
+}
+"""Flags that send the numbers elsewhere too, by the name of their extra -> the packages that each needs."""
+
+
+@dataclass(frozen=True)
+class RunFlags:
+    """Length of the run, batch size, randomness and checkpoints; folder, devices and trackers."""
+
+    preset: str | None = None
+    """Name of published settings to start from, such as paper or study; other flags change them."""
+    run: Path | None = None
+    """Folder of the run. By default, a new folder below runs/."""
+    resume: bool = False
+    """Resumes the run in --run from its newest checkpoint, or starts it if there is none."""
+    seeds: str | None = None
+    """Several seeds, trained together as a population: 0:8 for seeds 0 to 7, or 0,3,5."""
+    sweep: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,VALUE ...")] = ()
+    """Several values of hyperparameters, trained together as a population, such as beta=1,4."""
+    score: bool = True
+    """Scores the run after training and writes its report; --no-score leaves that to `jaxvae report`."""
+    dry_run: bool = False
+    """Prints the settings, the number of parameters, the memory per device and the compilation time, and stops."""
+    devices: int | None = None
+    """Number of devices to split each batch (or population) over. By default, 1; with --distributed, all devices of
+    all processes. A CPU can be split into several devices, but already uses all of its cores as one."""
+    backend: Literal["shard_map", "pmap"] = "shard_map"
+    """How the batch is split over the devices. pmap is deprecated: JAX itself runs it on shard_map."""
+    distributed: bool = False
+    """Joins other processes of the same run. SLURM, Kubernetes and TPU pods are recognised."""
+    coordinator_timeout: int = 300
+    """Number of seconds to wait for the other processes of a distributed run."""
+    tensorboard: bool = False
+    """Also writes TensorBoard events (needs `pip install 'jaxvae[tensorboard]'`)."""
+    wandb: bool = False
+    """Also logs to Weights & Biases (needs `pip install 'jaxvae[wandb]'`)."""
+    mlflow: bool = False
+    """Also logs to MLflow (needs `pip install 'jaxvae[mlflow]'`)."""
+
+
+class TrainArgs(NamedTuple):
+    """What was asked for."""
+
+    config: Config[Any, Any, Any, Any]
+    flags: RunFlags
+    sweep: dict[str, list[float]]
+    """Values of swept hyperparameters, by name."""
+
+
+def train_command(arguments: list[str]) -> None:
+    """Train a model, score it, write its report"""
+    with usage_errors():
+        args = parse_train(arguments)
+        config, flags = args.config, args.flags
+        members = _members(args)
+        if flags.distributed:
+            _join(args, members)
+        devices = _devices(flags, len(members))
+        source, method = build(config)
+        for member in members:
+            build_method(member.config, method.networks, source)
+        check(method, source, batch_size=config.training.batch_size, parts=devices.mesh.shape["data"])
+    use_compilation_cache()
+    if flags.dry_run:
+        print_plan(config, method, source, devices, len(members))
+        return
+    with usage_errors():
+        folder = flags.run or new_folder(config.method, config.data, config.seed)
+        if members:
+            for member in members:
+                open_run(folder / member.name, member.config, resume=flags.resume)
+        elif flags.distributed:
+            _open_together(args, folder)
+        else:
+            open_run(folder, config, resume=flags.resume)
+    training = config.training
+    rate = f"learning rate {config.hyperparameters.learning_rate:g}"
+    rate = "swept learning rates" if "learning_rate" in args.sweep else rate
+    what = f"{method.name} on {source.name} ({source.size:,} images)"
+    _say(f"{what}: {training.steps} steps of {training.batch_size} images, {rate}, in {folder}")
+    if not members and flags.resume and (saved := saved_steps(folder / "checkpoints")):
+        _say(f"resumed: its newest checkpoint is of step {saved[-1]}")
+    start = time.perf_counter()
+    settings: dict[str, Any] = {
+        "steps": training.steps,
+        "batch_size": training.batch_size,
+        "log_every": training.log_every,
+        "checkpoint_every": training.checkpoint_every,
+        "devices": devices,
+        "microbatch": training.microbatch,
+        "on_nan": training.on_nan,
+    }
+    if members:
+        _train_members(members, args.sweep, method, source, folder, settings)
+        return
+    try:
+        with ExitStack() as stack:
+            asked = stack.enter_context(asked_to_stop())
+            writers = [stack.enter_context(writer) for writer in _writers(args, folder)] if is_primary_process() else []
+            state = train(method, source, seed=config.seed, folder=folder, writers=writers, stop=asked, **settings)
+    except KeyboardInterrupt:
+        saved = saved_steps(folder / "checkpoints")
+        start_of = f"its checkpoint of step {saved[-1]}" if saved else "the start: there is no checkpoint yet"
+        stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from {start_of}", FAILURE)
+    if asked() or int(state.step) < training.steps:  # where another process was asked, this one stopped with it
+        _say(f"stopped by SIGTERM, saved at step {int(state.step)}; `jaxvae train --run {folder} --resume` goes on")
+        return
+    _say(f"trained in {time.perf_counter() - start:.0f} s")
+    if flags.distributed:
+        _say(f"`jaxvae report {folder}`, in a process of its own, scores the run and writes its report")
+    elif not flags.score:
+        _say(f"`jaxvae report {folder}` scores the run and writes its report")
+    else:
+        # Only now: scores and figures take a second to import, which would be a second before the first step.
+        from jaxvae.cli.evaluate import report_on
+        from jaxvae.runs.load import trained_run
+
+        with ending_well(f"training is done: `jaxvae report {folder}` scores the run and writes its report"):
+            report_on(trained_run(folder, config, source, method, state))
+
+
+def print_plan(
+    config: Config[Any, Any, Any, Any], method: Method, source: Source, devices: Devices, members: int
+) -> None:
+    """Prints the settings, and what a step of the run takes."""
+    training = config.training
+    devices = choose_devices() if members else devices
+    cost = plan(method, source, batch_size=training.batch_size, devices=devices, microbatch=training.microbatch)
+    for name, value in config.flags().items():
+        if name not in config.idle():
+            print(f"  {name.replace('_', '-'):28} {'default' if value is None else value}")
+    memory = "" if cost.bytes is None else f", {cost.bytes / 1e6:,.0f} MB of memory per device"
+    each = f" (each of {members} models)" if members else ""
+    print(
+        f"{cost.parameters:,} parameters{memory}{each}; a step compiled in {cost.seconds:.1f} s. Nothing was trained."
+    )
+
+
+def _writers(args: TrainArgs, folder: Path) -> Sequence[AbstractContextManager[Writer]]:
+    done = max((row["step"] for row in read_history(folder)), default=0)
+    settings = args.config.to_json()
+    writers = [progress_writer(args.config.training.steps, start=done)]
+    if args.flags.tensorboard:
+        writers.append(tensorboard_writer(folder / "tensorboard"))
+    if args.flags.wandb:
+        writers.append(wandb_writer(folder, settings))
+    if args.flags.mlflow:
+        writers.append(mlflow_writer(folder, settings))
+    return writers
+
+
+def _join(args: TrainArgs, members: list[Member]) -> None:
+    flags = args.flags
+    if flags.run is None or members:
+        raise ValueError("--distributed trains one run, in a folder that all processes see: name it with --run")
+    join_processes(flags.coordinator_timeout)
+    agreed = {"run": str(flags.run), "resume": flags.resume, "devices": flags.devices, "backend": flags.backend}
+    check_agreement({**args.config.to_json(), **agreed})
+
+
+def _open_together(args: TrainArgs, folder: Path) -> None:
+    failed = None
+    if is_primary_process():
+        try:
+            open_run(folder, args.config, resume=args.flags.resume)
+        except RunFolderError as error:
+            failed = error
+    raise_together(failed)
+
+
+def _devices(flags: RunFlags, members: int) -> Devices:
+    """Members are shared out whole where that comes out even, else every batch is."""
+    count = flags.devices
+    if count is None:
+        count = jax.device_count() if flags.distributed else 1
+    if not flags.distributed:
+        _make_cpu_devices(count)
+    if members and count > 0 and members % count == 0 and flags.backend == "shard_map":
+        return choose_devices(population=count)
+    return choose_devices(count, backend=flags.backend)
+
+
+def _say(line: str) -> None:
+    if is_primary_process():
+        print(line)
+
+
+def _members(args: TrainArgs) -> list[Member]:
+    """The runs that were asked for; none where it is a single one."""
+    flags = args.flags
+    if flags.seeds is None and not args.sweep:
+        return []
+    for name in TRACKERS:
+        if getattr(flags, name):
+            raise ValueError(f"--{name} is for a single run")
+    if not flags.score:
+        raise ValueError("--no-score is for a single run; runs of --seeds and --sweep are not scored")
+    members = members_of(args.config, parse_seeds(flags.seeds or str(args.config.seed)), args.sweep)
+    for member in members:
+        check_config(member.config)
+    return members
+
+
+def _train_members(
+    members: list[Member],
+    sweep: dict[str, list[float]],
+    method: Method,
+    source: Source,
+    folder: Path,
+    settings: dict[str, Any],
+) -> None:
+    columns = {name: [getattr(member.config.hyperparameters, name) for member in members] for name in sweep}
+    folders = [folder / member.name for member in members]
+    start = time.perf_counter()
+    with progress_writer(settings["steps"]) as bar, asked_to_stop() as asked:
+        outcomes = train_members(
+            method,
+            source,
+            folders,
+            seeds=[member.config.seed for member in members],
+            sweep=columns,
+            progress=lambda step: bar(step, {}),
+            stop=asked,
+            **settings,
+        )
+    if asked():
+        step = max(outcome.step for outcome in outcomes)
+        print(f"stopped by SIGTERM, {len(members)} models saved at step {step}; the same command and --resume go on")
+        return
+    print(f"trained {len(members)} models in {time.perf_counter() - start:.0f} s")
+    width = max(len(member.name) for member in members)
+    for member, outcome in zip(members, outcomes, strict=True):
+        terms = "  ".join(f"{name} {value:.4g}" for name, value in outcome.terms.items())
+        print(f"{member.name:{width}}  " + (f"diverged before step {outcome.step}" if outcome.diverged else terms))
+    print(f"each is a run of its own: `jaxvae report {folders[0]}` scores it and writes its report")
+
+
+def parse_train(arguments: list[str]) -> TrainArgs:
+    """The flags over the method's defaults, or over the run's own configuration when it is resumed."""
+    arguments = modernised(arguments)
+    named = arguments[0] if arguments and not arguments[0].startswith("-") else None
+    for before, word in itertools.pairwise(arguments):
+        if named is None and word in METHODS and not before.startswith("-"):
+            raise ValueError(f"the method comes first: jaxvae train {word} ...")
+    if "--method" in arguments:
+        raise ValueError("the method comes first, without a flag: jaxvae train METHOD ...")
+    config = _starting_config(arguments, named)
+    words = arguments[1:] if named else arguments
+    check_flags(words, config, [field.name for field in dataclasses.fields(RunFlags)])
+    parser = parser_of(config)
+    kind = dataclasses.make_dataclass(
+        "TrainArgs",
+        [
+            ("config", Annotated[parser.kind, tyro.conf.arg(name="")], dataclasses.field(default=parser.default)),
+            ("flags", Annotated[RunFlags, tyro.conf.arg(name="run")], dataclasses.field(default=RunFlags())),
+        ],
+    )
+    kind.__doc__ = f"{_first_line(method_named(config.method).build)}\n\nTrains it, scores it and writes its report."
+    parsed = parse(kind, f"train {named or '[METHOD]'}", words)
+    config, flags = config_of_flags(config, parsed.config), parsed.flags
+    for name, packages in TRACKERS.items():
+        missing = [package for package in packages if not installed(package)]
+        if getattr(flags, name) and missing:
+            raise ValueError(f"--{name} needs {' and '.join(missing)}: pip install 'jaxvae[{name}]'")
+    if flags.resume and flags.run is None:
+        raise ValueError("--resume needs the folder of the run to go on with: add --run FOLDER")
+    if flags.coordinator_timeout != RunFlags.coordinator_timeout and not flags.distributed:
+        raise ValueError("--coordinator-timeout is for --distributed: add it, or leave this out")
+    sweep = parse_sweep(flags.sweep, config)
+    return TrainArgs(config.with_flags(**{name: values[0] for name, values in sweep.items()}), flags, sweep)
+
+
+def installed(package: str) -> bool:
+    """Not so where a mere folder has the name, as ./wandb often does."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
+
+
+def _starting_config(arguments: list[str], method: str | None) -> Config[Any, Any, Any, Any]:
+    """What flags left out stand for: a preset, the run that --resume would go on with, or the method's defaults.
+
+    The data and the words among the options that are asked for are in it, since other flags depend on them.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--run", type=Path, nargs="?")
+    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--preset", nargs="?")
+    known, _ = parser.parse_known_args(arguments)
+    config = None
+    if not known.preset and known.resume and known.run and (known.run / "config.json").exists():
+        config = known_as(Config, known.run)
+        if method not in (None, config.method):
+            config = None
+    config = config or default_config(method or DEFAULT_METHOD, known.preset)
+    words = [field.name for field in dataclasses.fields(config.options) if isinstance(field.default, str)]
+    for name in ("data", *words):
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, nargs="?")
+    known, _ = parser.parse_known_args(arguments)
+    return config.with_flags(**{name: value for name in ("data", *words) if (value := getattr(known, name))})
+
+
+def _first_line(thing: Any) -> str:
+    return next(iter((thing.__doc__ or "").splitlines()), "")
+
+
+def _make_cpu_devices(count: int) -> None:
+    """Lets JAX split the CPU into as many devices, where that is still possible; accelerators are what they are."""
+    if count > 1 and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", count)

@@ -1,0 +1,176 @@
+"""What the batches of a method hold besides single images: dataclasses whose fields are its data options.
+
+A method names one of these classes in its entry. `wrap` turns a source of single images into a source of what the
+method learns from, and `told` passes on what the method has to know about it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from jaxvae.data.classes import Augmented, Classified, augmented, classified
+from jaxvae.data.effects import case_control
+from jaxvae.data.labels import Conditioned, Quality, few_labels
+from jaxvae.data.pairs import Groups, Pairs
+from jaxvae.data.source import GroundTruth, Source
+
+
+@dataclass(frozen=True)
+class Single:
+    """Single images."""
+
+    in_epochs: ClassVar[bool] = True
+    """Whether batches may be drawn without replacement."""
+    streamed: ClassVar[bool] = True
+    """Whether images may be read from a file during training."""
+
+    def wrap(self, source: Source, method: str) -> Source:
+        """The source of what the method learns from. ValueError, in one line, for a source without what it needs."""
+        return source
+
+    def told(self, source: Source, batch_size: int) -> Mapping[str, Any]:
+        """Keyword arguments for the method's builder that follow from the wrapped source and the batch size."""
+        return {}
+
+    def idle(self, in_table: bool) -> dict[str, str]:
+        """Fields that have no effect with such data -> what they are for.
+
+        `in_table` tells whether the examples are in memory or in files; otherwise, images are drawn on demand.
+        """
+        return {}
+
+
+@dataclass(frozen=True)
+class InPairs(Single):
+    """Pairs of images that share some of their factors."""
+
+    shared: int | None = None
+    """Number of factors that the two images of a pair have in common. By default, all but one."""
+
+    in_epochs: ClassVar[bool] = False
+    streamed: ClassVar[bool] = False
+
+    def wrap(self, source: Source, method: str) -> Source:
+        """Pairs, drawn by their factors."""
+        known = _by_factors(source, method, "pairs")
+        return Pairs(known, len(known.factor_names) - 1 if self.shared is None else self.shared)
+
+
+@dataclass(frozen=True)
+class InGroups(Single):
+    """Groups of images that share some of their factors."""
+
+    common: tuple[str, ...] = ()
+    """Names of the factors that all images of a group share. By default, the first factor."""
+    members: int = 2
+    """Number of images in a group."""
+
+    in_epochs: ClassVar[bool] = False
+    streamed: ClassVar[bool] = False
+
+    def wrap(self, source: Source, method: str) -> Source:
+        """Groups, drawn by their factors."""
+        known = _by_factors(source, method, "groups")
+        return Groups(known, self.common or known.factor_names[:1], self.members)
+
+    def told(self, source: Source, batch_size: int) -> Mapping[str, Any]:
+        """The number of images in a group."""
+        return {"members": self.members}
+
+
+@dataclass(frozen=True)
+class FewLabels(Single):
+    """Single images, and a few labelled ones beside them."""
+
+    labels: int = 100
+    """Number of examples that have labels."""
+    label_quality: Quality = "perfect"
+    """Quality of the labels: perfect, binned (five values at most), noisy (a tenth are drawn at random), permuted
+    (values in another order), or partial (two factors only)."""
+
+    streamed: ClassVar[bool] = False
+
+    def wrap(self, source: Source, method: str) -> Source:
+        """Labelled images beside the others."""
+        return few_labels(source, self.labels, quality=self.label_quality)
+
+
+@dataclass(frozen=True)
+class WithAuxiliary(Single):
+    """Images with an observed auxiliary variable, on which the prior depends."""
+
+    aux: str | None = None
+    """Name of the factor that is the auxiliary variable. By default, the first factor."""
+
+    streamed: ClassVar[bool] = False
+
+    def wrap(self, source: Source, method: str) -> Source:
+        """Images with a factor beside them."""
+        return Conditioned(source, (_factor(source, self.aux, method, "depends on a factor"),))
+
+
+@dataclass(frozen=True)
+class CasesAndControls(Single):
+    """Images with an effect (cases) and images without it (controls)."""
+
+    case_factor: str | None = None
+    """Name of the factor that is 1 in cases and 0 in controls. By default, the first factor."""
+
+    in_epochs: ClassVar[bool] = False
+    streamed: ClassVar[bool] = False
+
+    def wrap(self, source: Source, method: str) -> Source:
+        """As many cases as controls."""
+        return case_control(source, _factor(source, self.case_factor, method, "learns from cases and controls"))
+
+
+@dataclass(frozen=True)
+class InClasses(Single):
+    """Images with a class."""
+
+    class_factor: str | None = None
+    """Name of the factor whose values are the classes. By default, the first factor."""
+    label_noise: float = 0.0
+    """Share of the examples whose class is drawn at random, for data in memory."""
+    copies: int | None = None
+    """Number of randomly altered copies of an image that make a class of their own, instead of a factor's values."""
+
+    streamed: ClassVar[bool] = False
+
+    def wrap(self, source: Source, method: str) -> Source:
+        """Images in classes."""
+        if self.copies is not None:
+            if self.class_factor is not None or self.label_noise:
+                raise ValueError("--copies makes classes without labels: leave out --class-factor and --label-noise")
+            return augmented(source, self.copies)
+        if not source.factor_names:
+            raise ValueError(f"the factors of {source.name} are not known: add --copies 2 to learn from altered copies")
+        factor = _factor(source, self.class_factor, method, "learns from classes")
+        return classified(source, factor, corruption=self.label_noise)
+
+    def told(self, source: Source, batch_size: int) -> Mapping[str, Any]:
+        """The number of classes in a batch."""
+        if isinstance(source, Classified):
+            return {"classes": source.classes}
+        return {"classes": batch_size // source.copies} if isinstance(source, Augmented) else {}
+
+    def idle(self, in_table: bool) -> dict[str, str]:
+        """Only a table can keep wrong classes."""
+        return {} if in_table else {"label_noise": "data in memory or in files"}
+
+
+def _factor(source: Source, name: str | None, method: str, why: str) -> str:
+    if not source.factor_names:
+        raise ValueError(f"{method} {why}, and the factors of {source.name} are not known: choose other data")
+    if name is not None and name not in source.factor_names:
+        raise ValueError(f"{source.name} has no factor {name!r}; there are {', '.join(source.factor_names)}")
+    return name or source.factor_names[0]
+
+
+def _by_factors(source: Source, method: str, what: str) -> GroundTruth:
+    if not isinstance(source, GroundTruth) or not source.factor_names:
+        raise ValueError(
+            f"{method} draws {what} of images by their factors, and those of {source.name} are not known: "
+            "choose other data"
+        )
+    return source

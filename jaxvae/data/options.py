@@ -1,0 +1,77 @@
+"""Where the examples of a run come from, as options of the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from jaxvae.choose import with_installed
+from jaxvae.data.batches import Single
+from jaxvae.data.registry import FILES, TABLES, VARIANTS, open_data
+from jaxvae.data.shuffle import Epochs
+from jaxvae.data.source import Source
+from jaxvae.data.streamed import Streamed
+from jaxvae.data.table import Table
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Data set and sampling."""
+
+    data: str = "scene"
+    """Name of the data set, as `jaxvae list` gives it. A prefix color-, noisy- or scream- adds colour, noise or a
+    background to black-and-white images."""
+    image_size: int | None = None
+    """Height and width of the images in pixels; most networks need a multiple of 16. By default, the size of the
+    data."""
+    sampling: Literal["replacement", "epochs"] = "replacement"
+    """Sampling of the batches: with replacement, or in epochs that visit every image once in random order."""
+    stream: bool = False
+    """Reads images from their file during training, for data sets larger than memory (npy files and tfds)."""
+    skip_bad: bool = False
+    """Leaves out picture files that cannot be read."""
+    texture: str | None = None
+    """Path of the background picture of scream- variants. By default, a generated picture."""
+
+    def open(self) -> Source:
+        """Opens the data set. ValueError, in one line, for one that does not exist or cannot be read."""
+        texture = None if self.texture is None else Path(self.texture)
+        source = open_data(self.data, image_size=self.image_size, skip_bad=self.skip_bad, texture=texture)
+        if self.stream:
+            if not isinstance(source, Table):
+                raise ValueError(f"--stream is for images in files; {source.name} is drawn on the device: leave it out")
+            source = Streamed(source)
+        return Epochs(source) if self.sampling == "epochs" else source
+
+    @property
+    def in_table(self) -> bool:
+        """Whether the name is that of examples in memory or in files, not of images that are drawn on demand."""
+        return self._kind in (*TABLES, *FILES) or ":" in self.data
+
+    def idle(self, batches: type[Single] | Single) -> dict[str, str]:
+        """Fields that have no effect with this data and these batches -> what they are for."""
+        look, dash, _ = self.data.partition("-")
+        variant = look if dash and look in VARIANTS else ""
+        reasons = {
+            "sampling": "" if batches.in_epochs else "methods that do not draw their images by factors",
+            "stream": self._not_streamed(batches, variant),
+            "skip_bad": "" if self.data.partition(":")[0].endswith("pictures") else "data from pictures:PATH",
+            "image_size": "data of this package" if self._is_own else "",
+            "texture": "" if variant == "scream" else "scream- variants of the data",
+        }
+        return {name: reason for name, reason in reasons.items() if reason}
+
+    @property
+    def _is_own(self) -> bool:
+        look, dash, plain = self.data.partition("-")
+        name = plain if dash and look in VARIANTS else self.data
+        kind, colon, _ = name.partition(":")
+        return kind not in FILES and (bool(colon) or kind in with_installed("data", {}))
+
+    def _not_streamed(self, batches: type[Single] | Single, variant: str) -> str:
+        if not batches.streamed:
+            return "methods that learn from single images without labels"
+        return "" if self.in_table and not variant else "images in files, such as arrays:PATH and tfds:NAME"
+
+    @property
+    def _kind(self) -> str:
+        return self.data.partition(":")[0]

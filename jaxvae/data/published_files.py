@@ -1,0 +1,127 @@
+"""The field's data sets, read from the files in which they were published.
+
+Each reader checks the layout and says what it found instead. Files are never unpickled.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from jaxvae.data.files import all_resized, read_hdf5, read_npz, resized
+from jaxvae.data.table import Table, from_arrays
+
+MATRIX_TYPES: dict[int, np.dtype] = {0x1E3D4C55: np.dtype("<u1"), 0x1E3D4C54: np.dtype("<i4")}
+"""Magic number of a SmallNORB file -> what it holds."""
+MPI3D_GRIDS = {1_036_800: (6, 6, 2, 3, 3, 40, 40), 460_800: (4, 4, 2, 3, 3, 40, 40)}
+"""Number of images -> sizes of the factors: the competition's sets, and the one of complex shapes."""
+
+
+def dsprites(path: Path, *, image_size: int | None = None) -> Table:
+    """dSprites (Matthey et al., 2017), the npz or hdf5 file: 737,280 binary images of 64 x 64"""
+    if path.suffix in (".hdf5", ".h5"):
+        images, classes = read_hdf5(path, "imgs", "latents/classes")
+    else:
+        images, classes = read_npz(path, "imgs", "latents_classes")
+    _expect(path, images, (len(images), 64, 64), np.uint8)
+    if classes.shape != (len(images), 6):
+        raise ValueError(f"{path}: latents classes must be [{len(images)}, 6], found {classes.shape}")
+    names = ("shape", "scale", "orientation", "x", "y")
+    return from_arrays(all_resized(images, image_size, path), classes[:, 1:], name="dsprites", factor_names=names)
+
+
+def shapes3d(path: Path, *, image_size: int | None = None) -> Table:
+    """Shapes3D (Burgess & Kim, 2018), the h5 file: 480,000 images of 64 x 64 x 3"""
+    images, labels = read_hdf5(path, "images", "labels")
+    _expect(path, images, (len(images), 64, 64, 3), np.uint8)
+    if labels.shape != (len(images), 6):
+        raise ValueError(f"{path}: labels must be [{len(images)}, 6], found {labels.shape}")
+    names = ("floor_hue", "wall_hue", "object_hue", "scale", "shape", "orientation")
+    return from_arrays(all_resized(images, image_size, path), labels, name="shapes3d", factor_names=names)
+
+
+def mpi3d(path: Path, *, image_size: int | None = None) -> Table:
+    """MPI3D (Gondal et al., 2019), an npz file of any of its sets: 64 x 64 x 3"""
+    (images,) = read_npz(path, "images")
+    if len(images) not in MPI3D_GRIDS:
+        raise ValueError(f"{path}: MPI3D has {' or '.join(map(str, MPI3D_GRIDS))} images, found {len(images)}")
+    _expect(path, images, (len(images), 64, 64, 3), np.uint8)
+    names = ("object_color", "object_shape", "object_size", "camera_height", "background", "horizontal", "vertical")
+    factors = np.stack(np.unravel_index(np.arange(len(images)), MPI3D_GRIDS[len(images)]), axis=1)
+    return from_arrays(all_resized(images, image_size, path), factors, name="mpi3d", factor_names=names)
+
+
+def cars3d(path: Path, *, image_size: int | None = None) -> Table:
+    """Cars3D (Reed et al., 2015), the folder of mat files: 17,568 images, brought to 64 x 64 x 3
+
+    Cars are numbered by file name, sorted. (The study's code takes them in the order of the directory.)
+    """
+    from scipy.io import loadmat
+
+    files = sorted(path.glob("*.mat"))
+    if not files:
+        raise ValueError(f"{path}: Cars3D is a folder of .mat files, found none")
+    images, factors = [], []
+    for car, file in enumerate(files):
+        mesh = loadmat(file).get("im")
+        if mesh is None or mesh.shape != (128, 128, 3, 24, 4):
+            found = "no 'im'" if mesh is None else str(mesh.shape)
+            raise ValueError(f"{file}: 'im' must be (128, 128, 3, 24, 4), found {found}")
+        views = mesh.transpose(4, 3, 0, 1, 2)  # elevation, azimuth, then the image
+        images.append(np.stack([resized(image, image_size or 64) for image in views.reshape(-1, 128, 128, 3)]))
+        elevation, azimuth = np.divmod(np.arange(96), 24)
+        factors.append(np.stack([elevation, azimuth, np.full(96, car)], axis=1))
+    names = ("elevation", "azimuth", "object")
+    return from_arrays(np.concatenate(images), np.concatenate(factors), name="cars3d", factor_names=names)
+
+
+def smallnorb(path: Path, *, image_size: int | None = None) -> Table:
+    """SmallNORB (LeCun et al., 2004), the folder of dat, cat and info files: 48,600 images, brought to 64 x 64
+
+    Training and test set together, left camera. Its factors are category, instance, elevation, azimuth and lighting;
+    the study leaves the instance out of its factors.
+    """
+    images, factors = [], []
+    for part in ("training", "testing"):
+        found = {kind: sorted(path.glob(f"smallnorb-*-{part}-{kind}.mat")) for kind in ("dat", "cat", "info")}
+        if missing := [kind for kind, files in found.items() if len(files) != 1]:
+            raise ValueError(f"{path}: expected one smallnorb-...-{part}-{missing[0]}.mat, found {found[missing[0]]}")
+        pixels, category, info = (_read_matrix(files[0]) for files in found.values())
+        if pixels.ndim != 4 or pixels.shape[1:] != (2, 96, 96) or info.shape != (len(pixels), 4):
+            raise ValueError(f"{path}: {part} set has images {pixels.shape} and info {info.shape}")
+        images.append(np.stack([resized(image, image_size or 64) for image in pixels[:, 0]]))
+        factors.append(np.column_stack([category, info]))
+    names = ("category", "instance", "elevation", "azimuth", "lighting")
+    return from_arrays(np.concatenate(images), np.concatenate(factors), name="smallnorb", factor_names=names)
+
+
+PUBLISHED_FILES: dict[str, Callable[..., Table]] = {
+    "dsprites": dsprites,
+    "shapes3d": shapes3d,
+    "mpi3d": mpi3d,
+    "cars3d": cars3d,
+    "smallnorb": smallnorb,
+}
+"""Name before the colon on the command line -> (path, image_size=None) -> source."""
+
+
+def _expect(path: Path, images: np.ndarray, shape: tuple[int, ...], dtype: type) -> None:
+    if images.shape != shape or images.dtype != dtype:
+        raise ValueError(
+            f"{path}: images must be {np.dtype(dtype)} {shape}, found {images.dtype} {images.shape}: another data set?"
+        )
+
+
+def _read_matrix(path: Path) -> np.ndarray:
+    """A SmallNORB matrix: magic number, number of dimensions, at least three sizes, then the values."""
+    content = path.read_bytes()
+    if len(content) < 20:
+        raise ValueError(f"{path}: cut off after {len(content)} bytes")
+    magic, ndim = (int(value) for value in np.frombuffer(content, "<i4", 2))
+    if magic not in MATRIX_TYPES or not 1 <= ndim <= 4:
+        raise ValueError(f"{path}: not a SmallNORB matrix (magic number {magic:#x}, {ndim} dimensions)")
+    shape = tuple(int(size) for size in np.frombuffer(content, "<i4", ndim, 8))
+    values = np.frombuffer(content, MATRIX_TYPES[magic], offset=8 + 4 * max(3, ndim))
+    if values.size != np.prod(shape):
+        raise ValueError(f"{path}: cut off: {shape} needs {np.prod(shape)} values, found {values.size}")
+    return values.reshape(shape)

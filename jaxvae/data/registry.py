@@ -1,0 +1,94 @@
+"""Data sets by the name that the command line gives them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jaxvae.choose import imported, near, unknown, with_installed
+from jaxvae.data.effects import squares
+from jaxvae.data.files import array_file, picture_folder
+from jaxvae.data.generated import digits
+from jaxvae.data.grid import FactorGrid
+from jaxvae.data.published_files import PUBLISHED_FILES
+from jaxvae.data.rooms import Rooms
+from jaxvae.data.scene import Scene
+from jaxvae.data.source import Source
+from jaxvae.data.sprites import Sprites
+from jaxvae.data.table import Table
+from jaxvae.data.tfds import tfds_table
+from jaxvae.data.variants import VariantName, variant
+from jaxvae.data.videos import MovingSprites, moving_sprites
+
+DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites, "rooms": Rooms}
+"""Name on the command line -> constructor; `resolution` is optional everywhere."""
+
+CLIPS: dict[str, Callable[..., MovingSprites]] = {"moving-sprites": moving_sprites}
+"""Name on the command line -> maker of clips; `resolution` is optional everywhere."""
+
+TABLES: dict[str, Callable[..., Table]] = {"digits": digits, "squares": squares}
+"""Name on the command line -> maker; `image_size` is optional everywhere."""
+
+FILES: dict[str, Callable[..., Table]] = {
+    **PUBLISHED_FILES,
+    "arrays": array_file,
+    "pictures": picture_folder,
+    "tfds": tfds_table,
+}
+"""Name before the colon on the command line -> reader of what is behind it; `image_size` is optional everywhere."""
+
+VARIANTS: tuple[VariantName, ...] = ("color", "noisy", "scream")
+"""Before a dash and the name of black-and-white data: the study's harder variants of it."""
+
+
+def open_data(
+    name: str, *, image_size: int | None = None, skip_bad: bool = False, texture: Path | None = None
+) -> Source:
+    """A source by name.
+
+    Args:
+      name: a key of `DATA`, `CLIPS` or `TABLES`; or a key of `FILES`, a colon, and a path or, for tfds, the name of a
+        set and, if wanted, of a split ("tfds:mnist", "tfds:smallnorb:train+test"); or "package.module:NAME" for a
+        source of one's own, or a function without arguments that makes it. With one of `VARIANTS` before it, that
+        variant of it ("color-sprites").
+      image_size: pixels a side; the data's own if not given.
+      skip_bad: leave out pictures that can't be read.
+      texture: picture for the look "scream"; one of our own if not given.
+
+    Raises:
+      ValueError: an unknown name, or data that can't be read; it says what to do.
+    """
+    look, dash, plain = name.partition("-")
+    if dash and look in VARIANTS:
+        return variant(open_data(plain, image_size=image_size, skip_bad=skip_bad), look, texture)
+    kind, colon, where = name.partition(":")
+    drawn: dict[str, Callable[..., Source]] = {**DATA, **CLIPS}
+    if not colon and kind in drawn:
+        return drawn[kind]() if image_size is None else drawn[kind](resolution=image_size)
+    if not colon and kind in TABLES:
+        return TABLES[kind](image_size=image_size)
+    others = with_installed("data", {})
+    if not colon and kind in others:
+        return _own(name, others[kind])
+    if colon and where and kind not in FILES and not near(kind, FILES):
+        return _own(name, imported("data", name))
+    if not colon or kind not in FILES or not where:
+        known = [*drawn, *TABLES, *others, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)]
+        raise ValueError(unknown("data", name, known))
+    if kind == "tfds":
+        which, _, split = where.partition(":")
+        return tfds_table(which, split=split or "train", image_size=image_size)
+    path = Path(where).expanduser()
+    if not path.exists():
+        raise ValueError(
+            f"{path}: there is no such {'folder' if kind in ('pictures', 'cars3d', 'smallnorb') else 'file'}"
+        )
+    if kind == "pictures":
+        return picture_folder(path, image_size=image_size, skip_bad=skip_bad)
+    return FILES[kind](path, image_size=image_size)
+
+
+def _own(name: str, found: Any) -> Source:
+    source = found if isinstance(found, Source) or not callable(found) else found()
+    if not isinstance(source, Source):
+        raise ValueError(f"the data {name} must be a jaxvae.data.Source, or a function that makes one, got {found!r}")
+    return source

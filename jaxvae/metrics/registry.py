@@ -1,0 +1,84 @@
+"""The metrics by name: those of this package, those that other packages add, and one's own."""
+
+import inspect
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxvae.choose import choose_or_import
+from jaxvae.metrics.dci import dci
+from jaxvae.metrics.dci_es import dci_es
+from jaxvae.metrics.downstream import downstream
+from jaxvae.metrics.infomec import infomec
+from jaxvae.metrics.interventions import beta_vae_score, factor_vae_score
+from jaxvae.metrics.irs import irs
+from jaxvae.metrics.mcc import mcc
+from jaxvae.metrics.mig import mig
+from jaxvae.metrics.modularity import explicitness, modularity
+from jaxvae.metrics.results import Result
+from jaxvae.metrics.sap import sap
+from jaxvae.metrics.unsupervised import (
+    gaussian_total_correlation,
+    gaussian_wasserstein_correlation,
+    mutual_information_score,
+)
+
+METRICS: dict[str, Callable[..., Result]] = {
+    "mig": mig,
+    "sap": sap,
+    "dci": dci,
+    "modularity": modularity,
+    "explicitness": explicitness,
+    "irs": irs,
+    "infomec": infomec,
+    "mcc": mcc,
+    "beta_vae_score": beta_vae_score,
+    "factor_vae_score": factor_vae_score,
+    "downstream": downstream,
+    "dci_es": dci_es,
+}
+"""Of codes [N, D] and factors [N, K]. The first line of a docstring is a metric's description."""
+
+EXPENSIVE = ("downstream", "dci_es")
+"""Metrics that take longest: tens of seconds, minutes on a busy machine."""
+
+UNSUPERVISED: dict[str, Callable[..., Result]] = {
+    "gaussian_total_correlation": gaussian_total_correlation,
+    "gaussian_wasserstein_correlation": gaussian_wasserstein_correlation,
+    "mutual_information_score": mutual_information_score,
+}
+"""Of codes [N, D] alone."""
+
+
+class Metric(NamedTuple):
+    """A metric as the command line finds it."""
+
+    compute: Callable[..., Result]
+    """(codes [N, D]) or (codes, factors [N, K]) -> result"""
+    needs_factors: bool
+
+
+def metric_named(name: str) -> Metric:
+    """A metric.
+
+    Args:
+      name: a key of `METRICS` or `UNSUPERVISED`, an entry point of another package, or
+        "package.module:NAME" for a function of one's own: of codes and
+        factors, or of codes alone, that returns a `Result` or a number.
+
+    Raises:
+      ValueError: no such metric; an import that fails.
+    """
+    function = choose_or_import("metric", name, {**METRICS, **UNSUPERVISED})
+
+    def compute(*arrays: np.ndarray) -> Result:
+        result = function(*arrays)
+        return result if isinstance(result, Result) else Result(float(result), name)
+
+    return Metric(compute, _needs_factors(function))
+
+
+def _needs_factors(function: Callable[..., Result]) -> bool:
+    parameters = inspect.signature(function).parameters.values()
+    return sum(each.default is each.empty and each.kind is not each.KEYWORD_ONLY for each in parameters) > 1

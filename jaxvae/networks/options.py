@@ -1,0 +1,84 @@
+"""The networks of a method, as options of the command line: dataclasses whose fields are flags and that make networks.
+
+A method whose networks are an autoencoder names one of these classes in its entry; others define a class of their own
+beside the method.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol
+
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+
+from jaxvae.choose import choose
+from jaxvae.method import Network
+from jaxvae.networks.autoencoders import autoencoder
+from jaxvae.networks.discriminator import discriminator
+
+
+class Examples(Protocol):
+    """What networks are made for: any `jaxvae.data.Source` is one."""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(height, width, channels)"""
+        ...
+
+    @property
+    def factor_sizes(self) -> tuple[int, ...]:
+        """Numbers of values of the factors."""
+        ...
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Networks."""
+
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Precision of the networks' arithmetic. Parameters and losses are float32 in any case."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """The networks for the examples of a source, by name. ValueError, in one line, for sizes that do not fit."""
+        raise NotImplementedError
+
+    @property
+    def jax_dtype(self) -> DTypeLike:
+        """The precision as JAX names it."""
+        return choose("dtype", self.dtype, {"float32": jnp.float32, "bfloat16": jnp.bfloat16})
+
+
+@dataclass(frozen=True)
+class Autoencoder(NetworkOptions):
+    """Encoder and decoder."""
+
+    network: str = "mlp-small"
+    """Architecture of encoder and decoder, as `jaxvae list` gives it."""
+    latents: int = 10
+    """Number of latents."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """An encoder and a decoder."""
+        return autoencoder(self.network, source.image_shape, self.latents, self.jax_dtype)
+
+
+@dataclass(frozen=True)
+class WithDiscriminator(Autoencoder):
+    """Encoder, decoder, and a discriminator of codes."""
+
+    discriminator: tuple[int, ...] = (256, 256, 256)
+    """Widths of the hidden layers of the discriminator."""
+
+    logits: ClassVar[int] = 2
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """An encoder, a decoder and a discriminator."""
+        critic = discriminator(self.latents, self.logits, self.discriminator, self.jax_dtype)
+        return {**super().make(source), "discriminator": critic}
+
+
+@dataclass(frozen=True)
+class SizedNetworks(NetworkOptions):
+    """Networks of a fixed architecture."""
+
+    net_size: Literal["small", "paper"] = "small"
+    """Size of the networks: small, or as published."""

@@ -1,0 +1,97 @@
+"""Runs on disk: their settings, their checkpoints, codes, scores, comparisons, and sweeps over many.
+
+`load_run("runs/mine")` loads a run of the command line, with the model and the data it was trained on. `represent`
+encodes examples and `evaluate` scores them. What `jaxvae.training.train` trains in Python, with `folder=`, is a run
+as well:
+
+```python
+import jax
+from jaxvae.data import Sprites
+from jaxvae.methods import BetaVAE, beta_vae
+from jaxvae.networks import autoencoder
+from jaxvae.report import write_report
+from jaxvae.runs import evaluate, load_own_run, represent
+from jaxvae.training import train
+
+source = Sprites(resolution=16)
+method = beta_vae(autoencoder("mlp-small", source.image_shape), hyperparameters=BetaVAE(beta=2.0))
+train(method, source, steps=20, batch_size=32, folder="runs/two")
+
+run = load_own_run("runs/two", method, source)
+codes = represent(run, 1000)
+print(write_report(run, codes, evaluate(run, codes)))
+means = run.encode(source.sample(jax.random.key(0), 8)["image"]).mean  # [8, 10]
+images = run.decoder(means)  # [8, 16, 16, 1]
+```
+
+A folder belongs to one method with one set of hyperparameters; another one is refused. Changes to the code of a loss
+are not detected; use a new folder after editing one.
+
+## The folder of a run
+
+- `config.json`: all settings of a run of the command line, nested, with the version of the format
+- `trained.json`: the settings that determine the numbers; `--resume` with others is refused
+- `metrics.jsonl`: one row of loss terms per 100 steps (`--log-every`), and one at every checkpoint and at the end
+- `checkpoints/`: the two newest checkpoints and the one whose last row has the lowest loss, by step, each with a
+  manifest
+- `scores.json`: the metrics of posterior means and of samples, with their definitions and parts
+- `compared.json`: the same for metrics that only `jaxvae compare` asked for
+- `report/index.html`: the report, a single page that needs no other file
+
+`jaxvae train --run runs/mine --resume` resumes a run, even after `kill -9`, and ends with bitwise the same result as
+a run that was never stopped. See `jaxvae.training` for what happens when something goes wrong.
+
+## Trackers
+
+`--tensorboard`, `--wandb` and `--mlflow` also send the rows to a tracker, each after `pip install 'jaxvae[NAME]'`:
+TensorBoard to event files in the folder of the run; Weights & Biases to the project `jaxvae`, or that of
+`WANDB_PROJECT` (`WANDB_MODE=offline` keeps everything on disk); MLflow to `mlflow.db` in the folder of the run, or to
+`MLFLOW_TRACKING_URI`. MLflow reports usage data unless `MLFLOW_DISABLE_TELEMETRY=true`. Pass the flag again when
+resuming to continue the same tracked run.
+
+## Comparing runs
+
+`jaxvae compare runs`, or with the folders of single runs, prints a table and writes `comparison.html`. Runs that
+differ only by their seed share one row, with means and 95% confidence intervals. The table sorts, and the page shows
+below it what each row learned. Runs without scores are scored first; runs that were trained in Python have to be
+scored there, with `evaluate`. The table also lists the reconstruction error and properties of the code: how far the
+changes that two latents make to an image are from orthogonal (`overlap`, an absolute cosine), how few pixels a latent
+changes (`parts`, a Hoyer sparsity), what share of a pixel's change is due to a single latent (`exclusive`), and how
+far the latents are from a Gaussian (`negentropy`, nats).
+
+The names of this module are imported on first use, since metrics and figures take a second to import.
+"""
+
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxvae.runs.build import build
+    from jaxvae.runs.config import Config, default_config
+    from jaxvae.runs.load import Run, load_own_run, load_run
+    from jaxvae.runs.score import evaluate, represent, score
+
+__all__ = ["Config", "Run", "build", "default_config", "evaluate", "load_own_run", "load_run", "represent", "score"]
+
+_PLACES = {
+    "build": "build",
+    "Config": "config",
+    "default_config": "config",
+    "Run": "load",
+    "load_own_run": "load",
+    "load_run": "load",
+    "evaluate": "score",
+    "represent": "score",
+    "score": "score",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"jaxvae.runs.{_PLACES[name]}"), name)
+
+
+if "pdoc" in sys.modules:  # it documents what is in the module already
+    globals().update({name: __getattr__(name) for name in _PLACES})

@@ -1,0 +1,227 @@
+"""Baselines as runs: an estimator fitted to images, in the form of a method, which scores and reports ask like any."""
+
+import json
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, NamedTuple, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from jaxvae.baselines import (
+    NMF,
+    PCA,
+    CanonicalPolyadic,
+    CooperativeVQ,
+    FastICA,
+    IndependentSubspaces,
+    Infomax,
+    Multilinear,
+    MultipleCauseVQ,
+    RecursiveICA,
+    SelfOrganizingMap,
+    TopographicICA,
+    VectorQuantizer,
+)
+from jaxvae.choose import choose
+from jaxvae.data import Source, open_data
+from jaxvae.method import Batch, Method, Nets, Posterior, no_image
+from jaxvae.methods.autoencoding import point
+from jaxvae.runs.typed import typed
+from jaxvae.training import TrainState, make_train_step
+
+FEW_ROUNDS = 10
+"""Of least squares for a new example: there are thousands of them."""
+FEW_STARTS = {"n_codewords": 4, "n_init": 2, "max_iter": 50}
+SHUFFLED = 1000
+"""Codes that those of the "prior" are made of."""
+
+
+class Baseline(NamedTuple):
+    """How an estimator is made."""
+
+    kind: type
+    settings: Callable[[int, tuple[int, ...]], dict[str, Any]]
+    """(latents, numbers of values of the factors) -> its arguments"""
+    by_factors: bool = False
+    """Whether it learns from factors, all of which must be combined."""
+
+
+BASELINES = {
+    "pca": Baseline(PCA, lambda d, sizes: {"n_components": d}),
+    "fast-ica": Baseline(FastICA, lambda d, sizes: {"n_components": d, "whiten": "unit-variance", "max_iter": 1000}),
+    "infomax": Baseline(Infomax, lambda d, sizes: {"n_components": d}),
+    "independent-subspaces": Baseline(IndependentSubspaces, lambda d, sizes: {"n_components": d}),
+    "topographic-ica": Baseline(TopographicICA, lambda d, sizes: {"grid": _near_square(d)}),
+    "recursive-ica": Baseline(RecursiveICA, lambda d, sizes: {"layers": (d, d)}),
+    "nmf": Baseline(NMF, lambda d, sizes: {"n_components": d, "init": "nndsvda", "max_iter": 1000}),
+    "vector-quantizer": Baseline(VectorQuantizer, lambda d, sizes: {"n_codewords": d * d}),
+    "cooperative-vq": Baseline(CooperativeVQ, lambda d, sizes: {"n_factors": d, **FEW_STARTS}),
+    "multiple-cause-vq": Baseline(MultipleCauseVQ, lambda d, sizes: {"n_factors": d, **FEW_STARTS}),
+    "self-organizing-map": Baseline(SelfOrganizingMap, lambda d, sizes: {"grid": (d, d)}),
+    "multilinear": Baseline(
+        Multilinear, lambda d, sizes: {"ranks": _ranks(d, sizes), "max_iter": FEW_ROUNDS}, by_factors=True
+    ),
+    "canonical-polyadic": Baseline(
+        CanonicalPolyadic, lambda d, sizes: {"rank": d, "max_iter": FEW_ROUNDS}, by_factors=True
+    ),
+}
+"""Name on the command line -> how to make it of as many latents as asked for."""
+
+
+@dataclass(frozen=True)
+class BaselineConfig:
+    """Everything that decides the numbers of a fit."""
+
+    baseline: tyro.conf.Fixed[str]
+    """Name of the baseline, as `jaxvae list` gives it."""
+    data: str = "scene"
+    """Name of the data set, as `jaxvae list` gives it."""
+    image_size: int | None = None
+    """Height and width of the images in pixels. By default, the size of the data."""
+    latents: int = 10
+    """Number of latents; quantizers and self-organizing maps derive their own sizes from it."""
+    examples: int = 5000
+    """Number of random images to fit to; all images, where there are no more than that."""
+    options: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
+    """Further settings of the estimator, such as max_iter=50 or fun=cube."""
+    seed: int = 0
+    """Random seed."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON values."""
+        return json.loads(json.dumps(asdict(self)))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`. ValueError for another version's fields."""
+        try:
+            choose("baseline", str(values["baseline"]), BASELINES)
+            return typed(cls, values)
+        except (TypeError, KeyError, ValueError) as error:
+            raise ValueError(f"config.json cannot be read: {error}") from error
+
+
+class Fit(NamedTuple):
+    """A fitted baseline."""
+
+    source: Source
+    method: Method
+    state: TrainState
+    """Of no parameters: what was learned is in the method's functions."""
+    seconds: float
+    warnings: tuple[str, ...]
+    """Of the fit."""
+
+
+def fit_baseline(config: BaselineConfig) -> Fit:
+    """Fits to random examples of the data. The same config gives the same fit, on one machine.
+
+    Raises:
+      ValueError: settings or data that can't be, in one line.
+    """
+    for name, least in (("latents", 1), ("examples", 2), ("seed", 0)):
+        if getattr(config, name) < least:
+            raise ValueError(f"--{name} must be at least {least}, got {getattr(config, name)}")
+    source = open_data(config.data, image_size=config.image_size)
+    entry, estimator = choose("baseline", config.baseline, BASELINES), build_estimator(config, source.factor_sizes)
+    if entry.by_factors and not source.factor_names:
+        raise ValueError(f"{config.baseline} learns from factors; those of {config.data} are not known")
+    batch = _examples(source, config)
+    rows = _rows(batch["image"])
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            estimator.fit(rows, np.asarray(batch["factors"]) if entry.by_factors else None)
+        except (TypeError, ImportError) as error:
+            raise ValueError(f"{config.baseline} can't be fitted: {error}") from error
+    seconds = time.perf_counter() - start
+    some = np.random.default_rng(config.seed).permutation(rows)[:SHUFFLED]
+    method = fitted_method(config.baseline, estimator, source.image_shape, estimator.transform(some))
+    init, _ = make_train_step(method, dataset_size=source.size)
+    heard = tuple(sorted({str(warning.message).splitlines()[0] for warning in caught}))
+    return Fit(source, method, init(jax.random.key(config.seed)), seconds, heard)
+
+
+def build_estimator(config: BaselineConfig, factor_sizes: tuple[int, ...]) -> Any:
+    """The estimator that a config names, not fitted. ValueError for an option that it does not have."""
+    entry = choose("baseline", config.baseline, BASELINES)
+    settings = entry.settings(config.latents, factor_sizes)
+    names = entry.kind().get_params()
+    if "random_state" in names:
+        settings["random_state"] = config.seed
+    for option in config.options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"--options are NAME=VALUE, got {option!r}")
+        choose(f"option of {config.baseline}", name, names)
+        settings[name] = _value(value)
+    return entry.kind(**settings)
+
+
+def fitted_method(name: str, estimator: Any, image_shape: tuple[int, int, int], codes: np.ndarray) -> Method:
+    """A fitted estimator as a method without networks and objectives.
+
+    Args:
+      name: of the method.
+      estimator: with `transform`, and `inverse_transform` if it has one.
+      image_shape: (height, width, channels).
+      codes: of examples [N, D]. Codes of the "prior" are columns of theirs, each of a random example: what images
+        would be if latents were independent.
+    """
+
+    def encode(net: Nets, batch: Batch) -> Posterior:
+        return point(jnp.asarray(estimator.transform(_rows(batch["image"])), jnp.float32))
+
+    def decode(net: Nets, code: jax.Array) -> jax.Array:
+        images = estimator.inverse_transform(np.asarray(code, np.float64))
+        return jnp.asarray(images.reshape(-1, *image_shape), jnp.float32)
+
+    def sample_prior(net: Nets, key: jax.Array, batch: Batch) -> jax.Array:
+        rows = jax.random.randint(key, (len(batch["image"]), codes.shape[1]), 0, len(codes))
+        return jnp.asarray(codes[np.asarray(rows), np.arange(codes.shape[1])], jnp.float32)
+
+    return Method(
+        name=name,
+        networks={},
+        hyperparameters=(),
+        objectives=(),
+        encode=encode,
+        decode=decode if hasattr(estimator, "inverse_transform") else no_image,
+        sample_prior=sample_prior,
+    )
+
+
+def _examples(source: Source, config: BaselineConfig) -> Batch:
+    if source.size <= config.examples:
+        return source.at(jnp.arange(source.size, dtype=jnp.int32))
+    return source.sample(jax.random.key(config.seed), config.examples)
+
+
+def _rows(images: jax.Array) -> np.ndarray:
+    return np.asarray(images, np.float64).reshape(len(images), -1)
+
+
+def _value(text: str) -> Any:
+    """A JSON value (numbers, true, null, lists as tuples), or the text itself."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return text
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _ranks(latents: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Latents shared out evenly, 2 for each factor at least, and no more than it has values."""
+    return tuple(min(max(2, latents // len(sizes)), size) for size in sizes)
+
+
+def _near_square(n: int) -> tuple[int, int]:
+    """Sides of a grid of about n places, 3 at least."""
+    side = max(3, round(n**0.5))
+    return side, max(3, round(n / side))

@@ -1,0 +1,286 @@
+"""Runs beside each other: those that differ by their seed are a line of the table."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy import stats
+
+from jaxvae.analysis import latent_effects
+from jaxvae.method import Nets
+from jaxvae.metrics import metric_named
+from jaxvae.runs.config import names_with_role
+from jaxvae.runs.folder import newest_saved, read_config
+from jaxvae.runs.load import Run, config_of, load_run, own_config_of
+from jaxvae.runs.score import SCORES, independent, read_scores, represent, score
+from jaxvae.training.members import DIVERGED
+from jaxvae.training.run_folder import (
+    TRAINED,
+    RunFolderError,
+    differences,
+    flatten,
+    read_history,
+    read_trained,
+    write_json,
+)
+
+COMPARED = ("mig", "dci", "sap", "modularity", "irs", "mcc", "factor_vae_score")
+COMPARED_SCORES = "compared.json"
+NAMED = ("config.json", TRAINED)
+"""Files of a run of the command, and of one in Python."""
+PICTURED = 1000
+"""Examples whose codes say where a latent's values lie."""
+SHOWN_LATENTS, SHOWN_VALUES = 6, 6
+
+
+class Column(NamedTuple):
+    """A number of each run."""
+
+    name: str
+    title: str
+    better: float
+    """1 if high is better, -1 if low is, 0 if it is neither."""
+    about: str
+
+
+PROPERTIES = (
+    Column("reconstruction_error", "error", -1, "mean squared error of a value of the image, rebuilt from its code"),
+    Column("overlap", "overlap", 0, "absolute cosine of what two latents change: 0 is orthogonal"),
+    Column("parts", "parts", 0, "Hoyer sparsity of what a latent changes: 1 is a single pixel, 0 all of them alike"),
+    Column("exclusive", "exclusive", 0, "share of a pixel's change that is by the latent which changes it most"),
+    Column("negentropy", "negentropy", 0, "of a latent, nats: 0 is Gaussian"),
+    Column("seconds", "seconds", 0, "of training; of runs trained together, an equal share"),
+)
+
+
+class Line(NamedTuple):
+    """One method with one set of settings."""
+
+    name: str
+    data: str
+    folders: tuple[Path, ...]
+    values: dict[str, np.ndarray]
+    """Of each column, one per run; NaN where there is none."""
+    note: str
+    """What to know of it; "" for nothing."""
+    picture: np.ndarray | None
+    """Rows of images [R, T, H, W, C]: examples, reconstructions, then one latent each, from low values to high ones."""
+    rows: tuple[str, ...]
+    """What each row shows."""
+
+
+def find_runs(folders: Sequence[Path]) -> list[Path]:
+    """The folders themselves, or the runs below them, up to two levels. RunFolderError for one without any."""
+    found: list[Path] = []
+    for folder in folders:
+        below = sorted(
+            {path.parent for deep in ("*", "*/*") for name in NAMED for path in folder.glob(f"{deep}/{name}")}
+        )
+        here = [folder] if _has_run(folder) else [path for path in below if _is_run(_settings(path))]
+        if not here:
+            raise RunFolderError(f"there is no run in {folder}, nor below it: {' or '.join(NAMED)} is missing")
+        found += [path for path in here if path.resolve() not in {other.resolve() for other in found}]
+    return found
+
+
+def compare(
+    folders: Sequence[Path],
+    *,
+    num_samples: int = 10_000,
+    metrics: Sequence[str] = COMPARED,
+    progress: Callable[[str], None] = lambda line: None,
+) -> tuple[list[Column], list[Line]]:
+    """The table of some runs, in the order in which they are given.
+
+    Runs whose scores.json does not hold what is asked for, of as many examples, are scored; what that gives is kept
+    beside it, in compared.json. Runs that can't be loaded, have diverged or are not finished are noted in their line; a
+    line of which none can be loaded is left out. Of several with one seed the last counts.
+
+    Args:
+      folders: of runs.
+      num_samples: examples that runs are scored on, at least.
+      metrics: names, see `jaxvae.metrics.metric_named`.
+      progress: is told what is scored, and what is left out.
+
+    Raises:
+      RunFolderError: a folder that holds no run; none of the runs can be loaded.
+      ValueError: no such metric.
+    """
+    for name in metrics:
+        metric_named(name)
+    groups: dict[str, dict[int, Path]] = {}
+    for folder in folders:
+        if not _is_run(_settings(folder)):
+            raise RunFolderError(f"{folder / 'config.json'} is not of a run of jaxvae")
+        known = config_of(folder) if (folder / NAMED[0]).exists() else own_config_of(folder)
+        apart = ("seed", *names_with_role("replicate", "bookkeeping"))
+        settings = {name: value for name, value in flatten(known.to_json()).items() if name not in apart}
+        groups.setdefault(json.dumps(settings, sort_keys=True), {})[known.seed] = folder
+    configs = [json.loads(key) for key in groups]
+    columns = [Column(name, name.replace("_", " "), float(metric_named(name).needs_factors), "") for name in metrics]
+    lines, failed = [], None
+    for name, config, members in zip(_names(configs), configs, groups.values(), strict=True):
+        progress(f"{name}: {len(members)} run{'s' if len(members) > 1 else ''}")
+        try:
+            lines.append(_line(name, config, list(members.values()), num_samples, metrics))
+        except RunFolderError as error:
+            failed = error
+            progress(f"left out: {error}")
+    if failed is not None and not lines:
+        raise failed
+    return [*columns, *PROPERTIES], lines
+
+
+def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: int, metrics: Sequence[str]) -> Line:
+    rows: list[dict[str, float]] = []
+    shown: tuple[np.ndarray | None, tuple[str, ...]] | None = None
+    notes, failed = [], None
+    for folder in folders:
+        try:
+            stored = _stored(folder, num_samples, metrics)
+            if not (folder / NAMED[0]).exists():
+                if stored is None:
+                    raise RunFolderError(
+                        f"the run in {folder} was trained in Python: score it there first, with jaxvae.runs.evaluate, "
+                        f"by {', '.join(metrics)} on {num_samples} examples"
+                    )
+                rows.append(_values_of(folder, None, num_samples, metrics))
+                shown = shown or (None, ())
+                continue
+            run = load_run(folder) if shown is None or stored is None else None
+            rows.append(_values_of(folder, run, num_samples, metrics))
+            if shown is None and run is not None:
+                shown = _picture(run)
+        except RunFolderError as error:
+            failed = error
+            rows.append({})
+    if shown is None:
+        raise RunFolderError(str(failed))
+    states = {
+        "diverged": [(folder / DIVERGED).exists() for folder in folders],
+        "can't be loaded": [not row for row in rows],
+        "not finished": [
+            newest_saved(folder) < config.get("training.steps", 0) and not (folder / DIVERGED).exists()
+            for folder in folders
+        ],
+    }
+    for state, which in states.items():
+        if any(which):
+            notes.append(f"{sum(which)} of {len(folders)} {state}")
+    names = [*metrics, *(column.name for column in PROPERTIES)]
+    values = {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
+    return Line(name, _data_name(_data_of(config)), tuple(folders), values, ", ".join(notes), *shown)
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Mean of what is not NaN, and half the width of its 95 % interval by Student's t: NaN for fewer than two."""
+    known = values[np.isfinite(values)]
+    if len(known) < 2:
+        return float(known.mean()) if len(known) else math.nan, math.nan
+    half = stats.t.ppf(0.975, len(known) - 1) * known.std(ddof=1) / len(known) ** 0.5
+    return float(known.mean()), float(half)
+
+
+def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
+    """Of lines: the method, and in which settings it differs from the first line of the same."""
+    first: dict[str, dict[str, Any]] = {}
+    names = []
+    for config in configs:
+        method = config.get("method") or config["baseline"]
+        other = first.setdefault(method, config)
+        changed = [
+            (name, new)
+            for name, _, new in differences(other, config)
+            if name not in ("data", "source.data") and not name.startswith("data.")
+        ]
+        apart = [f"{name.rpartition('.')[2]} {_words(new)}" for name, new in changed]
+        names.append(" · ".join([method, *apart]))
+    return names
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return "default" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _data_name(data: str) -> str:
+    """Without the folders of a path."""
+    kind, _, where = data.partition(":")
+    return Path(where).name if where else kind
+
+
+def _data_of(config: Mapping[str, Any]) -> str:
+    """Of a method, of a run in Python, or of a baseline."""
+    return config.get("source.data") or config.get("data.name") or config["data"]
+
+
+def _has_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in NAMED)
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    return read_config(folder) if (folder / NAMED[0]).exists() else read_trained(folder)
+
+
+def _is_run(config: Any) -> bool:
+    return isinstance(config, dict) and ("method" in config or "baseline" in config)
+
+
+def _values_of(folder: Path, run: Run | None, num_samples: int, metrics: Sequence[str]) -> dict[str, float]:
+    """Of a run that is loaded, unless its scores are stored."""
+    scores = _stored(folder, num_samples, metrics)
+    if scores is None:
+        run = run or load_run(folder)
+        scores = score(run, represent(run, num_samples), metrics)
+        write_json(folder / COMPARED_SCORES, scores)
+    numbers = {name: scores["metrics"].get(name, {}).get("score") for name in metrics} | scores["properties"]
+    numbers["seconds"] = sum(row["seconds"] for row in read_history(folder))
+    return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
+
+
+def _stored(folder: Path, num_samples: int, metrics: Sequence[str]) -> dict[str, Any] | None:
+    """Scores of the newest checkpoint that hold what is asked for, or None."""
+    for file in (SCORES, COMPARED_SCORES):
+        scores = read_scores(folder, file)
+        if (
+            scores is not None
+            and set(metrics) <= set(scores["asked"])
+            and scores["step"] == newest_saved(folder)
+            and scores["num_samples"] >= num_samples
+        ):
+            return scores
+    return None
+
+
+def _picture(run: Run) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    if run.source.image_shape[2] not in (1, 3):
+        return None, ()
+    if run.decoder is None:
+        if run.method.pictures is None:
+            return None, ()
+        few = run.source.batch(run.evaluation_key, jax.numpy.int32(0), SHOWN_VALUES)
+        shown = run.method.pictures(Nets(run.method.networks, run.state.params), run.evaluation_key, few)
+        drawn = {"image": few["image"], **{name: rows for name, rows in shown.items() if not name.endswith("map")}}
+        return _same_channels(list(drawn.values())), tuple(drawn)
+    images = independent(run.source).sample(run.evaluation_key, SHOWN_VALUES)["image"]
+    codes = represent(run, PICTURED).mean
+    size = latent_effects(run.decoder, codes).size
+    order = [d for d in np.argsort(-size)[:SHOWN_LATENTS] if size[d] > 0.01 * size.max()]
+    values = np.quantile(codes, np.linspace(0.05, 0.95, SHOWN_VALUES), axis=0, method="nearest")
+    rows = [images, run.decoder(codes[:SHOWN_VALUES])]
+    for d in order:
+        swept = np.repeat(codes[:1], SHOWN_VALUES, axis=0)
+        swept[:, d] = values[:, d]
+        rows.append(run.decoder(swept))
+    return _same_channels(rows), ("examples", "reconstructions", *(f"z{d}" for d in order))
+
+
+def _same_channels(rows: Sequence[Any]) -> np.ndarray:
+    images = [np.clip(np.asarray(row, np.float32), 0, 1) for row in rows]
+    channels = max(row.shape[-1] for row in images)
+    return np.stack([np.broadcast_to(row, (*row.shape[:3], channels)) for row in images])

@@ -1,0 +1,227 @@
+"""Everything that decides the numbers of a run, as data: what the command line asks for and config.json holds."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Generic, Literal, Self, TypeVar
+
+import tyro
+
+from jaxvae.choose import choose, near
+from jaxvae.data import DataOptions, Single
+from jaxvae.methods import METHODS, Entry, method_named
+from jaxvae.networks.options import NetworkOptions
+from jaxvae.runs.options import options_of
+from jaxvae.runs.typed import typed
+from jaxvae.runs.version_1 import RENAMED, from_version_1
+from jaxvae.training.optimizers import Optimization
+
+HP = TypeVar("HP")
+Options = TypeVar("Options")
+Batches = TypeVar("Batches", bound=Single)
+Networks = TypeVar("Networks", bound=NetworkOptions)
+VERSION = 2
+"""Of config.json."""
+ROLE = "role"
+"""Key of the metadata of fields that do not tell one run from another."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """Length of the run, batch size, randomness and checkpoints."""
+
+    steps: int = field(default=5000, metadata={ROLE: "length"})
+    """Total number of training steps, including those before an interruption."""
+    batch_size: int = 128
+    """Number of examples per step, over all devices."""
+    microbatch: int | None = field(default=None, metadata={ROLE: "bookkeeping"})
+    """Number of examples that pass through the networks at a time, so that a large batch fits into memory. The losses
+    are still those of the whole batch. By default, all of them."""
+    seed: int = field(default=0, metadata={ROLE: "replicate"})
+    """Random seed for initialization, batches and noise."""
+    log_every: int = field(default=100, metadata={ROLE: "bookkeeping"})
+    """Number of steps per row of metrics.jsonl."""
+    checkpoint_every: int = field(default=1000, metadata={ROLE: "bookkeeping"})
+    """Number of steps between checkpoints."""
+    on_nan: Literal["stop", "skip"] = "stop"
+    """What to do when a loss or parameter becomes non-finite: stop training, or skip that step. The batch is kept in
+    the run's folder nonfinite/."""
+
+
+def names_with_role(*roles: str) -> tuple[str, ...]:
+    """Dotted names, as in config.json, of settings with one of these roles: length, replicate or bookkeeping."""
+    return tuple(f"training.{each.name}" for each in dataclasses.fields(Training) if each.metadata.get(ROLE) in roles)
+
+
+@dataclass(frozen=True)
+class Config(Generic[HP, Options, Batches, Networks]):
+    """Two runs of one Config on one machine end in the same bits."""
+
+    method: tyro.conf.Fixed[str]
+    """Name of the method, as `jaxvae list` gives it."""
+    hyperparameters: HP
+    """Hyperparameters of the method."""
+    options: Options
+    """Choices that the method offers."""
+    source: DataOptions
+    """Data set and sampling."""
+    batches: Batches
+    """What a batch holds, where the method learns from more than single images."""
+    networks: Networks
+    """Networks."""
+    optimization: Optimization
+    """Optimizer and learning-rate schedule."""
+    training: Training
+    """Length of the run, batch size, randomness and checkpoints."""
+
+    @property
+    def seed(self) -> int:
+        """Random seed of the run."""
+        return self.training.seed
+
+    @property
+    def data(self) -> str:
+        """Name of the data set."""
+        return self.source.data
+
+    def flags(self) -> dict[str, Any]:
+        """The values of all settings by the names of their flags, with underscores."""
+        return {name: getattr(getattr(self, section), name) for name, section in self._places().items()}
+
+    def with_flags(self, **values: Any) -> Self:
+        """The configuration with other values of some flags, by their names with underscores.
+
+        Flags that have no effect beside them get their defaults.
+
+        ValueError for a name that is no flag of this method; it says which methods have it.
+        """
+        places, changes = self._places(), {}  # type: tuple[dict[str, str], dict[str, dict[str, Any]]]
+        for name, value in values.items():
+            if name not in places:
+                raise ValueError(unknown_flag(name, self.method, places))
+            changes.setdefault(places[name], {})[name] = value
+        changed = replace(self, **{name: _replaced(getattr(self, name), new) for name, new in changes.items()})
+        idle = [name for name in changed.idle() if name not in values]
+        plain = default_flags(self.method)
+        left_over = {name: plain[name] for name in idle if getattr(getattr(changed, places[name]), name) != plain[name]}
+        return changed.with_flags(**left_over) if left_over else changed
+
+    def idle(self) -> dict[str, str]:
+        """Flags that have no effect beside the other settings -> what they are for."""
+        idle = self.source.idle(self.batches) | self.batches.idle(self.source.in_table)
+        idle |= method_named(self.method).idle(self.options)
+        if getattr(self.options, "likelihood", None) == "bernoulli":
+            idle["scale"] = "--likelihood gaussian and laplace"
+        return idle
+
+    def to_json(self) -> dict[str, Any]:
+        """Nested dicts and lists of JSON values, with the version of this layout."""
+        sections = {name: asdict(getattr(self, name)) for name in _SECTIONS if name != "hyperparameters"}
+        hyperparameters = self.hyperparameters._asdict()  # type: ignore[attr-defined]
+        written = {"version": VERSION, "method": self.method, "hyperparameters": hyperparameters, **sections}
+        return json.loads(json.dumps(written))
+
+    @classmethod
+    def from_json(cls, asked: Mapping[str, Any]) -> Self:
+        """The inverse of `to_json`, also of what version 0.1 wrote. ValueError, in one line, for anything else."""
+        try:
+            values = dict(asked)
+            entry = method_named(str(values["method"]))
+            kinds = _kinds(entry)
+            if "version" not in values:
+                values = from_version_1(values, kinds)
+            elif values["version"] != VERSION:
+                raise ValueError(f"its version is {values['version']!r}, and this jaxvae reads {VERSION} and older")
+            given = {name: typed(kind, values[name]) for name, kind in kinds.items()}
+            config = cls(method=str(values["method"]), **given)
+            return config.with_flags() if "version" not in asked else config
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"config.json cannot be read: {error}") from error
+
+    def _places(self) -> dict[str, str]:
+        return {name: section for section in _SECTIONS for name in _names(getattr(self, section))}
+
+
+_SECTIONS = ("hyperparameters", "options", "source", "batches", "networks", "optimization", "training")
+
+
+def default_config(method: str, preset: str | None = None) -> Config[Any, Any, Any, Any]:
+    """The defaults of a method, or of one of its presets. ValueError for an unknown name."""
+    entry = method_named(method)
+    hyperparameters, settings = entry.hyperparameters(), entry.defaults
+    if preset is not None:
+        hyperparameters, settings = choose(f"preset of {method}", preset, entry.presets)
+    sections = {name: kind() for name, kind in _kinds(entry).items()}
+    sections["hyperparameters"] = hyperparameters
+    return Config(method=method, **sections).with_flags(**settings)
+
+
+def check_config(config: Config[Any, Any, Any, Any]) -> None:
+    """ValueError, in one line, for settings out of range, and for flags that have no effect."""
+    training = config.training
+    for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("checkpoint_every", 1)):
+        if getattr(training, name) < least:
+            raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(training, name)}")
+    if training.microbatch is not None and training.microbatch < 1:
+        raise ValueError(f"--microbatch must be at least 1, got {training.microbatch}")
+    if training.seed >= 2**32:
+        raise ValueError(f"--seed must be below 2**32, got {training.seed}")
+    for name, value in config.hyperparameters._asdict().items():
+        words = name.replace("_", " ")
+        if not math.isfinite(value):
+            raise ValueError(f"the hyperparameter {words} must be a finite number, got {value}")
+        if name == "warmup" and value < 0:
+            raise ValueError(f"the warmup is a number of steps and must be at least 0, got {value}")
+        if name.endswith("learning_rate") and value <= 0:
+            raise ValueError(f"the {words} must be positive, got {value}")
+    flags, plain = config.flags(), default_flags(config.method)
+    for name, purpose in config.idle().items():
+        if flags[name] != plain[name]:
+            raise ValueError(f"--{name.replace('_', '-')} is for {purpose}: leave it out")
+
+
+def default_flags(method: str) -> dict[str, Any]:
+    """The value of every flag of a method that is not given: those of its classes, not those of the method itself."""
+    kinds = _kinds(method_named(method))
+    return {name: getattr(made, name) for made in (kind() for kind in kinds.values()) for name in _names(made)}
+
+
+def methods_with(flag: str) -> list[str]:
+    """The methods that have a flag, by its name with underscores."""
+    return [name for name in METHODS if flag in default_flags(name)]
+
+
+def unknown_flag(name: str, method: str, known: Mapping[str, Any]) -> str:
+    """What to say of a flag that a method does not have."""
+    flag = f"--{name.replace('_', '-')}"
+    if new := RENAMED.get(name):
+        return f"{flag} is now --{new.replace('_', '-')}"
+    if others := methods_with(name):
+        return f"{method} has no flag {flag}; it is for {', '.join(others)}"
+    nearest = near(name, known)
+    return f"unknown flag {flag}" + (f": did you mean --{nearest.replace('_', '-')}?" if nearest else "")
+
+
+def _kinds(entry: Entry) -> dict[str, Any]:
+    """The classes of the sections of a method's configuration."""
+    return {
+        "hyperparameters": entry.hyperparameters,
+        "options": options_of(entry),
+        "source": DataOptions,
+        "batches": entry.batches,
+        "networks": entry.networks,
+        "optimization": Optimization,
+        "training": Training,
+    }
+
+
+def _names(section: Any) -> tuple[str, ...]:
+    if dataclasses.is_dataclass(section):
+        return tuple(each.name for each in dataclasses.fields(section))
+    return section._fields
+
+
+def _replaced(section: Any, changes: Mapping[str, Any]) -> Any:
+    return section._replace(**changes) if hasattr(section, "_fields") else replace(section, **changes)

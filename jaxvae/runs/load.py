@@ -1,0 +1,224 @@
+"""A finished or interrupted run, loaded from its folder."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.data.source import Source
+from jaxvae.method import Method, Nets, Posterior, no_image
+from jaxvae.runs.baseline import BaselineConfig, fit_baseline
+from jaxvae.runs.build import build
+from jaxvae.runs.config import Config
+from jaxvae.runs.folder import known_as, read_config
+from jaxvae.runs.typed import typed
+from jaxvae.streams import Stream
+from jaxvae.training import TrainState, make_train_step
+from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
+from jaxvae.training.optimizers import evaluation_params
+from jaxvae.training.run_folder import (
+    TRAINED,
+    RunFolderError,
+    check_data,
+    check_trained,
+    read_history,
+    read_trained,
+)
+from jaxvae.training.steps import described, described_data
+from jaxvae.training.writers import MACHINE_COLUMNS
+
+ENCODED = 512
+"""Images that are encoded at a time."""
+
+
+@dataclass(frozen=True)
+class OwnConfig:
+    """What `train` was given in Python; the method itself is known there alone."""
+
+    method: str
+    hp: Mapping[str, Any]
+    data: Mapping[str, Any]
+    batch_size: int
+    seed: int
+
+    def to_json(self) -> dict[str, Any]:
+        """What trained.json holds."""
+        return asdict(self)
+
+
+class Run(NamedTuple):
+    """What there is to know about a run."""
+
+    folder: Path
+    config: Config[Any, Any, Any, Any] | BaselineConfig | OwnConfig
+    source: Source
+    method: Method
+    state: TrainState
+    """Its parameters are those to evaluate: running averages, where the optimizer keeps them."""
+    history: list[dict[str, Any]]
+    """Rows of metrics.jsonl."""
+
+    @property
+    def evaluation_key(self) -> jax.Array:
+        """Key of the evaluation's randomness: every run draws its own examples."""
+        return jax.random.fold_in(jax.random.key(self.config.seed), Stream.EVALUATION)
+
+    def __repr__(self) -> str:
+        """Ten lines at most: what was trained, how far, and where it is."""
+        last = self.history[-1] if self.history else {}
+        terms = "  ".join(
+            f"{name} {value:.4g}" for name, value in last.items() if name not in (*MACHINE_COLUMNS, "step")
+        )
+        sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(params)) for name, params in self.state.params.items()}
+        lines = {
+            "method": self.method.name,
+            "data": f"{self.source.name}, {self.source.size:,} images of {'x'.join(map(str, self.source.image_shape))}",
+            "factors": ", ".join(self.source.factor_names) or "unknown",
+            "networks": ", ".join(f"{name} ({size:,} parameters)" for name, size in sizes.items()) or "none",
+            "seed": str(self.config.seed),
+            "step": f"{int(self.state.step):,}",
+            "last row": terms or "none",
+            "folder": str(self.folder),
+        }
+        return "\n".join(["Run", *(f"  {name:8}  {text}" for name, text in lines.items())])
+
+    def encode(self, images: np.ndarray) -> Posterior:
+        """The posteriors of images, in their order.
+
+        Args:
+          images: [N, H, W, C] in [0, 1], one at least, of the shape that the run was trained on.
+
+        Returns:
+          mean and log-variance, [N, D] each.
+
+        Raises:
+          ValueError: images of another shape or range; the encoder sees more than the image.
+        """
+        images = np.asarray(images, np.float32)
+        if images.ndim != 4 or not len(images) or images.shape[1:] != self.source.image_shape:
+            wanted = ", ".join(map(str, self.source.image_shape))
+            raise ValueError(f"images must have the shape [N, {wanted}], got {list(images.shape)}")
+        if not (images.min() >= 0 and images.max() <= 1):
+            raise ValueError(f"images must be in [0, 1], got {images.min():g} to {images.max():g}: divide bytes by 255")
+
+        def encode(params: dict[str, Any], part: jax.Array) -> Posterior:
+            return self.method.encode(Nets(self.method.networks, params), {"image": part})
+
+        compiled = jax.jit(encode) if self.method.networks else encode
+        try:
+            starts = range(0, len(images), ENCODED)
+            parts = [compiled(self.state.params, jnp.asarray(images[at : at + ENCODED])) for at in starts]
+        except KeyError as error:
+            raise ValueError(f"the encoder of {self.method.name} sees {error} besides the image") from error
+        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
+
+    @property
+    def decoder(self) -> Callable[[np.ndarray], np.ndarray] | None:
+        """Codes [B, D] -> expected images [B, H, W, C]; None where codes alone make no images."""
+        method, params = self.method, self.state.params
+        if method.decode is no_image:
+            return None
+
+        def decode(params: dict[str, Any], codes: jax.Array) -> jax.Array:
+            return method.decode(Nets(method.networks, params), codes)
+
+        compiled = jax.jit(decode) if method.networks else decode
+        return lambda codes: np.asarray(compiled(params, jnp.asarray(codes, jnp.float32)))
+
+
+def load_run(folder: Path | str, checkpoint: str | int = "latest") -> Run:
+    """Loads a run. A baseline is fitted again: its run holds no more than what was asked for.
+
+    Args:
+      folder: of the run.
+      checkpoint: "latest", "best" (lowest training loss) or a step.
+
+    Raises:
+      RunFolderError: no run there, no checkpoint in it yet, none of that step, or one that is damaged; with "latest"
+        and "best" those that are damaged are passed over, with a DamagedCheckpoint warning.
+    """
+    folder = Path(folder)
+    config = config_of(folder)
+    if isinstance(config, BaselineConfig):
+        if checkpoint != "latest":
+            raise RunFolderError(f"the run in {folder} is of a baseline, which has no checkpoints: leave them out")
+        fit = fit_baseline(config)
+        return Run(folder, config, fit.source, fit.method, fit.state, read_history(folder))
+    source, method = build(config)
+    check_data(folder, described_data(source))
+    return _restored(folder, config, source, method, checkpoint)
+
+
+def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint: str | int = "latest") -> Run:
+    """Loads what `jaxvae.training.train(method, source, folder=folder, ...)` left there, to score and report it.
+
+    Args:
+      folder: of the run.
+      method: that was trained, made again: a folder holds no code.
+      source: that it was trained on.
+      checkpoint: as in `load_run`.
+
+    Raises:
+      RunFolderError: as `load_run`; or what was trained there has another name or other hyperparameters.
+    """
+    folder = Path(folder)
+    config = own_config_of(folder)
+    check_trained(folder, described(method, source, config.batch_size, config.seed))
+    return _restored(folder, config, source, method, checkpoint)
+
+
+def trained_run(
+    folder: Path, config: Config[Any, Any, Any, Any], source: Source, method: Method, state: TrainState
+) -> Run:
+    """A run whose training has just ended in `state`: what `load_run` would read again from its folder."""
+    one = jax.devices()[0]
+    state = jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), one), state)
+    return Run(folder, config, source, method, state._replace(params=evaluation_params(state)), read_history(folder))
+
+
+def _restored(
+    folder: Path, config: Config[Any, Any, Any, Any] | OwnConfig, source: Source, method: Method, checkpoint: str | int
+) -> Run:
+    init, _ = make_train_step(method, dataset_size=source.size)
+    saved = folder / "checkpoints"
+    step: int | None
+    match checkpoint:
+        case "latest":
+            step = newest_step(saved)
+        case "best":
+            step = best_step(saved)
+        case _:
+            step = int(checkpoint) if str(checkpoint).isdecimal() else None
+    steps = saved_steps(saved)
+    if not steps or (step is None and checkpoint == "latest"):
+        command = "`train`" if isinstance(config, OwnConfig) else f"`jaxvae train --run {folder} --resume`"
+        raise RunFolderError(f"the run in {folder} has no checkpoint yet: go on with {command}")
+    if step not in steps:
+        raise RunFolderError(
+            f"no checkpoint {checkpoint!r} in {folder}: there are latest, best, {', '.join(map(str, steps))}"
+        )
+    state = restore(saved, step, jax.eval_shape(init, jax.random.key(config.seed)))
+    state = state._replace(params=evaluation_params(state))
+    history = [row for row in read_history(folder) if row["step"] <= step]
+    return Run(folder, config, source, method, state, history)
+
+
+def config_of(folder: Path) -> Config[Any, Any, Any, Any] | BaselineConfig:
+    """The configuration of the run in a folder. RunFolderError where there is none, or one that can't be read."""
+    if "baseline" in read_config(folder):
+        return known_as(BaselineConfig, folder)
+    return known_as(Config, folder)
+
+
+def own_config_of(folder: Path) -> OwnConfig:
+    """What the run in a folder was given in Python. RunFolderError where there is none, or one that can't be read."""
+    try:
+        return typed(OwnConfig, read_trained(folder))
+    except RunFolderError:
+        raise
+    except ValueError as error:
+        raise RunFolderError(f"can't read {folder / TRAINED}: {error}") from error

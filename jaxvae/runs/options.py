@@ -1,0 +1,87 @@
+"""The keyword arguments of a method's builder, as options of the command line."""
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import tyro
+
+from jaxvae.method import Method
+from jaxvae.methods import Entry
+from jaxvae.methods.likelihoods import LikelihoodName
+
+LIKELIHOOD: tuple[tuple[str, Any, Any], ...] = (
+    (
+        "likelihood",
+        Annotated[
+            LikelihoodName,
+            tyro.conf.arg(help="Likelihood of a value of an image given its code. gaussian and laplace add --scale."),
+        ],
+        dataclasses.field(default="bernoulli"),
+    ),
+    (
+        "scale",
+        Annotated[float, tyro.conf.arg(help="Standard deviation of the gaussian, or scale of the laplace likelihood.")],
+        dataclasses.field(default=1.0),
+    ),
+)
+
+
+def options_of(entry: Entry) -> type:
+    """A dataclass of what a command line can give to the builder of a method beyond networks and hyperparameters.
+
+    Those are keyword arguments that are a number or one of some words and that do not follow from the data; their help
+    is their paragraph in the docstring. A builder with the argument `likelihood` has the fields `likelihood`, a name,
+    and `scale`.
+    """
+    told = frozenset(field.name for field in dataclasses.fields(entry.batches))
+    return _options_of(entry.build, told)
+
+
+def takes_likelihood(entry: Entry) -> bool:
+    """Whether the builder of a method has the argument `likelihood`."""
+    return "likelihood" in inspect.signature(entry.build).parameters
+
+
+@functools.cache
+def _options_of(build: Callable[..., Method], told: frozenset[str]) -> type:
+    fields: list[tuple[str, Any, Any]] = []
+    hints, explained = get_type_hints(build), _arguments(inspect.getdoc(build) or "")
+    parameters = inspect.signature(build).parameters
+    for name, parameter in parameters.items():
+        hint = hints.get(name)
+        simple = [
+            kind
+            for kind in (get_args(hint) if get_origin(hint) is not Literal else ()) + (hint,)
+            if kind in (int, float, bool) or get_origin(kind) is Literal
+        ]
+        given = parameter.kind is parameter.KEYWORD_ONLY and parameter.default is not parameter.empty
+        if given and simple and name not in told:
+            kind = Annotated[simple[0], tyro.conf.arg(help=explained.get(name))]
+            fields.append((name, kind, dataclasses.field(default=parameter.default)))
+    if "likelihood" in parameters:
+        fields += LIKELIHOOD
+    options = dataclasses.make_dataclass("Options", fields, frozen=True)
+    options.__doc__ = "Choices that the method offers."
+    return options
+
+
+def _arguments(docstring: str) -> dict[str, str]:
+    """The paragraphs below "Args:", by argument."""
+    found: dict[str, str] = {}
+    lines = docstring.partition("Args:\n")[2].splitlines()
+    name = ""
+    for line in lines:
+        if not line.startswith("  "):
+            break
+        word, colon, rest = line.strip().partition(": ")
+        if not line.startswith("   ") and colon and word.isidentifier():
+            name, text = word, rest
+        else:
+            text = line.strip()
+        if name:
+            found[name] = f"{found[name]} {text}" if name in found else text
+    sentences = {name: text.replace("`", "") for name, text in found.items()}
+    return {name: text[0].upper() + text[1:].rstrip(".") + "." for name, text in sentences.items()}

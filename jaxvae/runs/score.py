@@ -1,0 +1,167 @@
+"""Scores of a run: its codes on random examples, metrics of them, and properties of the code."""
+
+import json
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypedDict
+
+import jax.numpy as jnp
+import msgspec
+import numpy as np
+
+from jaxvae.analysis import Representation, encode_samples, latent_effects
+from jaxvae.data import Groups
+from jaxvae.data.source import Source
+from jaxvae.losses import negentropy
+from jaxvae.method import no_code
+from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED, metric_named
+from jaxvae.runs.load import Run
+from jaxvae.training.run_folder import RunFolderError, write_json
+
+RESAMPLED = ("mig", "sap", "modularity", "irs", "mcc", *UNSUPERVISED)
+"""Metrics that are quick enough to be computed again on resampled examples, for their intervals."""
+QUICK = (*RESAMPLED[:5], "beta_vae_score", "factor_vae_score", *UNSUPERVISED)
+"""Metrics of a second or two, all together."""
+THOROUGH = tuple(name for name in (*METRICS, *UNSUPERVISED) if name not in EXPENSIVE)
+"""All metrics but those that take longest."""
+SCORES = "scores.json"
+RESAMPLES = 20
+REBUILT = 512
+"""Examples that the reconstruction error is the mean of."""
+
+
+class Scores(TypedDict):
+    """What scores.json holds, see `score`."""
+
+    step: int
+    representation: str
+    num_samples: int
+    asked: list[str]
+    properties: dict[str, float | None]
+    metrics: dict[str, dict[str, Any]]
+    sampled: dict[str, dict[str, Any]]
+
+
+def represent(run: Run, num_samples: int) -> Representation:
+    """The codes of `num_samples` random examples of the run's data. ValueError for less than 1."""
+    if num_samples < 1:
+        raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
+    if run.method.encode is no_code:
+        return Representation(np.zeros((num_samples, 0)), np.zeros((num_samples, 0)), None)
+    return encode_samples(run.method, run.state.params, independent(run.source), run.evaluation_key, num_samples)
+
+
+def independent(source: Source) -> Source:
+    """The source, or that of its groups: members of a group are no independent examples."""
+    return source.source if isinstance(source, Groups) else source
+
+
+def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:
+    """What `score` returns, also written to scores.json."""
+    scores = score(run, codes, metrics)
+    write_json(run.folder / SCORES, scores)
+    return scores
+
+
+def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:
+    """Scores of the posterior means, and of one sample of each posterior.
+
+    Args:
+      run: that the codes are of.
+      codes: of random examples of its data, from `represent`.
+      metrics: names, see `jaxvae.metrics.metric_named`. Those that need factors are left out where none are known, and
+        all are where no code is learned; one that can't be computed has the reason as its "error", and no score.
+
+    Returns:
+      {"step", "representation", "num_samples", "asked" (the metrics), "properties", "metrics": {name: result},
+      "sampled": {name: result}}. Results of means have a 95 % "interval" from resampled examples where the metric is
+      quick. "properties" are those of `properties`.
+
+    Raises:
+      ValueError: no such metric.
+    """
+    for name in metrics:
+        metric_named(name)
+    known = [name for name in metrics if not metric_named(name).needs_factors or codes.factors is not None]
+    known = known if codes.mean.shape[1] else []
+    sampled = codes.sample(run.config.seed)
+    return {
+        "step": int(run.state.step),
+        "representation": "posterior mean",
+        "num_samples": len(codes.mean),
+        "asked": list(metrics),
+        "properties": properties(run, codes),
+        "metrics": {name: _score_and_interval(name, codes.mean, codes.factors) for name in known},
+        "sampled": {name: _score(name, sampled, codes.factors) for name in known},
+    }
+
+
+def properties(run: Run, codes: Representation) -> dict[str, float | None]:
+    """What a code is like, and how well it stands for the image: None for what it does not have.
+
+    Args:
+      run: that the codes are of.
+      codes: from `represent`.
+
+    Returns:
+      "reconstruction_error": mean squared error of a value of the image; "overlap", "parts" and "exclusive" of
+      `jaxvae.analysis.latent_effects`; "negentropy": of the latents that vary, their mean (`jaxvae.losses.negentropy`,
+      log cosh).
+    """
+    found: dict[str, float | None] = dict.fromkeys(("reconstruction_error", "overlap", "parts", "exclusive"))
+    found["negentropy"] = None
+    varies = codes.mean.std(axis=0) > 0
+    if varies.any():
+        normality = negentropy(jnp.asarray(codes.mean[:, varies], jnp.float32))
+        found["negentropy"] = float(normality.mean())
+    if run.decoder is None or not codes.mean.shape[1] or len(codes.mean) < 2:
+        return found
+    rebuilt = run.decoder(codes.mean[:REBUILT])
+    images = independent(run.source).sample(run.evaluation_key, len(rebuilt))["image"]
+    found["reconstruction_error"] = float(((rebuilt - np.asarray(images, np.float64)) ** 2).mean())
+    effects = latent_effects(run.decoder, codes.mean)
+    for name in ("overlap", "parts", "exclusive"):
+        value = getattr(effects, name)
+        found[name] = value if np.isfinite(value) else None
+    return found
+
+
+def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            metric = metric_named(name)
+            result = metric.compute(codes, factors) if metric.needs_factors else metric.compute(codes)
+        except ValueError as error:
+            return {"score": None, "definition": "not computed", "error": str(error), "warnings": [str(error)]}
+    return {**result.to_json(), "warnings": sorted({str(w.message) for w in caught})}
+
+
+def _score_and_interval(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:
+    """With the score's 95 % "interval" [low, high] by resampling examples, for quick metrics."""
+    result = _score(name, codes, factors)
+    if name not in RESAMPLED:
+        return result
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(len(codes), size=len(codes)) for _ in range(RESAMPLES)]
+    parts = [_score(name, codes[row], None if factors is None else factors[row])["score"] for row in rows]
+    middle = result["score"]
+    if middle is None or any(part is None for part in parts):
+        return {**result, "interval": None}
+    # The score itself is the middle: repeated examples push resampled information upwards.
+    half = 1.96 * float(np.std(parts, ddof=1))
+    return {**result, "interval": [middle - half, middle + half]}
+
+
+def read_scores(folder: Path, name: str = SCORES) -> dict[str, Any] | None:
+    """What `evaluate` wrote last, or None. RunFolderError for a file that can't be read."""
+    path = folder / name
+    if not path.exists():
+        return None
+    try:
+        scores = json.loads(path.read_text())
+        msgspec.convert(scores, Scores)
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunFolderError(f"can't read {path}: {error}") from error
+    return scores

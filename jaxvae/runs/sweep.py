@@ -1,0 +1,60 @@
+"""Many runs asked for in one command: several seeds, and several values of hyperparameters."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from jaxvae.choose import choose
+from jaxvae.runs.config import Config
+
+
+class Member(NamedTuple):
+    """One of the runs."""
+
+    name: str
+    """Name of its folder: what sets it apart from the others."""
+    config: Config[Any, Any, Any, Any]
+
+
+def parse_sweep(words: Sequence[str], config: Config[Any, Any, Any, Any]) -> dict[str, list[float]]:
+    """Values of hyperparameters by name, from words such as "beta=1,4".
+
+    ValueError for a word of another form, a name that is no hyperparameter, or a value that is no number or is twice.
+    """
+    sweep: dict[str, list[float]] = {}
+    for word in words:
+        name, equals, values = word.partition("=")
+        name = name.replace("-", "_")
+        if not equals:
+            raise ValueError(f"--sweep takes NAME=VALUE,VALUE, such as --sweep beta=1,4; got {word!r}")
+        known = dict.fromkeys(config.hyperparameters._fields)
+        choose(f"hyperparameter of {config.method}", name, known)
+        try:
+            sweep[name] = [float(each) for each in values.split(",")]
+        except ValueError:
+            raise ValueError(f"--sweep {name} takes numbers between commas, got {values!r}") from None
+        if len(set(sweep[name])) < len(sweep[name]):
+            raise ValueError(f"--sweep {name} names a value twice: {values}")
+    return sweep
+
+
+def parse_seeds(text: str) -> list[int]:
+    """ "0:8" is 0 to 7; "0,3,5" is those. ValueError for anything else."""
+    try:
+        first, colon, last = text.partition(":")
+        seeds = list(range(int(first or 0), int(last))) if colon else [int(seed) for seed in text.split(",")]
+    except ValueError:
+        seeds = []
+    if not seeds or min(seeds) < 0 or len(set(seeds)) < len(seeds):
+        raise ValueError(f"--seeds takes first:last (0:8 is 0 to 7), or different numbers (0,3,5), got {text!r}")
+    return seeds
+
+
+def members_of(config: Config[Any, Any, Any, Any], seeds: Sequence[int], sweep: dict[str, list[float]]) -> list[Member]:
+    """Every combination of a seed and a value of each swept hyperparameter."""
+    members = []
+    for combination, seed in itertools.product(itertools.product(*sweep.values()), seeds):
+        chosen = dict(zip(sweep, combination, strict=True))
+        parts = [f"{name.replace('_', '-')}-{value:g}" for name, value in chosen.items()]
+        members.append(Member("-".join([*parts, f"seed-{seed}"]), config.with_flags(seed=seed, **chosen)))
+    return members

@@ -1,0 +1,57 @@
+"""Settings as version 0.1 wrote them: one flat table of the flags of all methods, whether they had an effect or not."""
+
+import dataclasses
+import types
+from collections.abc import Mapping
+from typing import Any, get_args, get_origin, get_type_hints
+
+RENAMED = {
+    "classify": "class_factor",
+    "effect": "case_factor",
+    "corruption": "label_noise",
+    "wait": "coordinator_timeout",
+}
+"""Old name of a flag -> new one, with underscores."""
+# fmt: off
+FLAT = (
+    "data", "image_size", "sampling", "stream", "skip_bad", "shared", "common", "labels", "label_quality", "aux",
+    "effect", "classify", "corruption", "copies", "texture", "network", "net_size", "latents", "discriminator",
+    "components", "likelihood", "scale", "steps", "batch_size", "microbatch", "seed", "dtype", "log_every",
+    "checkpoint_every", "on_nan",
+)
+# fmt: on
+"""Fields of the flat table."""
+
+
+def from_version_1(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
+    """A config.json of version 0.1 in today's layout. What had no effect for the method is left out.
+
+    Args:
+      values: what config.json holds.
+      kinds: classes of today's sections.
+
+    Raises:
+      KeyError, ValueError: a setting that is missing, or that version 0.1 did not have.
+    """
+    nested = ("method", "hp", "options", "optimization")
+    if unknown := [name for name in values if name not in FLAT and name not in nested]:
+        raise ValueError(f"unknown setting {unknown[0]!r}")
+    flat = {name: value for name, value in values.items() if name in FLAT} | dict(values["options"])
+    flat = {RENAMED.get(name, name): value for name, value in flat.items()}
+    sections: dict[str, Any] = {"method": values["method"], "hyperparameters": values["hp"]}
+    sections["optimization"] = values.get("optimization", {})
+    for section in ("options", "source", "batches", "networks", "training"):
+        kind = kinds[section]
+        hints = get_type_hints(kind)
+        sections[section] = {
+            field.name: flat[field.name]
+            for field in dataclasses.fields(kind)
+            if field.name in flat and (flat[field.name] is not None or _optional(hints[field.name]))
+        }
+    if sections["networks"].get("network") == "mlp-small" and get_origin(get_type_hints(kinds["networks"])["network"]):
+        sections["networks"]["network"] = "mlp"  # a choice of their own, whose default went by that name
+    return sections
+
+
+def _optional(hint: Any) -> bool:
+    return isinstance(hint, types.UnionType) and types.NoneType in get_args(hint)

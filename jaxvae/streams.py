@@ -1,0 +1,37 @@
+"""The streams of randomness: numbers that are folded into a key, so that two uses of it never draw the same.
+
+All randomness of a run follows from its seed, the step, and the stream. The key of a step is
+`fold_in(fold_in(key(seed), step), stream)`, where objective i has stream i + 1; within a batch, the place of an example
+is folded in last. Streams that are never folded into the same key may share a number.
+"""
+
+from enum import IntEnum
+
+
+class Stream(IntEnum):
+    """A name for each stream."""
+
+    BATCH = 0
+    """Batch of a step."""
+    ORDER = 2**32 - 1
+    """Order of the examples in an epoch."""
+    PAIR = 2**32 - 1
+    """Second image of a pair, and which factors the two share."""
+    GROUP = 2**32 - 1
+    """Factors that a group shares."""
+    SHARED_CODE = 2**32 - 1
+    """Noise of the code that a group shares."""
+    VARIANT = 2**32 - 1
+    """Colour, noise or background of an image."""
+    CLIP = 2**32 - 1
+    """Motion of a clip."""
+    PRIOR = 2**32 - 1
+    """Draws of a prior that a batch is compared with."""
+    LABELLED = 2**32 - 2
+    """Labelled batch beside that of a step."""
+    COPY = 2**32 - 3
+    """Alterations of a copy of an image."""
+    CONTROL = 2**32 - 3
+    """Controls beside the cases of a step."""
+    EVALUATION = 0x6576616C
+    """Examples that a run is scored on."""

@@ -1,0 +1,234 @@
+"""Every flag that `jaxvae train METHOD --help` shows has an effect, and all others are refused."""
+
+import dataclasses
+import re
+from functools import cache, partial
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.interpreters.partial_eval import dce_jaxpr
+from PIL import Image
+
+from jaxvae.cli.train import RunFlags, parse_train
+from jaxvae.method import Context, Nets
+from jaxvae.methods import METHODS
+from jaxvae.runs.build import build
+from jaxvae.runs.config import default_config, default_flags
+from jaxvae.training import make_train_step
+from jaxvae.training.steps import draw_batch
+
+LONG = ("alae", "equivariant-rendering", "icam", "va-gan")
+"""Methods whose updates take seconds to trace: slow cases."""
+OTHER = {
+    "data": "color-sprites",
+    "image_size": 64,
+    "shared": 1,
+    "common": ("ground",),
+    "aux": "sun",
+    "case_factor": "second",
+    "class_factor": "scale",
+    "members": 4,
+    "copies": 5,
+    "network": "mlp",
+    "discriminator": (8, 9),
+    "optimizer": "lion",
+    "clip_norm": 1.0,
+    "weight_decay": 0.5,
+    "ema": 0.9,
+    "warmup_steps": 7,
+    "label_noise": 0.5,
+}
+"""Another value of flags whose type does not tell one."""
+BESIDE = {
+    "weight_decay": {"optimizer": "adamw"},
+    "scale": {"likelihood": "gaussian"},
+    "space": {"latents": 3},
+    "class_factor": {"data": "sprites", "image_size": 16},
+}
+"""Flags without which another has no effect, and is refused or hidden."""
+NEED_FILES = ("stream", "skip_bad", "texture")
+"""Flags that are tried with data of their own."""
+BEHAVIOUR = {
+    "steps": "tests/training/test_loop.py",
+    "microbatch": "tests/training/test_microbatch.py",
+    "seed": "tests/training/test_loop.py",
+    "log_every": "tests/training/test_loop.py",
+    "checkpoint_every": "tests/training/test_loop.py",
+    "on_nan": "tests/training/test_loop.py",
+    "preset": "tests/runs/test_config.py",
+    "run": "tests/cli/test_commands.py",
+    "resume": "tests/cli/test_commands.py",
+    "seeds": "tests/cli/test_commands.py",
+    "sweep": "tests/runs/test_sweep.py",
+    "score": "tests/cli/test_commands.py",
+    "dry_run": "tests/cli/test_commands.py",
+    "devices": "tests/cli/test_commands.py",
+    "backend": "tests/cli/test_commands.py",
+    "distributed": "tests/training/test_processes.py",
+    "coordinator_timeout": "tests/training/test_processes.py",
+    "tensorboard": "tests/training/test_trackers.py",
+    "wandb": "tests/training/test_trackers.py",
+    "mlflow": "tests/training/test_trackers.py",
+}
+"""Flags that change no step but the run around it -> where that is tested."""
+
+
+def sections(config):
+    return {
+        name: getattr(config, name) for name in ("options", "source", "batches", "networks", "optimization", "training")
+    }
+
+
+def other_value(section, name):
+    value, hint = getattr(section, name), get_type_hints(type(section))[name]
+    if get_origin(hint) is Literal:
+        return next(each for each in get_args(hint) if each != value)
+    if name in OTHER:
+        return OTHER[name]
+    return not value if isinstance(value, bool) else value + 1
+
+
+def cases():
+    """Of what is the same for all methods, one stands for all."""
+    seen = set()
+    for method in METHODS:
+        config = default_config(method)
+        for section in sections(config).values():
+            for field in dataclasses.fields(section):
+                place = (type(section), field.name)
+                if field.name not in (*BEHAVIOUR, *NEED_FILES, *config.idle()) and place not in seen:
+                    seen.add(place)
+                    marks = [pytest.mark.slow] if method in LONG else []
+                    yield pytest.param(method, field.name, marks=marks)
+
+
+@cache
+def program(config, updates=False):
+    """Of the losses of a step, or of the whole step, with its shapes and constants, as text."""
+    source, method = build(config)
+    init, update = make_train_step(method, dataset_size=source.size)
+    state = jax.eval_shape(init, jax.random.key(0))
+    batch = jax.eval_shape(partial(draw_batch, method, source, config.training.batch_size), state)
+
+    def losses(state, batch):
+        ctx = Context(state.key, state.hyperparameters, state.step, source.size)
+        net = Nets(method.networks, state.params)
+        return [objective.loss(net, batch, ctx) for objective in method.objectives]
+
+    traced = jax.make_jaxpr(update if updates else losses)(state, batch)
+    return str(traced), [np.asarray(const).tobytes() for const in traced.consts]
+
+
+@cache
+def batch_of(config):
+    """The bytes of the first batch."""
+    source, _ = build(config)
+    batch = source.batch(jax.random.key(0), jnp.int32(0), config.training.batch_size)
+    return {name: np.asarray(values).tobytes() for name, values in batch.items()}
+
+
+@pytest.mark.parametrize(("method", "flag"), list(cases()))
+def test_a_flag_changes_the_program_or_the_data(method, flag):
+    beside = {"batch_size": 20, **BESIDE.get(flag, {})}
+    config = default_config(method).with_flags(**beside)
+    section = next(each for each in sections(config).values() if hasattr(each, flag))
+    changed = config.with_flags(**{flag: other_value(section, flag)})
+    assert parse_train([method, *words(beside), *words({flag: changed.flags()[flag]})]).config == changed
+    if section in (config.source, config.batches):
+        assert batch_of(changed) != batch_of(config)
+    else:
+        updates = section == config.optimization
+        assert program(changed, updates) != program(config, updates)
+
+
+@pytest.mark.parametrize("method", [pytest.param(m, marks=pytest.mark.slow) if m in LONG else m for m in METHODS])
+def test_every_hyperparameter_is_read(method):
+    config = default_config(method).with_flags(batch_size=20)
+    source, built = build(config)
+    init, _ = make_train_step(built, dataset_size=source.size)
+    state = jax.eval_shape(init, jax.random.key(0))
+    batch = jax.eval_shape(partial(draw_batch, built, source, config.training.batch_size), state)
+    rates = {each.rate_of(network) for each in built.objectives for network in each.trains}
+
+    def losses_and_weights(hyperparameters, state, batch):
+        ctx = Context(state.key, hyperparameters, state.step, source.size)
+        projected = [
+            each.project({name: state.params[name] for name in each.trains}, hyperparameters)
+            for each in built.objectives
+        ]
+        return projected, [each.loss(Nets(built.networks, state.params), batch, ctx)[0] for each in built.objectives]
+
+    traced = jax.make_jaxpr(losses_and_weights)(state.hyperparameters, state, batch).jaxpr
+    _, used = dce_jaxpr(traced, [True] * len(traced.outvars))
+    fields = config.hyperparameters._fields
+    read = {name for name, is_used in zip(fields, used, strict=False) if is_used} | rates
+    assert read == set(fields) - set(config.idle())
+    for place, name in enumerate(read):
+        value = 0.25 + place
+        assert getattr(parse_train([method, *words({name: value})]).config.hyperparameters, name) == value
+
+
+def test_flags_of_some_data(tmp_path):
+    """Those that need files, or variants of the data, are shown there alone."""
+    np.save(tmp_path / "images.npy", np.zeros((4, 8, 8), np.uint8))
+    arrays, pictures = f"arrays:{tmp_path / 'images.npy'}", f"pictures:{tmp_path}"
+    Image.new("L", (8, 8)).save(tmp_path / "one.png")
+    (tmp_path / "two.png").write_text("no picture")
+    Image.new("RGB", (400, 400), "red").save(tmp_path / "red.jpg")
+    for data, flag in ((arrays, "stream"), (pictures, "skip_bad"), ("scream-sprites", "texture")):
+        assert flag not in default_config("vae").with_flags(data=data).idle()
+        assert flag in default_config("vae").idle()
+    streamed = parse_train(["vae", "--data", arrays, "--stream"]).config
+    assert type(build(streamed).source).__name__ == "Streamed"
+    (tmp_path / "red.jpg").rename(tmp_path / "texture")
+    assert build(parse_train(["vae", "--data", pictures, "--skip-bad"]).config).source.size == 1
+    with pytest.raises(ValueError, match="two.png: can't be read"):
+        build(parse_train(["vae", "--data", pictures]).config)
+    plain, red = (["vae", "--data", "scream-sprites", *more] for more in ([], ["--texture", str(tmp_path / "texture")]))
+    assert batch_of(parse_train(plain).config) != batch_of(parse_train(red).config)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_flags_of_other_methods_are_refused_with_where_they_belong(method):
+    known = default_flags(method)
+    others = {flag: name for name in METHODS for flag in default_flags(name) if flag not in known}
+    assert len(others) > 10
+    for flag in others:
+        with pytest.raises(ValueError, match=rf"{method} has no flag --{flag.replace('_', '-')}; it is for .*"):
+            parse_train([method, f"--{flag.replace('_', '-')}", "1"])
+    for flag in default_config(method).idle():
+        with pytest.raises(ValueError, match=rf"--{flag.replace('_', '-')} is for .*: leave it out"):
+            parse_train([method, f"--{flag.replace('_', '-')}", "1"])
+
+
+def test_every_flag_is_tried_or_named_above():
+    tried = {case.values[1] for case in cases()}
+    every = {flag for method in METHODS for flag in default_flags(method)}
+    hyperparameters = {name for entry in METHODS.values() for name in entry.hyperparameters()._fields}
+    assert every - hyperparameters - set(BEHAVIOUR) - set(NEED_FILES) == tried
+    assert {field.name for field in dataclasses.fields(RunFlags)} <= set(BEHAVIOUR)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_help_is_in_whole_sentences_and_groups(method, capsys):
+    with pytest.raises(SystemExit):
+        parse_train([method, "--help"])
+    shown = capsys.readouterr().out
+    titles = [line.split()[0] for line in shown.splitlines() if line.rstrip().endswith("options")]
+    assert titles == ["options", "method", "data", "networks", "optimization", "run"]
+    flags = default_config(method).flags()
+    for flag in flags:
+        there = re.search(rf"^\W*--{flag.replace('_', '-')}\b", shown, re.MULTILINE) is not None
+        assert there == (flag not in default_config(method).idle()), flag
+
+
+def words(flags):
+    """As on the command line."""
+    said = []
+    for name, value in flags.items():
+        flag = f"--{name.replace('_', '-')}"
+        said += [flag] if value is True else [flag, *map(str, value if isinstance(value, tuple) else [value])]
+    return said
