@@ -9,10 +9,10 @@ import pytest
 
 from jaxvae.data import Sprites
 from jaxvae.methods import BetaVAE, beta_vae
-from jaxvae.networks import autoencoder
 from jaxvae.training import choose_devices, make_train_step, train, train_members
 from jaxvae.training.checkpoints import restore, saved_steps
 from jaxvae.training.run_folder import read_history
+from tests.methods.tiny_networks import tiny_autoencoder
 
 SOURCE = Sprites(16)
 SETTINGS = {"batch_size": 8, "log_every": 2, "checkpoint_every": 3}
@@ -20,7 +20,7 @@ SEEDS, BETAS = [0, 1], [1.0, 4.0]
 
 
 def method(**hp):
-    return beta_vae(autoencoder("mlp-small", SOURCE.image_shape, 3), hyperparameters=BetaVAE(learning_rate=1e-3, **hp))
+    return beta_vae(tiny_autoencoder(SOURCE.image_shape, 3), hyperparameters=BetaVAE(learning_rate=1e-3, **hp))
 
 
 @pytest.fixture
