@@ -1,4 +1,4 @@
-"""From a configuration to the data and the method that it names."""
+"""Builds the data and the method of a configuration."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -11,24 +11,29 @@ from jaxvae.runs.config import Config, check_config
 
 
 class Experiment(NamedTuple):
-    """A configuration made real."""
+    """The data and the method of a configuration."""
 
     source: Source
-    """Wrapped as the method needs it."""
+    """Data, wrapped as the method needs it."""
     method: Method
 
 
 def build(config: Config[Any, Any, Any, Any]) -> Experiment:
-    """The source and the method that a configuration names. ValueError, in one line, for settings that do not fit."""
+    """Builds the source and the method of a configuration.
+
+    Raises:
+      ValueError: Settings are incompatible. The message is one line.
+    """
     check_config(config)
     source = config.batches.wrap(config.source.open(), config.method)
     return Experiment(source, build_method(config, config.networks.make(source), source))
 
 
 def build_method(config: Config[Any, Any, Any, Any], networks: Mapping[str, Network], source: Source) -> Method:
-    """The method that a configuration names, with these networks, for a source that is wrapped.
+    """Builds the method of a configuration with the given networks, for a source that is already wrapped.
 
-    ValueError, in one line, for settings that do not fit.
+    Raises:
+      ValueError: Settings are incompatible. The message is one line.
     """
     choices = asdict(config.options)
     if "likelihood" in choices:
