@@ -7,6 +7,7 @@ from typing import Any
 import tyro
 
 from jaxvae.cli.terminal import folders_first, parse, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
 from jaxvae.method import no_code
 from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.report import write_report

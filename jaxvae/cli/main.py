@@ -12,7 +12,8 @@ import jax
 
 import jaxvae
 from jaxvae.choose import choose, with_installed
-from jaxvae.cli.terminal import FAILURE, stop, usage_errors
+from jaxvae.cli.terminal import FAILURE, print_in_any_encoding, stop, usage_errors
+from jaxvae.cli.terminal import say as print
 from jaxvae.training import NonFiniteLoss, NothingToTrain, tune_allocator
 from jaxvae.training.checkpoints import DamagedCheckpoint
 from jaxvae.training.run_folder import MissingRows, OtherData, RunFolderError
@@ -24,6 +25,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: exits with 2 for what was asked wrongly and 1 for what went wrong, one line each."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it then raises, tracebacks and all
+    print_in_any_encoding()
     tune_allocator()
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("-h", "--help"):

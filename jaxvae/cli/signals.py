@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from jaxvae.cli.terminal import say as print
 from jaxvae.training.processes import is_primary_process
 
 

@@ -1,7 +1,6 @@
 """jaxvae study: many models of a grid, in shards, their table, and its page."""
 
 import importlib.util
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,11 @@ import tyro
 
 from jaxvae.cli.signals import ending_well
 from jaxvae.cli.terminal import parse, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
+from jaxvae.files import read_json, write_json, write_text
 from jaxvae.report.collect import command_of
 from jaxvae.study.grid import GRIDS, config_of, model_of, numbers_of_shard
 from jaxvae.study.speed import Speed, measure_speed, speed_of
-from jaxvae.training.run_folder import write_json
 
 
 @dataclass(frozen=True)
@@ -137,13 +137,13 @@ def _report(args: ReportArgs) -> None:
         rows, about = read_table(args.table)
         speed = None if args.speed is None else _read_speed(args.speed)
         args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(study_html(rows, about["preset"], speed), encoding="utf-8")
+    write_text(args.out, study_html(rows, about["preset"], speed))
     print(f"page: {args.out}")
 
 
 def _read_speed(path: Path) -> Speed:
     try:
-        return speed_of(json.loads(path.read_text()))
+        return speed_of(read_json(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"can't read {path}: {error}") from error
 

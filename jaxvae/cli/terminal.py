@@ -1,5 +1,6 @@
 """What all commands share: flags, errors of usage, and the cache of compiled programs."""
 
+import io
 import itertools
 import os
 import re
@@ -7,13 +8,30 @@ import sys
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import jax
 import tyro
 
+from jaxvae.files import printable
+
 USAGE, FAILURE = 2, 1
 """Exit codes: for what was asked wrongly, and for what went wrong."""
+
+
+def say(*values: object, sep: str = " ", end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
+    """`print`, for lines with names that others gave: control characters in them are escaped.
+
+    The modules of the command import it as `print`.
+    """
+    print(printable(sep.join(map(str, values))), end=end, file=file, flush=flush)
+
+
+def print_in_any_encoding() -> None:
+    """Lets standard output and error escape the characters that their encoding lacks, instead of raising an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MISSING) -> Any:
@@ -52,7 +70,7 @@ def usage_errors() -> Iterator[None]:
 
 def stop(message: str, code: int) -> NoReturn:
     """Ends the process with a line on stderr."""
-    print(f"jaxvae: {message}", file=sys.stderr)
+    say(f"jaxvae: {message}", file=sys.stderr)
     sys.exit(code)
 
 

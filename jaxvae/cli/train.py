@@ -18,7 +18,9 @@ import tyro
 from jaxvae.cli.flags import check_flags, config_of_flags, modernised, parser_of
 from jaxvae.cli.signals import asked_to_stop, ending_well
 from jaxvae.cli.terminal import FAILURE, new_folder, parse, stop, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
 from jaxvae.data import Source
+from jaxvae.files import inside
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, method_named
 from jaxvae.runs.build import build, build_method
@@ -105,7 +107,7 @@ def train_command(arguments: list[str]) -> None:
         folder = flags.run or new_folder(config.method, config.data, config.seed)
         if members:
             for member in members:
-                open_run(folder / member.name, member.config, resume=flags.resume)
+                open_run(inside(folder, member.name), member.config, resume=flags.resume)
         elif flags.distributed:
             _open_together(args, folder)
         else:
@@ -178,7 +180,7 @@ def _writers(args: TrainArgs, folder: Path) -> Sequence[AbstractContextManager[W
     settings = args.config.to_json()
     writers = [progress_writer(args.config.training.steps, start=done)]
     if args.flags.tensorboard:
-        writers.append(tensorboard_writer(folder / "tensorboard"))
+        writers.append(tensorboard_writer(inside(folder, "tensorboard")))
     if args.flags.wandb:
         writers.append(wandb_writer(folder, settings))
     if args.flags.mlflow:

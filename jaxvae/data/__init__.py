@@ -65,12 +65,13 @@ from jaxvae.data.batches import (
 )
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.effects import CaseControl, case_control, squares
-from jaxvae.data.files import array_file, picture_folder
+from jaxvae.data.files import array_file
 from jaxvae.data.generated import bars, clusters, digits, segments, time_series
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.labels import Conditioned, Labelled, few_labels
 from jaxvae.data.options import DataOptions
 from jaxvae.data.pairs import Groups, Pairs
+from jaxvae.data.pictures import picture_folder
 from jaxvae.data.registry import CLIPS, DATA, FILES, TABLES, VARIANTS, open_data
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene

@@ -1,16 +1,17 @@
 """Tables on disk, packed and memory-mapped, so that a data set is decoded once."""
 
 import hashlib
-import json
 import math
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from jaxvae.data.table import Table
+from jaxvae.files import read_json, write_json
 
 FORMAT = 1
 
@@ -53,10 +54,8 @@ def save_table(folder: Path, table: Table, origin: str) -> None:
             "storage": table.storage,
             "sha256": {name: _sha256(partial / f"{name}.npy") for name in arrays},
         }
-        (partial / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        write_json(partial / "manifest.json", manifest)
+        _put_in_place(partial, folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
     finally:
@@ -66,7 +65,7 @@ def save_table(folder: Path, table: Table, origin: str) -> None:
 def load_table(folder: Path, origin: str) -> Table | None:
     """The table in `folder`, memory-mapped; None where there is none of this origin and format that is undamaged."""
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = read_json(folder / "manifest.json")
         if manifest["format"] != FORMAT or manifest["origin"] != origin:
             return None
         for name, digest in manifest["sha256"].items():
@@ -86,6 +85,20 @@ def load_table(folder: Path, origin: str) -> Table | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    """Renames the one to the other; of several processes that do so at once, the last one wins."""
+    while True:
+        try:
+            partial.rename(folder)
+            return
+        except OSError:
+            if not folder.is_dir():
+                raise
+        old = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
+        with old, suppress(FileNotFoundError):
+            folder.rename(Path(old.name) / "old")
 
 
 def _unwritable(folder: Path, error: OSError) -> ValueError:

@@ -6,9 +6,10 @@ from typing import Any
 
 from jaxvae.choose import imported, near, unknown, with_installed
 from jaxvae.data.effects import squares
-from jaxvae.data.files import array_file, picture_folder
+from jaxvae.data.files import array_file
 from jaxvae.data.generated import digits
 from jaxvae.data.grid import FactorGrid
+from jaxvae.data.pictures import picture_folder
 from jaxvae.data.published_files import PUBLISHED_FILES
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from jaxvae.data.pictures import UNREADABLE, read_picture
 from jaxvae.data.source import S, Wrapper
 from jaxvae.streams import Stream
 
@@ -124,11 +125,12 @@ def _before_texture(texture: jax.Array, key: jax.Array, image: jax.Array) -> jax
 def read_texture(path: Path | str) -> np.ndarray:
     """A picture as float32 [h, w, 3] in [0, 1], of 350 x 274 pixels at most. ValueError if it can't be read."""
     try:
-        with Image.open(path) as picture:
-            small = picture.convert("RGB")
-            small.thumbnail(TEXTURE_SHAPE[::-1])
-            return np.asarray(small, np.float32) / 255
-    except OSError as error:
+        levels = read_picture(Path(path))[0]
+        levels = levels if levels.dtype == np.uint8 else np.round(255 * levels).astype(np.uint8)
+        small = Image.fromarray(levels).convert("RGB")
+        small.thumbnail(TEXTURE_SHAPE[::-1])
+        return np.asarray(small, np.float32) / 255
+    except UNREADABLE as error:
         raise ValueError(f"the texture {path} can't be read ({error})") from error
 
 

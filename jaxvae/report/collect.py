@@ -18,10 +18,12 @@ from jaxvae.analysis import (
     reconstruct,
     traverse,
 )
+from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.data import ReportData
 from jaxvae.report.page import report_html
+from jaxvae.report.pictures import in_colours, shown_channels
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.config import Config
 from jaxvae.runs.load import OwnConfig, Run
@@ -48,9 +50,9 @@ def write_report(run: Run, codes: Representation, scores: dict[str, Any]) -> Pat
       codes: Codes of random examples of the run's data, from `jaxvae.runs.represent`.
       scores: Scores from `jaxvae.runs.evaluate`.
     """
-    path = run.folder / "report" / "index.html"
+    path = inside(run.folder, "report") / "index.html"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(report_html(collect(run, codes, scores)))
+    write_text(path, report_html(collect(run, codes, scores)))
     return path
 
 
@@ -64,7 +66,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     order = np.argsort(-(kl if change is None else change))
     information = factor_entropy = None
     latent_factor: list[str | None] = [None] * len(order)
-    if "mig" in scores["metrics"]:
+    if "mutual_information" in scores["metrics"].get("mig", {}):  # not where no factor varies
         information = np.array(scores["metrics"]["mig"]["mutual_information"], float)
         factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"], float)
         share = information / np.maximum(factor_entropy, 1e-12)
@@ -203,7 +205,7 @@ def command_of(asked: Config[Any, Any, Any, Any] | BaselineConfig) -> str:
 
 
 def _pixels(images: jax.Array | np.ndarray) -> np.ndarray:
-    return np.clip(np.asarray(images, np.float32), 0.0, 1.0)
+    return in_colours(np.clip(np.asarray(images, np.float32), 0.0, 1.0))
 
 
 def _batch_size(run: Run) -> int:
@@ -213,6 +215,7 @@ def _batch_size(run: Run) -> int:
 
 
 def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
+    shape = run.source.image_shape
     parameters = sum(leaf.size for leaf in jax.tree.leaves(run.state.params))
     seconds = sum(row["seconds"] for row in run.history)
     speeds = [row["steps_per_second"] for row in run.history if "steps_per_second" in row]
@@ -223,7 +226,7 @@ def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
         steps = f"{int(run.state.step):,} of {_batch_size(run)} images"
     return {
         "method": run.method.name,
-        "data": f"{run.source.name}, {run.source.size:,} images of {'x'.join(map(str, run.source.image_shape))}",
+        "data": f"{run.source.name}, {run.source.size:,} images of {'x'.join(map(str, shape))}{shown_channels(shape)}",
         "steps": steps,
         "seed": str(run.config.seed),
         "parameters": f"{parameters:,}" if parameters else "",

@@ -38,6 +38,34 @@ def tile_size(height: int, width: int) -> tuple[int, int]:
     return height * scale, width * scale
 
 
+def in_colours(images: np.ndarray) -> np.ndarray:
+    """Images of any number of channels [..., H, W, C] as they are shown, of 1 or 3 channels.
+
+    Two channels become red and green, and of four or more the first three are shown. A vector, which is one pixel of D
+    channels, becomes a grey picture of D pixels, row by row, black where its last row is not full.
+    """
+    *several, height, width, channels = images.shape
+    if channels in (1, 3):
+        return images
+    if height == width == 1:
+        columns = math.ceil(math.sqrt(channels))
+        rows = math.ceil(channels / columns)
+        room = np.zeros((*several, rows * columns), images.dtype)
+        room[..., :channels] = images[..., 0, 0, :]
+        return room.reshape(*several, rows, columns, 1)
+    return images[..., :3] if channels > 3 else np.concatenate([images, np.zeros_like(images[..., :1])], axis=-1)
+
+
+def shown_channels(image_shape: tuple[int, int, int]) -> str:
+    """What `in_colours` does with such images, in brackets; "" where it leaves them as they are."""
+    height, width, channels = image_shape
+    if channels in (1, 3):
+        return ""
+    if height == width == 1:
+        return " (shown as a grid of grey pixels)"
+    return " (shown in red and green)" if channels == 2 else " (the first three channels are shown)"
+
+
 def balanced_columns(count: int, most: int) -> int:
     """Returns the number of columns, at most `most`, that fills a grid of `count` entries evenly in the fewest rows."""
     return math.ceil(count / math.ceil(count / most))

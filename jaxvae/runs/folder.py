@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+from jaxvae.files import PARTIAL, LeadsOutside, write_json
 from jaxvae.runs.config import names_with_role
 from jaxvae.training.run_folder import (
     LOCK,
@@ -13,7 +14,6 @@ from jaxvae.training.run_folder import (
     flatten,
     only_writer,
     read_settings,
-    write_json,
 )
 
 
@@ -55,6 +55,8 @@ def open_run(folder: Path, config: Written, *, resume: bool) -> None:
             else:
                 check_new(folder)
             write_json(folder / "config.json", config.to_json())
+    except LeadsOutside as error:
+        raise RunFolderError(str(error)) from error
     except OSError as error:
         raise RunFolderError(f"can't write to the run folder {folder}: {error.strerror or error}") from error
 
@@ -63,8 +65,8 @@ def check_new(folder: Path) -> None:
     """RunFolderError for a folder with a run in it, or with other files."""
     if (folder / "config.json").exists():
         raise RunFolderError(f"{folder} holds a run already: add --resume to go on with it, or choose another --run")
-    ours = ("config.json.partial", LOCK)
-    if folder.exists() and any(path.name not in ours for path in folder.iterdir()):
+    # A kill while the folder was made leaves the lock, and a file that was not whole yet.
+    if folder.exists() and any(path.name != LOCK and path.suffix != PARTIAL for path in folder.iterdir()):
         raise RunFolderError(f"{folder} has files but no run in it: choose another --run folder")
 
 

@@ -17,9 +17,10 @@ import optax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from jaxvae.files import inside, write_text
 from jaxvae.training.engine import TrainState
 from jaxvae.training.processes import is_primary_process, wait_for_all
-from jaxvae.training.run_folder import RunFolderError, write_text
+from jaxvae.training.run_folder import RunFolderError
 
 MANIFEST = "manifest.json"
 UNFINISHED = "it was not finished: its manifest.json is missing"
@@ -122,7 +123,9 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep: int = 2):
-        self._folder = folder
+        self._folder = inside(folder.parent, folder.name)
+        for step in saved_steps(folder):
+            inside(folder, str(step))
         if is_primary_process():
             _set_aside(folder)
         wait_for_all("checkpoints set aside")
@@ -198,7 +201,7 @@ def _set_aside(folder: Path) -> None:
     _refuse_if_all_damaged(folder, found)
     for step, wrong in found.items():
         if wrong:
-            kept = folder.parent / SET_ASIDE
+            kept = inside(folder.parent, SET_ASIDE)
             kept.mkdir(exist_ok=True)
             names = (kept / name for name in (str(step), *(f"{step}-{n}" for n in range(2, 1000))))
             place = next(path for path in names if not path.exists())

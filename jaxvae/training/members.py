@@ -1,6 +1,5 @@
 """A population whose members are ordinary runs, each in a folder of its own."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,13 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.source import Source
+from jaxvae.files import read_json, write_json
 from jaxvae.method import Method
 from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
 from jaxvae.training.devices import Devices, choose_devices
 from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.loop import NonFiniteLoss, check_finite, never
 from jaxvae.training.population import check_sweep, train_population
-from jaxvae.training.run_folder import cut_history, note_trained, only_writer, read_history, write_json
+from jaxvae.training.run_folder import cut_history, note_trained, only_writer, read_history
 from jaxvae.training.steps import OnNaN, described
 from jaxvae.training.writers import MACHINE_COLUMNS, Stopwatch, jsonl_writer
 
@@ -176,4 +176,4 @@ def _is_diverged(folder: Path) -> bool:
 
 
 def _diverged(folder: Path) -> Outcome:
-    return Outcome(int(json.loads((folder / DIVERGED).read_text())["step"]), True, {})
+    return Outcome(int(read_json(folder / DIVERGED)["step"]), True, {})

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxvae.data.source import Source
 from jaxvae.data.streamed import read_ahead
+from jaxvae.files import inside, replacing
 from jaxvae.method import Method
 from jaxvae.training.steps import NEVER, MetricAccumulator, batch_of_step, images_per_update
 
@@ -31,7 +32,7 @@ def save_for_replay(
     It holds what the method was given at that step, by name, and "step", "terms", and "key", the key data of the run:
     with the state of a checkpoint before it, the update can be done again outside of the loop.
     """
-    place = folder / FOLDER
+    place = inside(folder, FOLDER)
     place.mkdir(exist_ok=True)
     path = place / f"{step}.npz"
     if path.exists() or len(list(place.glob("[0-9]*.npz"))) >= MOST:
@@ -40,6 +41,5 @@ def save_for_replay(
     batch = jax.jit(lambda source, key: batch_of_step(method, source, batch_size, key, jnp.int32(step)))(at_step, key)
     arrays = {name: np.asarray(value) for name, value in batch.items()}
     notes = {"step": np.array(step), "terms": np.array(terms), "key": np.asarray(jax.random.key_data(key))}
-    partial = place / f"partial-{step}.npz"
-    np.savez(partial, **notes, **arrays)  # type: ignore[arg-type]
-    partial.replace(path)
+    with replacing(path) as file:
+        np.savez(file, **notes, **arrays)  # type: ignore[arg-type]

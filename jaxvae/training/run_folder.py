@@ -8,7 +8,6 @@ lock              held by the process that writes; free again when that ends, ho
 """
 
 import json
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from typing import Annotated, Any
 
 import msgspec
 from filelock import FileLock, Timeout
+
+from jaxvae.files import inside, read_json, write_json, write_text
 
 LOCK = "lock"
 TRAINED = "trained.json"
@@ -70,7 +71,7 @@ def read_trained(folder: Path) -> dict[str, Any]:
 def only_writer(folder: Path) -> Iterator[None]:
     """Nobody else writes to the run meanwhile. RunFolderError where another process does."""
     try:
-        with FileLock(folder / LOCK, timeout=0, is_singleton=True):
+        with FileLock(inside(folder, LOCK), timeout=0, is_singleton=True):
             yield
     except Timeout:
         raise RunFolderError(f"another process is writing to the run in {folder}: wait for it, or stop it") from None
@@ -79,10 +80,10 @@ def only_writer(folder: Path) -> Iterator[None]:
 def read_settings(folder: Path, name: str) -> dict[str, Any]:
     """What a JSON file of the run holds. RunFolderError where there is none, or it can't be read."""
     try:
-        settings = json.loads((folder / name).read_text())
+        settings = read_json(folder / name)
     except FileNotFoundError:
         raise RunFolderError(f"there is no run in {folder}: {name} is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise RunFolderError(f"can't read {folder / name}: {error}") from error
     if not isinstance(settings, dict):
         raise RunFolderError(f"can't read {folder / name}: it holds no settings")
@@ -175,21 +176,6 @@ def _warn_of_missing(folder: Path, last: int, step: int) -> None:
 def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes metrics.jsonl whole or not at all."""
     write_text(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes the value as JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes the file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from jaxvae.files import append_text, inside, write_text
 from jaxvae.training.run_folder import flatten
 
 PROJECT = "jaxvae"
@@ -30,7 +31,7 @@ class Writer(Protocol):
 @contextmanager
 def jsonl_writer(path: Path) -> Iterator[Writer]:
     """Appends {"step": step, **row} as a line, flushed at once."""
-    with path.open("a") as file:
+    with append_text(path) as file:
 
         def write(step: int, row: Mapping[str, float]) -> None:
             file.write(json.dumps({"step": step, **row}) + "\n")
@@ -65,13 +66,14 @@ def wandb_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
     """
     import wandb
 
+    inside(folder, "wandb")
     known = folder / "wandb_id"
     try:
         run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=os.environ.get("WANDB_NAME", folder.resolve().name),
             dir=folder,
-            id=known.read_text() if known.exists() else None,
+            id=known.read_text("utf-8") if known.exists() else None,
             resume="allow",
             config=dict(config),
             allow_val_change=True,  # a run that goes on may have more steps
@@ -79,7 +81,7 @@ def wandb_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
     except wandb.Error as error:
         raise ConnectionError(f"Weights & Biases: {error}") from error
     with run:
-        known.write_text(run.id)
+        write_text(known, run.id)
         first = run.step  # rows before it are there: those after the last checkpoint, which come again
 
         def write(step: int, row: Mapping[str, float]) -> None:
@@ -109,18 +111,18 @@ def mlflow_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
     here = folder.resolve()
     status = "FAILED"
     try:
-        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{here / 'mlflow.db'}")
+        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{inside(here, 'mlflow.db')}")
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         if experiment := client.get_experiment_by_name(name):
             group = experiment.experiment_id
         else:
             group = client.create_experiment(name)
         # A search, as another store, or one that it was deleted from, doesn't know the run.
-        query = f"attributes.run_id = '{known.read_text()}'" if known.exists() else ""
+        query = f"attributes.run_id = '{known.read_text('utf-8')}'" if known.exists() else ""
         found = client.search_runs([group], query) if query else []
         run = found[0] if found else client.create_run(group, run_name=here.name)
         key = run.info.run_id
-        known.write_text(key)
+        write_text(known, key)
         if found:
             client.update_run(key, status="RUNNING")
         else:
