@@ -63,7 +63,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     order = np.argsort(-(kl if change is None else change))
     information = factor_entropy = None
     latent_factor: list[str | None] = [None] * len(order)
-    if "mig" in scores["metrics"]:
+    if "mutual_information" in scores["metrics"].get("mig", {}):  # not where no factor varies
         information = np.array(scores["metrics"]["mig"]["mutual_information"], float)
         factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"], float)
         share = information / np.maximum(factor_entropy, 1e-12)
