@@ -1,13 +1,18 @@
 """Builds the data and the method of a configuration."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
-from jaxvae.data import Source
+from jaxvae.data import InClasses, Source
 from jaxvae.method import Method, Network
 from jaxvae.methods import likelihood_of, method_named
 from jaxvae.runs.config import Config, check_config
+
+
+class CannotOpen(ValueError):
+    """The data does not exist, or cannot be read."""
 
 
 class Experiment(NamedTuple):
@@ -25,8 +30,30 @@ def build(config: Config[Any, Any, Any, Any]) -> Experiment:
       ValueError: Settings are incompatible. The message is one line.
     """
     check_config(config)
-    source = config.batches.wrap(config.source.open(), config.method)
+    try:
+        opened = config.source.open()
+    except ValueError as error:
+        raise CannotOpen(str(error)) from error
+    source = config.batches.wrap(opened, config.method)
     return Experiment(source, build_method(config, config.networks.make(source), source))
+
+
+def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Experiment:
+    """The same with a source that has no examples. ValueError, in one line, for settings that do not fit."""
+    check_config(config)
+    batches = config.batches
+    if isinstance(batches, InClasses):
+        batches = replace(batches, label_noise=0.0)  # which needs the examples, and the networks do not
+    with suppress(ValueError):  # some wrappers need the examples, and no network needs those wrappers
+        source = batches.wrap(source, config.method)
+    return Experiment(source, build_method(config, config.networks.make(source), source))
+
+
+def moved(config: Config[Any, Any, Any, Any], error: Exception) -> str:
+    """What to say of the data of a run that cannot be opened."""
+    kind, colon, _ = config.data.partition(":")
+    where = f"{kind}:PLACE" if colon else "DATA"
+    return f"{error}. If the data of the run lies elsewhere now, add --data {where}"
 
 
 def build_method(config: Config[Any, Any, Any, Any], networks: Mapping[str, Network], source: Source) -> Method:

@@ -1,5 +1,6 @@
 """The devices that work on one update: its batch is split over them, and the members of a population are too."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -146,3 +147,13 @@ def _stacked(source: Source, parts: int) -> Source:
     """The rows of a batch that was read ahead as pmap takes them, a first axis of devices."""
     split = split_leaves(source, True, False)
     return jax.tree.map(lambda leaf, rows: leaf.reshape(parts, -1, *leaf.shape[1:]) if rows else leaf, source, split)
+
+
+def usable_cores() -> int | None:
+    """Number of cores that this process may use, where it trains on a CPU; None on other devices.
+
+    XLA splits a convolution over all of them, so that its rounding depends on their number.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -13,12 +13,12 @@ from jaxvae.data.source import Source
 from jaxvae.files import read_json, write_json
 from jaxvae.method import Method
 from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
-from jaxvae.training.devices import Devices, choose_devices
+from jaxvae.training.devices import Devices, choose_devices, usable_cores
 from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.loop import NonFiniteLoss, check_finite, never
 from jaxvae.training.population import check_sweep, train_population
 from jaxvae.training.run_folder import cut_history, note_trained, only_writer, read_history
-from jaxvae.training.steps import OnNaN, described
+from jaxvae.training.steps import OnNaN, described, described_data
 from jaxvae.training.writers import MACHINE_COLUMNS, Stopwatch, jsonl_writer
 
 DIVERGED = "diverged.json"
@@ -77,12 +77,13 @@ def train_members(
     going = [i for i in range(len(folders)) if i not in outcomes]
     if not going:
         return [outcomes[i] for i in range(len(folders))]
+    data = described_data(source)
     with ExitStack() as stack:
         for i in going:
             stack.enter_context(only_writer(folders[i]))
             own = method.hyperparameters._replace(**{name: values[i] for name, values in (sweep or {}).items()})
-            given = described(method._replace(hyperparameters=own), source, batch_size, seeds[i])
-            note_trained(folders[i], given)
+            given = described(method._replace(hyperparameters=own), data, batch_size, seeds[i])
+            note_trained(folders[i], given, usable_cores())
         checkpoints = {i: stack.enter_context(Checkpoints(folders[i] / "checkpoints")) for i in going}
         states = {i: _newest(method, source, folders[i] / "checkpoints") for i in going}
         at = {i: 0 if (state := states[i]) is None else int(state.step) for i in going}

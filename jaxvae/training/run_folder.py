@@ -22,6 +22,8 @@ from jaxvae.files import inside, read_json, write_json, write_text
 LOCK = "lock"
 TRAINED = "trained.json"
 HISTORY = "metrics.jsonl"
+CORES = "cores"
+"""In trained.json: the number of cores of the CPU that trained the run, on which rounding depends."""
 
 
 class RunFolderError(ValueError):
@@ -32,34 +34,79 @@ class MissingRows(UserWarning):
     """Rows of metrics.jsonl before the checkpoint are missing."""
 
 
+class OtherCores(UserWarning):
+    """A run that continues on another number of cores than it was trained on."""
+
+
 class OtherData(UserWarning):
     """The data has changed since the run was trained."""
 
 
-def note_trained(folder: Path, given: Mapping[str, Any]) -> None:
-    """Writes trained.json; where there are checkpoints of what it says, `check_trained` instead."""
+def note_trained(folder: Path, given: Mapping[str, Any], cores: int | None = None) -> None:
+    """Writes trained.json; where there are checkpoints of what it says, `check_trained` instead.
+
+    `cores` is the number of cores of the CPU that trains the run, None for other devices: an OtherCores warning where
+    the run has used another number so far.
+    """
     saved = any(path.name.isdecimal() for path in (folder / "checkpoints").glob("*"))
-    if saved and (folder / TRAINED).exists():
-        check_trained(folder, given)
-    else:
-        write_json(folder / TRAINED, given)
+    if not saved or not (folder / TRAINED).exists():
+        write_json(folder / TRAINED, {**given, **({} if cores is None else {CORES: cores})})
+        return
+    check_trained(folder, given)
+    before = read_trained(folder).get(CORES, cores)
+    if before != cores:
+        warnings.warn(
+            f"the run in {folder} was trained on {_cores(before)} and continues on {_cores(cores)}: its numbers are "
+            "those of an uninterrupted run up to rounding, not bit by bit",
+            OtherCores,
+            stacklevel=3,
+        )
 
 
 def check_trained(folder: Path, given: Mapping[str, Any]) -> None:
     """RunFolderError where the run in the folder was not given the same."""
-    if found := changes(read_trained(folder), given):
+    old, new = _comparable(read_trained(folder), given)
+    if found := changes(old, new):
         raise RunFolderError(
             f"the run in {folder} is another one: {'; '.join(found)}. Choose another folder for a new run"
         )
 
 
 def check_data(folder: Path, data: Mapping[str, Any]) -> None:
-    """An OtherData warning where the run in the folder was given data of another name, number or shape of images."""
+    """An OtherData warning where the run in the folder was given other data: another content, number or shape.
+
+    Where a fingerprint of the content is known, the name of the data does not matter.
+    """
     if not (folder / TRAINED).exists():
         return
-    if found := differences({"data": read_trained(folder).get("data")}, {"data": data}):
+    old, new = _comparable(read_trained(folder), {"data": data})
+    if found := differences({"data": old.get("data")}, new):
         changed = ", ".join(f"{name} {one!r} and now {two!r}" for name, one, two in found)
         warnings.warn(f"the run in {folder} was trained on other data: {changed}", OtherData, stacklevel=3)
+
+
+def same_content(folder: Path, data: Mapping[str, Any]) -> bool:
+    """Whether the run in the folder was trained on data of this content, by its fingerprint."""
+    noted = read_trained(folder).get("data") if (folder / TRAINED).exists() else None
+    return isinstance(noted, dict) and noted.get("fingerprint") == data.get("fingerprint") is not None
+
+
+def _comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two descriptions of a run without what one of them does not know, or what does not tell runs apart."""
+    old, new = ({name: value for name, value in each.items() if name != CORES} for each in (old, new))
+    before, after = old.get("data"), new.get("data")
+    if isinstance(before, dict) and isinstance(after, dict):
+        content = "fingerprint" in before and "fingerprint" in after
+        apart = {"images", "shape", "fingerprint" if content else "name"}
+        old, new = (
+            {**each, "data": {name: value for name, value in each["data"].items() if name in apart}}
+            for each in (old, new)
+        )
+    return old, new
+
+
+def _cores(count: int | None) -> str:
+    return "another device than a CPU" if count is None else f"{count} core{'s' if count > 1 else ''}"
 
 
 def read_trained(folder: Path) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """One step of training, from the batch that is drawn to what is remembered of its terms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae.data.fingerprint import fingerprint
 from jaxvae.data.source import UNSHARDED, Shard, Source
 from jaxvae.method import Batch, Method, Terms
 from jaxvae.training.engine import Active, TrainState, Update
@@ -36,23 +37,33 @@ def images_per_update(method: Method, batch_size: int) -> int:
     return 2 * batch_size if "fresh_image" in method.needs else batch_size
 
 
-def described(method: Method, source: Source, batch_size: int, seed: int) -> dict[str, Any]:
-    """What decides the numbers of a run, as JSON values; the code of its losses and networks can't be told."""
+def described(method: Method, data: Mapping[str, Any], batch_size: int, seed: int) -> dict[str, Any]:
+    """What decides the numbers of a run, as JSON values; the code of its losses and networks can't be told.
+
+    `data` is from `described_data`.
+    """
     leaves = jax.tree_util.tree_leaves_with_path(method.hyperparameters)
     return {
         "method": method.name,
         "hp": {
             jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf).tolist() for path, leaf in leaves
         },
-        "data": described_data(source),
+        "data": dict(data),
         "batch_size": int(batch_size),
         "seed": int(seed),
     }
 
 
 def described_data(source: Source) -> dict[str, Any]:
-    """Its name, and how many images of which shape it has, as JSON values."""
-    return {"name": source.name, "images": int(source.size), "shape": list(map(int, source.image_shape))}
+    """Its name, how many images of which shape it has, its factors and its `fingerprint`, as JSON values."""
+    content = fingerprint(source)
+    return {
+        "name": source.name,
+        "images": int(source.size),
+        "shape": list(map(int, source.image_shape)),
+        "factors": {name: int(size) for name, size in zip(source.factor_names, source.factor_sizes, strict=True)},
+        **({} if content is None else {"fingerprint": content}),
+    }
 
 
 def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState, part: Shard = UNSHARDED) -> Batch:
