@@ -52,11 +52,12 @@ def label_covariance(
 
         sum_{d != f} Cov(mean_d, target_f)^2,    Cov divided by B
 
-    It asks latents to be silent about other factors, not to know their own.
+    It asks latents to be silent about other factors, not to know their own. It grows with the square of the targets'
+    scale: the authors give it the labels as they are, 0, 1, ..., where the cross-entropy has them on a scale up to 1.
 
     Args:
       mean: posterior means.
-      target: factor values; one of NaN is not known and counts as its factor's mean.
+      target: factor values, on any scale; one of NaN is not known and counts as its factor's mean.
       axis_name: axis that the batch is split over, in equal parts.
 
     Returns:
