@@ -206,7 +206,7 @@ def _gradient(
     loss: Callable[..., tuple[jax.Array, Terms]], objective: Objective, params: dict[str, Params], ctx: Context
 ) -> tuple[dict[str, Params], Terms]:
     """Computes the gradient of the objective over the global batch for the networks that it trains, and its terms."""
-    # The mean is taken inside the gradient and once more of it: this is right under vmap, pmap and unchecked shard_map.
+    # The mean is taken inside the gradient, and again over it: right under vmap, pmap and unchecked shard_map.
     # Checked shard_map has already summed over the devices, and a second mean would only repeat the communication.
     gradient, terms = jax.grad(loss, has_aux=True)(_trained(objective, params), params)
     return gradient if _is_checked(ctx.axis_name) else _global_mean(gradient, ctx.axis_name), terms

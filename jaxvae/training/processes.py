@@ -26,10 +26,10 @@ def join_processes(timeout: int = 300) -> None:
     process: the coordinator's address (JAX_COORDINATOR_ADDRESS, host:port), the number of processes (JAX_NUM_PROCESSES)
     and the number of this process (JAX_PROCESS_ID).
 
+    If not all processes arrive in time, this process prints a message and exits, as JAX would abort it otherwise.
+
     Args:
       timeout: Time to wait in seconds.
-
-    If not all processes arrive in time, this process prints a message and exits, as JAX would abort it otherwise.
 
     Raises:
       ValueError: The environment variables are incomplete.
