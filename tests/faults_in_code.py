@@ -3,9 +3,10 @@
     python -m tests.faults_in_code                      # about a quarter of an hour on two cores
     python -m tests.faults_in_code --only axis_name     # faults whose kind or name contains a word
 
-Not run by pytest. The tests named beside a fault are tried first, then all of their folder; where these pass, the whole
-default suite is run. The table, with the test that found each fault, is written to benchmarks/results/mutations.json.
-`--tree` names another checkout whose tests are to be tried, and `--column` the column of the table for them.
+Not run by pytest. The tests named beside a fault are tried first, of a method its own cases before all others, then all
+tests of their folder; where these pass, the whole default suite is run. The table, with the test that found each fault,
+is written to benchmarks/results/mutations.json. `--tree` names another checkout whose tests are to be tried, and
+`--column` the column of the table for them.
 """
 
 # ruff: noqa: E501 (the table is read by line)
@@ -18,12 +19,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
 import tyro
 
 from benchmarks.record import path, record
@@ -81,7 +83,7 @@ FAULTS = (
     method("forgotten axis_name", "beta_tc_vae", "weighting=weighting, axis_name=ctx.axis_name", "weighting=weighting"),
     method("forgotten axis_name", "factor_vae", "permute_dims(permutation, other, axis_name=ctx.axis_name)", "permute_dims(permutation, other)"),
     method("forgotten axis_name", "wae", "mmd_unbiased(z, prior, kernel=similarity, axis_name=ctx.axis_name)", "mmd_unbiased(z, prior, kernel=similarity)"),
-    method("forgotten axis_name", "annealed_vae", "if ctx.axis_name is not None:", "if False:"),
+    method("forgotten axis_name", "annealed_vae", "if ctx.axis_name is not None:", "if False:", "tests/methods/test_annealed_vae.py", *METHODS),
     method("forgotten axis_name", "decomposition_vae", "kernel=inverse_multiquadric(z.shape[-1]), axis_name=ctx.axis_name", "kernel=inverse_multiquadric(z.shape[-1])"),
     method("forgotten axis_name", "iwae", "reparameterize(key, mean, logvar, axis_name=ctx.axis_name))(keys)", "reparameterize(key, mean, logvar))(keys)"),
     method("forgotten axis_name", "vae_sne", "neighbour_affinities(x, perplexity, axis_name=ctx.axis_name)", "neighbour_affinities(x, perplexity, axis_name=None)"),
@@ -97,7 +99,13 @@ FAULTS = (
     Fault("leaked rows", "metrics/inputs.py", "return slice(0, train), slice(train, rows)", "return slice(0, train), slice(0, rows)", ("tests/metrics/test_reference.py", "tests/metrics/test_battery.py")),
     Fault("off by one", "metrics/mutual_information.py", "np.searchsorted(edges[:-1], code, side=\"right\") - 1", "np.searchsorted(edges[:-1], code, side=\"left\")", ("tests/metrics/test_mutual_information.py",)),
 )  # fmt: skip
-EARLIER = {"low + 0.5 * (high - low)": ("0.5 * divergence.max", "0.25 * divergence.max")}
+EARLIER = {
+    "low + 0.5 * (high - low)": ("0.5 * divergence.max", "0.25 * divergence.max"),
+    "seen = dict(params) if method.sequential else state.params": (
+        "seen = dict(params) if method.in_turn else state.params",
+        "seen = state.params",
+    ),
+}
 """How version 0.1 wrote what a fault replaces, and what became of it there."""
 
 
@@ -147,17 +155,19 @@ def found_by(folder: Path, fault: Fault, folders_only: bool) -> str | None:
     """The first test that fails, or None where all pass."""
     named = tuple(test for test in fault.first if (folder / test).exists())
     folders = tuple(dict.fromkeys(str(Path(test).parent) for test in named))
-    stages = [tests for tests in (named, folders) if tests] + ([] if folders_only else [()])
-    return next((found for tests in stages if (found := first_failure(folder, tests))), None)
+    stages: list[list[str]] = [["-n0", *named], [*folders]] if named else []
+    if fault.file.startswith("methods/"):
+        stages.insert(0, ["-n0", "-k", Path(fault.file).stem.replace("_", "-"), *named])
+    stages += [] if folders_only else [[]]
+    return next((found for arguments in stages if (found := first_failure(folder, arguments))), None)
 
 
-def first_failure(folder: Path, tests: tuple[str, ...]) -> str | None:
-    """The first of these tests that fails, of all where there are none, or None where all pass."""
-    few = ["-n0"] if tests and all(test.endswith(".py") for test in tests) else []  # workers start slowly
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *few, *tests]
+def first_failure(folder: Path, arguments: Sequence[str]) -> str | None:
+    """The first test that fails with these arguments of pytest, or None where none does."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *arguments]
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    if done.returncode == 0:
+    if done.returncode in (0, pytest.ExitCode.NO_TESTS_COLLECTED):
         return None
     failed = re.search(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     if failed is None:

@@ -15,7 +15,7 @@ from jaxvae.choose import choose, with_installed
 from jaxvae.cli.terminal import FAILURE, stop, usage_errors
 from jaxvae.training import NonFiniteLoss, NothingToTrain, tune_allocator
 from jaxvae.training.checkpoints import DamagedCheckpoint
-from jaxvae.training.run_folder import OtherData, RunFolderError
+from jaxvae.training.run_folder import MissingRows, OtherData, RunFolderError
 
 # A command imports what it needs when it is asked for: scores and figures alone take a second.
 
@@ -52,8 +52,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Of what there is to know of a run: checkpoints that are passed over, data that changed, nothing to train."""
-    ours = (DamagedCheckpoint, NothingToTrain, OtherData)
+    """Prints what there is to know about a run, such as checkpoints that were passed over, as one line each."""
+    ours = (DamagedCheckpoint, MissingRows, NothingToTrain, OtherData)
     with warnings.catch_warnings():
         show = warnings.showwarning
         for category in ours:

@@ -28,7 +28,7 @@ from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
 from jaxvae.training import Devices, check, choose_devices, plan, train, train_members
 from jaxvae.training.checkpoints import saved_steps
 from jaxvae.training.processes import check_agreement, is_primary_process, join_processes, raise_together
-from jaxvae.training.run_folder import RunFolderError, read_history
+from jaxvae.training.run_folder import RunFolderError
 from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
 
 DEFAULT_METHOD = "beta-tc-vae"
@@ -174,7 +174,7 @@ def print_plan(
 
 
 def _writers(args: TrainArgs, folder: Path) -> Sequence[AbstractContextManager[Writer]]:
-    done = max((row["step"] for row in read_history(folder)), default=0)
+    done = max(saved_steps(folder / "checkpoints"), default=0)
     settings = args.config.to_json()
     writers = [progress_writer(args.config.training.steps, start=done)]
     if args.flags.tensorboard:
@@ -258,6 +258,7 @@ def _train_members(
             sweep=columns,
             progress=lambda step: bar(step, {}),
             stop=asked,
+            on_resume=lambda steps: print(_resumed([member.name for member in members], steps)),
             **settings,
         )
     if asked():
@@ -270,6 +271,18 @@ def _train_members(
         terms = "  ".join(f"{name} {value:.4g}" for name, value in outcome.terms.items())
         print(f"{member.name:{width}}  " + (f"diverged before step {outcome.step}" if outcome.diverged else terms))
     print(f"each is a run of its own: `jaxvae report {folders[0]}` scores it and writes its report")
+
+
+def _resumed(names: Sequence[str], steps: Sequence[int]) -> str:
+    """The steps that the members of a population resume from, in a line."""
+    if len(set(steps)) == 1:
+        return f"resumed: the newest checkpoints are of step {steps[0]}"
+    each = []
+    for step in sorted(set(steps), reverse=True):
+        there = [name for name, at in zip(names, steps, strict=True) if at == step]
+        more = f" and {len(there) - 3} more" if len(there) > 3 else ""
+        each.append(f"{', '.join(there[:3])}{more} from step {step}")
+    return f"resumed: {'; '.join(each)}. Those behind catch up first"
 
 
 def parse_train(arguments: list[str]) -> TrainArgs:

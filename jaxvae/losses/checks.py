@@ -1,7 +1,12 @@
 """Checks of arguments, and the precision that kernels work in. All of it happens at trace time."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+FLOAT32 = jnp.finfo(jnp.float32)
 
 
 def working_floats(**arrays: jax.Array) -> tuple[jax.Array, ...]:
@@ -22,3 +27,31 @@ def check_same_shape(**arrays: jax.Array) -> None:
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
         raise ValueError(f"these must have one shape: {listed}")
+
+
+def check_positive(**values: Any) -> None:
+    """ValueError for a value that is not positive, not finite, or rounds to 0 or infinity in float32.
+
+    It may be a number of any kind (Python's, NumPy's, a fraction) or an array, of which every element counts. A traced
+    value is unknown and passes.
+    """
+    for name, value in values.items():
+        numbers = _known(value)
+        if not (numbers > 0).all():
+            raise ValueError(f"{name} must be positive, got {value}")
+        if not ((numbers >= FLOAT32.tiny) & (numbers <= FLOAT32.max)).all():
+            raise ValueError(f"{name} must be between {FLOAT32.tiny:.3g} and {FLOAT32.max:.3g}, got {value}")
+
+
+def check_at_least(least: int, **values: Any) -> None:
+    """ValueError for a value below `least`, or not a number. Kinds of values as in `check_positive`."""
+    for name, value in values.items():
+        if not (_known(value, least) >= least).all():
+            raise ValueError(f"{name} must be >= {least}, got {value}")
+
+
+def _known(value: Any, otherwise: int = 1) -> np.ndarray:
+    """The numbers of a value; `otherwise` where they are traced, or on another machine."""
+    if isinstance(value, jax.core.Tracer) or not getattr(value, "is_fully_addressable", True):
+        return np.asarray(otherwise)
+    return np.asarray(value, np.float64)

@@ -5,7 +5,7 @@ import math
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvae.losses.checks import working_floats
+from jaxvae.losses.checks import check_positive, working_floats
 from jaxvae.losses.gaussian import MAX_DEVIATIONS
 
 
@@ -35,8 +35,7 @@ def component_log_densities(
     shapes = jnp.shape(z), jnp.shape(means), jnp.shape(log_weights)
     if len(shapes[1]) != 2 or shapes[0][-1:] != shapes[1][1:] or shapes[2] != shapes[1][:1]:
         raise ValueError("z must be [..., D], means [K, D] and log_weights [K], got {}, {} and {}".format(*shapes))
-    if not variance > 0:
-        raise ValueError(f"variance must be positive, got {variance}")
+    check_positive(variance=variance)
     z, means, log_weights = working_floats(z=z, means=means, log_weights=log_weights)
     leading = (1,) * (z.ndim - 1)
     deviations = (z[..., None, :] - means.reshape(*leading, *means.shape)) / math.sqrt(variance)

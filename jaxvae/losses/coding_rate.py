@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvae.losses.batches import global_mean
-from jaxvae.losses.checks import working_floats
+from jaxvae.losses.checks import check_positive, working_floats
 
 SHORTEST = 1e-12
 """Length below which a vector counts as 0 and has no direction."""
@@ -56,7 +56,7 @@ def coding_rate(
       One number for the (global) batch, at least float32, the same on every device.
 
     Raises:
-      ValueError: the shape is not [B, D], the input is empty or not floating, or eps^2 or scale is a number <= 0.
+      ValueError: the shape is not [B, D], the input is empty or not floating, or eps^2 or scale is not positive.
 
     Reference: Ma, Derksen, Hong & Wright (2007); Yu, Chan, You, Song & Ma (2020).
     """
@@ -96,7 +96,7 @@ def class_coding_rate(
       One number for the (global) batch, at least float32, the same on every device. Memory is O(K D (B + D)).
 
     Raises:
-      ValueError: shapes are not [B, D] and [B, K], an input is empty or not floating, or eps^2 is a number <= 0.
+      ValueError: shapes are not [B, D] and [B, K], an input is empty or not floating, or eps^2 is not positive.
 
     Reference: Yu, Chan, You, Song & Ma (2020), equation 6 by memory.
     """
@@ -127,7 +127,5 @@ def _checked(eps_squared: float | jax.Array, scale: float | jax.Array, **arrays:
     lengths = {name: jnp.shape(array)[0] for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"these must have one row per example: {lengths}")
-    for name, value in (("eps_squared", eps_squared), ("scale", scale)):
-        if isinstance(value, int | float) and not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+    check_positive(eps_squared=eps_squared, scale=scale)
     return working_floats(**arrays)

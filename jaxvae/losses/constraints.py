@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jaxvae.losses.checks import check_same_shape, working_floats
+from jaxvae.losses.checks import check_positive, check_same_shape, working_floats
 
 StressWeighting: TypeAlias = Literal["raw", "stress-1", "sammon"]
 
@@ -60,7 +60,7 @@ def rank_pairing(
 
     Raises:
       ValueError: more factors than latents, other shapes, codes that are not floating, an order that is not a signed
-        integer, or a scale that is a number and not positive.
+        integer, or a scale that is known and not positive.
 
     Reference: Shu et al. (2020), as a penalty.
     """
@@ -73,7 +73,7 @@ def rank_pairing(
         raise ValueError(f"every factor needs a latent of its own: {factors} factors, {latents} latents")
     if not jnp.issubdtype(jnp.result_type(order), jnp.signedinteger):
         raise ValueError(f"order must be a signed integer, got {jnp.result_type(order)}")
-    _check_positive("scale", scale)
+    check_positive(scale=scale)
     mean, mean2 = working_floats(mean=mean, mean2=mean2)
     sign = jnp.sign(order).astype(mean.dtype)
     ahead = sign * jnp.asarray(scale, mean.dtype) * (mean - mean2)[:, :factors]
@@ -323,7 +323,7 @@ def embedding_cross_entropy(
 
     Raises:
       ValueError: shapes are not [B], [B] and [K >= 1], codes or places that are not floating, labels that are not
-        integers, or a sharpness that is a number and not positive.
+        integers, or a sharpness that is known and not positive.
 
     Reference: Locatello et al. (2020, "few labels"), their code.
     """
@@ -333,7 +333,7 @@ def embedding_cross_entropy(
         raise ValueError(f"codes and labels of one latent must be [B], and the embedding [K >= 1], got {listed}")
     if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
         raise ValueError(f"labels must be integers, got {jnp.result_type(labels)}")
-    _check_positive("sharpness", sharpness)
+    check_positive(sharpness=sharpness)
     mean, embedding = working_floats(mean=mean, embedding=embedding)
     labels = jnp.asarray(labels).astype(jnp.int32)
     last = embedding.shape[0] - 1
@@ -352,8 +352,3 @@ def _ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
 def _check_boolean(name: str, marks: jax.Array) -> None:
     if jnp.result_type(marks) != jnp.bool_:
         raise ValueError(f"{name} must be boolean, got {jnp.result_type(marks)}")
-
-
-def _check_positive(name: str, value: float | jax.Array) -> None:
-    if isinstance(value, int | float) and value <= 0:
-        raise ValueError(f"{name} must be positive, got {value}")

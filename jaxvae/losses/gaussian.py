@@ -12,7 +12,7 @@ from jaxvae.losses.checks import check_same_shape, working_floats
 MAX_DEVIATIONS = 1e15
 """Beyond this many standard deviations a log-density stays at -1e30 / 2: its square would overflow float32."""
 MAX_LOG_RATIO = 80.0
-"""A log ratio of variances counts as 80 at most: exp(88.8) would overflow float32."""
+"""A log variance, or log ratio of variances, counts as 80 at most: exp(88.8) would overflow float32."""
 
 
 def reparameterize(
@@ -86,7 +86,9 @@ def kl_standard_normal_per_latent(
 ) -> Float[Array, "*batch D"]:
     """KL( Normal(mean, exp(logvar)) || Normal(0, 1) ) of every latent: (mean^2 + expm1(logvar) - logvar) / 2 >= 0.
 
-    expm1 keeps its digits, and those of its gradient, for a latent that is switched off (mean and logvar near 0).
+    expm1 keeps its digits, and those of its gradient, for a latent that is switched off (mean and logvar near 0). It is
+    `kl_gaussian_per_latent` for a prior of zeros, in its range as well: a mean beyond 1e15 counts as 1e15, and a logvar
+    above 80 as 80 (a KL of 2.8e34), with a gradient of 0.
 
     Args:
       mean: [..., D].
@@ -101,8 +103,7 @@ def kl_standard_normal_per_latent(
     Reference: Kingma & Welling (2014), appendix B.
     """
     check_same_shape(mean=mean, logvar=logvar)
-    mean, logvar = working_floats(mean=mean, logvar=logvar)
-    return 0.5 * (mean**2 + jnp.expm1(logvar) - logvar)
+    return _kl(*working_floats(mean=mean, logvar=logvar))
 
 
 def kl_standard_normal(mean: Float[Array, "*batch D"], logvar: Float[Array, "*batch D"]) -> Float[Array, "*batch"]:
@@ -153,9 +154,7 @@ def kl_gaussian_per_latent(
         jnp.broadcast_to(array, shape)
         for array in working_floats(mean=mean, logvar=logvar, prior_mean=prior_mean, prior_logvar=prior_logvar)
     )
-    deviations = jnp.clip((mean - prior_mean) * jnp.exp(-0.5 * prior_logvar), -MAX_DEVIATIONS, MAX_DEVIATIONS)
-    log_ratio = jnp.minimum(logvar - prior_logvar, MAX_LOG_RATIO)
-    return 0.5 * (deviations**2 + jnp.expm1(log_ratio) - log_ratio)
+    return _kl((mean - prior_mean) * jnp.exp(-0.5 * prior_logvar), logvar - prior_logvar)
 
 
 def kl_gaussian(
@@ -180,3 +179,10 @@ def kl_gaussian(
       ValueError: shapes do not fit, or an input is not floating.
     """
     return kl_gaussian_per_latent(mean, logvar, prior_mean, prior_logvar).sum(axis=-1)
+
+
+def _kl(deviations: jax.Array, log_ratio: jax.Array) -> jax.Array:
+    """From the distance of the means in the prior's deviations, and the log ratio of the variances."""
+    deviations = jnp.clip(deviations, -MAX_DEVIATIONS, MAX_DEVIATIONS)
+    log_ratio = jnp.minimum(log_ratio, MAX_LOG_RATIO)
+    return 0.5 * (deviations**2 + jnp.expm1(log_ratio) - log_ratio)

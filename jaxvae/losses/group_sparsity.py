@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvae.losses.checks import working_floats
+from jaxvae.losses.checks import check_at_least, check_positive, working_floats
 
 
 def group_norms(weights: Float[Array, "*groups p"]) -> Float[Array, "*groups"]:
@@ -48,12 +48,11 @@ def group_soft_threshold(
       [..., p], at least float32.
 
     Raises:
-      ValueError: not floating, no axis, or a threshold that is a number is negative.
+      ValueError: not floating, no axis, or a threshold that is known is negative.
 
     Reference: Ainsworth, Foti, Lee & Fox (2018), section 3.2 by memory.
     """
-    if isinstance(threshold, int | float) and threshold < 0:
-        raise ValueError(f"threshold must be >= 0, got {threshold}")
+    check_at_least(0, threshold=threshold)
     (weights,) = _groups(weights)
     length = group_norms(weights)[..., None]
     kept = length > threshold
@@ -79,12 +78,11 @@ def group_laplace_log_density(
       Nats per group [...], at least float32.
 
     Raises:
-      ValueError: not floating, no axis, or a strength that is a number is not positive.
+      ValueError: not floating, no axis, or a strength that is known is not positive.
 
     Reference: Ainsworth et al. (2018), for the hierarchy; the constant is derived (and tested by integration).
     """
-    if isinstance(strength, int | float) and strength <= 0:
-        raise ValueError(f"strength must be positive, got {strength}")
+    check_positive(strength=strength)
     (weights,) = _groups(weights)
     p = weights.shape[-1]
     strength = jnp.asarray(strength, weights.dtype)

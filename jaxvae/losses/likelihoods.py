@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvae.losses.checks import check_same_shape, working_floats
+from jaxvae.losses.checks import check_positive, check_same_shape, working_floats
 
 
 def bernoulli_nll(logits: Float[Array, "B ..."], x: Float[Array, "B ..."]) -> Float[Array, " B"]:
@@ -77,10 +77,10 @@ def gaussian_nll(
       Nats per example, constants included, at least float32.
 
     Raises:
-      ValueError: shapes differ, an input is not floating, or a scale that is a number is not positive.
+      ValueError: shapes differ, an input is not floating, or a scale that is known is not positive.
     """
     mean, x = _flat_events(mean=mean, x=x)
-    _check_scale(scale)
+    check_positive(scale=scale)
     scale = jnp.asarray(scale, mean.dtype)
     return jnp.sum(0.5 * ((x - mean) / scale) ** 2 + jnp.log(scale) + 0.5 * math.log(2 * math.pi), axis=1)
 
@@ -99,10 +99,10 @@ def laplace_nll(
       Nats per example, constants included, at least float32.
 
     Raises:
-      ValueError: shapes differ, an input is not floating, or a scale that is a number is not positive.
+      ValueError: shapes differ, an input is not floating, or a scale that is known is not positive.
     """
     loc, x = _flat_events(loc=loc, x=x)
-    _check_scale(scale)
+    check_positive(scale=scale)
     scale = jnp.asarray(scale, loc.dtype)
     return jnp.sum(jnp.abs(x - loc) / scale + jnp.log(2 * scale), axis=1)
 
@@ -111,8 +111,3 @@ def _flat_events(**inputs: jax.Array) -> tuple[jax.Array, ...]:
     """[B, E] each: XLA is slow on CPUs over a last axis of one channel."""
     check_same_shape(**inputs)
     return tuple(array.reshape(array.shape[0], -1) for array in working_floats(**inputs))
-
-
-def _check_scale(scale: float | jax.Array) -> None:
-    if isinstance(scale, int | float) and scale <= 0:
-        raise ValueError(f"scale must be positive, got {scale}")

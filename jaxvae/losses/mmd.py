@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvae.losses.checks import working_floats
+from jaxvae.losses.checks import check_positive, working_floats
 
 Kernel = Callable[[jax.Array], jax.Array]
 """A positive definite kernel as a function of the squared distance, element by element."""
@@ -37,16 +37,17 @@ def inverse_multiquadric(
       Kernel of squared distances.
 
     Raises:
-      ValueError: latent_dim < 1, a prior_variance that is a number is not positive, or there is no scale, or one that
+      ValueError: latent_dim < 1, a prior_variance that is known is not positive, or there is no scale, or one that
         is not positive.
 
     Reference: Tolstikhin, Bousquet, Gelly & Schoelkopf (2018), and its code for the scales.
     """
     if latent_dim < 1:
         raise ValueError(f"latent_dim must be at least 1, got {latent_dim}")
-    _check_positive("prior_variance", prior_variance)
-    if not scales or min(scales) <= 0:
-        raise ValueError(f"scales must be one or more positive numbers, got {tuple(scales)}")
+    check_positive(prior_variance=prior_variance)
+    if not scales:
+        raise ValueError("scales must be one or more positive numbers, got none")
+    check_positive(scales=scales)
 
     def kernel(squared_distance: jax.Array) -> jax.Array:
         base = 2 * latent_dim * jnp.asarray(prior_variance, squared_distance.dtype)
@@ -69,9 +70,9 @@ def radial_basis(bandwidth_squared: float | Float[Array, ""]) -> Kernel:
       Kernel of squared distances.
 
     Raises:
-      ValueError: a bandwidth_squared that is a number is not positive.
+      ValueError: a bandwidth_squared that is known is not positive.
     """
-    _check_positive("bandwidth_squared", bandwidth_squared)
+    check_positive(bandwidth_squared=bandwidth_squared)
 
     def kernel(squared_distance: jax.Array) -> jax.Array:
         return jnp.exp(-squared_distance / (2 * jnp.asarray(bandwidth_squared, squared_distance.dtype)))
@@ -173,8 +174,3 @@ def _row_means(rows: jax.Array, columns: jax.Array, similarity: Kernel, first: j
     if rows.shape[0] * columns.size <= BLOCK_SIZE:
         return jax.vmap(row_mean)(numbered_rows)
     return jax.lax.map(jax.checkpoint(row_mean), numbered_rows, batch_size=max(1, BLOCK_SIZE // columns.size))
-
-
-def _check_positive(name: str, value: float | jax.Array) -> None:
-    if isinstance(value, int | float) and value <= 0:
-        raise ValueError(f"{name} must be positive, got {value}")

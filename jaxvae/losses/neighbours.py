@@ -9,7 +9,7 @@ from jax.scipy.special import xlogy
 from jaxtyping import Array, Float
 
 from jaxvae.losses.batches import global_rows
-from jaxvae.losses.checks import working_floats
+from jaxvae.losses.checks import check_at_least, check_positive, working_floats
 
 LogKernel: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 """(z [B, D], others [N, D]) -> unnormalised log-similarity [B, N]."""
@@ -28,7 +28,7 @@ def student_t_similarity(df: float = 1.0, scale: float = 1.0) -> LogKernel:
 
     Reference: van der Maaten & Hinton (2008).
     """
-    _check_positive(df=df, scale=scale)
+    check_positive(df=df, scale=scale)
 
     def log_kernel(z: jax.Array, others: jax.Array) -> jax.Array:
         return -0.5 * (df + 1) * jnp.log1p(_differences(z, others) / (df * scale**2))
@@ -41,7 +41,7 @@ def gaussian_similarity(scale: float = 1.0) -> LogKernel:
 
     Reference: Hinton & Roweis (2003).
     """
-    _check_positive(scale=scale)
+    check_positive(scale=scale)
     return lambda z, others: -_differences(z, others) / (2 * scale**2)
 
 
@@ -50,7 +50,7 @@ def von_mises_similarity(concentration: float = 1.0) -> LogKernel:
 
     Reference: Graving & Couzin (2020), for codes in polar coordinates.
     """
-    _check_positive(concentration=concentration)
+    check_positive(concentration=concentration)
 
     def log_kernel(z: jax.Array, others: jax.Array) -> jax.Array:
         return concentration * jnp.matmul(_unit(z), _unit(others).T, precision=jax.lax.Precision.HIGHEST)
@@ -77,14 +77,13 @@ def neighbour_affinities(
       [B, N], at least float32: rows add up to 1, and p_ii = 0. N = B on one device.
 
     Raises:
-      ValueError: x is not [B, P], or not floating; fewer than 3 examples; a perplexity that is a number and below 1.
+      ValueError: x is not [B, P], or not floating; fewer than 3 examples; a perplexity below 1.
 
     Reference: Hinton & Roweis (2003).
     """
     if jnp.ndim(x) != 2:
         raise ValueError(f"x must be [examples, features], got shape {jnp.shape(x)}")
-    if isinstance(perplexity, int | float) and perplexity < 1:
-        raise ValueError(f"perplexity is a number of neighbours and must be >= 1, got {perplexity}")
+    check_at_least(1, perplexity=perplexity)
     (x,) = working_floats(x=jax.lax.stop_gradient(x))
     everyone, itself = _gathered(x, axis_name)
     distance = jnp.where(itself, jnp.inf, _squared_distances(x, everyone))
@@ -195,9 +194,3 @@ def _unit(z: jax.Array) -> jax.Array:
     square = (z**2).sum(axis=-1, keepdims=True)
     present = square > 0
     return jnp.where(present, z / jnp.sqrt(jnp.where(present, square, 1)), 0)
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")

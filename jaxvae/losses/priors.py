@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvae.losses.batches import global_rows
-from jaxvae.losses.checks import working_floats
+from jaxvae.losses.checks import check_positive, working_floats
 from jaxvae.losses.gaussian import MAX_DEVIATIONS, gaussian_log_density
 
 
@@ -59,12 +59,13 @@ def anisotropic_normal(variances: Float[Array, " D"]) -> Prior:
       Prior, differentiable in the variances.
 
     Raises:
-      ValueError: variances are not [D], D >= 1, or not floating.
+      ValueError: variances are not [D], D >= 1, not floating, or known and not positive.
 
     Reference: Mathieu, Rainforth, Siddharth & Teh (2019).
     """
     if jnp.ndim(variances) != 1:
         raise ValueError(f"variances must be [latents], got shape {jnp.shape(variances)}")
+    check_positive(variances=variances)
     (variances,) = working_floats(variances=variances)
 
     def log_density(z: jax.Array) -> jax.Array:
@@ -97,7 +98,7 @@ def softmax_variances(v: Float[Array, " D"], scale: float = 1.0) -> Float[Array,
     """
     if jnp.ndim(v) != 1:
         raise ValueError(f"v must be [latents], got shape {jnp.shape(v)}")
-    _check_positive(scale=scale)
+    check_positive(scale=scale)
     (v,) = working_floats(v=v)
     return scale * v.shape[0] * jax.nn.softmax(v)
 
@@ -119,14 +120,17 @@ def student_t(latent_dim: int, df: float, scale: float | Float[Array, ""] | Floa
       Prior, differentiable in a scale that is an array.
 
     Raises:
-      ValueError: latent_dim < 1, df is not positive and finite, or scale has another shape or is a number that is not
+      ValueError: latent_dim < 1, df is not positive and finite, or scale has another shape or is known and not
         positive.
 
     Reference: Mathieu, Rainforth, Siddharth & Teh (2019).
     """
-    _check_positive(df=df, scale=scale)
+    check_positive(scale=scale)
+    if not 0 < df < math.inf:
+        raise ValueError(f"df must be positive and finite, got {df}")
     if jnp.shape(scale) not in ((), (latent_dim,)):
         raise ValueError(f"scale must be a scalar or [{latent_dim}], got shape {jnp.shape(scale)}")
+    df = float(df)
     half = 0.5 * df
     # Large lgammas cancel to their last digits; the limit is off by 1 / (8 half).
     lgammas = math.lgamma(half + 0.5) - math.lgamma(half) if half < 1e7 else 0.5 * math.log(half)
@@ -164,7 +168,7 @@ def spike_and_slab(latent_dim: int, spike_share: float = 0.8, spike_scale: float
     """
     if not 0 <= spike_share <= 1:
         raise ValueError(f"spike_share must be in [0, 1], got {spike_share}")
-    _check_positive(spike_scale=spike_scale)
+    check_positive(spike_scale=spike_scale)
     # A share of 0 would be a log-density of -inf, with NaN gradients.
     parts = [(share, s) for share, s in ((spike_share, spike_scale), (1 - spike_share, 1.0)) if share > 0]
 
@@ -199,7 +203,7 @@ def gaussian_mixture(
       Prior, differentiable in the parameters that are arrays (the choice of a sample's component is not).
 
     Raises:
-      ValueError: shapes do not fit, K < 1, D < 1, arrays that are not floating, or variances that are a number are not
+      ValueError: shapes do not fit, K < 1, D < 1, arrays that are not floating, or variances that are known and not
         positive.
 
     Reference: Mathieu, Rainforth, Siddharth & Teh (2019).
@@ -209,7 +213,7 @@ def gaussian_mixture(
     count, latent_dim = jnp.shape(means)
     if jnp.shape(variances) not in ((), (count, latent_dim)):
         raise ValueError(f"variances must be a scalar or {(count, latent_dim)}, got shape {jnp.shape(variances)}")
-    _check_positive(variances=variances)
+    check_positive(variances=variances)
     if weights is None:
         weights = jnp.ones(count)
     if jnp.shape(weights) != (count,):
@@ -262,9 +266,3 @@ def _prior(
         return jax.vmap(lambda i: draw(jax.random.fold_in(key, i)))(global_rows(n, axis_name))
 
     return Prior(checked_log_density, sample)
-
-
-def _check_positive(**values: float | jax.Array) -> None:
-    for name, value in values.items():
-        if isinstance(value, int | float) and not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value}")

@@ -26,6 +26,7 @@ from jaxvae.training.run_folder import (
     check_data,
     check_trained,
     read_history,
+    read_history_until,
     read_trained,
 )
 from jaxvae.training.steps import described, described_data
@@ -203,8 +204,7 @@ def _restored(
         )
     state = restore(saved, step, jax.eval_shape(init, jax.random.key(config.seed)))
     state = state._replace(params=evaluation_params(state))
-    history = [row for row in read_history(folder) if row["step"] <= step]
-    return Run(folder, config, source, method, state, history)
+    return Run(folder, config, source, method, state, read_history_until(folder, step))
 
 
 def config_of(folder: Path) -> Config[Any, Any, Any, Any] | BaselineConfig:

@@ -56,8 +56,8 @@ FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss"}
 
 SIZES = {"components": 20, "discriminator": (32, 32)}
 """Of networks that have them."""
-OWN_PARTS = {"oi-vae": ("decoder",), "mcr2": ("encoder", "decoder")}
-"""Parts of networks that are the method's own."""
+SMALLER = {"oi-vae": ("encoder",), "mcr2": ()}
+"""Networks with one hidden layer in place of those the method comes with, where not both encoder and decoder."""
 
 
 def networks(name="vae", dtype=jnp.float32):
@@ -65,9 +65,9 @@ def networks(name="vae", dtype=jnp.float32):
         return tiny
     kind = METHODS[name].networks
     fields = {"latents": LATENTS, "dtype": jnp.dtype(dtype).name, **SIZES}
-    nets = kind(**{key: value for key, value in fields.items() if key in kind.__dataclass_fields__}).make(SOURCE)
-    smaller = tiny_autoencoder(SOURCE.image_shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if name == "ivae" else 0)
-    return nets | {part: smaller[part] for part in smaller if part not in OWN_PARTS.get(name, ())}
+    made = kind(**{key: value for key, value in fields.items() if key in kind.__dataclass_fields__}).make(SOURCE)
+    small = tiny_autoencoder(SOURCE.image_shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if name == "ivae" else 0)
+    return made | {network: small[network] for network in SMALLER.get(name, small)}
 
 
 def make(name, dtype=jnp.float32, *, likelihood=bernoulli(), hp=None, **options):
