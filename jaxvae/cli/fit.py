@@ -19,11 +19,11 @@ from jaxvae.training.run_folder import write_history
 
 @dataclass(frozen=True)
 class FitArgs:
-    """Fit a baseline, score it, and write its report."""
+    """Fits a baseline, scores it and writes its report."""
 
     config: Annotated[BaselineConfig, tyro.conf.arg(name="")]
     run: Path | None = None
-    """folder of the run; a new one below runs/ if not given"""
+    """Folder of the run. By default, a new folder below runs/."""
 
 
 def fit_command(arguments: list[str]) -> None:

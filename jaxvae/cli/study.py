@@ -1,6 +1,7 @@
 """jaxvae study: many models of a grid, in shards, their table, and its page."""
 
 import importlib.util
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,48 +20,49 @@ from jaxvae.study.speed import Speed, measure_speed, speed_of
 
 @dataclass(frozen=True)
 class StudyArgs:
-    """Train and score the models of a study, or a shard of them; goes on where it was stopped."""
+    """Trains and scores the models of a study, or a shard of them, and resumes where it was stopped."""
 
     preset: Literal["tiny", "small", "full"] = "tiny"
-    """tiny: 24 models, minutes on two cores; small: 180, hours; full: the published 12,600"""
+    """Size of the study: tiny (24 models, minutes on two cores), small (180 models, hours), or full (the published
+    12,600 models)."""
     folder: Path | None = None
-    """of the study; studies/PRESET if not given"""
+    """Folder of the study. By default, studies/PRESET."""
     shard: str = "0/1"
-    """which part of the models, counted from 0: 3/64 is the fourth of 64"""
+    """Part of the models to train, counted from 0: 3/64 is the fourth of 64 parts."""
     model_num: int | None = None
-    """only say what the model of this number is, and how to train it alone"""
+    """Number of a model. Prints what it is and the command that trains it alone, and trains nothing."""
     num_samples: int = 3000
-    """examples that each model is scored on"""
+    """Number of examples that each model is scored on."""
 
 
 @dataclass(frozen=True)
 class MergeArgs:
-    """Make one table of the shards of a study."""
+    """Merges the shards of a study into one table, with today's numbers of the models."""
 
     folders: tyro.conf.Positional[tuple[Path, ...]]
-    """of the study; several where shards were run in several places"""
+    """Folders of the study, several where its shards were run in several places; or tables."""
     out: Path = Path("study.parquet")
-    """the table"""
+    """Parquet file of the table."""
 
 
 @dataclass(frozen=True)
 class ReportArgs:
-    """Write the page of a study: findings beside the published ones, plots, cost."""
+    """Writes the page of a study: its findings beside the published ones, plots, and costs."""
 
     table: tyro.conf.Positional[Path]
-    """of `jaxvae study merge`"""
+    """Parquet file of `jaxvae study merge`."""
     out: Path = Path("study.html")
-    """the page; it is written anew"""
+    """HTML file of the page; an existing one is replaced."""
     speed: Path | None = None
-    """of `jaxvae study speed`: the page then says what the published grid would take"""
+    """File of `jaxvae study speed`, with which the page states what the published grid would take."""
 
 
 @dataclass(frozen=True)
 class SpeedArgs:
-    """Measure how fast this device trains the models of the published grid: minutes."""
+    """Measures how fast this device trains the models of the published grid, which takes minutes."""
 
     out: Path = Path("speed.json")
-    """what was measured"""
+    """JSON file of the measurement."""
 
 
 def study_command(arguments: list[str]) -> None:
@@ -116,7 +118,8 @@ def _merge(args: MergeArgs) -> None:
         _needs_pyarrow()
         from jaxvae.study.table import merge_tables, write_table
 
-        rows, about = merge_tables(sorted(path for folder in args.folders for path in folder.glob("shard-*.parquet")))
+        tables = ([path] if path.is_file() else path.glob("shard-*.parquet") for path in args.folders)
+        rows, about = merge_tables(sorted(itertools.chain.from_iterable(tables)))
         args.out.parent.mkdir(parents=True, exist_ok=True)
         write_table(args.out, rows, about)
     failed = sum(bool(row["failure"]) for row in rows)
@@ -127,13 +130,13 @@ def _report(args: ReportArgs) -> None:
     with usage_errors():
         _needs_pyarrow()
         from jaxvae.study.page import study_html
-        from jaxvae.study.table import read_table
+        from jaxvae.study.table import read_study
 
         if not args.table.is_file():
             raise ValueError(
                 f"there is no table {args.table}: `jaxvae study merge FOLDER --out {args.table}` makes one"
             )
-        rows, about = read_table(args.table)
+        rows, about = read_study(args.table)
         speed = None if args.speed is None else _read_speed(args.speed)
         args.out.parent.mkdir(parents=True, exist_ok=True)
     write_text(args.out, study_html(rows, about["preset"], speed))

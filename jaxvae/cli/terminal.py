@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -75,10 +75,17 @@ def stop(message: str, code: int) -> NoReturn:
 
 
 def use_compilation_cache() -> None:
-    """Compiled programs are kept in the user's cache folder, unless JAX has been told where (or not) to keep them."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "jaxvae" / "xla"))
+    """Compiled programs are kept in the user's cache folder, unless JAX has been told where (or not) to keep them.
+
+    They are not kept where there is no such folder, as for a user without a home.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    with suppress(OSError, RuntimeError):
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxvae" / "xla"
+        cache.mkdir(parents=True, exist_ok=True)
+        if os.access(cache, os.W_OK):
+            jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
 def new_folder(name: str, data: str, seed: int) -> Path:

@@ -23,14 +23,14 @@ from jaxvae.data import Source
 from jaxvae.files import inside
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, method_named
-from jaxvae.runs.build import build, build_method
+from jaxvae.runs.build import CannotOpen, build, build_method, moved
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
 from jaxvae.training import Devices, check, choose_devices, plan, train, train_members
 from jaxvae.training.checkpoints import saved_steps
 from jaxvae.training.processes import check_agreement, is_primary_process, join_processes, raise_together
-from jaxvae.training.run_folder import RunFolderError, read_history
+from jaxvae.training.run_folder import RunFolderError
 from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
 
 DEFAULT_METHOD = "beta-tc-vae"
@@ -95,7 +95,10 @@ def train_command(arguments: list[str]) -> None:
         if flags.distributed:
             _join(args, members)
         devices = _devices(flags, len(members))
-        source, method = build(config)
+        try:
+            source, method = build(config)
+        except CannotOpen as error:
+            raise ValueError(moved(config, error) if flags.resume else str(error)) from error
         for member in members:
             build_method(member.config, method.networks, source)
         check(method, source, batch_size=config.training.batch_size, parts=devices.mesh.shape["data"])
@@ -107,11 +110,11 @@ def train_command(arguments: list[str]) -> None:
         folder = flags.run or new_folder(config.method, config.data, config.seed)
         if members:
             for member in members:
-                open_run(inside(folder, member.name), member.config, resume=flags.resume)
+                open_run(inside(folder, member.name), member.config, resume=flags.resume, source=source)
         elif flags.distributed:
-            _open_together(args, folder)
+            _open_together(args, folder, source)
         else:
-            open_run(folder, config, resume=flags.resume)
+            open_run(folder, config, resume=flags.resume, source=source)
     training = config.training
     rate = f"learning rate {config.hyperparameters.learning_rate:g}"
     rate = "swept learning rates" if "learning_rate" in args.sweep else rate
@@ -137,11 +140,12 @@ def train_command(arguments: list[str]) -> None:
             asked = stack.enter_context(asked_to_stop())
             writers = [stack.enter_context(writer) for writer in _writers(args, folder)] if is_primary_process() else []
             state = train(method, source, seed=config.seed, folder=folder, writers=writers, stop=asked, **settings)
+            stopped = asked() or int(state.step) < training.steps  # where another process was asked, so was this one
     except KeyboardInterrupt:
         saved = saved_steps(folder / "checkpoints")
         start_of = f"its checkpoint of step {saved[-1]}" if saved else "the start: there is no checkpoint yet"
         stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from {start_of}", FAILURE)
-    if asked() or int(state.step) < training.steps:  # where another process was asked, this one stopped with it
+    if stopped:
         _say(f"stopped by SIGTERM, saved at step {int(state.step)}; `jaxvae train --run {folder} --resume` goes on")
         return
     _say(f"trained in {time.perf_counter() - start:.0f} s")
@@ -176,7 +180,7 @@ def print_plan(
 
 
 def _writers(args: TrainArgs, folder: Path) -> Sequence[AbstractContextManager[Writer]]:
-    done = max((row["step"] for row in read_history(folder)), default=0)
+    done = max(saved_steps(folder / "checkpoints"), default=0)
     settings = args.config.to_json()
     writers = [progress_writer(args.config.training.steps, start=done)]
     if args.flags.tensorboard:
@@ -197,11 +201,11 @@ def _join(args: TrainArgs, members: list[Member]) -> None:
     check_agreement({**args.config.to_json(), **agreed})
 
 
-def _open_together(args: TrainArgs, folder: Path) -> None:
+def _open_together(args: TrainArgs, folder: Path, source: Source) -> None:
     failed = None
     if is_primary_process():
         try:
-            open_run(folder, args.config, resume=args.flags.resume)
+            open_run(folder, args.config, resume=args.flags.resume, source=source)
         except RunFolderError as error:
             failed = error
     raise_together(failed)
@@ -260,6 +264,7 @@ def _train_members(
             sweep=columns,
             progress=lambda step: bar(step, {}),
             stop=asked,
+            on_resume=lambda steps: print(_resumed([member.name for member in members], steps)),
             **settings,
         )
     if asked():
@@ -272,6 +277,18 @@ def _train_members(
         terms = "  ".join(f"{name} {value:.4g}" for name, value in outcome.terms.items())
         print(f"{member.name:{width}}  " + (f"diverged before step {outcome.step}" if outcome.diverged else terms))
     print(f"each is a run of its own: `jaxvae report {folders[0]}` scores it and writes its report")
+
+
+def _resumed(names: Sequence[str], steps: Sequence[int]) -> str:
+    """The steps that the members of a population resume from, in a line."""
+    if len(set(steps)) == 1:
+        return f"resumed: the newest checkpoints are of step {steps[0]}"
+    each = []
+    for step in sorted(set(steps), reverse=True):
+        there = [name for name, at in zip(names, steps, strict=True) if at == step]
+        more = f" and {len(there) - 3} more" if len(there) > 3 else ""
+        each.append(f"{', '.join(there[:3])}{more} from step {step}")
+    return f"resumed: {'; '.join(each)}. Those behind catch up first"
 
 
 def parse_train(arguments: list[str]) -> TrainArgs:

@@ -1,4 +1,4 @@
-"""Tables on disk, packed and memory-mapped, so that a data set is decoded once."""
+"""Data sets on disk, packed and memory-mapped, so that they are decoded only once."""
 
 import hashlib
 import math
@@ -17,12 +17,15 @@ FORMAT = 1
 
 
 def cache_folder() -> Path:
-    """Where tables are kept: jaxvae/data in the user's cache folder."""
+    """Returns the folder of the tables: jaxvae/data in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxvae" / "data"
 
 
 def scratch_array(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """uint8 zeros in a nameless file beside `folder`, for what may not fit into memory; it goes with the array."""
+    """Creates an array of uint8 zeros in an unnamed file beside `folder`, for data that may not fit into memory.
+
+    The file is deleted with the array.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder.parent) as file:
@@ -34,7 +37,7 @@ def scratch_array(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def save_table(folder: Path, table: Table, origin: str) -> None:
-    """Writes the table into `folder`, whole or not at all."""
+    """Writes the table into `folder`, either completely or not at all."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -63,7 +66,11 @@ def save_table(folder: Path, table: Table, origin: str) -> None:
 
 
 def load_table(folder: Path, origin: str) -> Table | None:
-    """The table in `folder`, memory-mapped; None where there is none of this origin and format that is undamaged."""
+    """Loads the table in `folder`, memory-mapped.
+
+    Returns:
+      The table, or None if there is no undamaged table of this origin and format.
+    """
     try:
         manifest = read_json(folder / "manifest.json")
         if manifest["format"] != FORMAT or manifest["origin"] != origin:

@@ -9,6 +9,7 @@ import jax
 
 from jaxvae.choose import choose
 from jaxvae.losses import bernoulli_nll, gaussian_nll, laplace_nll
+from jaxvae.losses.checks import check_positive
 
 LikelihoodName: TypeAlias = Literal["bernoulli", "gaussian", "laplace"]
 
@@ -31,12 +32,20 @@ def bernoulli() -> Likelihood:
 
 
 def gaussian(scale: float = 1.0) -> Likelihood:
-    """Each pixel normal around the raw output, with a fixed standard deviation. `scale` and beta trade off exactly."""
+    """Each pixel normal around the raw output, with a fixed standard deviation. `scale` and beta trade off exactly.
+
+    ValueError for a scale that is not positive.
+    """
+    check_positive(scale=scale)
     return Likelihood(partial(gaussian_nll, scale=scale), lambda raw: raw)
 
 
 def laplace(scale: float = 1.0) -> Likelihood:
-    """Each pixel Laplace around the raw output, with a fixed scale: the absolute error."""
+    """Each pixel Laplace around the raw output, with a fixed scale: the absolute error.
+
+    ValueError for a scale that is not positive.
+    """
+    check_positive(scale=scale)
     return Likelihood(partial(laplace_nll, scale=scale), lambda raw: raw)
 
 

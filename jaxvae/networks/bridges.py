@@ -1,7 +1,7 @@
-"""A module of Flax NNX or of Equinox as a `Network`.
+"""Modules of Flax NNX and of Equinox as a `Network`.
 
-Parameters are nested dicts of arrays under the names of the module's attributes, whatever the library: Optax and
-checkpoints need neither the library nor the module's class.
+Parameters are nested dicts of arrays under the names of the module's attributes, whatever the library. Optax and
+checkpoints therefore need neither the library nor the module's class.
 """
 
 from collections.abc import Callable, Sequence

@@ -239,7 +239,7 @@ def _values_of(folder: Path, run: Run | None, num_samples: int, metrics: Sequenc
         scores = score(run, represent(run, num_samples), metrics)
         write_json(folder / COMPARED_SCORES, scores)
     numbers = {name: scores["metrics"].get(name, {}).get("score") for name in metrics} | scores["properties"]
-    numbers["seconds"] = sum(row["seconds"] for row in read_history(folder))
+    numbers["seconds"] = sum(row.get("seconds", math.nan) for row in read_history(folder))
     return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
 
 

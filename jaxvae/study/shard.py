@@ -20,11 +20,11 @@ from jaxvae.runs.folder import open_run
 from jaxvae.runs.load import load_run
 from jaxvae.runs.score import evaluate, represent
 from jaxvae.study.grid import GRIDS, Grid, Model, config_of, model_of
-from jaxvae.study.table import write_table
+from jaxvae.study.table import same_but_for_order, write_table
 from jaxvae.training import train_members
 from jaxvae.training.members import DIVERGED
 from jaxvae.training.processes import code_digest
-from jaxvae.training.run_folder import read_history
+from jaxvae.training.run_folder import read_history, read_settings
 
 SCORED = ("mig", "sap", "dci", "modularity", "beta_vae_score", "factor_vae_score")
 UNSUPERVISED = ("gaussian_total_correlation", "gaussian_wasserstein_correlation", "mutual_information_score")
@@ -153,10 +153,12 @@ def write_shard(
     ValueError where models in the folder are of another study, or of other code.
     """
     about, noted = fingerprint(preset, num_samples), folder / ABOUT
-    before = read_json(noted) if noted.exists() else about
+    before = read_settings(folder, ABOUT) if noted.exists() else about
     if changed := [name for name in about if before.get(name) != about[name]]:
+        order = same_but_for_order(before.get("grid"), about["grid"])
         raise ValueError(
             f"{folder} holds models of another study ({', '.join(changed)} changed): choose another --folder"
+            + (", as its models are numbered in the former order; `jaxvae study merge` still reads them" * order)
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(noted, about)

@@ -1,4 +1,4 @@
-"""What is noted where a number is not finite, to look into it afterwards."""
+"""Records of non-finite steps, for debugging."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ from jaxvae.training.steps import NEVER, MetricAccumulator, batch_of_step, image
 
 FOLDER = "nonfinite"
 MOST = 10
-"""Files that are kept: the first ones."""
+"""Largest number of files that are kept; later ones are not written."""
 
 
 def first_non_finite(seen: MetricAccumulator) -> tuple[int, list[str]]:
-    """The first step (0-based) with a term that was not finite, and the names of such terms, if there were any."""
+    """Returns the first step (0-based) with a non-finite term, and the names of such terms, if there are any."""
     step = min(int(bad) for bad in seen.first_bad.values())
     return step, sorted(name for name, bad in seen.first_bad.items() if bad == step != NEVER)
 
@@ -27,10 +27,10 @@ def first_non_finite(seen: MetricAccumulator) -> tuple[int, list[str]]:
 def save_for_replay(
     folder: Path, method: Method, source: Source, batch_size: int, key: jax.Array, step: int, terms: Sequence[str]
 ) -> None:
-    """Writes `folder`/nonfinite/STEP.npz, unless there are ten such files: read it with `numpy.load`.
+    """Writes `folder`/nonfinite/STEP.npz, unless there are ten such files. `numpy.load` reads it.
 
-    It holds what the method was given at that step, by name, and "step", "terms", and "key", the key data of the run:
-    with the state of a checkpoint before it, the update can be done again outside of the loop.
+    The file holds the batch of that step, by name, and "step", "terms" and "key", the key data of the run. Together
+    with the state of an earlier checkpoint, it is enough to repeat the step outside of the training loop.
     """
     place = inside(folder, FOLDER)
     place.mkdir(exist_ok=True)
