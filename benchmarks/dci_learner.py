@@ -9,6 +9,7 @@ little or no noise. "copies", "flipped", "monotone" and "noisy copies" are mixed
 of them: equal, negated, raised to the third power, or with noise of their own. Each learner uses one core.
 """
 
+import itertools
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -100,7 +101,9 @@ def main(args: Args) -> None:
         rows.append(row)
         print(row, flush=True)
     summary = summarise(rows)
-    record("dci_learner", vars(args), rows, {f"{s['group']}, CPU seconds": s["speedup"] for s in summary}, summary=summary)
+    record(
+        "dci_learner", vars(args), rows, {f"{s['group']}, CPU seconds": s["speedup"] for s in summary}, summary=summary
+    )
     for line in summary:
         print(line)
 
@@ -110,7 +113,7 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     groups = {"all": rows}
     for kind in KINDS:
         groups[kind] = [row for row in rows if row["kind"] == kind]
-    for low, high in zip(SIZES[:-1], SIZES[1:], strict=True):
+    for low, high in itertools.pairwise(SIZES):
         groups[f"{low} to {high} rows"] = [row for row in rows if low <= row["rows"] < high]
     summary = []
     for group, part in groups.items():
@@ -124,7 +127,9 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "largest_difference": max(row["difference"] for row in part),
                 "mean_difference": round(float(np.mean([row["difference"] for row in part])), 4),
                 "largest_between_seeds_of_the_reference": max(seeds, default=None),
-                "speedup": round(sum(row["reference_seconds"] for row in part) / sum(row["seconds"] for row in part), 1),
+                "speedup": round(
+                    sum(row["reference_seconds"] for row in part) / sum(row["seconds"] for row in part), 1
+                ),
             }
         )
     return summary

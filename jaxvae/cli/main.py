@@ -177,8 +177,9 @@ def _list(arguments: list[str]) -> None:
         ("metrics", with_installed("metric", METRICS | UNSUPERVISED)),
     ):
         print(title)
+        width = max(map(len, entries))
         for name, thing in entries.items():
-            print(f"  {name:20} {_first_line(thing)}")
+            print(f"  {name:{width}} {_first_line(thing)}")
     print("presets of methods (--preset)")
     for name, entry in METHODS.items():
         if entry.presets:

@@ -58,7 +58,7 @@ class RunFlags:
     sweep: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,VALUE ...")] = ()
     """Several values of hyperparameters, trained together as a population, such as beta=1,4."""
     score: bool = True
-    """Scores the run after training and writes its report; --no-score leaves that to `jaxvae report`."""
+    """Whether to score the run after training and write its report; with --no-score, `jaxvae report` does so later."""
     dry_run: bool = False
     """Prints the settings, the number of parameters, the memory per device and the compilation time, and stops."""
     devices: int | None = None
@@ -134,7 +134,10 @@ def train_command(arguments: list[str]) -> None:
         "on_nan": training.on_nan,
     }
     if members:
-        _train_members(members, args.sweep, method, source, folder, settings)
+        try:
+            _train_members(members, args.sweep, method, source, folder, settings)
+        except KeyboardInterrupt:
+            stop("interrupted; the same command with --resume goes on from the newest checkpoints", FAILURE)
         return
     try:
         with ExitStack() as stack:
@@ -240,6 +243,8 @@ def _members(args: TrainArgs) -> list[Member]:
             raise ValueError(f"--{name} is for a single run")
     if not flags.score:
         raise ValueError("--no-score is for a single run; runs of --seeds and --sweep are not scored")
+    if flags.seeds and flags.seeds.isdecimal():
+        raise ValueError(f"--seeds {flags.seeds} is one seed: write 0:{flags.seeds} for {flags.seeds} seeds, or --seed")
     members = members_of(args.config, parse_seeds(flags.seeds or str(args.config.seed)), args.sweep)
     for member in members:
         check_config(member.config)
@@ -278,7 +283,7 @@ def _train_members(
     for member, outcome in zip(members, outcomes, strict=True):
         terms = "  ".join(f"{name} {value:.4g}" for name, value in outcome.terms.items())
         print(f"{member.name:{width}}  " + (f"diverged before step {outcome.step}" if outcome.diverged else terms))
-    print(f"each is a run of its own: `jaxvae report {folders[0]}` scores it and writes its report")
+    print(f"each is a run of its own: `jaxvae report {folders[0]}` scores one, `jaxvae compare {folder}` compares all")
 
 
 def _resumed(names: Sequence[str], steps: Sequence[int]) -> str:
@@ -322,6 +327,12 @@ def parse_train(arguments: list[str]) -> TrainArgs:
             raise ValueError(f"--{name} needs {' and '.join(missing)}: pip install 'jaxvae[{name}]'")
     if flags.resume and flags.run is None:
         raise ValueError("--resume needs the folder of the run to go on with: add --run FOLDER")
+    single = flags.resume and not (flags.run / "config.json").exists() and not (flags.seeds or flags.sweep)
+    if single and (below := sorted(path.parent for path in flags.run.glob("*/config.json"))):
+        raise ValueError(
+            f"{flags.run} holds the runs of --seeds or --sweep: repeat the command that started them and add --resume, "
+            f"or resume one of them, such as {below[0]}"
+        )
     if flags.coordinator_timeout != RunFlags.coordinator_timeout and not flags.distributed:
         raise ValueError("--coordinator-timeout is for --distributed: add it, or leave this out")
     sweep = parse_sweep(flags.sweep, config)

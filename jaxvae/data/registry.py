@@ -74,6 +74,9 @@ def open_data(
         return _own(name, imported("data", name))
     if not colon or kind not in FILES or not where:
         known = [*drawn, *TABLES, *others, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)]
+        if Path(name).expanduser().exists():
+            kind = "pictures" if Path(name).expanduser().is_dir() else "arrays"
+            raise ValueError(f"{name} is a path: say what it holds, such as --data {kind}:{name}")
         raise ValueError(unknown("data", name, known))
     if kind == "tfds":
         which, _, split = where.partition(":")

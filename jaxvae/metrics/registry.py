@@ -76,9 +76,10 @@ def metric_named(name: str) -> Metric:
         result = function(*arrays)
         return result if isinstance(result, Result) else Result(float(result), name)
 
-    return Metric(compute, _needs_factors(function))
+    return Metric(compute, name in METRICS or (name not in UNSUPERVISED and _takes_factors(function)))
 
 
-def _needs_factors(function: Callable[..., Result]) -> bool:
+def _takes_factors(function: Callable[..., Result]) -> bool:
+    """Whether a function of one's own has a second argument without a default."""
     parameters = inspect.signature(function).parameters.values()
     return sum(each.default is each.empty and each.kind is not each.KEYWORD_ONLY for each in parameters) > 1
