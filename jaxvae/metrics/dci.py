@@ -1,4 +1,4 @@
-"""Disentanglement, completeness, informativeness."""
+"""Disentanglement, completeness and informativeness (DCI)."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,24 +13,27 @@ from jaxvae.metrics.results import Result
 
 Learner = Literal["lightgbm", "scikit-learn"]
 TINY = 1e-11
-"""Added to all importances, as in the reference: a code or factor without any counts as spread evenly."""
+"""Constant that is added to all importances, as in the reference. A code or factor without importance counts as evenly
+spread."""
 
 
 @dataclass(frozen=True, eq=False)
 class DCI(Result):
-    """Disentanglement as the score, with completeness, informativeness and what they were computed from."""
+    """Disentanglement as the score, with completeness, informativeness and the quantities that they are computed
+    from.
+    """
 
     disentanglement: float
     completeness: float
     informativeness: float
-    """Mean test accuracy over factors."""
+    """Test accuracy, averaged over factors."""
     train_accuracy: float
     per_code: np.ndarray
-    """Disentanglement of each code, [D]."""
+    """Disentanglement of each code [D]."""
     per_factor: np.ndarray
-    """Completeness of each factor, [K]; NaN for ignored factors."""
+    """Completeness of each factor [K]; NaN for ignored factors."""
     importance: np.ndarray
-    """Of code d for factor k, [D, K]; NaN for ignored factors."""
+    """Importance of code d for factor k [D, K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
 
@@ -97,7 +100,10 @@ def dci(
 
 
 def disentanglement_of(importance: Array[np.float64]) -> tuple[float, Array[np.float64]]:
-    """Of an importance matrix [D, K]: the weighted mean, and each code's [D]. NaN for one factor."""
+    """Computes the weighted mean disentanglement, and that of each code [D], of an importance matrix [D, K].
+
+    Both are NaN for a single factor.
+    """
     if importance.shape[1] < 2:
         return float("nan"), np.full(len(importance), np.nan)
     per_code = 1 - _entropy(importance + TINY)
@@ -106,7 +112,10 @@ def disentanglement_of(importance: Array[np.float64]) -> tuple[float, Array[np.f
 
 
 def completeness_of(importance: Array[np.float64]) -> tuple[float, Array[np.float64]]:
-    """Of an importance matrix [D, K]: the weighted mean, and each factor's [K]. NaN for one code."""
+    """Computes the weighted mean completeness, and that of each factor [K], of an importance matrix [D, K].
+
+    Both are NaN for a single code.
+    """
     return disentanglement_of(importance.T)
 
 

@@ -15,19 +15,21 @@ from jaxvae.metrics.results import Result
 
 @dataclass(frozen=True, eq=False)
 class DCIES(Result):
-    """Explicitness as the score, with D, C, I at the best capacity, and size."""
+    """Explicitness as the score, with disentanglement, completeness and informativeness at the best capacity, and
+    size.
+    """
 
     disentanglement: float
     completeness: float
     informativeness: float
-    """Mean over factors of the best test accuracy."""
+    """Best test accuracy, averaged over factors."""
     size: float
-    """Factors over codes, K / D."""
+    """Number of factors divided by the number of codes, K / D."""
     per_factor: np.ndarray
-    """Explicitness, [K]; NaN for ignored factors."""
+    """Explicitness of each factor [K]; NaN for ignored factors."""
     capacities: tuple[int, ...]
     losses: np.ndarray
-    """1 - test accuracy at each capacity, [P, K]; NaN for ignored factors."""
+    """Loss, 1 - test accuracy, at each capacity [P, K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
 
@@ -94,13 +96,14 @@ def dci_es(
 def explicitness_of(
     capacities: ArrayLike, losses: ArrayLike, baseline_loss: float, largest: float | None = None
 ) -> float:
-    """Of one loss-capacity curve: 1 - 2 * area above its minimum / (capacity range * baseline loss).
+    """Computes the explicitness of a loss-capacity curve: 1 - 2 * area above its minimum / (capacity range * baseline
+    loss).
 
     Args:
-      capacities: rising, [P].
-      losses: at each capacity, [P]; the running minimum counts.
-      baseline_loss: of guessing.
-      largest: capacity that the curve is drawn out to, flat, where others of a set go further.
+      capacities: Capacities [P], increasing.
+      losses: Losses at each capacity [P], of which the running minimum is used.
+      baseline_loss: Loss of guessing.
+      largest: Capacity up to which the curve is extended by its last value, if other curves of the set go further.
     """
     x, curve = np.asarray(capacities, np.float64), np.minimum.accumulate(np.asarray(losses, np.float64))
     if largest is not None and largest > x[-1]:

@@ -1,4 +1,4 @@
-"""Downstream accuracy: how many labels does a classifier on the codes need?"""
+"""Downstream accuracy of classifiers on the codes, by the number of labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ Kind = Literal["logistic", "lightgbm", "scikit-learn"]
 
 @dataclass(frozen=True, eq=False)
 class Downstream(Result):
-    """Accuracy with the most labels as the score, and with fewer."""
+    """Downstream accuracy with the largest number of labels as the score, and with smaller numbers."""
 
     accuracy: dict[int, float]
-    """Number of labelled examples -> mean test accuracy over factors."""
+    """Test accuracy, averaged over factors, by number of labelled examples."""
     per_factor: dict[int, np.ndarray]
-    """Number of labelled examples -> test accuracy, [K]; NaN for ignored factors."""
+    """Test accuracy of each factor [K], by number of labelled examples; NaN for ignored factors."""
     sample_efficiency: float
-    """Mean accuracy with 100 labels over that with the most."""
+    """Mean accuracy with 100 labels divided by that with the largest number of labels."""
     ignored_factors: tuple[int, ...]
     num_test: int
 

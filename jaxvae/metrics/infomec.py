@@ -1,4 +1,4 @@
-"""InfoM, InfoE, InfoC: modularity, explicitness and compactness from information."""
+"""InfoM, InfoE, InfoC: modularity, explicitness and compactness from mutual information."""
 
 import warnings
 from dataclasses import dataclass
@@ -17,20 +17,20 @@ from jaxvae.metrics.mutual_information import contingency, entropy, plug_in_mutu
 from jaxvae.metrics.results import Result
 
 ACTIVE_SHARE = 1 / 20
-"""Codes with less of the largest range are not counted."""
+"""Share of the largest range below which a code is not counted."""
 
 
 @dataclass(frozen=True, eq=False)
 class InfoMEC(Result):
-    """InfoM as the score, InfoE and InfoC, with what they were computed from."""
+    """InfoM as the score, with InfoE, InfoC and the quantities that they are computed from."""
 
     infom: float
     infoe: float
     infoc: float
     normalised_information: np.ndarray
-    """Mutual information over the factor's entropy, [K, D]; NaN for ignored factors."""
+    """Mutual information divided by the factor's entropy [K, D]; NaN for ignored factors."""
     active: np.ndarray
-    """Codes that are counted in InfoM and InfoC, [D]."""
+    """Mask of the codes that are counted in InfoM and InfoC [D]."""
     ignored_factors: tuple[int, ...]
     num_samples: int
 
@@ -111,11 +111,13 @@ def infomec(
 def neighbour_information(
     codes: Array[np.float64], factors: Array[np.int64], neighbours: int, rng: np.random.Generator
 ) -> Array[np.float64]:
-    """Mutual information of real codes [N, D] and discrete factors [N, K], nats [D, K], clipped at 0 (Ross, 2014).
+    """Estimates mutual information of real codes [N, D] and discrete factors [N, K], nats [D, K], clipped at 0 (Ross,
+    2014).
 
-    Per value of the factor, the distance r to the k-th nearest code of the same value (k at most the others there are);
-    m codes of any value lie nearer than r, itself included: I = psi(N) + mean(psi(k) - psi(n_value) - psi(m)). Values
-    with one example are left out. One-dimensional codes are sorted, so that no pair of examples is ever compared.
+    Within each value of the factor, r is the distance of a code to its k-th nearest code with the same value (k is at
+    most the number of others with it). Let m be the number of codes with any value that are nearer than r, including
+    the code itself. Then I = psi(N) + mean(psi(k) - psi(n_value) - psi(m)). Values with one example are left out.
+    One-dimensional codes are sorted, so that no pairwise comparison is needed.
     """
     noisy = codes / np.where(codes.std(axis=0) > 0, codes.std(axis=0), 1)
     noisy = noisy + 1e-10 * np.maximum(1, np.abs(noisy).mean(axis=0)) * rng.standard_normal(noisy.shape)
@@ -128,7 +130,7 @@ def neighbour_information(
 
 
 def _neighbour_information(code: Array[np.float64], factor: Array[np.int64], neighbours: int) -> float:
-    """Of a sorted code [N]."""
+    """Estimates the mutual information of a sorted code [N] and a factor [N], nats."""
     counts = np.bincount(factor)
     several = counts[factor] > 1
     code, factor = code[several], factor[several]
@@ -147,7 +149,7 @@ def _neighbour_information(code: Array[np.float64], factor: Array[np.int64], nei
 
 
 def _distance_to(code: Array[np.float64], k: int) -> Array[np.float64]:
-    """Distance of each entry of a sorted column to its k-th nearest other entry."""
+    """Computes the distance of each entry of a sorted column to its k-th nearest other entry."""
     padded = np.concatenate([np.full(k, -np.inf), code, np.full(k, np.inf)])
     left = np.arange(len(code))
     return np.min(
@@ -156,7 +158,7 @@ def _distance_to(code: Array[np.float64], k: int) -> Array[np.float64]:
 
 
 def _gap(normalised: Array[np.float64]) -> float:
-    """Mean over rows of largest over sum, rescaled so that an even spread is 0; NaN where that is undefined."""
+    """Computes the row mean of largest entry / sum, rescaled so that an even spread gives 0; NaN if it is undefined."""
     rows, columns = normalised.shape
     total = normalised.sum(axis=1)
     if rows == 0 or columns < 2 or (total == 0).any():

@@ -1,4 +1,4 @@
-"""Scores that hold a factor fixed: the BetaVAE and the FactorVAE score, and codes that are never encoded twice."""
+"""Scores that hold a factor fixed: the BetaVAE score and the FactorVAE score, and codes that are encoded only once."""
 
 import warnings
 from collections.abc import Callable, Sequence
@@ -15,33 +15,33 @@ from jaxvae.metrics.inputs import CONVENTIONS, checked_codes, choose, examples
 from jaxvae.metrics.results import Result
 
 BLOCK = 500
-"""Points whose images are looked up together."""
+"""Number of points whose codes are looked up together."""
 
 
 class Draws(Protocol):
-    """Codes of random examples, with a factor held fixed. K factors, D codes."""
+    """Codes of random examples, optionally with a factor held fixed. There are K factors and D codes."""
 
     factor_sizes: tuple[int, ...]
     """K numbers of values."""
 
     def any(self, rng: np.random.Generator, n: int) -> Array:
-        """[n, D]"""
+        """Draws codes of random examples [n, D]."""
         ...
 
     def alike(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> Array:
-        """For each given factor [n], examples with one value of it: [n, length, D]."""
+        """Draws examples that share one value of each given factor [n]: [n, length, D]."""
         ...
 
     def pairs(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> tuple[Array, Array]:
-        """For each given factor [n], pairs of examples that agree in it: twice [n, length, D]."""
+        """Draws pairs of examples that agree in each given factor [n]: two arrays [n, length, D]."""
         ...
 
 
 class SampledCodes:
-    """Examples that have been encoded: fixing a factor draws among those with its value, with replacement."""
+    """Codes of examples that are already encoded. Fixing a factor draws examples with its value, with replacement."""
 
     def __init__(self, codes: ArrayLike, factors: ArrayLike) -> None:
-        """Codes [N, D] and factors [N, K]. ValueError as `mig`."""
+        """Takes codes [N, D] and factors [N, K]. Raises ValueError as `mig` does."""
         data = examples(codes, factors)
         self.factor_sizes = tuple(data.sizes.tolist())
         self._codes, self._factors = data.codes, data.factors
@@ -49,21 +49,21 @@ class SampledCodes:
         self._counts = [np.bincount(factor) for factor in data.factors.T]
 
     def any(self, rng: np.random.Generator, n: int) -> Array:
-        """As in `Draws`."""
+        """Draws codes of random examples, as in `Draws`."""
         return self._codes[rng.integers(len(self._codes), size=n)]
 
     def alike(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> Array:
-        """As in `Draws`."""
+        """Draws examples with equal values of a factor, as in `Draws`."""
         first = np.repeat(rng.integers(len(self._codes), size=(len(factor), 1)), length, axis=1)
         return self._codes[self._partners(rng, factor, first)]
 
     def pairs(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> tuple[Array, Array]:
-        """As in `Draws`."""
+        """Draws pairs of examples that agree in a factor, as in `Draws`."""
         one = rng.integers(len(self._codes), size=(len(factor), length))
         return self._codes[one], self._codes[self._partners(rng, factor, one)]
 
     def _partners(self, rng: np.random.Generator, factor: Array[np.int64], rows: Array[np.int64]) -> Array[np.int64]:
-        """For each row [n, L] a random one that has its value of the given factor [n]."""
+        """Draws for each row [n, L] a random row with the same value of the given factor [n]."""
         partners = np.empty_like(rows)
         share = rng.random(rows.shape)
         for k, (order, counts) in enumerate(zip(self._orders, self._counts, strict=True)):
@@ -74,7 +74,7 @@ class SampledCodes:
 
 
 class GridCodes:
-    """Codes of the combinations of all factors, each encoded when it is first asked for and never again."""
+    """Codes of the combinations of all factors. Each is encoded when it is first requested, and only once."""
 
     def __init__(self, encode: Callable[[Array[np.int64]], ArrayLike], factor_sizes: Sequence[int]) -> None:
         """`encode` takes factors [n, K] to codes [n, D]."""
@@ -87,14 +87,18 @@ class GridCodes:
 
     @classmethod
     def of_array(cls, codes: ArrayLike, factor_sizes: Sequence[int]) -> "GridCodes":
-        """From codes of the whole grid [N, D], the last factor fastest. ValueError where N is no product of sizes."""
+        """Creates the codes from an array of the whole grid [N, D], with the last factor varying fastest.
+
+        Raises:
+          ValueError: N is not the product of the sizes.
+        """
         array = checked_codes(codes)
         if len(array) != np.prod(factor_sizes):
             raise ValueError(f"a grid of {tuple(factor_sizes)} has {np.prod(factor_sizes)} codes, got {len(array)}")
         return cls(lambda factors: array[np.ravel_multi_index(tuple(factors.T), tuple(factor_sizes))], factor_sizes)
 
     def __call__(self, factors: Array[np.int64]) -> Array[np.float32]:
-        """Factors [n, K] -> codes [n, D]."""
+        """Returns the codes of factors: [n, K] -> [n, D]."""
         numbers = np.ravel_multi_index(tuple(factors.T), self.factor_sizes)
         new = np.unique(numbers[~self._known[numbers]])
         if len(new) or self._codes is None:
@@ -128,7 +132,7 @@ class GridCodes:
         return np.stack([rng.integers(size, size=shape) for size in self.factor_sizes], axis=-1)
 
     def _of(self, combinations: Array[np.int64]) -> Array:
-        """[n, L, K] -> [n, L, D]"""
+        """Returns the codes of combinations of factors: [n, L, K] -> [n, L, D]."""
         n, length, num_factors = combinations.shape
         return self(combinations.reshape(-1, num_factors)).reshape(n, length, -1)
 
@@ -288,7 +292,7 @@ def _draws(codes: GridCodes | ArrayLike, factors: ArrayLike | None) -> Draws:
 def _checked(
     draws: Draws, num_train: int, num_eval: int, batch_size: int, seed: int
 ) -> tuple[np.random.Generator, Array[np.int64]]:
-    """A generator, and the factors that vary."""
+    """Returns a random generator, and the factors that vary."""
     if min(num_train, num_eval, batch_size) < 1:
         raise ValueError(
             f"num_train, num_eval and batch_size must be at least 1, got {num_train}, {num_eval}, {batch_size}"

@@ -17,12 +17,12 @@ from jaxvae.metrics.results import Result
 
 @dataclass(frozen=True, eq=False)
 class Modularity(Result):
-    """A modularity, with what it was computed from."""
+    """Modularity as the score, with the quantities that it is computed from."""
 
     per_code: np.ndarray
-    """[D]; 0 for codes without information."""
+    """Modularity of each code [D]; 0 for codes without information."""
     mutual_information: np.ndarray
-    """Of binned codes and factors, nats [D, K]; NaN for ignored factors."""
+    """Mutual information of binned codes and factors in nats [D, K]; NaN for ignored factors."""
     informed_codes: int
     """Number of codes with any information."""
     ignored_factors: tuple[int, ...]
@@ -32,11 +32,11 @@ class Modularity(Result):
 
 @dataclass(frozen=True, eq=False)
 class Explicitness(Result):
-    """An explicitness, with what it was computed from."""
+    """Explicitness as the score, with the quantities that it is computed from."""
 
     train_score: float
     per_factor: np.ndarray
-    """Area under the curve on the test rows, mean over the factor's values, [K]; NaN for ignored factors."""
+    """Area under the ROC curve on the test rows, averaged over the factor's values [K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
 
@@ -88,7 +88,10 @@ def modularity(
 
 
 def modularity_of(information: Array[np.float64]) -> Array[np.float64]:
-    """Of a mutual information matrix [D, K], per code [D]; 0 for codes without information, NaN for one factor."""
+    """Computes the modularity of each code [D] from a mutual information matrix [D, K].
+
+    It is 0 for codes without information, and NaN for a single factor.
+    """
     if information.shape[1] < 2:
         return np.full(len(information), np.nan)
     squared = information**2

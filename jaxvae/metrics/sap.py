@@ -1,4 +1,4 @@
-"""Separated attribute predictability."""
+"""Separated attribute predictability (SAP)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,17 +12,17 @@ from jaxvae.metrics.inputs import Examples, choose, examples, second_best, split
 from jaxvae.metrics.results import Result
 
 SMALLEST_VARIANCE = 1e-12
-"""Codes with less predict nothing."""
+"""Variance below which a code predicts nothing."""
 
 
 @dataclass(frozen=True, eq=False)
 class SAP(Result):
-    """A SAP score, with what it was computed from."""
+    """SAP score, with the quantities that it is computed from."""
 
     per_factor: np.ndarray
-    """Gap between the two best single codes, [K]; NaN for ignored factors."""
+    """Gap between the two best single codes for each factor [K]; NaN for ignored factors."""
     predictability: np.ndarray
-    """Squared correlation, or test accuracy, of each code alone, [D, K]; NaN for ignored factors."""
+    """Squared correlation, or test accuracy, of each code alone [D, K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
 

@@ -79,7 +79,7 @@ def _votes(factors: Array, num_votes: int, batch_size: int, seed: int) -> tuple[
 
 @partial(jax.jit, static_argnames=("sizes", "num_bins", "num_votes"))
 def _scores(codes: jax.Array, *drawn: Any, **settings: Any) -> dict[str, jax.Array]:
-    """Of all models: codes [M, N, D]."""
+    """Computes the scores of all models from their codes [M, N, D]."""
     return jax.vmap(lambda one: _score(one, *drawn, **settings))(codes)
 
 
@@ -95,7 +95,7 @@ def _score(
     num_bins: int,
     num_votes: int,
 ) -> dict[str, jax.Array]:
-    """Of one model: codes [N, D], factors [N, K]."""
+    """Computes the scores of one model from its codes [N, D] and factors [N, K]."""
     latents = codes.shape[1]
     live = codes.max(axis=0) > codes.min(axis=0)
     bins = _one_hot_bins(codes, num_bins)
@@ -118,14 +118,14 @@ def _score(
 
 
 def _one_hot_bins(codes: jax.Array, num_bins: int) -> jax.Array:
-    """[N, D] -> [N, D, num_bins]"""
+    """Bins codes into one-hot vectors: [N, D] -> [N, D, num_bins]."""
     edges = jnp.linspace(codes.min(axis=0), codes.max(axis=0), num_bins + 1)[:-1]
     number = (codes[None] >= edges[:, None]).sum(axis=0) - 1
     return jax.nn.one_hot(number, num_bins, dtype=jnp.float32)
 
 
 def _information(left: jax.Array, right: jax.Array) -> jax.Array:
-    """Plug-in mutual information of one-hot columns [N, D, R] and [N, K, C], nats [D, K]."""
+    """Computes the plug-in mutual information of one-hot columns [N, D, R] and [N, K, C], nats [D, K]."""
     joint = jnp.einsum("ndr,nkc->dkrc", left, right, precision="highest") / left.shape[0]
     independent = joint.sum(axis=3, keepdims=True) * joint.sum(axis=2, keepdims=True)
     seen = joint > 0
