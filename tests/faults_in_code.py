@@ -87,7 +87,7 @@ FAULTS = (
     method("forgotten axis_name", "decomposition_vae", "kernel=inverse_multiquadric(z.shape[-1]), axis_name=ctx.axis_name", "kernel=inverse_multiquadric(z.shape[-1])"),
     method("forgotten axis_name", "iwae", "reparameterize(key, mean, logvar, axis_name=ctx.axis_name))(keys)", "reparameterize(key, mean, logvar))(keys)"),
     method("forgotten axis_name", "vae_sne", "neighbour_affinities(x, perplexity, axis_name=ctx.axis_name)", "neighbour_affinities(x, perplexity, axis_name=None)"),
-    method("off-by-one schedule", "schedules", "step.astype(jnp.float32) / jnp.maximum(steps, 1.0)", "(step + 1).astype(jnp.float32) / jnp.maximum(steps, 1.0)"),
+    method("off-by-one schedule", "schedules", "step.astype(jnp.float32) / jnp.maximum(steps, 1.0)", "(step + 1).astype(jnp.float32) / jnp.maximum(steps, 1.0)", "tests/methods/test_reductions.py"),
     method("off-by-one schedule", "va_gan", "done = step + 1", "done = step", "tests/methods/test_va_gan.py"),
     method("dropped term", "group_vae", "kl_standard_normal(*shared).mean() / members", "kl_standard_normal(*shared).mean()", "tests/methods/test_group_vae.py"),
     Fault("swapped order", "training/engine.py", "seen = dict(params) if method.sequential else state.params", "seen = state.params", ("tests/training/test_engine.py",)),

@@ -29,6 +29,7 @@ from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
 from jaxvae.training import Devices, check, choose_devices, plan, train, train_members
 from jaxvae.training.checkpoints import saved_steps
+from jaxvae.training.peers import watch_others
 from jaxvae.training.processes import check_agreement, is_primary_process, join_processes, raise_together
 from jaxvae.training.run_folder import RunFolderError
 from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
@@ -199,6 +200,7 @@ def _join(args: TrainArgs, members: list[Member]) -> None:
     join_processes(flags.coordinator_timeout)
     agreed = {"run": str(flags.run), "resume": flags.resume, "devices": flags.devices, "backend": flags.backend}
     check_agreement({**args.config.to_json(), **agreed})
+    watch_others()
 
 
 def _open_together(args: TrainArgs, folder: Path, source: Source) -> None:

@@ -64,7 +64,8 @@ def read_hdf5(path: Path, *names: str) -> tuple:
     import h5py
 
     content = content_of(path)
-    if not h5py.is_hdf5(content):  # the file may begin with a block that is not HDF5's
+    # The file may begin with a block that is not HDF5's.
+    if not isinstance(content, Path) or not h5py.is_hdf5(content):
         check_kind(path, content, "hdf5")
     try:
         with h5py.File(content, "r") as file:

@@ -32,6 +32,10 @@ class DCIES(Result):
     """Loss, 1 - test accuracy, at each capacity [P, K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
+    num_train: int
+    """Rows that were learned from."""
+    num_test: int
+    """Rows that were tested on, none of them learned from."""
 
 
 def dci_es(
@@ -41,6 +45,7 @@ def dci_es(
     depths: Sequence[int] = (1, 2, 3, 4, 8, 12, 16, 20),
     trees: int = 100,
     train_fraction: float = 2 / 3,
+    shuffle: bool = True,
     seed: int = 0,
     jobs: int = -1,
 ) -> DCIES:
@@ -55,7 +60,8 @@ def dci_es(
       factors: [N, K], whole numbers.
       depths: of the forests, the capacities, rising.
       trees: in a forest.
-      train_fraction: share of the rows, the first ones, to learn from.
+      train_fraction: share of the rows to learn from; the others are tested on.
+      shuffle: draws these rows at random; otherwise they are the first ones, as in the reference.
       seed: of the forests.
       jobs: threads; -1 is all cores.
 
@@ -67,7 +73,7 @@ def dci_es(
     if len(depths) < 2 or any(a >= b for a, b in itertools.pairwise(depths)) or depths[0] < 1:
         raise ValueError(f"depths must be at least two rising numbers from 1, got {tuple(depths)}")
     data = examples(codes, factors)
-    train, test = split_rows(len(data.codes), train_fraction)
+    train, test = split_rows(len(data.codes), train_fraction, shuffle)
     losses = np.zeros((len(depths), data.factors.shape[1]))
     importance = np.zeros((len(depths), data.codes.shape[1], data.factors.shape[1]))
     for p, depth in enumerate(depths):
@@ -80,7 +86,8 @@ def dci_es(
     curves = [explicitness_of(depths, loss, 1 - 1 / size) for loss, size in zip(losses.T, data.sizes, strict=True)]
     return DCIES(
         score=float(np.mean(curves)),
-        definition=f"DCI-ES explicitness, forests of depth {depths[0]} to {depths[-1]}, {train.stop} training rows",
+        definition=f"DCI-ES explicitness, forests of depth {depths[0]} to {depths[-1]}, "
+        f"{len(train)} training and {len(test)} test rows",
         disentanglement=disentanglement_of(importance[best])[0],
         completeness=completeness_of(importance[best])[0],
         informativeness=float((1 - losses.min(axis=0)).mean()),
@@ -90,6 +97,8 @@ def dci_es(
         losses=data.spread(losses),
         ignored_factors=data.ignored_factors,
         num_samples=len(data.codes),
+        num_train=len(train),
+        num_test=len(test),
     )
 
 

@@ -7,12 +7,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
+from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import KFold
 
-from jaxvae.metrics.dci import boosted_trees
+from jaxvae.metrics.boosting import boost
 from jaxvae.metrics.fitting import in_threads
-from jaxvae.metrics.inputs import choose, examples
+from jaxvae.metrics.inputs import SPLIT_SEED, choose, examples
 from jaxvae.metrics.results import Result
 
 Kind = Literal["logistic", "lightgbm", "scikit-learn"]
@@ -39,6 +40,7 @@ def downstream(
     sizes: Sequence[int] = (10, 100, 1000, 10_000),
     num_test: int | None = None,
     learner: Kind = "logistic",
+    shuffle: bool = True,
     seed: int = 0,
 ) -> Downstream:
     """Downstream accuracy and sample efficiency: test accuracy by number of labels, mean over factors
@@ -50,9 +52,10 @@ def downstream(
     Args:
       codes: [N, D], real.
       factors: [N, K], whole numbers.
-      sizes: numbers of labelled examples, the first rows; those beyond what the test leaves are left out.
-      num_test: rows that are tested on, the last ones; a third if not given.
+      sizes: numbers of labelled examples; those beyond what the test leaves are left out.
+      num_test: rows that are tested on, none of them labelled; a third if not given.
       learner: of the classifiers.
+      shuffle: takes the rows in a random order; otherwise the first ones are labelled and the last ones tested on.
       seed: of the trees.
 
     Raises:
@@ -69,9 +72,11 @@ def downstream(
         raise ValueError(
             f"{rows} rows leave {rows - tested} to learn from and {tested} to test on: too few for {sizes}"
         )
+    order = np.random.default_rng(SPLIT_SEED).permutation(rows) if shuffle else np.arange(rows)
+    ordered, columns = data.codes[order], data.factors[order].T
     per_factor = {}
     for size in fitting:
-        tasks = [(data.codes, factor, size, rows - tested, learner, seed) for factor in data.factors.T]
+        tasks = [(ordered, factor, size, rows - tested, learner, seed) for factor in columns]
         accuracy = in_threads(_accuracy, tasks)
         per_factor[size] = data.spread(np.array(accuracy))
     mean = {size: float(np.nanmean(values)) for size, values in per_factor.items()}
@@ -92,15 +97,17 @@ def _accuracy(
 ) -> float:
     classes, labels = np.unique(factor[:size], return_inverse=True)
     predicted = np.full(len(factor) - first, classes[0])
-    if len(classes) > 1:
+    if learner == "lightgbm":
+        predicted = boost(codes[:size], factor[:size], codes[first:], seed).test
+    elif len(classes) > 1:
         model = _model(learner, labels, seed).fit(codes[:size], labels)
         predicted = classes[model.predict(codes[first:])]
     return float((predicted == factor[first:]).mean())
 
 
 def _model(learner: Kind, labels: Array[np.int64], seed: int) -> Any:
-    if learner != "logistic":
-        return boosted_trees(learner, seed)
+    if learner == "scikit-learn":
+        return GradientBoostingClassifier(random_state=seed)
     folds = KFold(5)
     everywhere = len(labels) >= 5 and all(
         len(set(labels[train])) == len(set(labels)) for train, _ in folds.split(labels)

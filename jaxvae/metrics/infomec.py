@@ -9,10 +9,9 @@ from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 from scipy.special import digamma
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 
 from jaxvae.metrics.fitting import in_threads
-from jaxvae.metrics.inputs import CONVENTIONS, choose, examples
+from jaxvae.metrics.inputs import CONVENTIONS, choose, examples, split_rows
 from jaxvae.metrics.mutual_information import contingency, entropy, plug_in_mutual_information
 from jaxvae.metrics.results import Result
 
@@ -33,6 +32,10 @@ class InfoMEC(Result):
     """Mask of the codes that are counted in InfoM and InfoC [D]."""
     ignored_factors: tuple[int, ...]
     num_samples: int
+    num_train: int
+    """Rows that InfoE was learned from."""
+    num_test: int
+    """Rows that InfoE was tested on."""
 
 
 def infomec(
@@ -41,6 +44,7 @@ def infomec(
     *,
     neighbours: int = 10,
     discrete_codes: bool = False,
+    train_fraction: float | None = 2 / 3,
     convention: Literal["reference", "paper"] = "reference",
     seed: int = 0,
 ) -> InfoMEC:
@@ -53,14 +57,16 @@ def infomec(
         InfoC = (mean_k max_d NMI / sum_d NMI - 1/A) / (1 - 1/A)
         InfoE = mean_k 1 - CE_k / log S_k
 
-    CE_k is the cross entropy, on the same rows, of an unpenalised, class-balanced logistic regression from all codes.
-    Without information InfoM and InfoC are not near 0: read them beside InfoE.
+    CE_k is the cross entropy, on rows that were not learned from, of an unpenalised, class-balanced logistic regression
+    from all codes; a factor that it predicts worse than guessing counts as 0. Without information InfoM and InfoC are not near 0: read them beside InfoE.
 
     Args:
       codes: [N, D], real, or whole numbers with `discrete_codes`.
       factors: [N, K], whole numbers.
       neighbours: of the estimate of information.
       discrete_codes: codes are categories: plug-in information, and one column per category in the regression.
+      train_fraction: share of the rows, drawn at random, that the regression learns from; the others are tested on.
+        None learns from all rows and takes CE_k on the same ones, as the reference does.
       convention: "reference" has NaN where an active code has no information about any factor; "paper" leaves such
         codes out.
       seed: of the tiny noise (relative 1e-10) that breaks ties.
@@ -88,6 +94,8 @@ def infomec(
     ranges = np.ptp(data.codes, axis=0)
     active = ranges > (0 if discrete_codes else ranges.max() * ACTIVE_SHARE)
     counted = active & (normalised.sum(axis=0) > 0) if convention == "paper" else active
+    everything = np.arange(len(data.codes))
+    train, test = (everything, everything) if train_fraction is None else split_rows(len(data.codes), train_fraction)
     infom, infoc = _gap(normalised[:, counted].T), _gap(normalised[:, counted])
     if np.isnan(infom):
         warnings.warn(
@@ -97,14 +105,17 @@ def infomec(
         )
     return InfoMEC(
         score=infom,
-        definition=f"InfoM, {'plug-in' if discrete_codes else f'{neighbours} neighbours'}, {convention} convention",
+        definition=f"InfoM, {'plug-in' if discrete_codes else f'{neighbours} neighbours'}, {convention} convention; "
+        f"InfoE from {len(train)} training and {len(test)} test rows",
         infom=infom,
-        infoe=_explicitness(data.codes, kinds, data.factors, discrete_codes),
+        infoe=_explicitness(data.codes, kinds, data.factors, discrete_codes, train, test),
         infoc=infoc,
         normalised_information=data.spread(normalised.T).T,
         active=active,
         ignored_factors=data.ignored_factors,
         num_samples=len(data.codes),
+        num_train=len(train),
+        num_test=len(test),
     )
 
 
@@ -167,20 +178,33 @@ def _gap(normalised: Array[np.float64]) -> float:
 
 
 def _explicitness(
-    codes: Array[np.float64], kinds: Array[np.int64], factors: Array[np.int64], discrete_codes: bool
+    codes: Array[np.float64],
+    kinds: Array[np.int64],
+    factors: Array[np.int64],
+    discrete_codes: bool,
+    train: Array[np.int64],
+    test: Array[np.int64],
 ) -> float:
     if discrete_codes:
         columns = np.concatenate([np.eye(int(kind.max()) + 1)[kind] for kind in kinds.T], axis=1)
     else:
-        deviation = codes.std(axis=0)
-        columns = (codes - codes.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    gains = in_threads(_gain, [(columns, factor) for factor in factors.T])
+        deviation = codes[train].std(axis=0)
+        columns = (codes - codes[train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    gains = in_threads(_gain, [(columns, factor, train, test) for factor in factors.T])
     return float(np.mean(gains))
 
 
-def _gain(columns: Array[np.float64], factor: Array[np.int64]) -> float:
+def _gain(
+    columns: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]
+) -> float:
     """Share of the cross entropy of guessing that a regression takes away."""
-    model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100).fit(columns, factor)
+    if len(set(factor[train])) < 2:
+        return 0.0
+    model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100).fit(columns[train], factor[train])
+    probability = np.zeros((len(test), int(factor.max()) + 1))
+    probability[:, model.classes_] = model.predict_proba(columns[test])
     # Without codes, a balanced regression predicts every value alike.
     nothing = np.log(factor.max() + 1)
-    return float((nothing - log_loss(factor, model.predict_proba(columns))) / nothing)
+    likelihood = probability[np.arange(len(test)), factor[test]]
+    loss = -np.log(np.maximum(likelihood, np.finfo(np.float64).eps)).mean()
+    return max(0.0, float((nothing - loss) / nothing))

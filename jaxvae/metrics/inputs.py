@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 
+SPLIT_SEED = 0
+"""Names the rows that are learned from."""
 CONVENTIONS = ("reference", "paper")
 
 
@@ -111,15 +113,29 @@ def checked_factors(factors: ArrayLike) -> Array[np.int64]:
     return np.stack([np.unique(column, return_inverse=True)[1] for column in array.T], axis=1).astype(np.int64)
 
 
-def split_rows(rows: int, train_fraction: float) -> tuple[slice, slice]:
-    """The first ceil(rows * train_fraction) rows to learn from, and the rest to test on; nothing is shuffled.
+def split_rows(rows: int, train_fraction: float, shuffle: bool = True) -> tuple[Array[np.int64], Array[np.int64]]:
+    """Disjoint rows to learn from and to test on.
 
-    ValueError where one of them would be empty.
+    Args:
+      rows: number of rows.
+      train_fraction: ceil(rows * train_fraction) rows are learned from.
+      shuffle: draws them at random, always the same ones; otherwise they are the first rows, as in the reference.
+
+    Raises:
+      ValueError: one of the two would be empty.
     """
     train = math.ceil(rows * train_fraction) if 0 < train_fraction < 1 else 0
     if not 0 < train < rows:
         raise ValueError(f"{rows} rows can't be split with train_fraction={train_fraction}: both parts need rows")
-    return slice(0, train), slice(train, rows)
+    order = np.random.default_rng(SPLIT_SEED).permutation(rows) if shuffle else np.arange(rows)
+    return order[:train], order[train:]
+
+
+def enough_factors(data: Examples, metric: str) -> bool:
+    """Whether two factors vary. UserWarning where they do not: one factor alone can't be told from others."""
+    if data.factors.shape[1] < 2:
+        warnings.warn(f"{metric} needs two factors that vary, and these examples have one", stacklevel=3)
+    return data.factors.shape[1] > 1
 
 
 def choose(kind: str, value: str, options: tuple[str, ...]) -> None:

@@ -11,9 +11,11 @@ from numpy.typing import NDArray as Array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from jaxvae.metrics.inputs import CONVENTIONS, checked_codes, choose, examples
+from jaxvae.metrics.inputs import CONVENTIONS, checked_codes, choose, examples, split_rows
 from jaxvae.metrics.results import Result
 
+TRAIN_FRACTION = 2 / 3
+"""Share of the examples that points to learn from are made of."""
 BLOCK = 500
 """Number of points whose codes are looked up together."""
 
@@ -23,6 +25,12 @@ class Draws(Protocol):
 
     factor_sizes: tuple[int, ...]
     """K numbers of values."""
+    size: int
+    """Number of different examples."""
+
+    def split(self) -> tuple["Draws", "Draws"]:
+        """Two thirds of the examples to learn from and the others to test on, always the same ones."""
+        ...
 
     def any(self, rng: np.random.Generator, n: int) -> Array:
         """Draws codes of random examples [n, D]."""
@@ -43,10 +51,22 @@ class SampledCodes:
     def __init__(self, codes: ArrayLike, factors: ArrayLike) -> None:
         """Takes codes [N, D] and factors [N, K]. Raises ValueError as `mig` does."""
         data = examples(codes, factors)
-        self.factor_sizes = tuple(data.sizes.tolist())
-        self._codes, self._factors = data.codes, data.factors
-        self._orders = [np.argsort(factor, kind="stable") for factor in data.factors.T]
-        self._counts = [np.bincount(factor) for factor in data.factors.T]
+        self._hold(data.codes, data.factors, tuple(data.sizes.tolist()))
+
+    def _hold(self, codes: Array[np.float64], factors: Array[np.int64], sizes: tuple[int, ...]) -> None:
+        self.factor_sizes, self.size = sizes, len(codes)
+        self._codes, self._factors = codes, factors
+        self._orders = [np.argsort(factor, kind="stable") for factor in factors.T]
+        self._counts = [np.bincount(factor, minlength=size) for factor, size in zip(factors.T, sizes, strict=True)]
+
+    def split(self) -> tuple["SampledCodes", "SampledCodes"]:
+        """As in `Draws`. ValueError for a single example."""
+        parts = []
+        for rows in split_rows(self.size, TRAIN_FRACTION):
+            part = object.__new__(SampledCodes)
+            part._hold(self._codes[rows], self._factors[rows], self.factor_sizes)
+            parts.append(part)
+        return parts[0], parts[1]
 
     def any(self, rng: np.random.Generator, n: int) -> Array:
         """Draws codes of random examples, as in `Draws`."""
@@ -79,11 +99,12 @@ class GridCodes:
     def __init__(self, encode: Callable[[Array[np.int64]], ArrayLike], factor_sizes: Sequence[int]) -> None:
         """`encode` takes factors [n, K] to codes [n, D]."""
         self.factor_sizes = tuple(factor_sizes)
+        self.size = int(np.prod(self.factor_sizes))
         self.encoded = 0
         """Number of images encoded so far."""
         self._encode = encode
         self._codes: Array[np.float32] | None = None
-        self._known = np.zeros(int(np.prod(self.factor_sizes)), bool)
+        self._known = np.zeros(self.size, bool)
 
     @classmethod
     def of_array(cls, codes: ArrayLike, factor_sizes: Sequence[int]) -> "GridCodes":
@@ -110,36 +131,64 @@ class GridCodes:
             self.encoded += len(new)
         return self._codes[numbers]
 
+    def split(self) -> tuple["_PartOfGrid", "_PartOfGrid"]:
+        """As in `Draws`. ValueError for a grid of one combination."""
+        train, test = split_rows(self.size, TRAIN_FRACTION)
+        return _PartOfGrid(self, train), _PartOfGrid(self, test)
+
+
+class _PartOfGrid:
+    """Some combinations of a grid, each as likely as the others."""
+
+    def __init__(self, grid: GridCodes, numbers: Array[np.int64]) -> None:
+        self.factor_sizes, self.size = grid.factor_sizes, len(numbers)
+        self._grid, self._numbers = grid, numbers
+        self._inside = np.zeros(grid.size, bool)
+        self._inside[numbers] = True
+
     def any(self, rng: np.random.Generator, n: int) -> Array:
         """As in `Draws`."""
-        return self(self._uniform(rng, (n,)))
+        return self._grid(self._uniform(rng, (n,)))
 
     def alike(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> Array:
         """As in `Draws`."""
-        combinations = self._uniform(rng, (len(factor), length))
-        rows = np.arange(len(factor))
-        combinations[rows, :, factor] = combinations[rows, :1, factor]
-        return self._of(combinations)
+        first = self._uniform(rng, (len(factor),))
+        return self._of(self._partners(rng, factor, np.repeat(first[:, None], length, axis=1)))
 
     def pairs(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> tuple[Array, Array]:
         """As in `Draws`."""
-        one, two = (self._uniform(rng, (len(factor), length)) for _ in range(2))
-        rows = np.arange(len(factor))
-        two[rows, :, factor] = one[rows, :, factor]
-        return self._of(one), self._of(two)
+        one = self._uniform(rng, (len(factor), length))
+        return self._of(one), self._of(self._partners(rng, factor, one))
 
     def _uniform(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array[np.int64]:
-        return np.stack([rng.integers(size, size=shape) for size in self.factor_sizes], axis=-1)
+        """Combinations [*shape, K]."""
+        numbers = self._numbers[rng.integers(self.size, size=shape)]
+        return np.stack(np.unravel_index(numbers, self.factor_sizes), axis=-1)
+
+    def _partners(
+        self, rng: np.random.Generator, factor: Array[np.int64], combinations: Array[np.int64]
+    ) -> Array[np.int64]:
+        """For each combination [n, L, K] a random one that has its value of the given factor [n]."""
+        flat, fixed = combinations.reshape(-1, combinations.shape[-1]), np.repeat(factor, combinations.shape[1])
+        partners, missing = flat.copy(), np.arange(len(flat))
+        # Combinations outside of this part are drawn again: the given one is inside, so that this ends.
+        while len(missing):
+            drawn = np.stack([rng.integers(size, size=len(missing)) for size in self.factor_sizes], axis=-1)
+            rows = np.arange(len(missing))
+            drawn[rows, fixed[missing]] = flat[missing, fixed[missing]]
+            partners[missing] = drawn
+            missing = missing[~self._inside[np.ravel_multi_index(tuple(drawn.T), self.factor_sizes)]]
+        return partners.reshape(combinations.shape)
 
     def _of(self, combinations: Array[np.int64]) -> Array:
         """Returns the codes of combinations of factors: [n, L, K] -> [n, L, D]."""
         n, length, num_factors = combinations.shape
-        return self(combinations.reshape(-1, num_factors)).reshape(n, length, -1)
+        return self._grid(combinations.reshape(-1, num_factors)).reshape(n, length, -1)
 
 
 @dataclass(frozen=True, eq=False)
 class Intervention(Result):
-    """An accuracy on fresh points, with what it was computed from."""
+    """An accuracy on points of examples that were not learned from, with what it was computed from."""
 
     train_score: float
     """Accuracy on the points that were learned from: biased upwards."""
@@ -148,6 +197,10 @@ class Intervention(Result):
     constant in given examples are left out.)"""
     active_codes: np.ndarray
     """Codes that were not left out, [D]."""
+    train_examples: int
+    """Different examples that points are made of to learn from."""
+    test_examples: int
+    """Different examples of the points that are tested on, none of them among the others."""
     num_train: int
     num_eval: int
     batch_size: int
@@ -166,7 +219,8 @@ def beta_vae_score(
     """BetaVAE score: does the mean difference of codes tell which factor two batches share?
 
     One point: a factor k, `batch_size` pairs of random examples that agree in k, and the mean of |z_1 - z_2|. Logistic
-    regression (scikit-learn's defaults) predicts k; the score is the accuracy on fresh points. Chance is 1/K.
+    regression (scikit-learn's defaults) predicts k; the score is the accuracy on points of other examples. Chance is
+    1/K; one factor gives NaN.
 
     Args:
       codes: `GridCodes` of a source and an encoder, which draws combinations of factors as the reference does; or
@@ -179,6 +233,9 @@ def beta_vae_score(
         codes (a perfect code times 0.01 scores chance); "paper" standardises them (Higgins et al. do not say).
       seed: of the points.
 
+    Warns:
+      UserWarning: a factor is constant and left out; or one factor varies, so that there is no score.
+
     Raises:
       ValueError: as `mig`; no factor that varies; or numbers below 1.
 
@@ -187,12 +244,16 @@ def beta_vae_score(
     choose("convention", convention, CONVENTIONS)
     draws = _draws(codes, factors)
     rng, varying = _checked(draws, num_train, num_eval, batch_size, seed)
+    train, test = draws.split()
+    if len(varying) < 2:
+        return _undefined("BetaVAE score", train, test, len(draws.factor_sizes), num_train, num_eval, batch_size)
     features, labels = [], []
-    for n in _blocks(num_train + num_eval):
-        factor = varying[rng.integers(len(varying), size=n)]
-        one, two = draws.pairs(rng, factor, batch_size)
-        features.append(np.abs(one - two).mean(axis=1, dtype=np.float64))
-        labels.append(factor)
+    for part, number in ((train, num_train), (test, num_eval)):
+        for n in _blocks(number):
+            factor = varying[rng.integers(len(varying), size=n)]
+            one, two = part.pairs(rng, factor, batch_size)
+            features.append(np.abs(one - two).mean(axis=1, dtype=np.float64))
+            labels.append(factor)
     x, y = np.concatenate(features), np.concatenate(labels)
     if convention == "paper":
         deviation = x[:num_train].std(axis=0)
@@ -206,10 +267,13 @@ def beta_vae_score(
     np.add.at(confusion, (y[num_train:], predicted[num_train:]), 1)
     return Intervention(
         score=float((predicted[num_train:] == y[num_train:]).mean()),
-        definition=f"BetaVAE score, {num_train} points of {batch_size} pairs, {convention} convention",
+        definition=f"BetaVAE score, {num_train} points of {batch_size} pairs of {train.size} examples, tested on "
+        f"{num_eval} points of {test.size} others, {convention} convention",
         train_score=float((predicted[:num_train] == y[:num_train]).mean()),
         counts=confusion,
         active_codes=np.ones(x.shape[1], bool),
+        train_examples=train.size,
+        test_examples=test.size,
         num_train=num_train,
         num_eval=num_eval,
         batch_size=batch_size,
@@ -232,7 +296,7 @@ def factor_vae_score(
 
     One vote: a factor k, a batch of random examples with one value of k, and the code with the smallest variance
     relative to its variance over all data. Codes vote for the factor that they voted for most often in training; the
-    score is the share of fresh votes that are right. Chance is about 1/K.
+    score is the share of right votes among those of other examples. Chance is about 1/K; one factor gives NaN.
 
     Args:
       codes: `GridCodes` of a source and an encoder, which draws combinations of factors as the reference does; or
@@ -247,6 +311,9 @@ def factor_vae_score(
         the dependence on scale (Kim & Mnih leave out codes that collapsed to the prior, without a number).
       seed: of the votes.
 
+    Warns:
+      UserWarning: a factor is constant and left out; or one factor varies, so that there is no score.
+
     Raises:
       ValueError: as `mig`; no factor that varies; or numbers below 1.
 
@@ -255,26 +322,51 @@ def factor_vae_score(
     choose("convention", convention, CONVENTIONS)
     draws = _draws(codes, factors)
     rng, varying = _checked(draws, num_train, num_eval, batch_size, seed)
+    train, test = draws.split()
     if batch_size < 2 or num_variance < 2:
         raise ValueError(f"variances need at least two examples, got {batch_size=} and {num_variance=}")
-    overall = draws.any(rng, num_variance).var(axis=0, ddof=1, dtype=np.float64)
+    if len(varying) < 2:
+        return _undefined("FactorVAE score", train, test, len(draws.factor_sizes), num_train, num_eval, batch_size)
+    overall = train.any(rng, num_variance).var(axis=0, ddof=1, dtype=np.float64)
     least = prune_below * (np.sqrt(overall.max()) if convention == "paper" else 1)
     active = (np.sqrt(overall) >= least) & (overall > 0)
     votes = np.zeros((2, len(overall), len(draws.factor_sizes)), np.int64)
-    for part, number in enumerate((num_train, num_eval) if active.any() else ()):
+    for place, (part, number) in enumerate(((train, num_train), (test, num_eval)) if active.any() else ()):
         for n in _blocks(number):
             factor = varying[rng.integers(len(varying), size=n)]
-            local = draws.alike(rng, factor, batch_size).var(axis=1, ddof=1, dtype=np.float64)
+            local = part.alike(rng, factor, batch_size).var(axis=1, ddof=1, dtype=np.float64)
             relative = np.where(active, local / np.where(active, overall, 1), np.inf)
-            np.add.at(votes[part], (relative.argmin(axis=1), factor), 1)
+            np.add.at(votes[place], (relative.argmin(axis=1), factor), 1)
     chosen = votes[0].argmax(axis=1)
     right = votes[:, np.arange(len(overall)), chosen].sum(axis=1)
     return Intervention(
         score=float(right[1] / num_eval),
-        definition=f"FactorVAE score, {num_train} votes of {batch_size} examples, {convention} convention",
+        definition=f"FactorVAE score, {num_train} votes of {batch_size} of {train.size} examples, tested on {num_eval} "
+        f"votes of {test.size} others, {convention} convention",
         train_score=float(right[0] / num_train),
         counts=votes[0],
         active_codes=active,
+        train_examples=train.size,
+        test_examples=test.size,
+        num_train=num_train,
+        num_eval=num_eval,
+        batch_size=batch_size,
+    )
+
+
+def _undefined(
+    metric: str, train: Draws, test: Draws, factors: int, num_train: int, num_eval: int, batch_size: int
+) -> Intervention:
+    """Of a single factor, which any code names: NaN, with the reason in a warning."""
+    warnings.warn(f"{metric} needs two factors that vary, and these examples have one", stacklevel=3)
+    return Intervention(
+        score=float("nan"),
+        definition=f"{metric}, undefined for one factor",
+        train_score=float("nan"),
+        counts=np.zeros((0, factors), np.int64),
+        active_codes=np.zeros(0, bool),
+        train_examples=train.size,
+        test_examples=test.size,
         num_train=num_train,
         num_eval=num_eval,
         batch_size=batch_size,

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from jaxvae.metrics.fitting import in_threads
-from jaxvae.metrics.inputs import CONVENTIONS, choose, examples, split_rows, warn_of_fine_factors
+from jaxvae.metrics.inputs import CONVENTIONS, choose, enough_factors, examples, split_rows, warn_of_fine_factors
 from jaxvae.metrics.mutual_information import discretise, mutual_information_matrix
 from jaxvae.metrics.results import Result
 
@@ -39,6 +39,10 @@ class Explicitness(Result):
     """Area under the ROC curve on the test rows, averaged over the factor's values [K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
+    num_train: int
+    """Rows that were learned from."""
+    num_test: int
+    """Rows that were tested on, none of them learned from."""
 
 
 def modularity(
@@ -60,7 +64,8 @@ def modularity(
       convention: "reference" counts codes without any information as 0; "paper" leaves them out.
 
     Warns:
-      UserWarning: a factor is constant and left out, or has more values than there are bins.
+      UserWarning: a factor is constant and left out, or has more values than there are bins; or one factor varies, so
+        that there is no modularity.
 
     Raises:
       ValueError: as `mig`.
@@ -69,6 +74,7 @@ def modularity(
     """
     choose("convention", convention, CONVENTIONS)
     data = examples(codes, factors)
+    enough_factors(data, "modularity")
     warn_of_fine_factors(data, num_bins)
     information = mutual_information_matrix(discretise(data.codes, num_bins), data.factors)
     per_code = modularity_of(information)
@@ -100,7 +106,9 @@ def modularity_of(information: Array[np.float64]) -> Array[np.float64]:
     return np.where(top > 0, 1 - rest, 0)
 
 
-def explicitness(codes: ArrayLike, factors: ArrayLike, *, train_fraction: float = 2 / 3) -> Explicitness:
+def explicitness(
+    codes: ArrayLike, factors: ArrayLike, *, train_fraction: float = 2 / 3, shuffle: bool = True
+) -> Explicitness:
     """Explicitness: how well does a linear classifier read each factor off all codes?
 
     Logistic regression (scikit-learn's defaults) on standardised codes; area under the ROC curve of each value against
@@ -110,7 +118,8 @@ def explicitness(codes: ArrayLike, factors: ArrayLike, *, train_fraction: float 
     Args:
       codes: [N, D], real.
       factors: [N, K], whole numbers.
-      train_fraction: share of the rows, the first ones, to learn from.
+      train_fraction: share of the rows to learn from; the others are tested on.
+      shuffle: draws these rows at random; otherwise they are the first ones, as in the reference.
 
     Raises:
       ValueError: as `mig`; or rows that can't be split.
@@ -118,22 +127,25 @@ def explicitness(codes: ArrayLike, factors: ArrayLike, *, train_fraction: float 
     Reference: Ridgeway & Mozer (2018); Locatello et al. (2019).
     """
     data = examples(codes, factors)
-    train, test = split_rows(len(data.codes), train_fraction)
+    train, test = split_rows(len(data.codes), train_fraction, shuffle)
     deviation = data.codes[train].std(axis=0)
     scaled = (data.codes - data.codes[train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
     parts = in_threads(_areas, [(scaled, factor, train, test) for factor in data.factors.T])
     areas = np.array(parts)
     return Explicitness(
         score=float(areas[:, 1].mean()),
-        definition=f"explicitness, one-vs-rest AUC on {test.stop - test.start} test rows",
+        definition=f"explicitness, one-vs-rest AUC, {len(train)} training and {len(test)} test rows",
         train_score=float(areas[:, 0].mean()),
         per_factor=data.spread(areas[:, 1]),
         ignored_factors=data.ignored_factors,
         num_samples=len(data.codes),
+        num_train=len(train),
+        num_test=len(test),
     )
 
 
-def _areas(codes: Array[np.float64], factor: Array[np.int64], train: slice, test: slice) -> tuple[float, float]:
+def _areas(codes: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]
+) -> tuple[float, float]:
     if len(set(factor[train])) < 2:
         return 0.5, 0.5
     model = LogisticRegression().fit(codes[train], factor[train])

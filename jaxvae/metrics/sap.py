@@ -33,6 +33,7 @@ def sap(
     *,
     kind: Literal["continuous", "discrete"] = "continuous",
     train_fraction: float = 2 / 3,
+    shuffle: bool = True,
     seed: int = 0,
 ) -> SAP:
     """Separated attribute predictability: the gap between the two codes that best predict a factor, alone
@@ -48,7 +49,8 @@ def sap(
       codes: [N, D], real.
       factors: [N, K], whole numbers.
       kind: of predictability.
-      train_fraction: share of the rows, the first ones, that the classifiers learn from (discrete).
+      train_fraction: share of the rows that the classifiers learn from (discrete); the others are tested on.
+      shuffle: draws these rows at random; otherwise they are the first ones, as in the reference.
       seed: of the classifiers.
 
     Raises:
@@ -61,9 +63,9 @@ def sap(
     if kind == "continuous":
         predictability, definition = _squared_correlation(data), "SAP, squared correlation"
     else:
-        train, test = split_rows(len(data.codes), train_fraction)
+        train, test = split_rows(len(data.codes), train_fraction, shuffle)
         predictability = _svm_accuracy(data, train, test, seed)
-        definition = f"SAP, test accuracy of LinearSVC(C=0.01), {train.stop} training rows"
+        definition = f"SAP, test accuracy of LinearSVC(C=0.01), {len(train)} training and {len(test)} test rows"
     first, second = second_best(predictability)
     return SAP(
         score=float((first - second).mean()),
@@ -85,13 +87,13 @@ def _squared_correlation(data: Examples) -> np.ndarray:
     return np.where(enough[:, None], squared, 0)
 
 
-def _svm_accuracy(data: Examples, train: slice, test: slice, seed: int) -> np.ndarray:
+def _svm_accuracy(data: Examples, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
     pairs = [(code, factor, train, test, seed) for code in data.codes.T for factor in data.factors.T]
     accuracies = in_threads(_accuracy, pairs)
     return np.reshape(accuracies, (data.codes.shape[1], data.factors.shape[1]))
 
 
-def _accuracy(code: np.ndarray, factor: np.ndarray, train: slice, test: slice, seed: int) -> float:
+def _accuracy(code: np.ndarray, factor: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int) -> float:
     if len(set(factor[train])) < 2:
         return float((factor[test] == factor[train][0]).mean())
     classifier = LinearSVC(C=0.01, class_weight="balanced", random_state=seed).fit(code[train, None], factor[train])

@@ -29,7 +29,7 @@ def score_stacked(
     Each is what the function of its name gives for each model's codes, in float32: `mig`, `modularity`, `sap`
     (continuous), `gaussian_total_correlation`, `gaussian_wasserstein_correlation`, `mutual_information_score` and
     `factor_vae_score`. They agree to about 1e-3: a code that lies on the edge of two bins may fall into the other
-    one.
+    one. With one factor, modularity and the FactorVAE score are NaN.
 
     Args:
       codes: of M models [M, N, D], all of the same N examples.
@@ -64,14 +64,14 @@ def _votes(factors: Array, num_votes: int, batch_size: int, seed: int) -> tuple[
     """Rows for the variances [n], and of each vote [blocks, BLOCK, L] with its factor [blocks, BLOCK], as
     `factor_vae_score` draws them; votes that fill up the last blocks are for no factor, -1."""
     rng = np.random.default_rng(seed)
-    numbers = SampledCodes(np.arange(len(factors))[:, None], factors)
-    overall = numbers.any(rng, 10_000)[:, 0].astype(np.int32)
+    train, test = SampledCodes(np.arange(len(factors))[:, None], factors).split()
+    overall = train.any(rng, 10_000)[:, 0].astype(np.int32)
     rows, voted = [], []
-    for number in (num_votes, num_votes // 2):
+    for part, number in ((train, num_votes), (test, num_votes // 2)):
         for first in range(0, number, BLOCK):
             n = min(BLOCK, number - first)
             factor = rng.integers(factors.shape[1], size=n)
-            alike = numbers.alike(rng, factor, batch_size)[:, :, 0].astype(np.int32)
+            alike = part.alike(rng, factor, batch_size)[:, :, 0].astype(np.int32)
             rows.append(np.pad(alike, ((0, BLOCK - n), (0, 0))))
             voted.append(np.pad(factor.astype(np.int32), (0, BLOCK - n), constant_values=-1))
     return overall, np.stack(rows), np.stack(voted)
@@ -192,4 +192,5 @@ def _factor_vae(
     learned = -(-num_votes // BLOCK)
     train, test = counts[:learned].sum(axis=0), counts[learned:].sum(axis=0)
     right = jnp.take_along_axis(test, train.argmax(axis=1)[:, None], axis=1).sum()
-    return jnp.where(active.any(), right / (num_votes // 2), 0.0)
+    score = jnp.where(active.any(), right / (num_votes // 2), 0.0)
+    return score if num_factors > 1 else jnp.float32(jnp.nan)

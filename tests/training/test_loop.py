@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxvae.analysis import encode_samples
-from jaxvae.data import Epochs, Sprites, from_arrays
+from jaxvae.data import Epochs, Shard, Sprites, from_arrays
 from jaxvae.method import Method, Network, Objective
 from jaxvae.methods import BetaTCVAE, FactorVAE, beta_tc_vae, beta_vae, factor_vae
 from jaxvae.networks import discriminator
@@ -18,7 +19,7 @@ from jaxvae.training import NonFiniteLoss, check, choose_devices, train, train_p
 from jaxvae.training.checkpoints import Checkpoints, best_step, newest_step, restore, saved_steps
 from jaxvae.training.engine import make_train_step
 from jaxvae.training.run_folder import read_history
-from jaxvae.training.steps import draw_batch
+from jaxvae.training.steps import batch_of_step, draw_batch
 from jaxvae.training.writers import MACHINE_COLUMNS
 from tests.methods.tiny_networks import tiny_autoencoder
 
@@ -145,6 +146,21 @@ def test_every_step_draws_a_batch_of_its_own(tmp_path):
     want = [float(SOURCE.batch(state.key, step, 5)["image"].mean()) for step in range(4)]
     np.testing.assert_allclose([row["brightness"] for row in rows(tmp_path)], want, rtol=1e-5)
     assert len(set(want)) == 4
+
+
+def test_a_second_batch_is_of_other_examples():
+    """On one device and in parts: 8 images and 8 fresh ones are, in epochs, all 16 that there are."""
+    images = np.arange(16, dtype=np.float32).reshape(16, 1, 1, 1) / 16
+    source, method = Epochs(from_arrays(images)), scheduled()
+    assert method.needs == ("image", "fresh_image")
+
+    @partial(jax.jit, static_argnums=1)
+    def draw(source, shards):
+        return [batch_of_step(method, source, 8, jax.random.key(0), 0, Shard(i, shards)) for i in range(shards)]
+
+    for drawn in (draw(source, 1), draw(source, 2)):
+        seen = np.concatenate([np.ravel(part[name]) for part in drawn for name in method.needs])
+        np.testing.assert_allclose(np.sort(seen), images.ravel(), atol=1e-6)
 
 
 def test_the_end_is_a_checkpoint(tmp_path):
