@@ -33,9 +33,9 @@ class DCIES(Result):
     ignored_factors: tuple[int, ...]
     num_samples: int
     num_train: int
-    """Rows that were learned from."""
+    """Number of training rows."""
     num_test: int
-    """Rows that were tested on, none of them learned from."""
+    """Number of test rows, which are disjoint from the training rows."""
 
 
 def dci_es(
@@ -51,22 +51,24 @@ def dci_es(
 ) -> DCIES:
     """DCI with explicitness and size: how much capacity does a probe need to read the factors off the codes?
 
-    Random forests of rising depth; explicitness of a factor is 1 - 2 A, where A is the area between its loss curve and
-    that curve's minimum, in units of the capacity range and of the loss of guessing, 1 - 1/S. From -1 to 1: 0 for a
-    straight line. A useless code has explicitness 1 as its curve never falls: read it beside informativeness.
+    The probes are random forests of increasing depth. The explicitness of a factor is 1 - 2 A, where A is the area
+    between its loss curve and that curve's minimum, in units of the capacity range and of the loss of guessing, 1 -
+    1/S. It is between -1 and 1, and 0 for a straight line. A useless code has explicitness 1, as its curve never falls,
+    so read explicitness together with informativeness.
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      depths: of the forests, the capacities, rising.
-      trees: in a forest.
-      train_fraction: share of the rows to learn from; the others are tested on.
-      shuffle: draws these rows at random; otherwise they are the first ones, as in the reference.
-      seed: of the forests.
-      jobs: threads; -1 is all cores.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      depths: Depths of the forests, which are the capacities, increasing.
+      trees: Number of trees in a forest.
+      train_fraction: Share of the rows to train on; the other rows are for testing.
+      shuffle: Whether to draw the training rows at random; otherwise, they are the first ones, as in the reference.
+      seed: Random seed for the forests.
+      jobs: Number of threads; -1 uses all cores.
 
     Raises:
-      ValueError: as `mig`; fewer than two depths or not rising ones; rows that can't be split.
+      ValueError: The errors of `mig`; there are fewer than two depths, or they do not increase; or the rows cannot be
+        split.
 
     Reference: Eastwood et al. (2023).
     """

@@ -33,9 +33,9 @@ class InfoMEC(Result):
     ignored_factors: tuple[int, ...]
     num_samples: int
     num_train: int
-    """Rows that InfoE was learned from."""
+    """Number of training rows of InfoE."""
     num_test: int
-    """Rows that InfoE was tested on."""
+    """Number of test rows of InfoE."""
 
 
 def infomec(
@@ -50,32 +50,34 @@ def infomec(
 ) -> InfoMEC:
     """InfoM, InfoE, InfoC: modularity, explicitness and compactness from mutual information
 
-    With NMI[k, d] = I(y_k; z_d) / H(y_k), estimated by nearest neighbours (Ross, 2014), over the A active codes, those
-    with a range above 1/20 of the largest:
+    NMI[k, d] = I(y_k; z_d) / H(y_k) is estimated by nearest neighbours (Ross, 2014). It is used for the A active codes,
+    whose range is above 1/20 of the largest:
 
         InfoM = (mean_d max_k NMI / sum_k NMI - 1/K) / (1 - 1/K)
         InfoC = (mean_k max_d NMI / sum_d NMI - 1/A) / (1 - 1/A)
         InfoE = mean_k 1 - CE_k / log S_k
 
-    CE_k is the cross entropy, on rows that were not learned from, of an unpenalised, class-balanced logistic regression
-    from all codes; a factor that it predicts worse than guessing counts as 0. Without information InfoM and InfoC are not near 0: read them beside InfoE.
+    CE_k is the cross entropy on held-out rows of an unpenalised, class-balanced logistic regression from all codes. A
+    factor that it predicts worse than guessing counts as 0. Without information, InfoM and InfoC are not near 0, so
+    read them together with InfoE.
 
     Args:
-      codes: [N, D], real, or whole numbers with `discrete_codes`.
-      factors: [N, K], whole numbers.
-      neighbours: of the estimate of information.
-      discrete_codes: codes are categories: plug-in information, and one column per category in the regression.
-      train_fraction: share of the rows, drawn at random, that the regression learns from; the others are tested on.
-        None learns from all rows and takes CE_k on the same ones, as the reference does.
-      convention: "reference" has NaN where an active code has no information about any factor; "paper" leaves such
-        codes out.
-      seed: of the tiny noise (relative 1e-10) that breaks ties.
+      codes: Codes [N, D], real, or integers with `discrete_codes`.
+      factors: Factors [N, K], integers.
+      neighbours: Number of neighbours of the estimate of information.
+      discrete_codes: Whether codes are categories, with plug-in information and one column per category in the
+        regression.
+      train_fraction: Share of the rows, drawn at random, that the regression is trained on; the other rows are for
+        testing. None trains on all rows and computes CE_k on the same rows, as the reference does.
+      convention: Convention: "reference" has NaN if an active code has no information about any factor; "paper" leaves
+        such codes out.
+      seed: Random seed for the tiny noise (relative 1e-10) that breaks ties.
 
     Warns:
-      UserWarning: a factor is constant and left out; or InfoM is undefined.
+      UserWarning: A factor is constant and left out; or InfoM is undefined.
 
     Raises:
-      ValueError: as `mig`; or discrete codes that are not whole numbers.
+      ValueError: The errors of `mig`; or discrete codes are not integers.
 
     Reference: Hsu et al. (2023), sections 3 and A.
     """
@@ -194,16 +196,14 @@ def _explicitness(
     return float(np.mean(gains))
 
 
-def _gain(
-    columns: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]
-) -> float:
-    """Share of the cross entropy of guessing that a regression takes away."""
+def _gain(columns: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]) -> float:
+    """Computes the share of the cross entropy of guessing that a regression removes."""
     if len(set(factor[train])) < 2:
         return 0.0
     model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100).fit(columns[train], factor[train])
     probability = np.zeros((len(test), int(factor.max()) + 1))
     probability[:, model.classes_] = model.predict_proba(columns[test])
-    # Without codes, a balanced regression predicts every value alike.
+    # Without codes, a balanced regression gives all values the same probability.
     nothing = np.log(factor.max() + 1)
     likelihood = probability[np.arange(len(test)), factor[test]]
     loss = -np.log(np.maximum(likelihood, np.finfo(np.float64).eps)).mean()

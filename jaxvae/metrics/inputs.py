@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 
 SPLIT_SEED = 0
-"""Names the rows that are learned from."""
+"""Random seed for the choice of the training rows."""
 CONVENTIONS = ("reference", "paper")
 
 
@@ -114,15 +114,16 @@ def checked_factors(factors: ArrayLike) -> Array[np.int64]:
 
 
 def split_rows(rows: int, train_fraction: float, shuffle: bool = True) -> tuple[Array[np.int64], Array[np.int64]]:
-    """Disjoint rows to learn from and to test on.
+    """Splits the rows into disjoint training and test rows.
 
     Args:
-      rows: number of rows.
-      train_fraction: ceil(rows * train_fraction) rows are learned from.
-      shuffle: draws them at random, always the same ones; otherwise they are the first rows, as in the reference.
+      rows: Number of rows.
+      train_fraction: Share of training rows; there are ceil(rows * train_fraction) of them.
+      shuffle: Whether to draw the training rows at random, always the same ones; otherwise, they are the first rows, as
+        in the reference.
 
     Raises:
-      ValueError: one of the two would be empty.
+      ValueError: One of the two parts would be empty.
     """
     train = math.ceil(rows * train_fraction) if 0 < train_fraction < 1 else 0
     if not 0 < train < rows:
@@ -132,7 +133,9 @@ def split_rows(rows: int, train_fraction: float, shuffle: bool = True) -> tuple[
 
 
 def enough_factors(data: Examples, metric: str) -> bool:
-    """Whether two factors vary. UserWarning where they do not: one factor alone can't be told from others."""
+    """Whether at least two factors vary. Warns with UserWarning if not, as a single factor cannot be told from
+    others.
+    """
     if data.factors.shape[1] < 2:
         warnings.warn(f"{metric} needs two factors that vary, and these examples have one", stacklevel=3)
     return data.factors.shape[1] > 1
