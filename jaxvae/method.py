@@ -40,7 +40,7 @@ class Posterior(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What a loss may depend on besides the networks and the batch."""
+    """Values that a loss may depend on besides the networks and the batch."""
 
     key: jax.Array
     """Random key of this objective at this step; the same on every device."""

@@ -95,7 +95,7 @@ def load_table(folder: Path, origin: str) -> Table | None:
 
 
 def _put_in_place(partial: Path, folder: Path) -> None:
-    """Renames the one to the other; of several processes that do so at once, the last one wins."""
+    """Renames `partial` to `folder`. If several processes do so at once, the last one wins."""
     while True:
         try:
             partial.rename(folder)

@@ -15,7 +15,7 @@ class Sprites(FactorGrid):
 
     The factors and their sizes are those of dSprites (Matthey et al., 2017), and the pixels are our own. A pixel is 1
     if its centre lies inside the shape, so images can have any resolution and no file is needed. As in dSprites, a
-    square looks the same after a quarter turn and an ellipse after a half turn, so orientation is not identifiable.
+    square looks the same after a quarter turn and an ellipse after a half turn, so orientation is not a clean factor.
     """
 
     resolution: int = 64

@@ -93,7 +93,7 @@ def laplace_nll(
     Args:
       loc: Median image.
       x: Target, of the same shape.
-      scale: mean absolute deviation, positive; a number or a scalar array.
+      scale: Mean absolute deviation, positive; a number or a scalar array.
 
     Returns:
       Nats per example, constants included, at least float32.

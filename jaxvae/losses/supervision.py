@@ -52,19 +52,20 @@ def label_covariance(
 
         sum_{d != f} Cov(mean_d, target_f)^2,    Cov divided by B
 
-    It asks latents to be silent about other factors, not to know their own. It grows with the square of the targets'
-    scale: the authors give it the labels as they are, 0, 1, ..., where the cross-entropy has them on a scale up to 1.
+    The loss penalizes information of latents about other factors, but does not ask for information about their own. It
+    grows with the square of the targets' scale: the authors use the labels as they are, 0, 1, ..., whereas the
+    cross-entropy has them on a scale up to 1.
 
     Args:
-      mean: posterior means.
-      target: factor values, on any scale; one of NaN is not known and counts as its factor's mean.
-      axis_name: axis that the batch is split over, in equal parts.
+      mean: Posterior means.
+      target: Factor values, on any scale; a target of NaN is unknown and counts as its factor's mean.
+      axis_name: Mesh axis that the batch is split over, in equal parts.
 
     Returns:
       Scalar, at least float32, the same on every device.
 
     Raises:
-      ValueError: other shapes, or an input that is not floating.
+      ValueError: The shapes do not match, or an input is not floating-point.
 
     Reference: Locatello et al. (2020, "few labels").
     """

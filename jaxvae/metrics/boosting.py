@@ -1,13 +1,13 @@
 """Gradient-boosted trees as scikit-learn grows them, many times faster, with importances that redundant codes share.
 
 The model is that of `sklearn.ensemble.GradientBoostingClassifier` with its defaults: 100 rounds of one tree per class
-(one for two classes) of depth 3 at rate 0.1. LightGBM grows the trees on the residuals with second derivatives of 1,
-so that its gains are the reductions of squared error that scikit-learn splits by and calls importance; the leaves then
+(one for two classes) of depth 3 at rate 0.1. LightGBM grows the trees on the residuals with second derivatives of 1, so
+that its gains are the reductions of squared error that scikit-learn splits by and calls importance. The leaves then
 take scikit-learn's Newton step. LightGBM's own classifier weighs rows by second derivatives in both places.
 
-Where several codes split a node equally well, scikit-learn takes a random one of them, and LightGBM the first column.
-Here codes that are the same to a tree share what they explain as scikit-learn's choices do on average, and the order of
-columns is reversed every other round.
+If several codes split a node equally well, scikit-learn chooses one of them at random, and LightGBM the first column.
+Here, codes that are equivalent for a tree share the importance as scikit-learn's choices do on average, and the order
+of columns is reversed every other round.
 """
 
 from typing import Any, NamedTuple
@@ -17,28 +17,28 @@ from numpy.typing import NDArray as Array
 
 ROUNDS, DEPTH, RATE = 100, 3, 0.1
 BINS = 1023
-"""Codes with at most as many different values are split exactly where scikit-learn splits them."""
+"""Largest number of different values of a code for which splits are exactly those of scikit-learn."""
 CLOSE = 1e-7
-"""Difference of two values of a code, or share of the code's range if that is below 1, at which they are one value."""
+"""Difference of two values of a code, or share of the code's range if that is below 1, at which they count as equal."""
 SMALLEST = 1e-150
 """Second derivative of a leaf below which it does not move, as in scikit-learn."""
 
 
 class Boosted(NamedTuple):
-    """What boosted trees made of a factor."""
+    """Results of boosted trees for a factor."""
 
     importance: Array[np.float64]
-    """Share of each code in the reduction of the residuals' squared error, [D]: sums to 1, or all 0."""
+    """Share of each code in the reduction of the residuals' squared error [D]. The shares sum to 1, or are all 0."""
     train: Array[np.int64]
-    """Predictions for the training rows, [N]."""
+    """Predictions for the training rows [N]."""
     test: Array[np.int64]
-    """Predictions for the test rows, [M]."""
+    """Predictions for the test rows [M]."""
 
 
 def boost(train: Array[np.float64], labels: Array[np.int64], test: Array[np.float64], seed: int = 0) -> Boosted:
-    """Learns `labels` [N] from the codes `train` [N, D], and predicts them for these and for `test` [M, D].
+    """Fits trees to `labels` [N] from the codes `train` [N, D], and predicts labels for these and for `test` [M, D].
 
-    `seed` is of the order of columns. Labels that training never saw are never predicted.
+    `seed` determines the order of the columns. Labels that do not occur in training are never predicted.
     """
     classes, y = np.unique(labels, return_inverse=True)
     rows, width = train.shape
@@ -81,7 +81,7 @@ class _Grower:
     """Grows trees on the columns in one order."""
 
     def __init__(self, codes: Array[np.float64], rows: int, order: Array[np.int64], trees: int) -> None:
-        """Of the codes [N + M, D], the first `rows` are to learn from."""
+        """Takes the codes [N + M, D], of which the first `rows` are for training."""
         from lightgbm import Booster, Dataset
 
         settings: dict[str, Any] = {
@@ -109,7 +109,7 @@ class _Grower:
         self.round = 0
 
     def grow(self, residual: Array[np.float64], ones: Array[np.float32]) -> Array[np.int64]:
-        """One tree per column of `residual` [N, T]; the leaf of each row in each tree [N + M, T]."""
+        """Grows one tree per column of `residual` [N, T], and returns the leaf of each row in each tree [N + M, T]."""
         slopes = -residual.astype(np.float32)
         self.booster.update(fobj=lambda *_: (slopes, ones) if self.trees > 1 else (slopes[:, 0], ones[:, 0]))
         leaf = self.booster.predict(
@@ -119,7 +119,7 @@ class _Grower:
         return np.asarray(leaf, np.int64).reshape(len(self.codes), self.trees)
 
     def explained(self) -> Array[np.float64]:
-        """Reduction of squared error by each code in each round, [rounds, D]."""
+        """Computes the reduction of squared error by each code in each round, [rounds, D]."""
         gains = np.zeros((self.round, len(self.order)))
         for number in range(self.round):
             gains[number, self.order] = self.booster.feature_importance("gain", iteration=number + 1)
@@ -129,10 +129,11 @@ class _Grower:
 def _shared(
     explained: Array[np.float64], kinds: Array[np.int64], shares: Array[np.float64], trees: int, seed: int
 ) -> Array[np.float64]:
-    """What each kind of code explains in each round [rounds, D'], shared among the codes of that kind: [D].
+    """Distributes the importance of each kind of code in each round [rounds, D'] over the codes of that kind: [D].
 
-    The shares s that n random choices give are at a squared distance of (1 - sum s^2) / n from their mean, on average.
-    These are at this distance, in a random direction, so that a completeness is what scikit-learn's is on average.
+    The shares s that n random choices give are at a mean squared distance of (1 - sum s^2) / n from their mean. The
+    shares here are at this distance, in a random direction, so that completeness equals that of scikit-learn on
+    average.
     """
     rng = np.random.default_rng(seed)
     importance = np.zeros(len(kinds))
@@ -152,12 +153,12 @@ def _shared(
 def _bin(
     train: Array[np.float64], test: Array[np.float64], labels: Array[np.int64]
 ) -> tuple[Array[np.int64], Array[np.int32]]:
-    """Bins of a code, [N + M], and what kind of code it is to a tree, [N].
+    """Computes the bins of a code [N + M], and its kind for a tree [N].
 
-    With more values than bins, bins end where labels change as far as there are enough of them. The kind is the order
-    of the training rows, without differences between neighbours that all have one label.
+    If there are more values than bins, bins end where labels change, as far as there are enough of them. The kind is
+    the order of the training rows, without differences between neighbours that all have the same label.
     """
-    # scikit-learn reads codes as float32, and takes values this close for one.
+    # scikit-learn reads codes as float32, and treats values this close as equal.
     train, test = (part.astype(np.float32).astype(np.float64) for part in (train, test))
     values, rank = np.unique(train, return_inverse=True)
     gaps = np.flatnonzero(np.diff(values) > CLOSE * min(1, values[-1] - values[0]))
@@ -179,11 +180,12 @@ def _bin(
 
 
 def _kinds(orders: list[Array[np.int32]]) -> tuple[list[int], Array[np.int64], Array[np.float64]]:
-    """Which codes are the same to a tree: those of one order, forwards or backwards.
+    """Finds the codes that are equivalent for a tree: those with the same order of rows, forwards or backwards.
 
     Returns:
-      the first code of each kind [D'], the kind of each code [D], and its share in what its kind explains [D]. In
-      scikit-learn, chance decides among codes of one direction, and rounding, evenly, between the two directions.
+      The first code of each kind [D'], the kind of each code [D], and the share of each code in the importance of its
+      kind [D]. In scikit-learn, chance decides among codes of one direction, and rounding, evenly, between the two
+      directions.
     """
     known: dict[bytes, int] = {}
     first: list[int] = []

@@ -1,4 +1,4 @@
-"""Disentanglement, completeness, informativeness."""
+"""Disentanglement, completeness and informativeness (DCI)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,30 +14,33 @@ from jaxvae.metrics.results import Result
 
 Learner = Literal["lightgbm", "scikit-learn"]
 TINY = 1e-11
-"""Added to all importances, as in the reference: a code or factor without any counts as spread evenly."""
+"""Constant that is added to all importances, as in the reference. A code or factor without importance counts as evenly
+spread."""
 
 
 @dataclass(frozen=True, eq=False)
 class DCI(Result):
-    """Disentanglement as the score, with completeness, informativeness and what they were computed from."""
+    """Disentanglement as the score, with completeness, informativeness and the quantities that they are computed
+    from.
+    """
 
     disentanglement: float
     completeness: float
     informativeness: float
-    """Mean test accuracy over factors."""
+    """Test accuracy, averaged over factors."""
     train_accuracy: float
     per_code: np.ndarray
-    """Disentanglement of each code, [D]."""
+    """Disentanglement of each code [D]."""
     per_factor: np.ndarray
-    """Completeness of each factor, [K]; NaN for ignored factors."""
+    """Completeness of each factor [K]; NaN for ignored factors."""
     importance: np.ndarray
-    """Of code d for factor k, [D, K]; NaN for ignored factors."""
+    """Importance of code d for factor k [D, K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
     num_train: int
-    """Rows that were learned from."""
+    """Number of training rows."""
     num_test: int
-    """Rows that were tested on, none of them learned from."""
+    """Number of test rows, which are disjoint from the training rows."""
 
 
 def dci(
@@ -52,31 +55,32 @@ def dci(
 ) -> DCI:
     """Disentanglement, completeness, informativeness from the importances of codes to boosted trees
 
-    For each factor, trees (100 rounds, depth 3, rate 0.1) predict it from all codes; R[d, k] is the importance of code
+    For each factor, trees (100 rounds, depth 3, rate 0.1) predict it from all codes. R[d, k] is the importance of code
     d for factor k, and each column sums to 1.
 
         D = sum_d w_d (1 - H_K(R[d, :] / sum)),    w_d = share of row d
         C = sum_k u_k (1 - H_D(R[:, k] / sum)),    u_k = share of column k
         I = mean test accuracy
 
-    with entropies in base K and D. One factor has no disentanglement, one code no completeness: NaN.
+    The entropies are in base K and D. Disentanglement is NaN for one factor, and completeness is NaN for one code.
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      learner: "scikit-learn" is the reference's GradientBoostingClassifier with its defaults; "lightgbm" grows such
-        trees more than ten times faster, see `jaxvae.metrics.boosting`. How far the scores agree on 200 random cases,
-        with redundant codes among them, is in benchmarks/results/dci_learner.json.
-      train_fraction: share of the rows to learn from; the others are tested on.
-      shuffle: draws these rows at random; otherwise they are the first ones, as in the reference.
-      seed: of the learner.
-      jobs: factors that are learned at once, in processes (scikit-learn) or threads (lightgbm); -1 is all cores.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      learner: Library of the trees: "scikit-learn" is the reference's GradientBoostingClassifier with its defaults;
+        "lightgbm" grows such trees more than ten times faster, see `jaxvae.metrics.boosting`. The agreement of the
+        scores on 200 random cases, with redundant codes among them, is in benchmarks/results/dci_learner.json.
+      train_fraction: Share of the rows to train on; the other rows are for testing.
+      shuffle: Whether to draw the training rows at random; otherwise, they are the first ones, as in the reference.
+      seed: Random seed for the learner.
+      jobs: Number of factors that are learned in parallel, in processes (scikit-learn) or threads (lightgbm); -1 uses
+        all cores.
 
     Warns:
-      UserWarning: a factor is constant and left out; or one factor varies, so that there is no disentanglement.
+      UserWarning: A factor is constant and left out; or only one factor varies, so that disentanglement is undefined.
 
     Raises:
-      ValueError: as `mig`; or rows that can't be split.
+      ValueError: The errors of `mig`; or the rows cannot be split.
 
     Reference: Eastwood & Williams (2018), with the learner of Locatello et al. (2019).
     """
@@ -84,7 +88,7 @@ def dci(
     data = examples(codes, factors)
     enough_factors(data, "disentanglement")
     train, test = split_rows(len(data.codes), train_fraction, shuffle)
-    # The most expensive factors first, so that none of the processes is left alone with one at the end.
+    # The most expensive factors come first, so that no process is left alone with one at the end.
     order = np.argsort(-data.sizes, kind="stable")
     fits = Parallel(n_jobs=jobs, prefer="processes" if learner == "scikit-learn" else "threads")(
         delayed(_fit)(data.codes, data.factors[:, k], train, test, learner, seed) for k in order
@@ -111,7 +115,10 @@ def dci(
 
 
 def disentanglement_of(importance: Array[np.float64]) -> tuple[float, Array[np.float64]]:
-    """Of an importance matrix [D, K]: the weighted mean, and each code's [D]. NaN for one factor."""
+    """Computes the weighted mean disentanglement, and that of each code [D], of an importance matrix [D, K].
+
+    Both are NaN for a single factor.
+    """
     if importance.shape[1] < 2:
         return float("nan"), np.full(len(importance), np.nan)
     per_code = 1 - _entropy(importance + TINY)
@@ -120,12 +127,15 @@ def disentanglement_of(importance: Array[np.float64]) -> tuple[float, Array[np.f
 
 
 def completeness_of(importance: Array[np.float64]) -> tuple[float, Array[np.float64]]:
-    """Of an importance matrix [D, K]: the weighted mean, and each factor's [K]. NaN for one code."""
+    """Computes the weighted mean completeness, and that of each factor [K], of an importance matrix [D, K].
+
+    Both are NaN for a single code.
+    """
     return disentanglement_of(importance.T)
 
 
 def _entropy(rows: Array[np.float64]) -> Array[np.float64]:
-    """Of each row, in base of its length."""
+    """Computes the entropy of each row, in base of its length."""
     shares = rows / rows.sum(axis=1, keepdims=True)
     return -(shares * np.log(shares)).sum(axis=1) / np.log(rows.shape[1])
 
@@ -138,7 +148,7 @@ def _fit(
     learner: Learner,
     seed: int,
 ) -> tuple[Array[np.float64], float, float]:
-    """Importances [D] that sum to 1, or are all 0; accuracy on the training and on the test rows."""
+    """Computes importances [D] that sum to 1 or are all 0, and the accuracy on the training and on the test rows."""
     if learner == "lightgbm" or len(set(factor[train])) < 2:
         found = boost(codes[train], factor[train], codes[test], seed)
     else:

@@ -15,25 +15,27 @@ from jaxvae.metrics.results import Result
 
 @dataclass(frozen=True, eq=False)
 class DCIES(Result):
-    """Explicitness as the score, with D, C, I at the best capacity, and size."""
+    """Explicitness as the score, with disentanglement, completeness and informativeness at the best capacity, and
+    size.
+    """
 
     disentanglement: float
     completeness: float
     informativeness: float
-    """Mean over factors of the best test accuracy."""
+    """Best test accuracy, averaged over factors."""
     size: float
-    """Factors over codes, K / D."""
+    """Number of factors divided by the number of codes, K / D."""
     per_factor: np.ndarray
-    """Explicitness, [K]; NaN for ignored factors."""
+    """Explicitness of each factor [K]; NaN for ignored factors."""
     capacities: tuple[int, ...]
     losses: np.ndarray
-    """1 - test accuracy at each capacity, [P, K]; NaN for ignored factors."""
+    """Loss, 1 - test accuracy, at each capacity [P, K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
     num_train: int
-    """Rows that were learned from."""
+    """Number of training rows."""
     num_test: int
-    """Rows that were tested on, none of them learned from."""
+    """Number of test rows, which are disjoint from the training rows."""
 
 
 def dci_es(
@@ -49,22 +51,24 @@ def dci_es(
 ) -> DCIES:
     """DCI with explicitness and size: how much capacity does a probe need to read the factors off the codes?
 
-    Random forests of rising depth; explicitness of a factor is 1 - 2 A, where A is the area between its loss curve and
-    that curve's minimum, in units of the capacity range and of the loss of guessing, 1 - 1/S. From -1 to 1: 0 for a
-    straight line. A useless code has explicitness 1 as its curve never falls: read it beside informativeness.
+    The probes are random forests of increasing depth. The explicitness of a factor is 1 - 2 A, where A is the area
+    between its loss curve and that curve's minimum, in units of the capacity range and of the loss of guessing, 1 -
+    1/S. It is between -1 and 1, and 0 for a straight line. A useless code has explicitness 1, as its curve never falls,
+    so read explicitness together with informativeness.
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      depths: of the forests, the capacities, rising.
-      trees: in a forest.
-      train_fraction: share of the rows to learn from; the others are tested on.
-      shuffle: draws these rows at random; otherwise they are the first ones, as in the reference.
-      seed: of the forests.
-      jobs: threads; -1 is all cores.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      depths: Depths of the forests, which are the capacities, increasing.
+      trees: Number of trees in a forest.
+      train_fraction: Share of the rows to train on; the other rows are for testing.
+      shuffle: Whether to draw the training rows at random; otherwise, they are the first ones, as in the reference.
+      seed: Random seed for the forests.
+      jobs: Number of threads; -1 uses all cores.
 
     Raises:
-      ValueError: as `mig`; fewer than two depths or not rising ones; rows that can't be split.
+      ValueError: The errors of `mig`; there are fewer than two depths, or they do not increase; or the rows cannot be
+        split.
 
     Reference: Eastwood et al. (2023).
     """
@@ -103,13 +107,14 @@ def dci_es(
 def explicitness_of(
     capacities: ArrayLike, losses: ArrayLike, baseline_loss: float, largest: float | None = None
 ) -> float:
-    """Of one loss-capacity curve: 1 - 2 * area above its minimum / (capacity range * baseline loss).
+    """Computes the explicitness of a loss-capacity curve: 1 - 2 * area above its minimum / (capacity range * baseline
+    loss).
 
     Args:
-      capacities: rising, [P].
-      losses: at each capacity, [P]; the running minimum counts.
-      baseline_loss: of guessing.
-      largest: capacity that the curve is drawn out to, flat, where others of a set go further.
+      capacities: Capacities [P], increasing.
+      losses: Losses at each capacity [P], of which the running minimum is used.
+      baseline_loss: Loss of guessing.
+      largest: Capacity up to which the curve is extended by its last value, if other curves of the set go further.
     """
     x, curve = np.asarray(capacities, np.float64), np.minimum.accumulate(np.asarray(losses, np.float64))
     if largest is not None and largest > x[-1]:

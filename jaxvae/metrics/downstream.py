@@ -1,4 +1,4 @@
-"""Downstream accuracy: how many labels does a classifier on the codes need?"""
+"""Downstream accuracy of classifiers on the codes, by the number of labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ Kind = Literal["logistic", "lightgbm", "scikit-learn"]
 
 @dataclass(frozen=True, eq=False)
 class Downstream(Result):
-    """Accuracy with the most labels as the score, and with fewer."""
+    """Downstream accuracy with the largest number of labels as the score, and with smaller numbers."""
 
     accuracy: dict[int, float]
-    """Number of labelled examples -> mean test accuracy over factors."""
+    """Test accuracy, averaged over factors, by number of labelled examples."""
     per_factor: dict[int, np.ndarray]
-    """Number of labelled examples -> test accuracy, [K]; NaN for ignored factors."""
+    """Test accuracy of each factor [K], by number of labelled examples; NaN for ignored factors."""
     sample_efficiency: float
-    """Mean accuracy with 100 labels over that with the most."""
+    """Mean accuracy with 100 labels divided by that with the largest number of labels."""
     ignored_factors: tuple[int, ...]
     num_test: int
 
@@ -45,21 +45,22 @@ def downstream(
 ) -> Downstream:
     """Downstream accuracy and sample efficiency: test accuracy by number of labels, mean over factors
 
-    "logistic" is the reference's LogisticRegressionCV (10 penalties, 5 folds that are not shuffled); where a value of
-    the factor has too few labels for the folds, it is a logistic regression with the default penalty. The others are
-    boosted trees, as in `dci`. Values that training never saw are never predicted.
+    "logistic" is the reference's LogisticRegressionCV (10 penalties, 5 folds that are not shuffled). If a value of the
+    factor has too few labels for the folds, it is a logistic regression with the default penalty. The other learners
+    are boosted trees, as in `dci`. Values that do not occur in training are never predicted.
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      sizes: numbers of labelled examples; those beyond what the test leaves are left out.
-      num_test: rows that are tested on, none of them labelled; a third if not given.
-      learner: of the classifiers.
-      shuffle: takes the rows in a random order; otherwise the first ones are labelled and the last ones tested on.
-      seed: of the trees.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      sizes: Numbers of labelled examples. Numbers that exceed the rows left by the test are skipped.
+      num_test: Number of test rows, none of which is labelled; by default, a third of the rows.
+      learner: Kind of the classifiers.
+      shuffle: Whether to take the rows in a random order; otherwise, the first rows are labelled and the last are for
+        testing.
+      seed: Random seed for the trees.
 
     Raises:
-      ValueError: as `mig`; or no size fits.
+      ValueError: The errors of `mig`; or none of the sizes fits.
 
     Reference: Locatello et al. (2019), section 5.5.
     """

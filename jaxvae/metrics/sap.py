@@ -1,4 +1,4 @@
-"""Separated attribute predictability."""
+"""Separated attribute predictability (SAP)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,17 +12,17 @@ from jaxvae.metrics.inputs import Examples, choose, examples, second_best, split
 from jaxvae.metrics.results import Result
 
 SMALLEST_VARIANCE = 1e-12
-"""Codes with less predict nothing."""
+"""Variance below which a code predicts nothing."""
 
 
 @dataclass(frozen=True, eq=False)
 class SAP(Result):
-    """A SAP score, with what it was computed from."""
+    """SAP score, with the quantities that it is computed from."""
 
     per_factor: np.ndarray
-    """Gap between the two best single codes, [K]; NaN for ignored factors."""
+    """Gap between the two best single codes for each factor [K]; NaN for ignored factors."""
     predictability: np.ndarray
-    """Squared correlation, or test accuracy, of each code alone, [D, K]; NaN for ignored factors."""
+    """Squared correlation, or test accuracy, of each code alone [D, K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
 
@@ -41,20 +41,21 @@ def sap(
         continuous: s[d, k] = cov(z_d, y_k)^2 / (var z_d  var y_k), on all rows
         discrete:   s[d, k] = test accuracy of a linear support vector classifier (C = 0.01, balanced classes) on z_d
 
-    Both are the reference's. The continuous form supposes ordered factors; it ignores scale. The discrete form, that
-    of the large-scale study, depends on the scale of codes and can't reach 1 for factors of more than a few values:
-    a linear classifier on one number picks out its ends only (a perfect code of 8 values: accuracy 0.26).
+    Both forms are those of the reference. The continuous form assumes ordered factors and does not depend on scale. The
+    discrete form, which the large-scale study uses, depends on the scale of codes. It cannot reach 1 for factors with
+    more than a few values, because a linear classifier on one number can only separate the extremes (a perfect code of
+    8 values: accuracy 0.26).
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      kind: of predictability.
-      train_fraction: share of the rows that the classifiers learn from (discrete); the others are tested on.
-      shuffle: draws these rows at random; otherwise they are the first ones, as in the reference.
-      seed: of the classifiers.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      kind: Kind of predictability: "continuous" or "discrete".
+      train_fraction: Share of the rows that the classifiers are trained on (discrete); the other rows are for testing.
+      shuffle: Whether to draw the training rows at random; otherwise, they are the first ones, as in the reference.
+      seed: Random seed for the classifiers.
 
     Raises:
-      ValueError: as `mig`; or rows that can't be split.
+      ValueError: The errors of `mig`; or the rows cannot be split.
 
     Reference: Kumar et al. (2018), section 3; Locatello et al. (2019).
     """

@@ -39,10 +39,10 @@ def tile_size(height: int, width: int) -> tuple[int, int]:
 
 
 def in_colours(images: np.ndarray) -> np.ndarray:
-    """Images of any number of channels [..., H, W, C] as they are shown, of 1 or 3 channels.
+    """Converts images with any number of channels [..., H, W, C] to 1 or 3 channels, in which they are shown.
 
-    Two channels become red and green, and of four or more the first three are shown. A vector, which is one pixel of D
-    channels, becomes a grey picture of D pixels, row by row, black where its last row is not full.
+    Two channels become red and green, and of four or more channels, the first three are shown. A vector, which is one
+    pixel of D channels, becomes a grey picture of D pixels, row by row, with black pixels at the end of the last row.
     """
     *several, height, width, channels = images.shape
     if channels in (1, 3):
@@ -57,7 +57,7 @@ def in_colours(images: np.ndarray) -> np.ndarray:
 
 
 def shown_channels(image_shape: tuple[int, int, int]) -> str:
-    """What `in_colours` does with such images, in brackets; "" where it leaves them as they are."""
+    """Describes in brackets what `in_colours` does with images of this shape; "" if it does not change them."""
     height, width, channels = image_shape
     if channels in (1, 3):
         return ""

@@ -39,18 +39,24 @@ def build(config: Config[Any, Any, Any, Any]) -> Experiment:
 
 
 def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Experiment:
-    """The same with a source that has no examples. ValueError, in one line, for settings that do not fit."""
+    """Builds the experiment with a source that has no examples.
+
+    Raises:
+      ValueError: Settings are incompatible. The message is one line.
+    """
     check_config(config)
     batches = config.batches
     if isinstance(batches, InClasses):
-        batches = replace(batches, label_noise=0.0)  # which needs the examples, and the networks do not
+        batches = replace(
+            batches, label_noise=0.0
+        )  # label noise needs the examples, and the networks do not depend on it
     with suppress(ValueError):  # some wrappers need the examples, and no network needs those wrappers
         source = batches.wrap(source, config.method)
     return Experiment(source, build_method(config, config.networks.make(source), source))
 
 
 def moved(config: Config[Any, Any, Any, Any], error: Exception) -> str:
-    """What to say of the data of a run that cannot be opened."""
+    """Returns the error message for a run whose data cannot be opened."""
     kind, colon, _ = config.data.partition(":")
     where = f"{kind}:PLACE" if colon else "DATA"
     return f"{error}. If the data of the run lies elsewhere now, add --data {where}"

@@ -50,9 +50,7 @@ def from_version_1(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[
             if field.name in flat and (flat[field.name] is not None or _optional(hints[field.name]))
         }
     if sections["networks"].get("network") == "mlp-small" and get_origin(get_type_hints(kinds["networks"])["network"]):
-        sections["networks"]["network"] = (
-            "mlp"  # In version 0.1, these methods had their own networks, whose default was called "mlp".
-        )
+        sections["networks"]["network"] = "mlp"  # version 0.1 called the default of a method's own choice "mlp-small"
     return sections
 
 

@@ -154,9 +154,9 @@ def _stacked(source: Source, parts: int) -> Source:
 
 
 def usable_cores() -> int | None:
-    """Number of cores that this process may use, where it trains on a CPU; None on other devices.
+    """Returns the number of cores that this process may use if it trains on a CPU, or None on other devices.
 
-    XLA splits a convolution over all of them, so that its rounding depends on their number.
+    XLA splits a convolution over all of them, so its rounding depends on their number.
     """
     if jax.default_backend() != "cpu":
         return None

@@ -1,7 +1,7 @@
-"""Notices within a second that another process of a distributed run has died.
+"""Detection, within a second, of the death of another process in a distributed run.
 
-JAX notices too, after 100 seconds without a heartbeat, and then aborts with a stack trace. Here every process holds a
-connection to process 0, which the operating system closes as soon as one of its ends dies.
+JAX detects it as well, but only after 100 seconds without a heartbeat, and then aborts with a stack trace. Here, every
+process holds a connection to process 0, which the operating system closes as soon as either end dies.
 """
 
 import atexit
@@ -18,16 +18,16 @@ from jax.experimental import multihost_utils
 from jaxvae.training.processes import ADDRESS, gather_texts
 
 GRACE = 0.5
-"""Seconds that this process has to end by itself, as where all of them meet the same error."""
+"""Time in seconds that this process has to exit by itself, for instance when all processes meet the same error."""
 PATIENCE = 10.0
-"""Seconds to wait for a connection. Without one, JAX's own heartbeat is what remains."""
+"""Time in seconds to wait for a connection. Without a connection, only JAX's own heartbeat remains."""
 BYE, LOST = b"bye", b"lost"
 
 
 def watch_others() -> None:
-    """Ends this process, with a line on stderr, where another one of the run dies; to be called by all of them.
+    """Exits this process with a line on stderr when another process of the run dies. All processes must call it.
 
-    A process whose interpreter ends in the ordinary way says goodbye, and is not missed.
+    A process whose interpreter exits normally announces it, and does not count as lost.
     """
     if jax.process_count() == 1:
         return
@@ -52,7 +52,7 @@ def watch_others() -> None:
 
 
 def _accept(server: socket.socket, token: str, connections: dict[int, socket.socket]) -> None:
-    """Waits for all others; what does not know the token is turned away."""
+    """Waits for all other processes, and rejects connections without the token."""
     end = time.monotonic() + PATIENCE
     with server:
         while len(connections) < jax.process_count() - 1 and (left := end - time.monotonic()) > 0:
@@ -107,15 +107,17 @@ def _send(connection: socket.socket, text: bytes) -> None:
 
 
 def _host() -> str:
-    """Where process 0 is."""
-    from jax._src.distributed import global_state  # the address that JAX has found where the environment names none
+    """Returns the host of process 0."""
+    from jax._src.distributed import global_state  # the address that JAX has found if the environment names none
 
     address = os.environ.get(ADDRESS) or getattr(global_state, "coordinator_address", None) or "localhost:0"
     return address.rsplit(":", 1)[0].strip("[]")
 
 
 def _keep_alive(connection: socket.socket) -> None:
-    """A machine that is switched off closes no connection: after 20 seconds without an answer it counts as lost."""
+    """Detects a machine that is switched off, which closes no connection: it counts as lost after 20 seconds without an
+    answer.
+    """
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in (("TCP_KEEPIDLE", 5), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
         if hasattr(socket, name):
