@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from jaxvae.cli.terminal import FAILURE, USAGE, print_in_any_encoding, stop, usa
 from jaxvae.cli.terminal import say as print
 from jaxvae.training import NonFiniteLoss, NothingToTrain, tune_allocator
 from jaxvae.training.checkpoints import DamagedCheckpoint
+from jaxvae.training.peers import GRACE
 from jaxvae.training.run_folder import MissingRows, OtherCores, OtherData, RunFolderError
 
 # A command imports what it needs when it is asked for: scores and figures alone take a second.
@@ -73,6 +75,8 @@ def _run(arguments: list[str]) -> None:
             advice = ": make room; what was trained goes on from its last checkpoint with --resume" if full else ""
             stop(str(error) + advice, FAILURE)
         except jax.errors.JaxRuntimeError as error:
+            if jax.distributed.is_initialized():
+                time.sleep(2 * GRACE)  # what failed may be the connection to a process that died, which is then told
             advice = " A smaller --batch-size or --network may fit." if "RESOURCE_EXHAUSTED" in str(error) else ""
             stop(str(error).splitlines()[0] + advice, FAILURE)
         except (RuntimeError, AssertionError):

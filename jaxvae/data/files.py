@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxvae.data.contents import DAMAGED, check_kind, content_of, suffix_of, unreadable
 from jaxvae.data.pictures import resized
-from jaxvae.data.table import Table, from_arrays
+from jaxvae.data.table import Table, aligned, from_arrays
 from jaxvae.files import printable
 
 HDF5 = (".h5", ".hdf5")
@@ -81,7 +81,11 @@ def _own_values(path: Path, dataset: Any) -> np.ndarray:
     if dataset.is_virtual or dataset.external:
         kept = "assembled from other files (a virtual dataset)" if dataset.is_virtual else "kept in another file"
         raise _Refused(f"{path}: {dataset.name!r} is {kept}, which is not read: copy the values into one file")
-    return dataset[()]
+    if not dataset.size or dataset.dtype.kind not in "biuf":
+        return dataset[()]
+    values = aligned(dataset.shape, dataset.dtype)
+    dataset.read_direct(values)
+    return values
 
 
 class _Refused(ValueError):

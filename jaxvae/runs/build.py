@@ -5,10 +5,20 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxvae.data import InClasses, Source
+from jaxvae.data.source import S, on_device
 from jaxvae.method import Method, Network
 from jaxvae.methods import likelihood_of, method_named
 from jaxvae.runs.config import Config, check_config
+
+
+def kept_once(source: S) -> S:
+    """The source with its arrays where a CPU computes with them, without another copy each time; on accelerators, and
+    where the data is read from files, the source itself.
+    """
+    return on_device(source) if jax.default_backend() == "cpu" else source
 
 
 class CannotOpen(ValueError):

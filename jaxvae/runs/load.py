@@ -13,7 +13,7 @@ from jaxvae.data.source import Source
 from jaxvae.method import Method, Nets, Posterior, no_image
 from jaxvae.runs.absent import absent_source
 from jaxvae.runs.baseline import BaselineConfig, fit_baseline
-from jaxvae.runs.build import CannotOpen, build, build_without_data, moved
+from jaxvae.runs.build import CannotOpen, build, build_without_data, kept_once, moved
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import known_as, read_config
 from jaxvae.runs.typed import typed
@@ -173,6 +173,7 @@ def load_run(
             source, method = build_without_data(config, absent)
         else:
             check_data(folder, described_data(source))
+            source = kept_once(source)
     else:
         absent = absent_source(folder, f"the run in {folder} was loaded without its data")
         if absent is None:

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,7 +78,8 @@ def test_a_run_of_two_processes_survives_the_loss_of_one(images, tmp_path):
         process.communicate()
     steps = 10 + max(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdecimal())
     started = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**started, "steps": steps}))
+    started["training"]["steps"] = steps
+    (run / "config.json").write_text(json.dumps(started))
 
     first, second = end(start_both(images, run, "--resume", "--steps", steps, *slow))
     assert first[0] == second[0] == 0, (first, second)
@@ -88,7 +88,7 @@ def test_a_run_of_two_processes_survives_the_loss_of_one(images, tmp_path):
     assert "steps of" not in second[1]  # one of them talks
 
     config = default_config("beta-tc-vae")
-    source, method = build(replace(config, data=f"arrays:{images}", hp=config.hp._replace(learning_rate=1e-4)))
+    source, method = build(config.with_flags(data=f"arrays:{images}", learning_rate=1e-4))
     settings = {"steps": steps, "batch_size": 8, "log_every": 5, "checkpoint_every": 10}
     train(method, source, folder=alone, devices=choose_devices(4), **settings)
     for row, want in zip(rows_of(run), rows_of(alone), strict=True):
@@ -141,7 +141,7 @@ def test_processes_that_were_started_differently_are_refused(images, tmp_path):
     processes = [start(number, port, [*flags, "--run", tmp_path / "run", "--beta", 1 + number]) for number in range(2)]
     for code, _, errors in end(processes):
         assert code == 2, errors
-        assert "processes 0 and 1 were started differently: hp.beta is 1.0 and 2.0" in errors
+        assert "processes 0 and 1 were started differently: hyperparameters.beta is 1.0 and 2.0" in errors
     assert not (tmp_path / "run").exists()
 
 
