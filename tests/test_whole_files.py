@@ -177,12 +177,13 @@ def test_control_characters_do_not_reach_the_terminal(text, shown):
 def test_any_locale(locale, tmp_path):
     code = (
         "from pathlib import Path; from jaxvae.files import read_json, write_text; "
-        "from jaxvae.cli.main import main; write_text(Path('a.json'), '[\"↑ é\"]'); "
-        "assert read_json(Path('a.json')) == ['↑ é']; main(['list'])"
+        "from jaxvae.cli.terminal import print_in_any_encoding, say; "
+        r"write_text(Path('a.json'), '[\"\u2191 \xe9\"]'); assert read_json(Path('a.json')) == ['\u2191 \xe9']; "
+        r"print_in_any_encoding(); say('Tr\xe4uble \u2191')"
     )
     environment = {**os.environ, **locale, "PYTHONIOENCODING": "ascii", "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
     assert (tmp_path / "a.json").read_bytes() == '["↑ é"]'.encode()
-    assert r"Tr\xe4uble" in done.stdout
+    assert done.stdout == r"Tr\xe4uble \u2191" + "\n"

@@ -70,7 +70,7 @@ def usage_errors() -> Iterator[None]:
 
 def stop(message: str, code: int) -> NoReturn:
     """Ends the process with a line on stderr."""
-    say(f"jaxvae: {message}", file=sys.stderr)
+    say(f"jaxvae: {' '.join(message.splitlines())}", file=sys.stderr)
     sys.exit(code)
 
 

@@ -1,5 +1,6 @@
 """Data sets on disk, packed and memory-mapped, so that they are decoded only once."""
 
+import errno
 import hashlib
 import math
 import os
@@ -100,8 +101,8 @@ def _put_in_place(partial: Path, folder: Path) -> None:
         try:
             partial.rename(folder)
             return
-        except OSError:
-            if not folder.is_dir():
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
         old = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
         with old, suppress(FileNotFoundError):

@@ -105,7 +105,10 @@ def _pick(path: Path, there: list[str], name: str, read: Callable[[str], np.ndar
     wanted = name.removesuffix("?")
     if wanted in there:
         try:
-            return np.asanyarray(read(wanted))
+            array = np.asanyarray(read(wanted))
+            if not array.ndim:
+                raise _Refused(f"{path}: {wanted!r} is a single value, not an array")
+            return array
         except _Refused:
             raise
         except ValueError as error:

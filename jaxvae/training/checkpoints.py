@@ -127,8 +127,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int = 2):
         self._folder = inside(folder.parent, folder.name)
-        for step in saved_steps(folder):
-            inside(folder, str(step))
+        for path in folder.glob("*"):
+            inside(folder, path.name)
         if is_primary_process():
             _set_aside(folder)
         wait_for_all("checkpoints set aside")

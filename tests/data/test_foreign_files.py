@@ -84,6 +84,12 @@ def test_every_layout_names_the_file_and_never_says_to_unpickle(name, content, t
         assert ("a web page" if content == PAGE else "a Git LFS pointer") in str(caught.value)
 
 
+def test_a_single_value_is_no_array(tmp_path):
+    (tmp_path / "a.npz").write_bytes(npz(imgs=np.uint8(1), latents_classes=np.zeros((1, 6))))
+    with pytest.raises(ValueError, match="a.npz: 'imgs' is a single value, not an array"):
+        opened("dsprites", tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
@@ -99,11 +105,8 @@ def test_every_layout_names_the_file_and_never_says_to_unpickle(name, content, t
             npz(images=np.array([{}], object)),
             "'images': it holds Python objects: it can't be read without unp",
         ),
-        (
-            "a.npz",
-            npz(images=IMAGES, factors=np.zeros((6, 1)), factor_names=np.array("hue")),
-            "must be a list of words",
-        ),
+        ("a.npz", npz(images=IMAGES, factor_names=np.array("hue")), "'factor_names' is a single value, not an array"),
+        ("a.npz", npz(images=IMAGES, factor_names=np.zeros(1)), "must be a list of words"),
         ("a.npz", npz(images=IMAGES)[:-120], "a.npz: can't be read, it may be cut off"),
     ],
 )

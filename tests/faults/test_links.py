@@ -62,7 +62,7 @@ def test_a_lock_is_not_made_through_a_link(run, tmp_path):
         open_run(run, CONFIG, resume=True)
 
 
-@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/5"])
+@pytest.mark.parametrize("name", ["checkpoints", "checkpoints/5", "checkpoints/5.orbax-checkpoint-tmp"])
 def test_checkpoints_are_not_written_through_a_link(name, run, tmp_path):
     (run / name).parent.mkdir(exist_ok=True)
     (run / name).symlink_to(tmp_path / "outside")
