@@ -10,6 +10,8 @@
 | `rooms` | a ray-cast room with the factors of Shapes3D, generated |
 | `color-sprites` `noisy-sprites` `scream-sprites` | harder variants of the study, of any binary images |
 | `digits` | the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels unless resized |
+| `segments` | vectors of five sources in 40 segments, mixed by three layers, for `ivae`; the factor is the segment |
+| `bars` | squares of 8 x 8 real numbers with one row lit, for `oi-vae`; the factor is the row |
 | `squares` | smooth noise, half of it with bright squares: a known effect, for `va-gan` and `icam` |
 | `moving-sprites` | clips of a sprite in front of a still background, for `equivariant-rendering` |
 | `dsprites:PATH` `shapes3d:PATH` `mpi3d:PATH` | the published npz or hdf5 file |

@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 
 from jaxvae.choose import choose_or_import
 from jaxvae.method import Network
-from jaxvae.networks.conv import BurgessDecoder, BurgessEncoder, StudyDecoder, StudyEncoder
+from jaxvae.networks.conv import BurgessDecoder, BurgessEncoder, KimDecoder, KimEncoder, StudyDecoder, StudyEncoder
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mlp import MLPDecoder, MLPEncoder
 from jaxvae.networks.xtanh import XtanhDecoder, XtanhEncoder
@@ -24,6 +24,11 @@ def _study(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, 
 def _burgess(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
     """The conv nets of Burgess et al. (2018): 32 channels throughout"""
     return BurgessEncoder(latent_dim, dtype), BurgessDecoder(shape, dtype)
+
+
+def _kim(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
+    """The conv nets of Kim & Mnih (2018): dense layers of 128, all kernels 4x4"""
+    return KimEncoder(latent_dim, dtype), KimDecoder(shape, dtype)
 
 
 def _mlp(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
@@ -52,6 +57,7 @@ def _xtanh(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, 
 ARCHITECTURES: dict[str, Callable[[Shape, int, DTypeLike], tuple[nn.Module, nn.Module]]] = {
     "conv": _study,
     "burgess": _burgess,
+    "kim": _kim,
     "mlp": _mlp,
     "mlp-small": _mlp_small,
     "selu": _selu,
@@ -73,7 +79,8 @@ def autoencoder(
     Args:
       architecture: Key of `ARCHITECTURES`, or "package.module:NAME" for a function of your own, which is called like
         those in `ARCHITECTURES` and returns Linen modules or `Network`s.
-      image_shape: Shape of the images (height, width, channels); "conv" and "burgess" need sides divisible by 16.
+      image_shape: Shape of the images (height, width, channels); "conv", "burgess" and "kim" need sides divisible by
+        16.
       latent_dim: Number of latents D.
       dtype: Precision of the computation. Parameters and outputs are always float32.
       aux_dim: Number of channels that the encoder sees in addition to those of the image.
@@ -88,7 +95,7 @@ def autoencoder(
     if latent_dim < 1:
         raise ValueError(f"a code needs at least 1 latent, got latent_dim={latent_dim}")
     height, width, channels = image_shape
-    if architecture in ("conv", "burgess") and (height % 16 or width % 16):
+    if architecture in ("conv", "burgess", "kim") and (height % 16 or width % 16):
         raise ValueError(
             f"network {architecture!r} needs image sides divisible by 16, got {height}x{width}: "
             "choose another image size (--image-size resizes), or the network 'mlp'"

@@ -114,3 +114,38 @@ class BurgessDecoder(nn.Module):
         x = x.reshape(x.shape[0], height, width, 32)
         widths = [32] * (halvings - 1) + [channels]
         return _drawn([ConvTranspose(features, self.dtype) for features in widths], x)
+
+
+class KimEncoder(nn.Module):
+    """The encoder of Kim & Mnih (2018) for dSprites: 4 convolutions, 1 dense layer of 128; all kernels are 4x4."""
+
+    latent_dim: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> Posterior:
+        """[B, H, W, C] -> mean and logvar [B, D]"""
+        x = _convolved([Conv(features, 4, self.dtype) for features in (32, 32, 64, 64)], image)
+        x = nn.relu(nn.Dense(128, kernel_init=GLOROT, dtype=self.dtype)(x))
+        return gaussian_head(x, self.latent_dim, self.dtype)
+
+
+class KimDecoder(nn.Module):
+    """The decoder of Kim & Mnih (2018): 1 dense layer of 128, 5 transposed convolutions, the first onto one pixel.
+
+    That one is a dense layer with one bias per channel, as in public code.
+    """
+
+    image_shape: tuple[int, int, int]
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """[B, D] -> raw outputs (logits for a Bernoulli likelihood) [B, H, W, C], float32"""
+        height, width, channels = self.image_shape
+        x = nn.relu(nn.Dense(128, kernel_init=GLOROT, dtype=self.dtype)(z))
+        first = (height // 16) * (width // 16) * 64
+        x = nn.Dense(first, use_bias=False, kernel_init=GLOROT, dtype=self.dtype)(x)
+        bias = self.param("bias", nn.initializers.zeros_init(), (64,)).astype(self.dtype)
+        x = nn.relu(x.reshape(x.shape[0], height // 16, width // 16, 64) + bias.reshape(1, 1, 1, -1))
+        return _drawn([ConvTranspose(features, self.dtype) for features in (64, 32, 32, channels)], x)

@@ -13,7 +13,7 @@ from jax.typing import DTypeLike
 from jaxvae.choose import choose
 from jaxvae.method import Network
 from jaxvae.networks.autoencoders import autoencoder
-from jaxvae.networks.discriminator import discriminator
+from jaxvae.networks.discriminator import SLOPE, discriminator
 
 
 class Examples(Protocol):
@@ -74,9 +74,14 @@ class WithDiscriminator(Autoencoder):
 
     logits: ClassVar[int] = 2
 
+    @property
+    def slope(self) -> float:
+        """Of the discriminator's leaky ReLU below 0."""
+        return SLOPE
+
     def make(self, source: Examples) -> dict[str, Network]:
         """Builds an encoder, a decoder and a discriminator."""
-        critic = discriminator(self.latents, self.logits, self.discriminator, self.jax_dtype)
+        critic = discriminator(self.latents, self.logits, self.discriminator, self.jax_dtype, self.slope)
         return {**super().make(source), "discriminator": critic}
 
 

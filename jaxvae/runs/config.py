@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, Literal, Self, TypeVar
@@ -24,6 +23,10 @@ Batches = TypeVar("Batches", bound=Single)
 Networks = TypeVar("Networks", bound=NetworkOptions)
 VERSION = 2
 """Of config.json."""
+MOST_INTEGER = 2**31
+"""Whole numbers of a configuration are below it, as those of the compiled programs."""
+MOST_FLOAT = 3.4e38
+"""Float32, in which hyperparameters are, holds no more."""
 ROLE = "role"
 """Key of the metadata of fields that do not tell one run from another."""
 
@@ -164,13 +167,17 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
     for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("checkpoint_every", 1)):
         if getattr(training, name) < least:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(training, name)}")
+    for name, value in config.flags().items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int) and abs(number) >= MOST_INTEGER and name != "seed":
+                raise ValueError(f"--{name.replace('_', '-')} must be below 2**31, got {str(number)[:40]}")
     if training.microbatch is not None and training.microbatch < 1:
         raise ValueError(f"--microbatch must be at least 1, got {training.microbatch}")
     if training.seed >= 2**32:
         raise ValueError(f"--seed must be below 2**32, got {training.seed}")
     for name, value in config.hyperparameters._asdict().items():
         words = name.replace("_", " ")
-        if not math.isfinite(value):
+        if not abs(value) <= MOST_FLOAT:
             raise ValueError(f"the hyperparameter {words} must be a finite number, got {value}")
         if name == "warmup" and value < 0:
             raise ValueError(f"the warmup is a number of steps and must be at least 0, got {value}")

@@ -155,7 +155,7 @@ def write_shard(
     about, noted = fingerprint(preset, num_samples), folder / ABOUT
     before = read_settings(folder, ABOUT) if noted.exists() else about
     if changed := [name for name in about if before.get(name) != about[name]]:
-        order = same_but_for_order(before.get("grid"), about["grid"])
+        order = "grid" in changed and same_but_for_order(before.get("grid"), about["grid"])
         raise ValueError(
             f"{folder} holds models of another study ({', '.join(changed)} changed): choose another --folder"
             + (", as its models are numbered in the former order; `jaxvae study merge` still reads them" * order)

@@ -65,13 +65,35 @@ def older(name):
     return json.loads((HERE / "configs.json").read_text())[name]
 
 
+CORRECTED = {
+    "factor-vae-paper",
+    "decomposition-vae-paper",
+    "wae-mmd-paper",
+    "wae-gan-paper",
+    "ivae-paper",
+    "ivae-weighted",
+    "oi-vae-bars",
+    "icam-paper",
+    "vae-sne-successor",
+    "vae-sne-sphere",
+}
+"""Presets that have other settings today. Runs of theirs keep those they were started with."""
+
+
 @pytest.mark.parametrize("name", json.loads((HERE / "configs.json").read_text()))
 def test_their_configurations_are_those_of_today(name):
-    """The defaults and presets of all methods."""
+    """The defaults and presets of all methods, but for presets that were corrected; and stored values are kept."""
     values = older(name)
     preset = name.removeprefix(f"{values['method']}-")
     config = Config.from_json(values)
-    assert config == default_config(values["method"], None if preset == "default" else preset)
+    today = default_config(values["method"], None if preset == "default" else preset)
+    assert (config == today) == (name not in CORRECTED)
+    flags = json.loads(json.dumps(config.flags()))
+    stored = {**values, **values["hp"], **values["options"], **values["optimization"]}
+    # Some methods called their own network by another name.
+    kept = [each for each in flags if stored.get(each) is not None and each not in (*config.idle(), "network")]
+    assert {each: flags[each] for each in kept} == {each: stored[each] for each in kept}
+    assert len(kept) > 12
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
