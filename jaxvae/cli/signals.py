@@ -50,19 +50,30 @@ def interruptible() -> Iterator[Callable[[], bool]]:
 
     def unraisable(told: "sys.UnraisableHookArgs") -> None:
         if told.exc_type is KeyboardInterrupt:
-            again = threading.Timer(AGAIN, _thread.interrupt_main)
-            again.daemon = True
-            again.start()
+            timers.append(threading.Timer(AGAIN, _interrupt_main))
+            timers[-1].daemon = True
+            timers[-1].start()
         else:
             hook(told)
 
+    timers: list[threading.Timer] = []
     hook, sys.unraisablehook = sys.unraisablehook, unraisable
     signal.signal(signal.SIGINT, interrupt)
     try:
         yield _interrupted.is_set
     finally:
+        for timer in timers:
+            timer.cancel()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.unraisablehook = hook
+
+
+def _interrupt_main() -> None:
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)  # which also ends a wait
+    else:
+        _thread.interrupt_main()
 
 
 @contextmanager
