@@ -79,8 +79,8 @@ def alae(
     Args:
       networks: Mapping, decoder, encoder and discriminator, of `jaxvae.networks.latent_adversarial_networks`.
       moves_mapping: Whether the reciprocity loss also trains the mapping, as in the authors' code: no or yes.
-      steps_discriminator: Whether the reciprocity also steps the discriminator, on gradients of zero, as in the authors'
-        code: no or yes.
+      steps_discriminator: Whether the reciprocity also steps the discriminator, on gradients of zero, as in the
+        authors' code: no or yes.
       hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for a negative weight, or an averaging rate that is not in (0, 1].
