@@ -100,7 +100,9 @@ def main(args: Args) -> None:
         rows.append(row)
         print(row, flush=True)
     summary = summarise(rows)
-    record("dci_learner", vars(args), rows, {f"{s['group']}, CPU seconds": s["speedup"] for s in summary}, summary=summary)
+    record(
+        "dci_learner", vars(args), rows, {f"{s['group']}, CPU seconds": s["speedup"] for s in summary}, summary=summary
+    )
     for line in summary:
         print(line)
 
@@ -124,7 +126,9 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "largest_difference": max(row["difference"] for row in part),
                 "mean_difference": round(float(np.mean([row["difference"] for row in part])), 4),
                 "largest_between_seeds_of_the_reference": max(seeds, default=None),
-                "speedup": round(sum(row["reference_seconds"] for row in part) / sum(row["seconds"] for row in part), 1),
+                "speedup": round(
+                    sum(row["reference_seconds"] for row in part) / sum(row["seconds"] for row in part), 1
+                ),
             }
         )
     return summary

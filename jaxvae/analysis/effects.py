@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+MOST_OUTPUTS = 4096
+
 
 class Effects(NamedTuple):
     """Of D latents on P output values."""
@@ -38,7 +40,8 @@ def latent_effects(
     Args:
       decode: codes [B, D] -> outputs [B, ...].
       codes: of random examples [N, D], N >= 2.
-      examples: that are changed, each with a partner; at most N.
+      examples: that are changed, each with a partner; at most N, and fewer where there are more than 64 latents, so
+        that no more than 4096 outputs (or 2 per latent) are decoded.
       seed: of which examples.
 
     Raises:
@@ -46,7 +49,8 @@ def latent_effects(
     """
     if codes.ndim != 2 or len(codes) < 2 or not codes.shape[1]:
         raise ValueError(f"codes must be [at least 2 examples, at least 1 latent], got shape {codes.shape}")
-    order = np.random.default_rng(seed).permutation(len(codes))[:examples]
+    most = max(2, MOST_OUTPUTS // codes.shape[1])
+    order = np.random.default_rng(seed).permutation(len(codes))[: min(examples, most)]
     start, partner = codes[order], codes[np.roll(order, 1)]
     swapped = np.where(np.eye(codes.shape[1], dtype=bool)[:, None], partner, start)
     outputs = [np.asarray(decode(rows), np.float64).reshape(len(order), -1) for rows in (start, *swapped)]
@@ -57,7 +61,7 @@ def latent_effects(
 
 def _overlap(moved: np.ndarray) -> float:
     """Of changes [D, B, P]."""
-    products = np.abs(np.einsum("dbp,ebp->deb", moved, moved)).sum(axis=2)
+    products = sum(np.abs(one @ one.T) for one in moved.swapaxes(0, 1))
     length = np.linalg.norm(moved, axis=2)
     lengths = np.einsum("db,eb->de", length, length)
     pairs = ~np.eye(len(moved), dtype=bool)

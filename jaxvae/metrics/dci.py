@@ -131,7 +131,12 @@ def _entropy(rows: Array[np.float64]) -> Array[np.float64]:
 
 
 def _fit(
-    codes: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64], learner: Learner, seed: int
+    codes: Array[np.float64],
+    factor: Array[np.int64],
+    train: Array[np.int64],
+    test: Array[np.int64],
+    learner: Learner,
+    seed: int,
 ) -> tuple[Array[np.float64], float, float]:
     """Importances [D] that sum to 1, or are all 0; accuracy on the training and on the test rows."""
     if learner == "lightgbm" or len(set(factor[train])) < 2:

@@ -58,7 +58,8 @@ def infomec(
         InfoE = mean_k 1 - CE_k / log S_k
 
     CE_k is the cross entropy, on rows that were not learned from, of an unpenalised, class-balanced logistic regression
-    from all codes; a factor that it predicts worse than guessing counts as 0. Without information InfoM and InfoC are not near 0: read them beside InfoE.
+    from all codes; a factor that it predicts worse than guessing counts as 0. Without information InfoM and InfoC are
+    not near 0: read them beside InfoE.
 
     Args:
       codes: [N, D], real, or whole numbers with `discrete_codes`.
@@ -192,9 +193,7 @@ def _explicitness(
     return float(np.mean(gains))
 
 
-def _gain(
-    columns: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]
-) -> float:
+def _gain(columns: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]) -> float:
     """Share of the cross entropy of guessing that a regression takes away."""
     if len(set(factor[train])) < 2:
         return 0.0

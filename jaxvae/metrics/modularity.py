@@ -141,7 +141,8 @@ def explicitness(
     )
 
 
-def _areas(codes: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]
+def _areas(
+    codes: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]
 ) -> tuple[float, float]:
     if len(set(factor[train])) < 2:
         return 0.5, 0.5

@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+MOST_LATENTS = 16
+"""Latents shown in pictures."""
+
 
 class ReportData(NamedTuple):
     """A run, ready to be shown. Images are [..., H, W, C], C = 1 or 3, values in [0, 1].
@@ -22,7 +25,8 @@ class ReportData(NamedTuple):
     reconstructions: np.ndarray
     """Of `images`, [n, H, W, C]; none of a method that draws no images."""
     traversals: np.ndarray
-    """One image decoded with one latent replaced by one value [D, T, H, W, C]; latents as in `latent_order`."""
+    """One image decoded with one latent replaced by one value [D', T, H, W, C]; the first latents in `latent_order`, at
+    most `MOST_LATENTS`."""
     traversal_values: np.ndarray
     """The values, of the latent [T]; or, `by_quantile`, shares of examples whose value is below."""
     by_quantile: bool

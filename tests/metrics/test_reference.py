@@ -106,7 +106,8 @@ def test_mcc(case, kind):
 def test_infomec(case):
     expected = CASES[case]["infomec"]
     reference, paper = (
-        infomec(codes(case), FACTORS, train_fraction=None, convention=kind) for kind in ("reference", "paper"))
+        infomec(codes(case), FACTORS, train_fraction=None, convention=kind) for kind in ("reference", "paper")
+    )
     np.testing.assert_allclose(
         reference.normalised_information, expected["nmi_mean"], atol=max(1e-4, 2 * expected["nmi_max_spread"])
     )
@@ -155,7 +156,9 @@ def test_dci_with_the_fast_learner(case):
 def test_downstream(case):
     for size in (100, 1000) if case in ("split", "noise") else (100,):
         expected = CASES[case]["downstream_logistic"][str(size)]
-        found = downstream(codes(case)[: size + 1000], FACTORS[: size + 1000], sizes=(size,), num_test=1000, shuffle=False)
+        found = downstream(
+            codes(case)[: size + 1000], FACTORS[: size + 1000], sizes=(size,), num_test=1000, shuffle=False
+        )
         assert found.accuracy[size] == pytest.approx(expected["mean_test_accuracy"], abs=0.01)
         assert np.nanmin(found.per_factor[size]) == pytest.approx(expected["min_test_accuracy"], abs=0.03)
 
