@@ -9,6 +9,7 @@ little or no noise. "copies", "flipped", "monotone" and "noisy copies" are mixed
 of them: equal, negated, raised to the third power, or with noise of their own. Each learner uses one core.
 """
 
+import itertools
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -112,7 +113,7 @@ def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     groups = {"all": rows}
     for kind in KINDS:
         groups[kind] = [row for row in rows if row["kind"] == kind]
-    for low, high in zip(SIZES[:-1], SIZES[1:], strict=True):
+    for low, high in itertools.pairwise(SIZES):
         groups[f"{low} to {high} rows"] = [row for row in rows if low <= row["rows"] < high]
     summary = []
     for group, part in groups.items():
