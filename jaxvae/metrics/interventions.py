@@ -26,7 +26,6 @@ class Draws(Protocol):
     factor_sizes: tuple[int, ...]
     """K numbers of values."""
     size: int
-    """Number of different examples."""
 
     def any(self, rng: np.random.Generator, n: int) -> Array:
         """[n, D]"""
