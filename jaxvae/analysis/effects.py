@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+MOST_OUTPUTS = 4096
+
 
 class Effects(NamedTuple):
     """Effects of D latents on P output values."""
@@ -37,17 +39,19 @@ def latent_effects(
     for codes of any scale.
 
     Args:
-      decode: Function from codes [B, D] to outputs [B, ...].
-      codes: Codes of random examples [N, D], N >= 2.
-      examples: Number of examples to change, each with a partner; at most N are used.
-      seed: Random seed for the choice of the examples.
+      decode: codes [B, D] -> outputs [B, ...].
+      codes: of random examples [N, D], N >= 2.
+      examples: that are changed, each with a partner; at most N, and fewer where there are more than 64 latents, so
+        that no more than 4096 outputs (or 2 per latent) are decoded.
+      seed: of which examples.
 
     Raises:
       ValueError: The codes are not [N, D] with N >= 2 and D >= 1.
     """
     if codes.ndim != 2 or len(codes) < 2 or not codes.shape[1]:
         raise ValueError(f"codes must be [at least 2 examples, at least 1 latent], got shape {codes.shape}")
-    order = np.random.default_rng(seed).permutation(len(codes))[:examples]
+    most = max(2, MOST_OUTPUTS // codes.shape[1])
+    order = np.random.default_rng(seed).permutation(len(codes))[: min(examples, most)]
     start, partner = codes[order], codes[np.roll(order, 1)]
     swapped = np.where(np.eye(codes.shape[1], dtype=bool)[:, None], partner, start)
     outputs = [np.asarray(decode(rows), np.float64).reshape(len(order), -1) for rows in (start, *swapped)]
@@ -57,8 +61,8 @@ def latent_effects(
 
 
 def _overlap(moved: np.ndarray) -> float:
-    """Computes the `overlap` of changes [D, B, P]."""
-    products = np.abs(np.einsum("dbp,ebp->deb", moved, moved)).sum(axis=2)
+    """Of changes [D, B, P]."""
+    products = sum(np.abs(one @ one.T) for one in moved.swapaxes(0, 1))
     length = np.linalg.norm(moved, axis=2)
     lengths = np.einsum("db,eb->de", length, length)
     pairs = ~np.eye(len(moved), dtype=bool)

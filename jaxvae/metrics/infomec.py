@@ -57,9 +57,9 @@ def infomec(
         InfoC = (mean_k max_d NMI / sum_d NMI - 1/A) / (1 - 1/A)
         InfoE = mean_k 1 - CE_k / log S_k
 
-    CE_k is the cross entropy on held-out rows of an unpenalised, class-balanced logistic regression from all codes. A
-    factor that it predicts worse than guessing counts as 0. Without information, InfoM and InfoC are not near 0, so
-    read them together with InfoE.
+    CE_k is the cross entropy, on rows that were not learned from, of an unpenalised, class-balanced logistic regression
+    from all codes; a factor that it predicts worse than guessing counts as 0. Without information InfoM and InfoC are
+    not near 0: read them beside InfoE.
 
     Args:
       codes: Codes [N, D], real, or integers with `discrete_codes`.
@@ -197,7 +197,7 @@ def _explicitness(
 
 
 def _gain(columns: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]) -> float:
-    """Computes the share of the cross entropy of guessing that a regression removes."""
+    """Share of the cross entropy of guessing that a regression takes away."""
     if len(set(factor[train])) < 2:
         return 0.0
     model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100).fit(columns[train], factor[train])

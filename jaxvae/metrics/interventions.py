@@ -26,11 +26,6 @@ class Draws(Protocol):
     factor_sizes: tuple[int, ...]
     """K numbers of values."""
     size: int
-    """Number of different examples."""
-
-    def split(self) -> tuple["Draws", "Draws"]:
-        """Splits the examples into two thirds for training and one third for testing, always the same ones."""
-        ...
 
     def any(self, rng: np.random.Generator, n: int) -> Array:
         """Draws codes of random examples [n, D]."""
@@ -42,6 +37,16 @@ class Draws(Protocol):
 
     def pairs(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> tuple[Array, Array]:
         """Draws pairs of examples that agree in each given factor [n]: two arrays [n, length, D]."""
+        ...
+
+
+class Divisible(Protocol):
+    """Examples that can be divided, of K factors."""
+
+    factor_sizes: tuple[int, ...]
+
+    def split(self) -> tuple[Draws, Draws]:
+        """Two thirds of the examples to learn from and the others to test on, always the same ones."""
         ...
 
 
@@ -60,7 +65,7 @@ class SampledCodes:
         self._counts = [np.bincount(factor, minlength=size) for factor, size in zip(factors.T, sizes, strict=True)]
 
     def split(self) -> tuple["SampledCodes", "SampledCodes"]:
-        """Splits the examples, as in `Draws`. Raises ValueError for a single example."""
+        """As in `Divisible`. ValueError for a single example."""
         parts = []
         for rows in split_rows(self.size, TRAIN_FRACTION):
             part = object.__new__(SampledCodes)
@@ -132,7 +137,7 @@ class GridCodes:
         return self._codes[numbers]
 
     def split(self) -> tuple["_PartOfGrid", "_PartOfGrid"]:
-        """Splits the combinations, as in `Draws`. Raises ValueError for a grid of one combination."""
+        """As in `Divisible`. ValueError for a grid of one combination."""
         train, test = split_rows(self.size, TRAIN_FRACTION)
         return _PartOfGrid(self, train), _PartOfGrid(self, test)
 
@@ -373,7 +378,7 @@ def _undefined(
     )
 
 
-def _draws(codes: GridCodes | ArrayLike, factors: ArrayLike | None) -> Draws:
+def _draws(codes: GridCodes | ArrayLike, factors: ArrayLike | None) -> Divisible:
     if isinstance(codes, GridCodes):
         return codes
     if factors is None:
@@ -382,7 +387,7 @@ def _draws(codes: GridCodes | ArrayLike, factors: ArrayLike | None) -> Draws:
 
 
 def _checked(
-    draws: Draws, num_train: int, num_eval: int, batch_size: int, seed: int
+    draws: Divisible, num_train: int, num_eval: int, batch_size: int, seed: int
 ) -> tuple[np.random.Generator, Array[np.int64]]:
     """Returns a random generator, and the factors that vary."""
     if min(num_train, num_eval, batch_size) < 1:

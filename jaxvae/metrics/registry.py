@@ -81,4 +81,6 @@ def metric_named(name: str) -> Metric:
 def _takes_factors(function: Callable[..., Result]) -> bool:
     """Whether a function of one's own has a second argument without a default."""
     parameters = inspect.signature(function).parameters.values()
+    if "factors" in inspect.signature(function).parameters:
+        return True
     return sum(each.default is each.empty and each.kind is not each.KEYWORD_ONLY for each in parameters) > 1

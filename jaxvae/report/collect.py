@@ -21,7 +21,7 @@ from jaxvae.analysis import (
 from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
-from jaxvae.report.data import ReportData
+from jaxvae.report.data import MOST_LATENTS, ReportData
 from jaxvae.report.page import report_html
 from jaxvae.report.pictures import in_colours, shown_channels
 from jaxvae.runs.baseline import BaselineConfig
@@ -66,7 +66,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     order = np.argsort(-(kl if change is None else change))
     information = factor_entropy = None
     latent_factor: list[str | None] = [None] * len(order)
-    if "mutual_information" in scores["metrics"].get("mig", {}):  # not where no factor varies
+    if "mutual_information" in scores["metrics"].get("mig", {}):
         information = np.array(scores["metrics"]["mig"]["mutual_information"], float)
         factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"], float)
         share = information / np.maximum(factor_entropy, 1e-12)
@@ -128,7 +128,7 @@ def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: 
         z = method.sample_prior(net, key, run.source.sample(key, PRIOR_SAMPLES))
     return {
         "reconstructions": _pixels(reconstruct(method, params, batch)),
-        "traversals": _pixels(traverse(method, params, base, jnp.asarray(values)))[order],
+        "traversals": _pixels(traverse(method, params, base, jnp.asarray(values), order[:MOST_LATENTS])),
         "prior_samples": _pixels(method.decode(net, z)),
     }
 

@@ -55,20 +55,24 @@ def shown(mean: float, half: float) -> str:
 
 
 def _best(column: Column, lines: Sequence[Line]) -> set[int]:
-    """Returns the indices of the lines that do not differ significantly from the best line on the same data."""
+    """Places of lines that are told apart from a worse one and not from the best one, on the same data.
+
+    Two lines are told apart by intervals that do not overlap; a line without an interval is not told apart from any.
+    """
     best: set[int] = set()
     if not column.better:
         return best
     known = {place: interval(column.better * line.values[column.name]) for place, line in enumerate(lines)}
     for data in {line.data for line in lines}:
         rivals = [
-            (place, mean, half if math.isfinite(half) else 0.0)
+            (place, mean, half if math.isfinite(half) else math.inf)
             for place, (mean, half) in known.items()
             if lines[place].data == data and math.isfinite(mean)
         ]
-        if len(rivals) > 1:
+        if rivals:
             _, top, spread = max(rivals, key=lambda rival: rival[1])
-            best |= {place for place, mean, half in rivals if mean + half >= top - spread}
+            worst = min(mean + half for _, mean, half in rivals)
+            best |= {place for place, mean, half in rivals if mean + half >= top - spread and mean - half > worst}
     return best
 
 

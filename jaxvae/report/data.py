@@ -5,6 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+MOST_LATENTS = 16
+"""Latents shown in pictures."""
+
 
 class ReportData(NamedTuple):
     """Data of a run for its page. Images are [..., H, W, C] with C = 1 or 3 and values in [0, 1].
@@ -22,8 +25,8 @@ class ReportData(NamedTuple):
     reconstructions: np.ndarray
     """Reconstructions of `images` [n, H, W, C]; empty for a method that does not reconstruct images."""
     traversals: np.ndarray
-    """One image decoded with one latent set to one value at a time [D, T, H, W, C]; latents are ordered as in
-    `latent_order`."""
+    """One image decoded with one latent replaced by one value [D', T, H, W, C]; the first latents in `latent_order`, at
+    most `MOST_LATENTS`."""
     traversal_values: np.ndarray
     """Values of each latent in the traversal [T]. With `by_quantile`, they are the quantile levels of the latent's
     values."""

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxvae.report.data import ReportData
+from jaxvae.report.data import MOST_LATENTS, ReportData
 from jaxvae.report.encoding import Embedded, embed, embed_animation
 from jaxvae.report.figures import (
     DARK,
@@ -34,8 +34,6 @@ from jaxvae.report.pictures import (
     traversal_frames,
 )
 
-MOST_LATENTS = 16
-"""Largest number of latents in pictures; the charts show all latents."""
 MOST_FACTORS_BESIDE = 8
 """Largest number of factors in the heat map that leaves room for the KL chart beside it."""
 
@@ -316,7 +314,7 @@ def _labels(data: ReportData) -> list[Label]:
 
 
 def _latents_shown(data: ReportData) -> str:
-    total = len(data.traversals)
+    total = len(data.latent_order)
     if total == 1:
         return "The only latent"
     return (

@@ -1,7 +1,8 @@
 """A finished or interrupted run, loaded from its folder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,13 +110,10 @@ class Run(NamedTuple):
         if not (images.min() >= 0 and images.max() <= 1):
             raise ValueError(f"images must be in [0, 1], got {images.min():g} to {images.max():g}: divide bytes by 255")
 
-        def encode(params: dict[str, Any], part: jax.Array) -> Posterior:
-            return self.method.encode(Nets(self.method.networks, params), {"image": part})
-
-        compiled = jax.jit(encode) if self.method.networks else encode
+        encode, _ = _compiled(_Identity(self.method))
         try:
             starts = range(0, len(images), ENCODED)
-            parts = [compiled(self.state.params, jnp.asarray(images[at : at + ENCODED])) for at in starts]
+            parts = [encode(self.state.params, jnp.asarray(images[at : at + ENCODED])) for at in starts]
         except KeyError as error:
             raise ValueError(f"the encoder of {self.method.name} sees {error} besides the image") from error
         return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
@@ -127,11 +125,38 @@ class Run(NamedTuple):
         if method.decode is no_image:
             return None
 
-        def decode(params: dict[str, Any], codes: jax.Array) -> jax.Array:
-            return method.decode(Nets(method.networks, params), codes)
+        _, decode = _compiled(_Identity(method))
+        return lambda codes: np.asarray(decode(params, jnp.asarray(codes, jnp.float32)))
 
-        compiled = jax.jit(decode) if method.networks else decode
-        return lambda codes: np.asarray(compiled(params, jnp.asarray(codes, jnp.float32)))
+
+@dataclass(frozen=True, eq=False)
+class _Identity:
+    """A method as a key, by which object it is: its networks are in a dictionary."""
+
+    method: Method
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self.method is other.method
+
+    def __hash__(self) -> int:
+        return id(self.method)
+
+
+@lru_cache(maxsize=16)
+def _compiled(key: _Identity) -> tuple[Callable[..., Posterior], Callable[..., jax.Array]]:
+    """(params, images) -> posteriors, and (params, codes) -> images: compiled once per shape, however often asked for.
+
+    Parameters are arguments, so that checkpoints of one method share what is compiled.
+    """
+    method = key.method
+
+    def encode(params: dict[str, Any], images: jax.Array) -> Posterior:
+        return method.encode(Nets(method.networks, params), {"image": images})
+
+    def decode(params: dict[str, Any], codes: jax.Array) -> jax.Array:
+        return method.decode(Nets(method.networks, params), codes)
+
+    return (jax.jit(encode), jax.jit(decode)) if method.networks else (encode, decode)
 
 
 def load_run(

@@ -14,7 +14,9 @@ from jaxvae.metrics import (
     explicitness,
     factor_vae_score,
     infomec,
+    metric_named,
     modularity,
+    mutual_information_score,
     sap,
 )
 from jaxvae.metrics.boosting import boost
@@ -102,6 +104,26 @@ def test_one_factor_gives_no_score(name):
         grid = GridCodes(lambda factors: factors * 1.0, (12, 1))
         with pytest.warns(UserWarning, match="needs two factors that vary"):
             assert np.isnan(METRICS[name](grid).score)
+
+
+def test_metrics_that_may_be_given_a_grid_need_factors_of_codes():
+    for name in METRICS:
+        assert metric_named(name).needs_factors
+    assert not metric_named("mutual_information_score").needs_factors
+
+
+def test_many_codes_have_the_information_of_random_pairs():
+    rng = np.random.default_rng(0)
+    codes = rng.normal(size=(500, 100))
+    codes[:, 1::2] = codes[:, ::2]
+    found, few = mutual_information_score(codes), mutual_information_score(codes[:, :40])
+    assert "4032 random pairs of 100 codes" in found.definition
+    assert np.isfinite(found.matrix).sum() == 4032
+    assert np.isnan(np.diag(found.matrix)).all()
+    # One pair in 99 is of equal codes, and one in 39.
+    same, other = few.matrix[0, 1], np.median(few.matrix)
+    assert few.score == pytest.approx((same + 38 * other) / 39, rel=0.05)
+    assert found.score == pytest.approx((same + 98 * other) / 99, rel=0.05)
 
 
 def test_stacked_scores_of_one_factor():
