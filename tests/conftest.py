@@ -5,6 +5,7 @@ and later runs. `XLA_FLAGS= pytest` tests programs as users have them, which wha
 """
 
 import gc
+import math
 import os
 from importlib.metadata import version
 from pathlib import Path
@@ -57,18 +58,33 @@ def _strict_dtypes(request):
         yield
 
 
+RESIDENT = {"after the last clearing": 0}
+"""Bytes."""
+
+
+def _resident_and_mapped():
+    """Bytes in memory and number of mapped pieces of this process, both infinite where the system does not tell."""
+    process = Path("/proc/self")
+    if not (process / "statm").exists():
+        return math.inf, math.inf
+    pages = int((process / "statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE"), (process / "maps").read_bytes().count(b"\n")
+
+
 @pytest.fixture(autouse=True, scope="module")
 def _drop_compiled_programs():
     """A process may map 65,530 pieces of memory, and every compiled program takes several: beyond them XLA crashes.
 
-    What stays is kept out of the garbage collector's way, which would look through all of it while JAX traces.
+    Two gigabytes of programs are enough. What stays is kept out of the garbage collector's way, which would look
+    through all of it while JAX traces.
     """
     yield
-    maps = Path("/proc/self/maps")
-    if not maps.exists() or maps.read_bytes().count(b"\n") > 20_000:
+    resident, mapped = _resident_and_mapped()
+    if mapped > 20_000 or resident > RESIDENT["after the last clearing"] + 2 * 2**30:
         gc.unfreeze()
         jax.clear_caches()
         gc.collect()
+        RESIDENT["after the last clearing"], _ = _resident_and_mapped()
     gc.freeze()
 
 

@@ -1,4 +1,4 @@
-"""What a model makes of a data set: codes, reconstructions, traversals."""
+"""Representations of a data set: codes, reconstructions and latent traversals."""
 
 from typing import NamedTuple
 
@@ -12,21 +12,21 @@ from jaxvae.method import Batch, Method, Nets, Params
 
 
 class Representation(NamedTuple):
-    """Codes of n random examples, as numpy arrays."""
+    """Codes of n random examples, as NumPy arrays."""
 
     mean: np.ndarray
-    """float32 [n, D]"""
+    """Posterior means, float32 [n, D]."""
     logvar: np.ndarray
-    """float32 [n, D]"""
+    """Posterior log variances, float32 [n, D]."""
     factors: np.ndarray | None
-    """int32 [n, K]; None where they are not known"""
+    """Factors, int32 [n, K], or None if they are unknown."""
 
     def kl_per_latent(self) -> np.ndarray:
-        """Mean KL of each latent's posterior to N(0, 1) over the examples, nats [D]."""
+        """Computes the KL of each latent's posterior to N(0, 1), averaged over the examples, in nats [D]."""
         return np.asarray(kl_standard_normal_per_latent(jnp.asarray(self.mean), jnp.asarray(self.logvar)).mean(axis=0))
 
     def sample(self, seed: int = 0) -> np.ndarray:
-        """One draw of each posterior: float32 [n, D]."""
+        """Draws one code from each posterior: float32 [n, D]."""
         noise = np.random.default_rng(seed).standard_normal(self.mean.shape, np.float32)
         return self.mean + np.exp(0.5 * self.logvar) * noise
 
@@ -40,7 +40,19 @@ def encode_samples(
     *,
     batch_size: int = 500,
 ) -> Representation:
-    """The posteriors and factors of the first `n` random examples that `key` names."""
+    """Encodes the first `n` random examples that the sampling key yields.
+
+    Args:
+      method: Method whose encoder is used.
+      params: Parameters of the networks, by name.
+      source: Data to draw the examples from.
+      key: Random key that determines the examples.
+      n: Number of examples.
+      batch_size: Number of examples per batch.
+
+    Returns:
+      Posteriors and factors of the examples.
+    """
     sample = jax.jit(lambda source, first: source.sample(key, batch_size, first))
 
     def encode(params: dict[str, Params], source: Source, first: jax.Array) -> dict[str, jax.Array]:
@@ -57,15 +69,22 @@ def encode_samples(
 
 
 def reconstruct(method: Method, params: dict[str, Params], batch: Batch) -> jax.Array:
-    """Expected images at the posterior means of a batch: [B, H, W, C]."""
+    """Decodes the posterior means of a batch into expected images [B, H, W, C]."""
     net = Nets(method.networks, params)
     return method.decode(net, method.encode(net, batch).mean)
 
 
 def traverse(method: Method, params: dict[str, Params], code: jax.Array, values: jax.Array) -> jax.Array:
-    """Decodes `code` [D] with one latent at a time set to each of `values` [T], or of its own of [D, T].
+    """Decodes `code` with one latent at a time set to each of a list of values.
 
-    Images [D, T, H, W, C].
+    Args:
+      method: Method whose decoder is used.
+      params: Parameters of the networks, by name.
+      code: Code to start from [D].
+      values: Values of every latent [T], or values for each latent [D, T].
+
+    Returns:
+      Images [D, T, H, W, C].
     """
     latents, steps = code.shape[0], values.shape[-1]
     replace = jnp.eye(latents, dtype=bool)[:, None, :]

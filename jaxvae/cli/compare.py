@@ -9,6 +9,8 @@ import tyro
 
 from jaxvae.cli.evaluate import NUM_SAMPLES
 from jaxvae.cli.terminal import folders_first, parse, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
+from jaxvae.files import write_text
 from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.report.comparison_page import comparison_html, shown
 from jaxvae.runs.compare import COMPARED, Column, Line, compare, find_runs, interval
@@ -16,16 +18,16 @@ from jaxvae.runs.compare import COMPARED, Column, Line, compare, find_runs, inte
 
 @dataclass(frozen=True)
 class CompareArgs:
-    """Compare runs: those that differ by their seed alone are one line."""
+    """Compares runs in a table and on a page. Runs that differ only by their seed share one row."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """folders of runs, or of many runs each"""
+    """Folders of runs, or folders that hold many runs."""
     out: Path = Path("comparison.html")
-    """the page; it is written anew"""
+    """HTML file of the page; an existing one is replaced."""
     metrics: tuple[str, ...] = COMPARED
-    """see `jaxvae list`"""
+    """Names of the metrics, as `jaxvae list` gives them."""
     num_samples: int = NUM_SAMPLES
-    """examples that runs without scores are scored on"""
+    """Number of examples to score runs on that have no scores yet."""
 
 
 def compare_command(arguments: list[str]) -> None:
@@ -34,15 +36,15 @@ def compare_command(arguments: list[str]) -> None:
     use_compilation_cache()
     with usage_errors():
         if not args.runs:
-            raise ValueError("which runs? jaxvae compare RUN ...")
+            raise ValueError("name the runs to compare: jaxvae compare RUN RUN ...")
         if args.out.is_dir() or (args.out.exists() and args.out.suffix != ".html"):
-            raise ValueError(f"--out is an HTML file, and {args.out} is none: choose another name")
+            raise ValueError(f"--out must name a file that ends in .html, got {args.out}")
         args.out.parent.mkdir(parents=True, exist_ok=True)
         folders = find_runs(args.runs)
         columns, lines = compare(folders, num_samples=args.num_samples, metrics=args.metrics, progress=print)
     _print_table(columns, lines)
     page = comparison_html(columns, lines, title=_title(lines), version=version("jaxvae"))
-    args.out.write_text(page, encoding="utf-8")
+    write_text(args.out, page)
     print(f"page: {args.out}")
 
 

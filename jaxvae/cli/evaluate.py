@@ -7,6 +7,7 @@ from typing import Any
 import tyro
 
 from jaxvae.cli.terminal import folders_first, parse, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
 from jaxvae.method import no_code
 from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.report import write_report
@@ -18,22 +19,24 @@ NUM_SAMPLES = 10_000
 
 @dataclass(frozen=True)
 class RunArgs:
-    """Which run, and which of its checkpoints."""
+    """Scores a run and writes its report."""
 
     run: tyro.conf.Positional[Path]
-    """folder of the run"""
+    """Folder of the run."""
     checkpoint: str = "latest"
-    """latest, best (lowest mean loss of the logging interval that it ends), or a step"""
+    """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
     num_samples: int = NUM_SAMPLES
-    """examples that the scores are computed on"""
+    """Number of examples that the scores are computed on."""
+    data: str | None = None
+    """Place of the data of the run, such as arrays:PATH, where it is not the one that the run was trained with."""
 
 
 @dataclass(frozen=True)
 class EvaluateArgs(RunArgs):
-    """Which run, which of its checkpoints, and which metrics."""
+    """Scores a run, prints the scores and writes its scores.json."""
 
     metrics: tuple[str, ...] = THOROUGH
-    """see `jaxvae list`; all but those that take longest (downstream, dci_es) if not given"""
+    """Names of the metrics, as `jaxvae list` gives them. By default, all but the slowest two (downstream, dci_es)."""
 
 
 def evaluate_command(arguments: list[str]) -> None:
@@ -41,7 +44,7 @@ def evaluate_command(arguments: list[str]) -> None:
     args = parse(EvaluateArgs, "evaluate", folders_first(arguments, "--metrics", METRICS | UNSUPERVISED))
     use_compilation_cache()
     with usage_errors():
-        run = load_run(args.run, args.checkpoint)
+        run = load_run(args.run, args.checkpoint, data=args.data)
         scores = evaluate(run, represent(run, args.num_samples), args.metrics)
     _print_scores(run, scores)
 
@@ -56,7 +59,7 @@ def report_command(arguments: list[str]) -> None:
 def score_and_report(args: RunArgs) -> None:
     """Prints the quick scores of a run and writes its scores.json and its report."""
     with usage_errors():
-        run = load_run(args.run, args.checkpoint)
+        run = load_run(args.run, args.checkpoint, data=args.data)
     report_on(run, args.num_samples)
 
 
@@ -74,7 +77,7 @@ def _print_scores(run: Run, scores: dict[str, Any]) -> None:
         print(f"no scores: {run.method.name} learns no code")
         return
     if not run.source.factor_names:
-        print(f"no metrics that need factors: those of {run.source.name} are not known")
+        print(f"metrics that need factors are left out: the factors of {run.source.name} are not known")
     print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({scores['num_samples']} examples)")
     for name, result in scores["metrics"].items():
         low, high = result.get("interval") or (0, 0)

@@ -10,6 +10,7 @@ import tyro
 from jaxvae.choose import choose
 from jaxvae.cli.evaluate import report_on
 from jaxvae.cli.terminal import new_folder, parse, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
 from jaxvae.runs.baseline import BASELINES, BaselineConfig, fit_baseline
 from jaxvae.runs.folder import check_new, open_run
 from jaxvae.runs.load import Run
@@ -18,11 +19,11 @@ from jaxvae.training.run_folder import write_history
 
 @dataclass(frozen=True)
 class FitArgs:
-    """Fit a baseline, score it, and write its report."""
+    """Fits a baseline, scores it and writes its report."""
 
     config: Annotated[BaselineConfig, tyro.conf.arg(name="")]
     run: Path | None = None
-    """folder of the run; a new one below runs/ if not given"""
+    """Folder of the run. By default, a new folder below runs/."""
 
 
 def fit_command(arguments: list[str]) -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import tyro
 
 from jaxvae.choose import choose
+from jaxvae.cli.terminal import say as print
 from jaxvae.runs.config import Config, unknown_flag
 from jaxvae.runs.version_1 import RENAMED
 

@@ -2,7 +2,6 @@
 
 import importlib.util
 import itertools
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,56 +11,58 @@ import tyro
 
 from jaxvae.cli.signals import ending_well
 from jaxvae.cli.terminal import parse, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
+from jaxvae.files import read_json, write_json, write_text
 from jaxvae.report.collect import command_of
 from jaxvae.study.grid import GRIDS, config_of, model_of, numbers_of_shard
 from jaxvae.study.speed import Speed, measure_speed, speed_of
-from jaxvae.training.run_folder import write_json
 
 
 @dataclass(frozen=True)
 class StudyArgs:
-    """Train and score the models of a study, or a shard of them; goes on where it was stopped."""
+    """Trains and scores the models of a study, or a shard of them, and resumes where it was stopped."""
 
     preset: Literal["tiny", "small", "full"] = "tiny"
-    """tiny: 24 models, minutes on two cores; small: 180, hours; full: the published 12,600"""
+    """Size of the study: tiny (24 models, minutes on two cores), small (180 models, hours), or full (the published
+    12,600 models)."""
     folder: Path | None = None
-    """of the study; studies/PRESET if not given"""
+    """Folder of the study. By default, studies/PRESET."""
     shard: str = "0/1"
-    """which part of the models, counted from 0: 3/64 is the fourth of 64"""
+    """Part of the models to train, counted from 0: 3/64 is the fourth of 64 parts."""
     model_num: int | None = None
-    """only say what the model of this number is, and how to train it alone"""
+    """Number of a model. Prints what it is and the command that trains it alone, and trains nothing."""
     num_samples: int = 3000
-    """examples that each model is scored on"""
+    """Number of examples that each model is scored on."""
 
 
 @dataclass(frozen=True)
 class MergeArgs:
-    """Make one table of the shards of a study, with today's numbers of the models."""
+    """Merges the shards of a study into one table, with today's numbers of the models."""
 
     folders: tyro.conf.Positional[tuple[Path, ...]]
-    """of the study, several where shards were run in several places; or tables"""
+    """Folders of the study, several where its shards were run in several places; or tables."""
     out: Path = Path("study.parquet")
-    """the table"""
+    """Parquet file of the table."""
 
 
 @dataclass(frozen=True)
 class ReportArgs:
-    """Write the page of a study: findings beside the published ones, plots, cost."""
+    """Writes the page of a study: its findings beside the published ones, plots, and costs."""
 
     table: tyro.conf.Positional[Path]
-    """of `jaxvae study merge`"""
+    """Parquet file of `jaxvae study merge`."""
     out: Path = Path("study.html")
-    """the page; it is written anew"""
+    """HTML file of the page; an existing one is replaced."""
     speed: Path | None = None
-    """of `jaxvae study speed`: the page then says what the published grid would take"""
+    """File of `jaxvae study speed`, with which the page states what the published grid would take."""
 
 
 @dataclass(frozen=True)
 class SpeedArgs:
-    """Measure how fast this device trains the models of the published grid: minutes."""
+    """Measures how fast this device trains the models of the published grid, which takes minutes."""
 
     out: Path = Path("speed.json")
-    """what was measured"""
+    """JSON file of the measurement."""
 
 
 def study_command(arguments: list[str]) -> None:
@@ -138,13 +139,13 @@ def _report(args: ReportArgs) -> None:
         rows, about = read_study(args.table)
         speed = None if args.speed is None else _read_speed(args.speed)
         args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(study_html(rows, about["preset"], speed), encoding="utf-8")
+    write_text(args.out, study_html(rows, about["preset"], speed))
     print(f"page: {args.out}")
 
 
 def _read_speed(path: Path) -> Speed:
     try:
-        return speed_of(json.loads(path.read_text()))
+        return speed_of(read_json(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"can't read {path}: {error}") from error
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from jaxvae.choose import imported, near, unknown, with_installed
 from jaxvae.data.effects import squares
-from jaxvae.data.files import array_file, picture_folder
+from jaxvae.data.files import array_file
 from jaxvae.data.generated import bars, digits, segments
 from jaxvae.data.grid import FactorGrid
+from jaxvae.data.pictures import picture_folder
 from jaxvae.data.published_files import PUBLISHED_FILES
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
@@ -96,6 +97,9 @@ def open_data(
         return _own(name, imported("data", name))
     if not colon or kind not in FILES or not where:
         known = [*drawn, *TABLES, *others, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)]
+        if Path(name).expanduser().exists():
+            kind = "pictures" if Path(name).expanduser().is_dir() else "arrays"
+            raise ValueError(f"{name} is a path: say what it holds, such as --data {kind}:{name}")
         raise ValueError(unknown("data", name, known))
     if kind == "tfds":
         which, _, split = where.partition(":")

@@ -1,4 +1,4 @@
-"""Checks of arguments, and the precision that kernels work in. All of it happens at trace time."""
+"""Checks of arguments, and the precision that kernels compute in. Everything happens at trace time."""
 
 from typing import Any
 
@@ -10,7 +10,11 @@ FLOAT32 = jnp.finfo(jnp.float32)
 
 
 def working_floats(**arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """The arrays in at least float32, all of one type. ValueError for one that is not floating."""
+    """Returns the arrays in a common floating-point type, at least float32.
+
+    Raises:
+      ValueError: An array is not floating-point.
+    """
     for name, array in arrays.items():
         if not jnp.issubdtype(jnp.result_type(array), jnp.floating):
             raise ValueError(
@@ -22,7 +26,7 @@ def working_floats(**arrays: jax.Array) -> tuple[jax.Array, ...]:
 
 
 def check_same_shape(**arrays: jax.Array) -> None:
-    """ValueError that names every shape unless they are equal."""
+    """Raises ValueError with every shape unless the shapes are equal."""
     shapes = {name: jnp.shape(array) for name, array in arrays.items()}
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
@@ -30,10 +34,10 @@ def check_same_shape(**arrays: jax.Array) -> None:
 
 
 def check_positive(**values: Any) -> None:
-    """ValueError for a value that is not positive, not finite, or rounds to 0 or infinity in float32.
+    """Raises ValueError for a value that is not positive, not finite, or rounds to 0 or infinity in float32.
 
-    It may be a number of any kind (Python's, NumPy's, a fraction) or an array, of which every element counts. A traced
-    value is unknown and passes.
+    The value may be a number of any kind (of Python or NumPy, or a fraction) or an array, whose elements are all
+    checked. A traced value is unknown and passes.
     """
     for name, value in values.items():
         numbers = _known(value)
@@ -44,14 +48,14 @@ def check_positive(**values: Any) -> None:
 
 
 def check_at_least(least: int, **values: Any) -> None:
-    """ValueError for a value below `least`, or not a number. Kinds of values as in `check_positive`."""
+    """Raises ValueError for a value that is below `least` or not a number. Values are as in `check_positive`."""
     for name, value in values.items():
         if not (_known(value, least) >= least).all():
             raise ValueError(f"{name} must be >= {least}, got {value}")
 
 
 def _known(value: Any, otherwise: int = 1) -> np.ndarray:
-    """The numbers of a value; `otherwise` where they are traced, or on another machine."""
+    """Returns the numbers of a value, or `otherwise` if they are traced or on another machine."""
     if isinstance(value, jax.core.Tracer) or not getattr(value, "is_fully_addressable", True):
         return np.asarray(otherwise)
     return np.asarray(value, np.float64)

@@ -57,7 +57,7 @@ class ALAE(NamedTuple):
     learning_rate: float = 2e-3
     """Learning rate of Adam."""
     r1_weight: float = 10.0
-    """gamma: weight of the penalty of the critic's slope at real images, >= 0."""
+    """Weight of the penalty on the slope of the critic at real images (gamma in the paper), >= 0."""
     averaging_rate: float = 0.0088
     """Share of the weights that enters their running average at each step: 1 - 2^(-batch size / 10,000)."""
 
@@ -77,11 +77,11 @@ def alae(
     """ALAE: a GAN with an encoder inside its discriminator, reciprocal in the code (Pidhorskyi et al., 2020).
 
     Args:
-      networks: mapping, decoder, encoder and discriminator, of `jaxvae.networks.latent_adversarial_networks`.
-      moves_mapping: whether the reciprocity moves the mapping as well, as in the authors' code: no or yes.
-      steps_discriminator: whether the reciprocity steps the discriminator as well, on gradients of zero, as in the
+      networks: Mapping, decoder, encoder and discriminator, of `jaxvae.networks.latent_adversarial_networks`.
+      moves_mapping: Whether the reciprocity loss also trains the mapping, as in the authors' code: no or yes.
+      steps_discriminator: Whether the reciprocity also steps the discriminator, on gradients of zero, as in the
         authors' code: no or yes.
-      hyperparameters: their defaults, and what a sweep starts from.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for a negative weight, or an averaging rate that is not in (0, 1].
     """

@@ -102,11 +102,11 @@ def decomposition_vae(
     """Decomposition VAE: any prior, and a distance to it of its own weight (Mathieu et al., 2019).
 
     Args:
-      networks: encoder and decoder.
-      likelihood: of the images.
-      prior: of the code, by name or as a function of the number of latents.
-      divergence: D, between the aggregate posterior and the prior.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder and decoder.
+      likelihood: Likelihood of an image given its code.
+      prior: Prior of the code, by name or as a function of the number of latents.
+      divergence: Divergence between the aggregate posterior and the prior.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     Raises:
       ValueError: alpha or beta < 0.

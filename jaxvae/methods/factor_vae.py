@@ -80,11 +80,11 @@ def factor_vae(
     """FactorVAE: total correlation estimated by a discriminator (Kim & Mnih, 2018).
 
     Args:
-      networks: encoder, decoder, and a discriminator of codes with two logits.
-      likelihood: of the images.
-      batches: whether the permuted codes come from a second, independent batch ("fresh_image"), or from the one they
-        are told from.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder, decoder, and a discriminator of codes with two logits.
+      likelihood: Likelihood of an image given its code.
+      batches: Number of batches per step: with two, the permuted codes come from a second, independent batch
+        ("fresh_image"); with one, from the same batch as the codes they are compared with.
+      hyperparameters: Default values; a sweep replaces some of them.
     """
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:

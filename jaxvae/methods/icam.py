@@ -88,11 +88,12 @@ def icam(
     """ICAM: content and class attribute apart, maps by swapping attributes (Bass et al., 2020).
 
     Args:
-      networks: of `jaxvae.networks.translation_networks`.
-      random_branch: whether images with attributes drawn from the prior are learned from too: yes or no.
-      content_steps: updates of the content's discriminator alone, before one of all others; 0 has all in every update.
-      adversarial: whether the losses that tell made images from real ones are means or sums over the batch.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Networks of `jaxvae.networks.translation_networks`.
+      random_branch: Whether to train on images with attributes drawn from the prior as well: yes or no.
+      content_steps: Number of steps that train the content discriminator alone before each step of the other networks;
+        with 0, every step trains all networks.
+      adversarial: Whether the adversarial losses are means or sums over the batch.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for a negative weight or number of steps.
     """

@@ -95,13 +95,14 @@ def ivae(
     """Identifiable VAE: a prior that depends on an observed variable (Khemakhem et al., 2020).
 
     Args:
-      networks: encoder (of images with one more channel per entry of u), decoder, and prior: u [B, U] -> Posterior.
-      likelihood: of an image given its code.
-      prior_mean: whether the prior's mean depends on u too; else it is 0.
-      form: the closed-form KL plus what the weights add to it, or the weighted sum of the three sampled terms.
-      weighting: of the batch in the estimate of q(z), see `minibatch_log_qz`.
-      encoder: whether it sees u, or zeros in its place.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder (of images with one more channel per entry of u), decoder, and prior: u [B, U] -> Posterior.
+      likelihood: Likelihood of an image given its code.
+      prior_mean: Whether the mean of the prior depends on the auxiliary variable as well; otherwise it is 0.
+      form: Form of the loss: closed (the KL in closed form plus the weighted excess of the sampled terms), or sampled
+        (the weighted sum of the three sampled terms).
+      weighting: Weights of the examples of a batch in the estimate of log q(z), see `minibatch_log_qz`.
+      encoder: What the encoder sees: the auxiliary variable (conditional), or zeros in its place (marginal).
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for a negative weight.
     """

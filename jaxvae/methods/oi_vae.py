@@ -78,10 +78,11 @@ def oi_vae(
     """Output-interpretable VAE: a group-sparse decoder shows which latent drives what (Ainsworth et al., 2018).
 
     Args:
-      networks: encoder, and loadings, decoder and scales of `jaxvae.networks.grouped_decoder`.
-      likelihood: of an image given its code.
-      noise: that of the likelihood, or learned, a normal with a standard deviation for each output.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder, and loadings, decoder and scales of `jaxvae.networks.grouped_decoder`.
+      likelihood: Likelihood of an image given its code.
+      noise: Noise of the outputs: that of the likelihood, or learned, which is Gaussian with a standard deviation for
+        each output.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for lam or prior_scale < 0.
     """

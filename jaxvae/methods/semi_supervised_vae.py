@@ -95,10 +95,11 @@ def semi_supervised_vae(
     """Semi-supervised beta-VAE: labels of a few examples tie latents to factors (Locatello et al., 2020).
 
     Args:
-      networks: encoder and decoder; embedding, or critics, of `jaxvae.networks.label_networks` for those two forms.
-      likelihood: of an image given its code.
-      supervision: cross-entropy, squared-error, covariance, embedding or mutual-information of labels and codes.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder and decoder; embedding, or critics, of `jaxvae.networks.label_networks` for those two forms.
+      likelihood: Likelihood of an image given its code.
+      supervision: Loss that ties latents to labels: cross-entropy, squared-error, covariance, embedding or
+        mutual-information.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for a negative weight; when it is traced, for more factors than latents.
     """

@@ -91,12 +91,12 @@ def vae_sne(
     """VAE-SNE: neighbours in the data stay neighbours in the code (Graving & Couzin, 2020).
 
     Args:
-      networks: encoder, decoder and, unless the space is a sphere, prior: see `jaxvae.networks.mixture_prior`.
-      likelihood: of an image given its code.
-      similarity: of two codes, which their neighbourhoods are made of.
-      space: of the codes: any number of latents, or the unit sphere in three.
-      features: image [B, H, W, C] -> what distances of the data are taken of [B, ...].
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder, decoder and, unless the space is a sphere, prior: see `jaxvae.networks.mixture_prior`.
+      likelihood: Likelihood of an image given its code.
+      similarity: Similarity of two codes, from which their neighbourhoods follow.
+      space: Space of the codes: a plane of any number of latents, or the unit sphere in three.
+      features: Function of images [B, H, W, C] that returns the features [B, ...] between which distances are taken.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for a weight < 0 or a perplexity outside (0, 1); when it is traced, for other than 3 latents of a sphere.
     """

@@ -91,12 +91,13 @@ def wae_mmd(
     """WAE-MMD: the aggregate code matched to the prior by a kernel distance (Tolstikhin et al., 2018).
 
     Args:
-      networks: encoder and decoder.
-      likelihood: whose negative logarithm is the cost of a reconstruction.
-      kernel: inverse multiquadric, or Gaussian with a squared bandwidth of the number of latents.
-      encoder: whether the code is the posterior's mean or a sample.
-      output: what the cost is given of the decoder's output, itself or its logistic function.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder and decoder.
+      likelihood: Likelihood whose negative logarithm is the cost of a reconstruction.
+      kernel: Kernel of the distance: inverse multiquadric (imq), or Gaussian with a squared bandwidth equal to the
+        number of latents (rbf).
+      encoder: Kind of encoder: deterministic (the code is the mean) or gaussian (the code is a sample).
+      output: What the cost sees of the decoder's output: the output itself, or its logistic function.
+      hyperparameters: Default values; a sweep replaces some of them.
     """
     likelihood = _bounded(likelihood, output)
 
@@ -122,7 +123,11 @@ def wae_gan(
 ) -> Method:
     """WAE-GAN: the aggregate code matched to the prior by a discriminator (Tolstikhin et al., 2018).
 
-    Args as in `wae_mmd`; `networks` also has a discriminator of codes with one logit.
+    Args:
+      networks: Encoder, decoder, and a discriminator of codes with one logit.
+      likelihood: Likelihood whose negative logarithm is the cost of a reconstruction.
+      encoder: Kind of encoder: deterministic (the code is the mean) or gaussian (the code is a sample).
+      hyperparameters: Default values; a sweep replaces some of them.
     """
     likelihood = _bounded(likelihood, output)
 

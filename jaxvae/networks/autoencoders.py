@@ -1,4 +1,4 @@
-"""Encoder and decoder pairs by name, for any image shape."""
+"""Pairs of encoder and decoder by name, for any image shape."""
 
 from collections.abc import Callable
 
@@ -45,12 +45,12 @@ def _mlp_small(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Modu
 
 
 def _selu(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """Four dense layers of 256 with SELU each way, of Graving's code after the VAE-SNE"""
+    """Four dense layers of 256 with SELU each way, from Graving's code after the VAE-SNE"""
     return MLPEncoder(latent_dim, (256,) * 4, nn.selu, dtype), MLPDecoder(shape, (256,) * 4, nn.selu, dtype)
 
 
 def _xtanh(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """Three dense nets with two layers of 100, tanh(h) + h/10 between, of Khemakhem et al. (2020), for vectors"""
+    """Three dense nets with two layers of 100, tanh(h) + h/10 between (Khemakhem et al., 2020), for vectors"""
     return XtanhEncoder(latent_dim, dtype), XtanhDecoder(shape, dtype)
 
 
@@ -63,7 +63,7 @@ ARCHITECTURES: dict[str, Callable[[Shape, int, DTypeLike], tuple[nn.Module, nn.M
     "selu": _selu,
     "xtanh": _xtanh,
 }
-"""Name -> (image_shape, latent_dim, dtype) -> (encoder, decoder)."""
+"""Functions (image_shape, latent_dim, dtype) -> (encoder, decoder), by name."""
 
 
 def autoencoder(
@@ -74,18 +74,22 @@ def autoencoder(
     *,
     aux_dim: int = 0,
 ) -> dict[str, Network]:
-    """The networks of the VAE family: {"encoder": image -> Posterior, "decoder": code -> raw outputs}.
+    """Builds the encoder and the decoder of a VAE.
 
     Args:
-      architecture: a key of `ARCHITECTURES`, or "package.module:NAME" for a function of one's own, which is called as
-        those are and returns Linen modules or `Network`s.
-      image_shape: (height, width, channels); "conv", "burgess" and "kim" need sides divisible by 16.
-      latent_dim: D, the size of the code.
-      dtype: of the computation; parameters and outputs are float32 whatever it is.
-      aux_dim: channels that the encoder sees besides the image's own.
+      architecture: Key of `ARCHITECTURES`, or "package.module:NAME" for a function of your own, which is called like
+        those in `ARCHITECTURES` and returns Linen modules or `Network`s.
+      image_shape: Shape of the images (height, width, channels); "conv", "burgess" and "kim" need sides divisible by
+        16.
+      latent_dim: Number of latents D.
+      dtype: Precision of the computation. Parameters and outputs are always float32.
+      aux_dim: Number of channels that the encoder sees in addition to those of the image.
+
+    Returns:
+      The networks "encoder", from images to a Posterior, and "decoder", from codes to raw outputs.
 
     Raises:
-      ValueError: unknown architecture, sides not divisible by 16, or latent_dim < 1.
+      ValueError: The architecture is unknown, the sides are not divisible by 16, or latent_dim < 1.
     """
     make = choose_or_import("network", architecture, ARCHITECTURES)
     if latent_dim < 1:

@@ -62,6 +62,7 @@ far the latents are from a Gaussian (`negentropy`, nats).
 The names of this module are imported on first use, since metrics and figures take a second to import.
 """
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -90,3 +91,7 @@ def __getattr__(name: str) -> Any:
     if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"jaxvae.runs.{_PLACES[name]}"), name)
+
+
+if "pdoc" in sys.modules:  # it documents what is in the module already
+    globals().update({name: __getattr__(name) for name in _PLACES})

@@ -144,10 +144,7 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
             stored = _stored(folder, num_samples, metrics)
             if not (folder / NAMED[0]).exists():
                 if stored is None:
-                    raise RunFolderError(
-                        f"the run in {folder} was trained in Python: score it there first, with jaxvae.runs.evaluate, "
-                        f"by {', '.join(metrics)} on {num_samples} examples"
-                    )
+                    raise RunFolderError(_to_be_scored(folder, num_samples, metrics))
                 rows.append(_values_of(folder, None, num_samples, metrics))
                 shown = shown or (None, ())
                 continue
@@ -174,6 +171,17 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
     names = [*metrics, *(column.name for column in PROPERTIES)]
     values = {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
     return Line(name, _data_name(_data_of(config)), tuple(folders), values, ", ".join(notes), *shown)
+
+
+def _to_be_scored(folder: Path, num_samples: int, metrics: Sequence[str]) -> str:
+    scores = read_scores(folder, SCORES)
+    if scores is not None and set(metrics) <= set(scores["asked"]) and scores["num_samples"] < num_samples:
+        there = scores["num_samples"]
+        return f"the run in {folder} has scores on {there} examples only: add --num-samples {there} to compare by them"
+    return (
+        f"the run in {folder} was trained in Python: score it there first, with jaxvae.runs.evaluate, "
+        f"by {', '.join(metrics)} on {num_samples} examples"
+    )
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -239,7 +247,7 @@ def _values_of(folder: Path, run: Run | None, num_samples: int, metrics: Sequenc
         scores = score(run, represent(run, num_samples), metrics)
         write_json(folder / COMPARED_SCORES, scores)
     numbers = {name: scores["metrics"].get(name, {}).get("score") for name in metrics} | scores["properties"]
-    numbers["seconds"] = sum(row["seconds"] for row in read_history(folder))
+    numbers["seconds"] = sum(row.get("seconds", math.nan) for row in read_history(folder))
     return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
 
 

@@ -208,7 +208,8 @@ def unknown_flag(name: str, method: str, known: Mapping[str, Any]) -> str:
     if others := methods_with(name):
         return f"{method} has no flag {flag}; it is for {', '.join(others)}"
     nearest = near(name, known)
-    return f"unknown flag {flag}" + (f": did you mean --{nearest.replace('_', '-')}?" if nearest else "")
+    hint = f": did you mean --{nearest.replace('_', '-')}?" if nearest else ""
+    return f"unknown flag {flag}{hint or f'; `jaxvae train {method} --help` lists the flags'}"
 
 
 def _kinds(entry: Entry) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """A finished or interrupted run, loaded from its folder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +11,9 @@ import numpy as np
 
 from jaxvae.data.source import Source
 from jaxvae.method import Method, Nets, Posterior, no_image
+from jaxvae.runs.absent import absent_source
 from jaxvae.runs.baseline import BaselineConfig, fit_baseline
-from jaxvae.runs.build import build
+from jaxvae.runs.build import CannotOpen, build, build_without_data, kept_once, moved
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import known_as, read_config
 from jaxvae.runs.typed import typed
@@ -21,11 +22,13 @@ from jaxvae.training import TrainState, make_train_step
 from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
 from jaxvae.training.optimizers import evaluation_params
 from jaxvae.training.run_folder import (
+    CORES,
     TRAINED,
     RunFolderError,
     check_data,
     check_trained,
     read_history,
+    read_history_until,
     read_trained,
 )
 from jaxvae.training.steps import described, described_data
@@ -44,10 +47,11 @@ class OwnConfig:
     data: Mapping[str, Any]
     batch_size: int
     seed: int
+    cores: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What trained.json holds."""
-        return asdict(self)
+        """What trained.json holds, but for the machine."""
+        return {name: value for name, value in asdict(self).items() if name != CORES}
 
 
 class Run(NamedTuple):
@@ -130,26 +134,51 @@ class Run(NamedTuple):
         return lambda codes: np.asarray(compiled(params, jnp.asarray(codes, jnp.float32)))
 
 
-def load_run(folder: Path | str, checkpoint: str | int = "latest") -> Run:
+def load_run(
+    folder: Path | str, checkpoint: str | int = "latest", *, data: str | None = None, needs_data: bool = True
+) -> Run:
     """Loads a run. A baseline is fitted again: its run holds no more than what was asked for.
+
+    Images are encoded and codes decoded without the data. Where it cannot be opened, the run is loaded all the same,
+    with an `Absent` source, which raises a ValueError where examples are asked for.
 
     Args:
       folder: of the run.
       checkpoint: "latest", "best" (lowest training loss) or a step.
+      data: where the data of the run lies now, as for `open_data`; where it was trained on if not given.
+      needs_data: False leaves the data alone, even where it is there.
 
     Raises:
       RunFolderError: no run there, no checkpoint in it yet, none of that step, or one that is damaged; with "latest"
         and "best" those that are damaged are passed over, with a DamagedCheckpoint warning.
+      ValueError: `data` that does not exist or cannot be read.
+
+    An OtherData warning where the data is not what the run was trained on.
     """
     folder = Path(folder)
     config = config_of(folder)
     if isinstance(config, BaselineConfig):
         if checkpoint != "latest":
             raise RunFolderError(f"the run in {folder} is of a baseline, which has no checkpoints: leave them out")
-        fit = fit_baseline(config)
+        fit = fit_baseline(config if data is None else replace(config, data=data))
         return Run(folder, config, fit.source, fit.method, fit.state, read_history(folder))
-    source, method = build(config)
-    check_data(folder, described_data(source))
+    if data is not None:
+        config = config.with_flags(data=data)
+    if needs_data:
+        try:
+            source, method = build(config)
+        except CannotOpen as error:
+            if data is not None or (absent := absent_source(folder, moved(config, error))) is None:
+                raise ValueError(moved(config, error)) from error
+            source, method = build_without_data(config, absent)
+        else:
+            check_data(folder, described_data(source))
+            source = kept_once(source)
+    else:
+        absent = absent_source(folder, f"the run in {folder} was loaded without its data")
+        if absent is None:
+            raise RunFolderError(f"the run in {folder} does not say enough about its data: load it with the data")
+        source, method = build_without_data(config, absent)
     return _restored(folder, config, source, method, checkpoint)
 
 
@@ -167,7 +196,7 @@ def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint:
     """
     folder = Path(folder)
     config = own_config_of(folder)
-    check_trained(folder, described(method, source, config.batch_size, config.seed))
+    check_trained(folder, described(method, described_data(source), config.batch_size, config.seed))
     return _restored(folder, config, source, method, checkpoint)
 
 
@@ -203,8 +232,7 @@ def _restored(
         )
     state = restore(saved, step, jax.eval_shape(init, jax.random.key(config.seed)))
     state = state._replace(params=evaluation_params(state))
-    history = [row for row in read_history(folder) if row["step"] <= step]
-    return Run(folder, config, source, method, state, history)
+    return Run(folder, config, source, method, state, read_history_until(folder, step))
 
 
 def config_of(folder: Path) -> Config[Any, Any, Any, Any] | BaselineConfig:

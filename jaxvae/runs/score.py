@@ -1,6 +1,5 @@
 """Scores of a run: its codes on random examples, metrics of them, and properties of the code."""
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,11 +12,12 @@ import numpy as np
 from jaxvae.analysis import Representation, encode_samples, latent_effects
 from jaxvae.data import Groups
 from jaxvae.data.source import Source
+from jaxvae.files import read_json, write_json
 from jaxvae.losses import negentropy
 from jaxvae.method import no_code
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED, metric_named
 from jaxvae.runs.load import Run
-from jaxvae.training.run_folder import RunFolderError, write_json
+from jaxvae.training.run_folder import RunFolderError
 
 RESAMPLED = ("mig", "sap", "modularity", "irs", "mcc", *UNSUPERVISED)
 """Metrics that are quick enough to be computed again on resampled examples, for their intervals."""
@@ -160,8 +160,8 @@ def read_scores(folder: Path, name: str = SCORES) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        scores = json.loads(path.read_text())
+        scores = read_json(path)
         msgspec.convert(scores, Scores)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise RunFolderError(f"can't read {path}: {error}") from error
     return scores

@@ -1,4 +1,4 @@
-"""Many runs asked for in one command: several seeds, and several values of hyperparameters."""
+"""Several runs in one command: several seeds, and several values of hyperparameters."""
 
 import contextlib
 import itertools
@@ -19,14 +19,15 @@ class Member(NamedTuple):
     """One of the runs."""
 
     name: str
-    """Name of its folder: what sets it apart from the others."""
+    """Name of the run's folder, which consists of the settings in which it differs from the others."""
     config: Config[Any, Any, Any, Any]
 
 
 def parse_sweep(words: Sequence[str], config: Config[Any, Any, Any, Any]) -> dict[str, list[float]]:
-    """Values of hyperparameters by name, from words such as "beta=1,4".
+    """Parses values of hyperparameters, by name, from words such as "beta=1,4".
 
-    ValueError for a word of another form, a name that is no hyperparameter, or a value that is no number or is twice.
+    Raises:
+      ValueError: A word has another form, a name is not a hyperparameter, or a value is not a number or occurs twice.
     """
     sweep: dict[str, list[float]] = {}
     for word in words:
@@ -46,7 +47,11 @@ def parse_sweep(words: Sequence[str], config: Config[Any, Any, Any, Any]) -> dic
 
 
 def parse_seeds(text: str) -> list[int]:
-    """ "0:8" is 0 to 7; "0,3,5" is those. ValueError for anything else."""
+    """Parses seeds: "0:8" stands for 0 to 7, and "0,3,5" for these three.
+
+    Raises:
+      ValueError: The text has another form, or stands for too many seeds.
+    """
     seeds: Sequence[int] = []
     first, colon, last = text.partition(":")
     with contextlib.suppress(ValueError):
@@ -62,8 +67,11 @@ def parse_seeds(text: str) -> list[int]:
 
 
 def members_of(config: Config[Any, Any, Any, Any], seeds: Sequence[int], sweep: dict[str, list[float]]) -> list[Member]:
-    """Every combination of a seed and a value of each swept hyperparameter. ValueError for more than `MOST`, or
-    for values that are too near."""
+    """Returns all combinations of a seed and a value of each swept hyperparameter.
+
+    Raises:
+      ValueError: There are more than `MOST`, or two values are too near to tell apart.
+    """
     count = math.prod(map(len, sweep.values())) * len(seeds)
     if count > MOST:
         raise ValueError(f"--sweep and --seeds ask for {count:,} runs; one command trains at most {MOST:,}")

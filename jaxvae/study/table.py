@@ -11,6 +11,7 @@ import pyarrow
 import pyarrow.parquet
 
 from jaxvae.choose import choose
+from jaxvae.files import replacing
 from jaxvae.study.grid import GRIDS, number_of
 
 ABOUT = b"jaxvae.study"
@@ -26,9 +27,8 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[st
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
     table = table.replace_schema_metadata({ABOUT: json.dumps(about).encode()})
-    partial = path.with_name(f"{path.name}.partial")
-    pyarrow.parquet.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with replacing(path) as file:
+        pyarrow.parquet.write_table(table, file, compression="zstd")
 
 
 def read_table(path: Path) -> Table:

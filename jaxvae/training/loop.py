@@ -15,7 +15,7 @@ from jaxvae.data.source import Shard, Source, pytree_of
 from jaxvae.data.streamed import is_streamed, read_ahead
 from jaxvae.method import Method, Optimizer
 from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
-from jaxvae.training.devices import Devices, choose_devices
+from jaxvae.training.devices import Devices, choose_devices, usable_cores
 from jaxvae.training.engine import Active, TrainState, active_at, make_train_step
 from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.optimizers import with_optimizer
@@ -27,6 +27,7 @@ from jaxvae.training.steps import (
     OnNaN,
     Step,
     described,
+    described_data,
     draw_batch,
     empty_accumulator,
     images_per_update,
@@ -109,7 +110,7 @@ def train(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     folder = None if folder is None else Path(folder)
-    given = described(method, source, batch_size, seed)
+    trained, given_source = method, source
     devices = choose_devices() if devices is None else devices
     method = method if microbatch is None else in_microbatches(method, microbatch)
     method = method if optimizer is None else with_optimizer(method, optimizer)
@@ -165,7 +166,8 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
         if is_primary_process():
             stack.enter_context(only_writer(folder))
-            note_trained(folder, given)
+            given = described(trained, described_data(given_source), batch_size, seed)
+            note_trained(folder, given, usable_cores())
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints"))
         if saved := saved_steps(folder / "checkpoints"):
             state = restore(folder / "checkpoints", saved[-1], devices.like(jax.eval_shape(new_state)))

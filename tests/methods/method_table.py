@@ -14,7 +14,7 @@ from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, bernoulli
 from jaxvae.runs.build import build
 from jaxvae.training import check, make_train_step
-from tests.methods.tiny_networks import tiny_networks
+from tests.methods.tiny_networks import tiny_autoencoder, tiny_networks
 
 
 @jax.tree_util.register_static
@@ -41,6 +41,7 @@ LATENTS = 5
 OWN = {
     "oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01},
     "equivariant-rendering": {"learning_rate": 2e-2},
+    "semi-supervised-vae": {"learning_rate": 3e-3},
 }
 """Hyperparameters of networks that are slow to learn, and of priors that would hide the rest of the loss."""
 OPTIONS = {
@@ -55,6 +56,8 @@ FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss"}
 
 SIZES = {"components": 20, "discriminator": (32, 32)}
 """Of networks that have them."""
+SMALLER = {"oi-vae": ("encoder",), "mcr2": ()}
+"""Networks with one hidden layer in place of those the method comes with, where not both encoder and decoder."""
 
 
 def networks(name="vae", dtype=jnp.float32):
@@ -62,7 +65,9 @@ def networks(name="vae", dtype=jnp.float32):
         return tiny
     kind = METHODS[name].networks
     fields = {"latents": LATENTS, "dtype": jnp.dtype(dtype).name, **SIZES}
-    return kind(**{key: value for key, value in fields.items() if key in kind.__dataclass_fields__}).make(SOURCE)
+    made = kind(**{key: value for key, value in fields.items() if key in kind.__dataclass_fields__}).make(SOURCE)
+    small = tiny_autoencoder(SOURCE.image_shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if name == "ivae" else 0)
+    return made | {network: small[network] for network in SMALLER.get(name, small)}
 
 
 def make(name, dtype=jnp.float32, *, likelihood=bernoulli(), hp=None, **options):

@@ -1,4 +1,4 @@
-"""Dense networks in place of those of the methods with many: they are quick to compile, and have the same interfaces.
+"""Dense networks in place of larger ones: they are quick to compile, and have the same interfaces.
 
 The networks themselves are tested in tests/networks, and with their methods in test_published_networks.py.
 """
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from jaxvae.method import Posterior
 from jaxvae.networks.linen import from_linen
+from jaxvae.networks.mlp import MLPDecoder, MLPEncoder
 
 
 class Tiny(nn.Module):
@@ -106,6 +107,17 @@ class Renderer(Tiny):
     def __call__(self, foreground, background):
         behind = background.repeat(2, axis=1).repeat(2, axis=2)
         return nn.sigmoid(self.dense(jnp.concatenate([foreground, behind], axis=-1), self.channels))
+
+
+def tiny_autoencoder(image_shape, latents, dtype=jnp.float32, *, aux_dim=0):
+    """Encoder and decoder with one hidden layer, as `jaxvae.networks.autoencoder` gives those with more."""
+    height, width, channels = image_shape
+    encoder = MLPEncoder(latents, (64,), dtype=dtype)
+    decoder = MLPDecoder(image_shape, (64,), nn.relu, dtype)
+    return {
+        "encoder": from_linen(encoder, (height, width, channels + aux_dim)),
+        "decoder": from_linen(decoder, (latents,)),
+    }
 
 
 def tiny_networks(name, image_shape, latents, dtype):

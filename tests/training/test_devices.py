@@ -19,9 +19,10 @@ from method_table import LATENTS, SOURCE, Everything, draw, make  # noqa: F401
 from jaxvae.data import Epochs, Sprites, Streamed, from_arrays
 from jaxvae.data.source import UNSHARDED
 from jaxvae.methods import METHODS, BetaVAE, beta_vae, factor_vae
-from jaxvae.networks import autoencoder, discriminator
+from jaxvae.networks import discriminator
 from jaxvae.training import check, choose_devices, make_train_step, train, train_population
 from jaxvae.training.steps import empty_accumulator, make_step
+from tests.methods.tiny_networks import tiny_autoencoder
 
 STEPS = 20
 WAYS = [(4, "shard_map"), (8, "shard_map"), (2, "pmap")]
@@ -133,7 +134,7 @@ def test_streamed_rows_reach_the_devices_they_belong_to(build, order, backend, t
     images = np.random.default_rng(0).integers(0, 256, (40, 16, 16, 1), np.uint8)
     np.save(tmp_path / "images.npy", images)
     table = from_arrays(np.load(tmp_path / "images.npy", mmap_mode="r"))
-    networks = autoencoder("mlp-small", (16, 16, 1), 3) | {"discriminator": discriminator(3, 2, (16,))}
+    networks = tiny_autoencoder((16, 16, 1), 3) | {"discriminator": discriminator(3, 2, (16,))}
     settings = {"steps": STEPS, "batch_size": 8}
     one = rows_of(build(networks), order(table), **settings)
     many = rows_of(build(networks), order(Streamed(table)), devices=choose_devices(4, backend=backend), **settings)
@@ -149,7 +150,7 @@ def test_what_can_not_be():
         choose_devices(2, backend="xmap")
     with pytest.raises(ValueError, match="use shard_map"):
         choose_devices(2, population=2, backend="pmap")
-    method = beta_vae(autoencoder("mlp-small", SOURCE.image_shape, 3), hyperparameters=BetaVAE())
+    method = beta_vae(tiny_autoencoder(SOURCE.image_shape, 3), hyperparameters=BetaVAE())
     with pytest.raises(ValueError, match="a batch of 10 images can't be split over 4 devices"):
         check(method, SOURCE, batch_size=10, parts=4)
     with pytest.raises(ValueError, match="a batch of 10 images can't be split over 4 devices"):

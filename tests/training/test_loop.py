@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -10,19 +11,20 @@ import numpy as np
 import pytest
 
 from jaxvae.analysis import encode_samples
-from jaxvae.data import Epochs, Sprites, from_arrays
+from jaxvae.data import Epochs, Shard, Sprites, from_arrays
 from jaxvae.method import Method, Network, Objective
 from jaxvae.methods import BetaTCVAE, FactorVAE, beta_tc_vae, beta_vae, factor_vae
-from jaxvae.networks import autoencoder, discriminator
+from jaxvae.networks import discriminator
 from jaxvae.training import NonFiniteLoss, check, choose_devices, train, train_population
 from jaxvae.training.checkpoints import Checkpoints, best_step, newest_step, restore, saved_steps
 from jaxvae.training.engine import make_train_step
 from jaxvae.training.run_folder import read_history
-from jaxvae.training.steps import draw_batch
+from jaxvae.training.steps import batch_of_step, draw_batch
 from jaxvae.training.writers import MACHINE_COLUMNS
+from tests.methods.tiny_networks import tiny_autoencoder
 
 SOURCE = Sprites(16)
-METHOD = beta_tc_vae(autoencoder("mlp-small", SOURCE.image_shape, 4), hyperparameters=BetaTCVAE(1e-3))
+METHOD = beta_tc_vae(tiny_autoencoder(SOURCE.image_shape, 4), hyperparameters=BetaTCVAE(1e-3))
 
 
 def run(folder, steps, **settings):
@@ -63,7 +65,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path, first_part, whole_run):
 
 def scheduled():
     """FactorVAE whose autoencoder moves in every third update."""
-    networks = autoencoder("mlp-small", SOURCE.image_shape, 4) | {"discriminator": discriminator(4, 2, (16,))}
+    networks = tiny_autoencoder(SOURCE.image_shape, 4) | {"discriminator": discriminator(4, 2, (16,))}
     method = factor_vae(networks, hyperparameters=FactorVAE(1e-3))
     first, second = method.objectives
     return method._replace(objectives=(first._replace(active=lambda step: step % 3 == 2), second))
@@ -146,6 +148,21 @@ def test_every_step_draws_a_batch_of_its_own(tmp_path):
     assert len(set(want)) == 4
 
 
+def test_a_second_batch_is_of_other_examples():
+    """On one device and in parts: 8 images and 8 fresh ones are, in epochs, all 16 that there are."""
+    images = np.arange(16, dtype=np.float32).reshape(16, 1, 1, 1) / 16
+    source, method = Epochs(from_arrays(images)), scheduled()
+    assert method.needs == ("image", "fresh_image")
+
+    @partial(jax.jit, static_argnums=1)
+    def draw(source, shards):
+        return [batch_of_step(method, source, 8, jax.random.key(0), 0, Shard(i, shards)) for i in range(shards)]
+
+    for drawn in (draw(source, 1), draw(source, 2)):
+        seen = np.concatenate([np.ravel(part[name]) for part in drawn for name in method.needs])
+        np.testing.assert_allclose(np.sort(seen), images.ravel(), atol=1e-6)
+
+
 def test_the_end_is_a_checkpoint(tmp_path):
     run(tmp_path, 4)
     assert saved_steps(tmp_path / "checkpoints") == [4]
@@ -210,7 +227,7 @@ def test_a_table_trains_and_its_run_is_resumed(wrap, tmp_path):
     """Its images are an argument of the compiled step, and the order of the epochs goes on where it was."""
     factors = np.stack(np.unravel_index(np.arange(6), (2, 3)), axis=1)
     source = wrap(from_arrays(np.random.default_rng(0).random((6, 4, 4)), factors))
-    method = beta_vae(autoencoder("mlp-small", source.image_shape, 2))
+    method = beta_vae(tiny_autoencoder(source.image_shape, 2))
     whole = train(method, source, steps=5, batch_size=4, folder=tmp_path / "whole")
     for steps in (2, 5):
         parts = train(method, source, steps=steps, batch_size=4, folder=tmp_path / "parts")

@@ -9,15 +9,15 @@ import pytest
 
 from jaxvae.data import Sprites
 from jaxvae.methods import BetaVAE, beta_vae
-from jaxvae.networks import autoencoder
 from jaxvae.training import choose_devices, population, train, train_population
 from jaxvae.training.devices import DoesNotFit
+from tests.methods.tiny_networks import tiny_autoencoder
 
 SOURCE = Sprites(16)
 
 
 def method(**hp):
-    return beta_vae(autoencoder("mlp-small", SOURCE.image_shape, 3), hyperparameters=BetaVAE(**hp))
+    return beta_vae(tiny_autoencoder(SOURCE.image_shape, 3), hyperparameters=BetaVAE(**hp))
 
 
 TOGETHER = pytest.param((1, 2), marks=pytest.mark.slow)

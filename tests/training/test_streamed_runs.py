@@ -12,8 +12,9 @@ import pytest
 from jaxvae.data import Epochs, Streamed, from_arrays
 from jaxvae.data.streamed import AHEAD, read_ahead
 from jaxvae.methods import beta_vae, factor_vae
-from jaxvae.networks import autoencoder, discriminator
+from jaxvae.networks import discriminator
 from jaxvae.training import train
+from tests.methods.tiny_networks import tiny_autoencoder
 
 ROUNDING = 1e-6 if "optimization_level" in os.environ["XLA_FLAGS"] else 0.0
 """Of weights near 0.1, by programs that draw their batch or are given it: none as users compile them (see .ci/run)."""
@@ -37,7 +38,7 @@ def params(state):
 
 
 def method(name, table):
-    networks = autoencoder("mlp-small", table.image_shape, 3)
+    networks = tiny_autoencoder(table.image_shape, 3)
     if name == "factor_vae":
         return factor_vae({**networks, "discriminator": discriminator(3, 2, (8,))})
     return beta_vae(networks)

@@ -141,7 +141,7 @@ def test_mlflow_has_the_settings_and_each_row_once(trained):
     assert (run.info.run_id, run.info.run_name) == ((trained / "mlflow_id").read_text(), "mine")
     assert run.info.status == "FINISHED"
     assert run.data.params["method"] == "vae"
-    assert run.data.params["hp.learning_rate"] == str(
+    assert run.data.params["hyperparameters.learning_rate"] == str(
         json.loads((trained / "config.json").read_text())["hyperparameters"]["learning_rate"]
     )
     rows = rows_of(trained)
