@@ -128,7 +128,7 @@ def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: 
         z = method.sample_prior(net, key, run.source.sample(key, PRIOR_SAMPLES))
     return {
         "reconstructions": _pixels(reconstruct(method, params, batch)),
-        "traversals": _pixels(traverse(method, params, base, jnp.asarray(values), order[:MOST_LATENTS])),
+        "traversals": _pixels(traverse(method, params, base, jnp.asarray(values), order[:MOST_LATENTS].tolist())),
         "prior_samples": _pixels(method.decode(net, z)),
     }
 
