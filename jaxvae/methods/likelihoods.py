@@ -12,6 +12,7 @@ from jaxvae.losses import bernoulli_nll, gaussian_nll, laplace_nll
 from jaxvae.losses.checks import check_positive
 
 LikelihoodName: TypeAlias = Literal["bernoulli", "gaussian", "laplace"]
+Output: TypeAlias = Literal["linear", "sigmoid"]
 
 
 class Likelihood(NamedTuple):
@@ -47,6 +48,15 @@ def laplace(scale: float = 1.0) -> Likelihood:
     """
     check_positive(scale=scale)
     return Likelihood(partial(laplace_nll, scale=scale), lambda raw: raw)
+
+
+def with_output(likelihood: Likelihood, output: Output) -> Likelihood:
+    """The likelihood given the decoder's output itself ("linear"), or the logistic function of it ("sigmoid")."""
+    if output == "linear":
+        return likelihood
+    return Likelihood(
+        lambda raw, image: likelihood.nll(jax.nn.sigmoid(raw), image), lambda raw: likelihood.mean(jax.nn.sigmoid(raw))
+    )
 
 
 def likelihood_of(name: LikelihoodName, scale: float = 1.0) -> Likelihood:

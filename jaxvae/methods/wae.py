@@ -43,11 +43,10 @@ import jaxvae.losses as losses
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method, point
 from jaxvae.methods.entry import DSPRITES, Entry, Preset
-from jaxvae.methods.likelihoods import Likelihood, gaussian
+from jaxvae.methods.likelihoods import Likelihood, Output, gaussian, with_output
 from jaxvae.networks.options import WithDiscriminator
 
 Encoder = Literal["deterministic", "gaussian"]
-Output = Literal["linear", "sigmoid"]
 
 
 class WAEMMD(NamedTuple):
@@ -99,7 +98,7 @@ def wae_mmd(
       output: What the cost sees of the decoder's output: the output itself, or its logistic function.
       hyperparameters: Default values; a sweep replaces some of them.
     """
-    likelihood = _bounded(likelihood, output)
+    likelihood = with_output(likelihood, output)
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         z, prior = _codes(net, batch, ctx, encoder)
@@ -129,7 +128,7 @@ def wae_gan(
       encoder: Kind of encoder: deterministic (the code is the mean) or gaussian (the code is a sample).
       hyperparameters: Default values; a sweep replaces some of them.
     """
-    likelihood = _bounded(likelihood, output)
+    likelihood = with_output(likelihood, output)
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         z, _ = _codes(net, batch, ctx, encoder)
@@ -157,14 +156,6 @@ def _codes(net: Nets, batch: Batch, ctx: Context, encoder: Encoder) -> tuple[jax
     mean, logvar = net.encoder(batch["image"])
     z = mean if encoder == "deterministic" else losses.reparameterize(noise, mean, logvar, axis_name=ctx.axis_name)
     return z, losses.standard_normal(mean.shape[-1]).sample(prior, mean.shape[0], ctx.axis_name)
-
-
-def _bounded(likelihood: Likelihood, output: Output) -> Likelihood:
-    if output == "linear":
-        return likelihood
-    return Likelihood(
-        lambda raw, image: likelihood.nll(jax.nn.sigmoid(raw), image), lambda raw: likelihood.mean(jax.nn.sigmoid(raw))
-    )
 
 
 def _encoding(encoder: Encoder, method: Method) -> Method:
