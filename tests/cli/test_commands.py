@@ -217,6 +217,7 @@ def test_a_run_may_stand_after_the_metrics(tmp_path):
         (["train", "FactorVEA"], "unknown method 'FactorVEA': did you mean 'factor-vae'?"),
         (["train", "--lr", "1"], "unknown flag --lr; `jaxvae train beta-tc-vae --help` lists the flags"),
         (["train", "--data", "{tmp}"], "is a path: say what it holds, such as --data pictures:"),
+        (["train", "--beta", "1,4"], "--beta takes one number; for several, write --sweep beta=1,4"),
         (["train", "--seeds", "3"], "--seeds 3 is one seed: write 0:3 for 3 seeds, or --seed"),
         (["train", "--data", "sprite"], "unknown data 'sprite': did you mean 'sprites'? There are: "),
         (["train", "--network", "cnv"], "unknown network 'cnv': did you mean 'conv'?"),

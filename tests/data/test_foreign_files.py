@@ -49,7 +49,7 @@ def npz(**arrays):
         (b"../.git/annex/objects/Xk"[7:], "it is a git-annex pointer"),
         (b"", "it is empty"),
         (b"<?xml version='1.0'?><Error>AccessDenied", "it is an XML file, perhaps a server's message"),
-        (gzip.compress(b"a"), "it is packed by gzip: name it .gz, or unpack it"),
+        (gzip.compress(b"a", mtime=0), "it is packed by gzip: name it .gz, or unpack it"),
         (pickle.dumps([1]), "it is a Python pickle, which is never unpickled"),
         (b"MATLAB 5.0 MAT-file, Platform", "it is a MATLAB file"),
         (b"just text", "it begins as none does"),

@@ -38,7 +38,7 @@ def row_of(page, name):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     main(["train", "vae", *TINY, "--seeds", "0:2", "--run", str(folder / "vae")])
-    main(["train", "beta-vae", *TINY, "--seeds", "0:2", "--beta", "2,4", "--run", str(folder / "beta")])
+    main(["train", "beta-vae", *TINY, "--seeds", "0:2", "--sweep", "beta=2,4", "--run", str(folder / "beta")])
     main(["fit", "pca", *TINY[:4], "--latents", "3", "--examples", "200", "--run", str(folder / "pca")])
     return folder
 
