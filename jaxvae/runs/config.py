@@ -24,6 +24,8 @@ Batches = TypeVar("Batches", bound=Single)
 Networks = TypeVar("Networks", bound=NetworkOptions)
 VERSION = 2
 """Of config.json."""
+LIMIT = 2**31
+"""Of whole numbers other than seeds, as JAX counts in 32 bits."""
 ROLE = "role"
 """Key of the metadata of fields that do not tell one run from another."""
 
@@ -168,6 +170,9 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
         raise ValueError(f"--microbatch must be at least 1, got {training.microbatch}")
     if training.seed >= 2**32:
         raise ValueError(f"--seed must be below 2**32, got {training.seed}")
+    for name, value in config.flags().items():
+        if type(value) is int and abs(value) >= LIMIT and name != "seed":
+            raise ValueError(f"--{name.replace('_', '-')} must be below 2**31, got {value}")
     for name, value in config.hyperparameters._asdict().items():
         words = name.replace("_", " ")
         if not math.isfinite(value):
