@@ -33,6 +33,7 @@ from jaxvae.choose import choose
 from jaxvae.data import Source, open_data
 from jaxvae.method import Batch, Method, Nets, Posterior, no_image
 from jaxvae.methods.autoencoding import point
+from jaxvae.runs.config import MOST_INTEGER
 from jaxvae.runs.typed import typed
 from jaxvae.training import TrainState, make_train_step
 
@@ -133,6 +134,11 @@ def fit_baseline(config: BaselineConfig) -> Fit:
     for name, least in (("latents", 1), ("examples", 2), ("seed", 0)):
         if getattr(config, name) < least:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(config, name)}")
+    for name in ("latents", "examples", "image_size"):
+        if (getattr(config, name) or 0) >= MOST_INTEGER:
+            raise ValueError(f"--{name.replace('_', '-')} must be below 2**31, got {getattr(config, name)}")
+    if config.seed >= 2**32:
+        raise ValueError(f"--seed must be below 2**32, got {config.seed}")
     source = open_data(config.data, image_size=config.image_size)
     entry, estimator = choose("baseline", config.baseline, BASELINES), build_estimator(config, source.factor_sizes)
     if entry.by_factors and not source.factor_names:

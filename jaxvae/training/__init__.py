@@ -12,8 +12,8 @@ cores: XLA splits a convolution over all of them, and the rounding depends on ho
 are then the same up to rounding.
 
 The data of a run is known by its content: `trained.json` holds a fingerprint of the images and factors. Data that was
-moved is found with `--data`, by `jaxvae train --run RUN --resume`, `evaluate` and `report`; data with another content is refused
-when resuming. `jaxvae.runs.load_run` encodes and decodes without the data.
+moved is found with `--data`, by `jaxvae train --run RUN --resume`, `evaluate` and `report`; data with another content
+is refused when resuming. `jaxvae.runs.load_run` encodes and decodes without the data.
 
 ## Optimizers
 

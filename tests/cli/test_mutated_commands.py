@@ -91,9 +91,8 @@ def flag(rng, name, hint):
     """A flag with a value that fits, or, in a third of the cases, with one that may not."""
     word = f"--{name.replace('_', '-')}"
     if rng.random() < 1 / 3:
-        strange = [each for each in STRANGE if each != "9" * 30 or name not in LARGE]
         return (
-            [rng.choice(["--no-" + word[2:], word, word + "s"])] if rng.random() < 0.2 else [word, rng.choice(strange)]
+            [rng.choice(["--no-" + word[2:], word, word + "s"])] if rng.random() < 0.2 else [word, rng.choice(STRANGE)]
         )
     words = [each for kind in (hint, *get_args(hint)) for each in get_args(kind) if isinstance(each, str)]
     if name in VALID or words:

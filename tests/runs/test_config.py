@@ -10,8 +10,9 @@ import pytest
 from jaxvae.cli.train import parse_train
 from jaxvae.data import Epochs, Streamed
 from jaxvae.methods import METHODS, VAE, Entry, bernoulli
+from jaxvae.runs.baseline import BaselineConfig, fit_baseline
 from jaxvae.runs.build import build
-from jaxvae.runs.config import Config, default_config
+from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.options import options_of
 from jaxvae.training import check, evaluation_params, train
 
@@ -188,3 +189,16 @@ def test_data_of_a_run(tmp_path):
     assert not config.with_flags(data="scene").source.stream  # what has no effect any more is left out
     with pytest.raises(ValueError, match="unknown data 'spritse': did you mean 'sprites'"):
         build(default_config("vae").with_flags(data="spritse"))
+
+
+@pytest.mark.parametrize("name", ["latents", "batch_size", "image_size", "steps", "log_every"])
+def test_numbers_that_overflow_are_named(name):
+    flag = name.replace("_", "-")
+    with pytest.raises(ValueError, match=rf"--{flag} must be below 2\*\*31, got {'9' * 30}"):
+        check_config(default_config("vae").with_flags(**{name: int("9" * 30)}))
+
+
+@pytest.mark.parametrize("name", ["latents", "examples", "image_size", "seed"])
+def test_numbers_of_a_baseline_that_overflow_are_named(name):
+    with pytest.raises(ValueError, match=rf"--{name.replace('_', '-')} must be below 2"):
+        fit_baseline(BaselineConfig("pca", **{name: int("9" * 30)}))
