@@ -132,7 +132,7 @@ def test_a_fingerprint_is_of_the_content(monkeypatch):
     assert len({found, *map(fingerprint, others)}) == 4
     assert fingerprint(Sprites(16)) is None
     assert fingerprint(digits()) == fingerprint(digits())
-    monkeypatch.setattr("jaxvae.data.fingerprint.MOST_INTEGER", 64)  # four images, the first and the last among them
+    monkeypatch.setattr("jaxvae.data.fingerprint.LIMIT", 64)  # four images, the first and the last among them
     assert fingerprint(from_arrays(changed)) != fingerprint(from_arrays(images)) != found
 
 
