@@ -155,7 +155,8 @@ def found_by(folder: Path, fault: Fault, folders_only: bool) -> str | None:
     """The first test that fails, or None where all pass."""
     named = tuple(test for test in fault.first if (folder / test).exists())
     folders = tuple(dict.fromkeys(str(Path(test).parent) for test in named))
-    stages: list[list[str]] = [["-n0", *named], [*folders]] if named else []
+    others = [*folders, *(f"--ignore={test}" for test in named)]
+    stages: list[list[str]] = [["-n0", *named], others] if named else []
     if fault.file.startswith("methods/"):
         stages.insert(0, ["-n0", "-k", Path(fault.file).stem.replace("_", "-"), *named])
     stages += [] if folders_only else [[]]
