@@ -126,6 +126,7 @@ def wae_gan(
       networks: Encoder, decoder, and a discriminator of codes with one logit.
       likelihood: Likelihood whose negative logarithm is the cost of a reconstruction.
       encoder: Kind of encoder: deterministic (the code is the mean) or gaussian (the code is a sample).
+      output: What the cost sees of the decoder's output: the output itself, or its logistic function.
       hyperparameters: Default values; a sweep replaces some of them.
     """
     likelihood = with_output(likelihood, output)

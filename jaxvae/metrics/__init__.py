@@ -43,8 +43,9 @@ examples, not over seeds. `score_stacked` in
 from jaxvae.metrics.dci import DCI, dci
 from jaxvae.metrics.dci_es import DCIES, dci_es
 from jaxvae.metrics.downstream import Downstream, downstream
+from jaxvae.metrics.draws import GridCodes, SampledCodes
 from jaxvae.metrics.infomec import InfoMEC, infomec
-from jaxvae.metrics.interventions import GridCodes, Intervention, SampledCodes, beta_vae_score, factor_vae_score
+from jaxvae.metrics.interventions import Intervention, beta_vae_score, factor_vae_score
 from jaxvae.metrics.irs import IRS, irs
 from jaxvae.metrics.mcc import MCC, amari_index, mcc
 from jaxvae.metrics.mig import MIG, mig

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 
+from jaxvae.metrics.draws import BLOCK, SampledCodes
 from jaxvae.metrics.inputs import checked_codes, examples
-from jaxvae.metrics.interventions import BLOCK, SampledCodes
 from jaxvae.metrics.sap import SMALLEST_VARIANCE
 
 

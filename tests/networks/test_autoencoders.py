@@ -88,7 +88,7 @@ def test_bfloat16_stays_close_to_float32():
     [
         (
             ("conv2", (64, 64, 1), 10),
-            "unknown network 'conv2': did you mean 'conv'\\? There are: conv, burgess, mlp, mlp-small",
+            "unknown network 'conv2': did you mean 'conv'\\? There are: conv, burgess, kim, mlp, mlp-small",
         ),
         (("conv", (30, 64, 1), 10), "divisible by 16, got 30x64"),
         (("burgess", (64, 40, 1), 10), "divisible by 16, got 64x40"),
