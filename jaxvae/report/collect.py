@@ -135,7 +135,7 @@ def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: 
 
 def _change_per_latent(run: Run, codes: Representation) -> np.ndarray | None:
     """Computes the change of the image by each latent of a deterministic code that can be decoded; otherwise None."""
-    if run.decoder is None or not codes.mean.size or (codes.logvar != POINT_LOGVAR).any():
+    if run.decoder is None or not codes.mean.size or len(codes.mean) < 2 or (codes.logvar != POINT_LOGVAR).any():
         return None
     return latent_effects(run.decoder, codes.mean).size
 

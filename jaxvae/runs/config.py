@@ -137,6 +137,8 @@ class Config(Generic[HP, Options, Batches, Networks]):
                 values = from_version_1(values, kinds)
             elif values["version"] != VERSION:
                 raise ValueError(f"its version is {values['version']!r}, and this jaxvae reads {VERSION} and older")
+            elif unknown := [name for name in values if name not in ("version", "method", *kinds)]:
+                raise ValueError(f"unknown setting {unknown[0]!r}")
             given = {name: typed(kind, values[name]) for name, kind in kinds.items()}
             config = cls(method=str(values["method"]), **given)
             return config.with_flags() if "version" not in asked else config

@@ -130,7 +130,7 @@ def test_evaluate_and_report_work_on_the_run(trained, capsys):
     scores = json.loads((folder / "scores.json").read_text())["metrics"]
     assert np.shape(scores["dci"]["importance"]) == (10, 5)
     main(["evaluate", str(folder), "--num-samples", "500", "--metrics", "downstream", "mig"])
-    assert list(json.loads((folder / "scores.json").read_text())["sampled"]) == ["downstream", "mig"]
+    assert list(json.loads((folder / "scores.json").read_text())["sampled"]) == [*THOROUGH, "downstream"]  # merged
     with pytest.raises(SystemExit):
         main(["evaluate", str(folder), "--metrics", "gim"])
     assert "unknown metric 'gim'. There are: mig, sap" in capsys.readouterr().err
@@ -162,7 +162,7 @@ def test_pictures_without_factors_are_trained_on_and_reported(tmp_path, capsys, 
     assert "vae on photos (5 images): 4 steps of 3 images, learning rate 0.0001, in runs/vae-pictures-photos-0" in out
     folder = tmp_path / "runs" / "vae-pictures-photos-0"
     assert json.loads((folder / "scores.json").read_text())["metrics"].keys() == UNSUPERVISED.keys()
-    assert "no metrics that need factors: those of photos are not known" in out
+    assert "metrics that need factors are left out: the factors of photos are not known" in out
     assert "</html>" in (folder / "report" / "index.html").read_text()
     main(["evaluate", str(folder), "--num-samples", "7"])
     assert "not known" in capsys.readouterr().out
@@ -265,8 +265,8 @@ def test_what_is_asked_wrongly_gets_one_line_and_exit_code_2(arguments, message,
     [
         ([], "holds a run already: add --resume"),
         (["--resume", "--batch-size", "9"], "batch_size was 8 and is now 9"),
-        (["--resume", "--steps", "2"], "can only grow"),
-        (["--resume", "--beta", "3"], "hp.beta was 2.0 and is now 3.0"),
+        (["--resume", "--steps", "2"], "it can't end at 2"),
+        (["--resume", "--beta", "3"], "hyperparameters.beta was 2.0 and is now 3.0"),
     ],
 )
 def test_a_run_is_never_overwritten_or_continued_as_another(trained, change, message, capsys):
