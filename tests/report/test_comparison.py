@@ -149,7 +149,9 @@ def test_what_is_wrong_with_runs_is_noted(runs, tmp_path):
     assert line.note == "1 of 2 diverged, 1 of 2 can't be loaded"
     assert np.isnan(line.values["mig"]).tolist() == [False, True]
     config = json.loads((tmp_path / "seed-0" / "config.json").read_text())
-    (tmp_path / "seed-0" / "config.json").write_text(json.dumps({**config, "training": {**config["training"], "steps": 9}}))
+    (tmp_path / "seed-0" / "config.json").write_text(
+        json.dumps({**config, "training": {**config["training"], "steps": 9}})
+    )
     (line,) = compare([tmp_path / "seed-0"], num_samples=100, metrics=("mig",))[1]
     assert line.note == "1 of 1 not finished"
     shutil.rmtree(tmp_path / "seed-0" / "checkpoints")
@@ -167,7 +169,9 @@ def test_one_damaged_run_does_not_end_a_comparison(runs, tmp_path):
         shutil.copytree(runs / "vae" / "seed-0", tmp_path / name)
     (tmp_path / "torn" / "config.json").write_text("{")
     config = json.loads((tmp_path / "foreign" / "config.json").read_text())
-    (tmp_path / "foreign" / "config.json").write_text(json.dumps({**config, "training": {**config["training"], "seed": "many"}}))
+    (tmp_path / "foreign" / "config.json").write_text(
+        json.dumps({**config, "training": {**config["training"], "seed": "many"}})
+    )
     told = []
     (line,) = compare(find_runs([tmp_path]), num_samples=100, metrics=("mig",), progress=told.append)[1]
     assert line.folders == (tmp_path / "good",)
