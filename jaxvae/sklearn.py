@@ -78,19 +78,19 @@ _COMMON: dict[str, Any] = {
 _DOC = """{summary}
 
     Args:
-      n_components: latents, the size of the code.
-      {own}: see jaxvae.methods.{build}.{components}
-      network: "mlp", "mlp-small", "selu" or "xtanh".
-      likelihood: of a value given the code: "gaussian", "laplace", or "bernoulli" for values in [0, 1].
-      scale: standard deviation of the gaussian, or scale of the laplace likelihood, of standardised values.
-      standardize: whether features are centred and divided by their standard deviation, constant ones by 1.
-      max_iter: updates.
-      batch_size: rows per update, drawn with replacement; at most all there are.
-      random_state: int, RandomState or None; of everything random.
-      verbose: whether a progress bar is shown during the fit.
+      n_components: Number of latents.
+      {own}: See jaxvae.methods.{build}.{components}
+      network: Architecture of the networks: "mlp", "mlp-small", "selu" or "xtanh".
+      likelihood: Likelihood of a value given the code: "gaussian", "laplace", or "bernoulli" for values in [0, 1].
+      scale: Standard deviation of the gaussian, or scale of the laplace likelihood, of standardized values.
+      standardize: Whether to centre the features and divide them by their standard deviation (constant ones by 1).
+      max_iter: Number of training steps.
+      batch_size: Number of rows per step, drawn with replacement; at most the number of rows of X.
+      random_state: Seed of all randomness: an int, a RandomState, or None.
+      verbose: Whether to show a progress bar during the fit.
 
-    After `fit`: method_ (of jaxvae), state_ (TrainState), mean_ and scale_ of the features, loss_curve_ (means over 100
-    updates each), n_iter_, n_features_in_, and feature_names_in_ where X has names.{fitted}
+    After `fit`, the estimator has method_ (of jaxvae), state_ (TrainState), mean_ and scale_ of the features,
+    loss_curve_ (means over 100 steps each), n_iter_, n_features_in_, and feature_names_in_ if X has names.{fitted}
     """
 
 
@@ -353,7 +353,7 @@ def _estimator(name: str, base: type[T]) -> type[T]:
         summary=inspect.getdoc(entry.build).splitlines()[0],  # type: ignore[union-attr]
         own=", ".join(own),
         build=entry.build.__name__,
-        components="\n      components: of the mixture prior." if mixture else "",
+        components="\n      components: Number of components of the mixture prior." if mixture else "",
         fitted=" Also clusters_ (see\n    jaxvae.analysis.find_clusters) and labels_, except on a sphere."
         if mixture
         else "",

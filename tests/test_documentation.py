@@ -107,7 +107,7 @@ def test_pages_build_without_a_warning(tmp_path):
         assert (tmp_path / f"{name.replace('.', '/')}.html").exists(), name
     assert "pdoc -d google jaxvae" in (ROOT / "README.md").read_text()
     training = (tmp_path / "jaxvae/training.html").read_text()
-    assert "<li><strong>batch_size:</strong>  examples per update" in training
+    assert "<li><strong>batch_size:</strong>  Number of examples per step" in training
     assert '<h2 id="devices">' in training
     assert "<td><code>scene</code></td>" in (tmp_path / "jaxvae/data.html").read_text()
     page = (tmp_path / "jaxvae/methods/beta_vae.html").read_text()
