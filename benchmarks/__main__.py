@@ -22,6 +22,7 @@ BENCHMARKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "data": ((),),
     "scaling": ((),),
     "metrics": ((),),
+    "dci_learner": ((),),
 }
 """Name -> the flags of each of its runs."""
 WITH_TORCH = ("train_step", "total_correlation")

@@ -62,8 +62,13 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
 
 def near(name: str, known: Iterable[str]) -> str | None:
     """The known name that a mistyped one is nearest to, or None; what stands after a colon does not count."""
-    heads = {each.partition(":")[0]: each for each in known}
-    return next((heads[head] for head in difflib.get_close_matches(name.partition(":")[0], heads, n=1)), None)
+    heads = {_bare(each): each for each in known}
+    return next((heads[head] for head in difflib.get_close_matches(_bare(name), heads, n=1)), None)
+
+
+def _bare(name: str) -> str:
+    """A name without what stands after a colon, hyphens, underscores, and capital letters: FactorVAE is factor-vae."""
+    return name.partition(":")[0].replace("-", "").replace("_", "").lower()
 
 
 def imported(kind: str, place: str) -> Any:

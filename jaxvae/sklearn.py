@@ -61,9 +61,9 @@ __all__ = [
 ]
 
 CHUNK = 512
-"""Rows that a trained network is given at a time."""
+"""Number of rows that a trained network processes at a time."""
 LEAST_PROBABILITY = 1e-7
-"""Expected values of the Bernoulli likelihood are kept this far from 0 and 1 in the score."""
+"""Distance that the expected values of the Bernoulli likelihood keep from 0 and 1 in the score."""
 _COMMON: dict[str, Any] = {
     "n_components": 2,
     "network": "mlp-small",
@@ -78,42 +78,42 @@ _COMMON: dict[str, Any] = {
 _DOC = """{summary}
 
     Args:
-      n_components: latents, the size of the code.
-      {own}: see jaxvae.methods.{build}.{components}
-      network: "mlp", "mlp-small", "selu" or "xtanh".
-      likelihood: of a value given the code: "gaussian", "laplace", or "bernoulli" for values in [0, 1].
-      scale: standard deviation of the gaussian, or scale of the laplace likelihood, of standardised values.
-      standardize: whether features are centred and divided by their standard deviation, constant ones by 1.
-      max_iter: updates.
-      batch_size: rows per update, drawn with replacement; at most all there are.
-      random_state: int, RandomState or None; of everything random.
-      verbose: whether a progress bar is shown during the fit.
+      n_components: Number of latents.
+      {own}: See jaxvae.methods.{build}.{components}
+      network: Architecture of the networks: "mlp", "mlp-small", "selu" or "xtanh".
+      likelihood: Likelihood of a value given the code: "gaussian", "laplace", or "bernoulli" for values in [0, 1].
+      scale: Standard deviation of the gaussian, or scale of the laplace likelihood, of standardized values.
+      standardize: Whether to centre the features and divide them by their standard deviation (constant ones by 1).
+      max_iter: Number of training steps.
+      batch_size: Number of rows per step, drawn with replacement; at most the number of rows of X.
+      random_state: Seed of all randomness: an int, a RandomState, or None.
+      verbose: Whether to show a progress bar during the fit.
 
-    After `fit`: method_ (of jaxvae), state_ (TrainState), mean_ and scale_ of the features, loss_curve_ (means over 100
-    updates each), n_iter_, n_features_in_, and feature_names_in_ where X has names.{fitted}
+    After `fit`, the estimator has method_ (of jaxvae), state_ (TrainState), mean_ and scale_ of the features,
+    loss_curve_ (means over 100 steps each), n_iter_, n_features_in_, and feature_names_in_ if X has names.{fitted}
     """
 
 
 class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """What all estimators here are: an autoencoder of one of `METHODS`, trained in memory on the rows of X."""
+    """Base class of all estimators: an autoencoder from `METHODS`, trained in memory on the rows of X."""
 
     _name: ClassVar[str]
-    """in `METHODS`"""
+    """Name of the method in `METHODS`."""
 
     def __init__(self, **params: Any):
         for name, value in params.items():
             setattr(self, name, value)
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Trains on the rows of X, from the start.
+        """Trains from scratch on the rows of X.
 
         Args:
-          X: [n_samples, n_features], finite numbers, at least 3 rows.
-          y: ignored.
+          X: Training data [n_samples, n_features], finite, with at least 3 rows.
+          y: Ignored.
 
         Raises:
-          ValueError: a parameter or data that can't be, with the reason.
-          NonFiniteLoss: training diverged.
+          ValueError: A parameter or the data are invalid; the message states the reason.
+          NonFiniteLoss: Training diverged.
         """
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=3)
         self.__dict__.pop("state_", None)
@@ -138,12 +138,12 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Posterior means: float32 [n_samples, n_components]."""
+        """Computes posterior means: float32 [n_samples, n_components]."""
         images = self._images(self._checked(X))
         return self._in_chunks(self._encode, images)
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
-        """The expected rows of X given their codes Z [n_samples, n_components], on the scale of X."""
+        """Decodes codes Z [n_samples, n_components] into expected rows of X, on the scale of X."""
         check_is_fitted(self)
         Z, latents = check_array(Z, dtype=np.float32), self._n_features_out
         if Z.shape[1] != latents:
@@ -152,10 +152,12 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return images.reshape(len(Z), -1) * self.scale_ + self.mean_
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean log-likelihood of the rows of X, standardised, given the posterior means of their codes; nats per row.
+        """Computes the mean log-likelihood of the standardised rows of X given the posterior means of their codes, in
+        nats per row.
 
-        Higher is better. It is that of `likelihood` and `scale` whatever the method is trained on, and no bound on the
-        evidence: what a code costs is not counted, so that methods with other priors, or none, can be compared.
+        Higher is better. The score uses `likelihood` and `scale`, whatever loss the method is trained with. It does not
+        include the cost of the code and is not a bound on the evidence, so methods with different priors, or without
+        one, can be compared.
         """
         images = self._images(self._checked(X))
         return -float(self._in_chunks(self._nll, images).mean(dtype=np.float64))
@@ -170,7 +172,9 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return tags
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without compiled programs and closures, in numpy: they are made again from the parameters at the fit."""
+        """Returns the state as NumPy arrays, without compiled programs and closures. They are rebuilt from the fitted
+        parameters.
+        """
         state = dict(super().__getstate__())
         for name in ("method_", "_encode", "_decode", "_nll"):
             state.pop(name, None)
@@ -187,7 +191,11 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             self._prepare()
 
     def _prepare(self) -> None:
-        """The method, and what is asked of it, from the parameters at the fit. ValueError for what can't be."""
+        """Builds the method and its compiled functions from the parameters of the fit.
+
+        Raises:
+          ValueError: A parameter is invalid.
+        """
         config = _config(self._name, self._fitted_params)
         shape = self._shape_of_rows(self.n_features_in_)
         networks = config.networks.make(_Rows(shape))
@@ -218,7 +226,11 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return validate_data(self, X, dtype=np.float64, reset=False)
 
     def _images(self, X: np.ndarray) -> np.ndarray:
-        """The rows as what the networks are given. ValueError for values that the likelihood or float32 can't hold."""
+        """Converts the rows to inputs of the networks.
+
+        Raises:
+          ValueError: Values are outside the range of the likelihood or of float32.
+        """
         if self._fitted_params["likelihood"] == "bernoulli" and (X.min() < 0 or X.max() > 1):
             raise ValueError(
                 f"the bernoulli likelihood is for values in [0, 1], found {X.min():g} to {X.max():g}: rescale them"
@@ -230,7 +242,10 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return rows.reshape(-1, *self._image_shape)
 
     def _in_chunks(self, program: Any, rows: np.ndarray) -> np.ndarray:
-        """`program(params, rows)`, of full chunks always: compiled once, and no row's result depends on the others."""
+        """Computes `program(params, rows)` in chunks of full size.
+
+        The program is compiled once, and the result of a row does not depend on the other rows.
+        """
         parts = []
         for first in range(0, len(rows), CHUNK):
             chunk = rows[first : first + CHUNK]
@@ -241,10 +256,13 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
 
 class ClusteringVectorAutoencoder(VectorAutoencoder):
-    """The same, of a method whose prior is a mixture: it finds clusters too."""
+    """An estimator for a method whose prior is a mixture. It also finds clusters."""
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """As of the others; clusters are found besides: clusters_, and labels_ of the rows of X."""
+        """Trains from scratch on the rows of X, as `VectorAutoencoder.fit` does, and finds clusters.
+
+        It sets clusters_, and labels_ of the rows of X.
+        """
         super().fit(X)
         for stale in ("clusters_", "labels_"):
             self.__dict__.pop(stale, None)
@@ -255,16 +273,16 @@ class ClusteringVectorAutoencoder(VectorAutoencoder):
 
     @available_if(lambda self: getattr(self, "_fitted_params", vars(self))["space"] != "sphere")
     def predict(self, X: Any) -> np.ndarray:
-        """The clusters of the rows, int [n_samples]: that of the component most responsible for the posterior mean.
+        """Predicts the cluster of each row from the component most responsible for its posterior mean: int [n_samples].
 
-        Components are merged by `jaxvae.analysis.find_clusters`. There are no clusters on a sphere.
+        Components are merged by `jaxvae.analysis.find_clusters`. A spherical latent space has no clusters.
         """
         codes = self.transform(X)
         return self.clusters_.of_points(codes)
 
 
 class GroupedVectorAutoencoder(VectorAutoencoder):
-    """The same, of a method whose outputs are groups: each feature is one by itself."""
+    """An estimator for a method whose outputs are in groups. Each feature is a group of its own."""
 
     @staticmethod
     def _shape_of_rows(features: int) -> tuple[int, int, int]:
@@ -272,7 +290,7 @@ class GroupedVectorAutoencoder(VectorAutoencoder):
 
 
 class _Rows(NamedTuple):
-    """What networks are made for."""
+    """The data properties that networks depend on."""
 
     image_shape: tuple[int, int, int]
     factor_sizes: tuple[int, ...] = ()
@@ -282,7 +300,12 @@ T = TypeVar("T", bound=VectorAutoencoder)
 
 
 def _config(name: str, params: Mapping[str, Any]) -> Config[Any, Any, Any, Any]:
-    """The parameters of an estimator as the command line's. ValueError or TypeError for what can't be."""
+    """Converts the parameters of an estimator to a configuration.
+
+    Raises:
+      TypeError: A parameter has the wrong type.
+      ValueError: A parameter has an invalid value.
+    """
     entry = METHODS[name]
     for size in ("n_components", "max_iter", "batch_size", "components"):
         if size in params:
@@ -307,7 +330,10 @@ def _config(name: str, params: Mapping[str, Any]) -> Config[Any, Any, Any, Any]:
 
 
 def _estimator(name: str, base: type[T]) -> type[T]:
-    """The class of a method, called as its hyperparameters are, with a signature that scikit-learn can read."""
+    """Derives the estimator class of a method.
+
+    Its keyword parameters are the method's hyperparameters and options, in a signature that scikit-learn can read.
+    """
     entry = METHODS[name]
     common = _COMMON | {key: value for key, value in entry.defaults.items() if key in _COMMON}
     mixture = {"components": 100} if "components" in entry.networks.__dataclass_fields__ else {}
@@ -327,7 +353,7 @@ def _estimator(name: str, base: type[T]) -> type[T]:
         summary=inspect.getdoc(entry.build).splitlines()[0],  # type: ignore[union-attr]
         own=", ".join(own),
         build=entry.build.__name__,
-        components="\n      components: of the mixture prior." if mixture else "",
+        components="\n      components: Number of components of the mixture prior." if mixture else "",
         fitted=" Also clusters_ (see\n    jaxvae.analysis.find_clusters) and labels_, except on a sphere."
         if mixture
         else "",

@@ -58,7 +58,7 @@ def method(kind: str, file: str, old: str, new: str, *tests: str) -> Fault:
 
 
 FAULTS = (
-    loss("wrong sign", "gaussian", "return 0.5 * (mean**2 + jnp.expm1(logvar) - logvar)", "return 0.5 * (mean**2 + jnp.expm1(logvar) + logvar)"),
+    loss("wrong sign", "gaussian", "return 0.5 * (deviations**2 + jnp.expm1(log_ratio) - log_ratio)", "return 0.5 * (deviations**2 + jnp.expm1(log_ratio) + log_ratio)"),
     loss("wrong scale", "gaussian", "return mean + jnp.exp(0.5 * logvar)", "return mean + jnp.exp(logvar)"),
     loss("forgotten axis_name", "gaussian", "global_rows(examples.shape[0], axis_name)", "global_rows(examples.shape[0], None)"),
     loss("off by one", "aggregate_posterior", "other = math.log((n - 1) / (n * others))", "other = math.log((n - 1) / (n * batch))"),
@@ -96,7 +96,7 @@ FAULTS = (
     Fault("repeated randomness", "training/steps.py", "\"fresh_image\": both[\"image\"][1::2]", "\"fresh_image\": both[\"image\"][0::2]", ("tests/training/test_engine.py", "tests/training/test_loop.py")),
     Fault("dropped term", "metrics/mig.py", "gaps = (first - second) / factor_entropy", "gaps = first - second", ("tests/metrics/test_mig.py",)),
     Fault("wrong axis", "metrics/dci.py", "importance.sum(axis=1) if importance.sum() > 0", "importance.sum(axis=0) if importance.sum() > 0", ("tests/metrics/test_reference.py",)),
-    Fault("leaked rows", "metrics/inputs.py", "return slice(0, train), slice(train, rows)", "return slice(0, train), slice(0, rows)", ("tests/metrics/test_reference.py", "tests/metrics/test_battery.py")),
+    Fault("leaked rows", "metrics/inputs.py", "return order[:train], order[train:]", "return order[:train], order", ("tests/metrics/test_reference.py", "tests/metrics/test_battery.py")),
     Fault("off by one", "metrics/mutual_information.py", "np.searchsorted(edges[:-1], code, side=\"right\") - 1", "np.searchsorted(edges[:-1], code, side=\"left\")", ("tests/metrics/test_mutual_information.py",)),
 )  # fmt: skip
 EARLIER = {
@@ -104,6 +104,10 @@ EARLIER = {
     "seen = dict(params) if method.sequential else state.params": (
         "seen = dict(params) if method.in_turn else state.params",
         "seen = state.params",
+    ),
+    "return order[:train], order[train:]": (
+        "return slice(0, train), slice(train, rows)",
+        "return slice(0, train), slice(0, rows)",
     ),
 }
 """How version 0.1 wrote what a fault replaces, and what became of it there."""

@@ -1,7 +1,7 @@
 """Analyses of a trained model.
 
 - Terms of the loss over a whole data set: `exact_kl_terms`
-- Codes, reconstructions and latent traversals: `encode_samples`, `reconstruct`, `traverse`
+- Codes, reconstructions and latent traversals: `random_examples`, `encode_samples`, `reconstruct`, `traverse`
 - What each latent changes, and whether the changes are orthogonal, confined to parts, or separate from those of other
   latents: `latent_effects`
 - Whether the latents are principal directions: `decode_jacobians`, `distance_to_orthogonality`, `active_latents`,
@@ -26,7 +26,7 @@ from jaxvae.analysis.directions import (
 from jaxvae.analysis.effects import Effects, latent_effects
 from jaxvae.analysis.exact_terms import ExactTerms, exact_kl_terms
 from jaxvae.analysis.neighbourhoods import Neighbourhoods, neighbourhood_scores, temporal_correlation
-from jaxvae.analysis.representation import Representation, encode_samples, reconstruct, traverse
+from jaxvae.analysis.representation import Representation, encode_samples, random_examples, reconstruct, traverse
 from jaxvae.analysis.sparsity import hoyer_sparsity
 from jaxvae.analysis.subspaces import Subspaces, class_spectra, fit_subspaces
 
@@ -53,6 +53,7 @@ __all__ = [
     "neighbourhood_scores",
     "normalised_cross_correlation",
     "polarised_gap",
+    "random_examples",
     "reconstruct",
     "temporal_correlation",
     "traverse",

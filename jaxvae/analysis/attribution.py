@@ -1,20 +1,22 @@
-"""Maps of an effect, scored against the effect where that is known."""
+"""Scores of effect maps against the known effect."""
 
 import numpy as np
 
 
 def normalised_cross_correlation(maps: np.ndarray, effects: np.ndarray) -> np.ndarray:
-    """Correlation of each map with its known effect over all pixels: from -1 to 1, and 1 for a map that is a multiple.
+    """Computes the correlation of each map with its known effect over all pixels.
+
+    The correlation is between -1 and 1. It is 1 for a map that is a positive multiple of the effect plus a constant.
 
     Args:
-      maps: [N, ...].
-      effects: known ones, or masks of them, of the same shape.
+      maps: Effect maps [N, ...].
+      effects: Known effects, or masks of them, of the same shape.
 
     Returns:
-      float64 [N]; 0 where a map or an effect is the same everywhere.
+      Correlations, float64 [N]. A correlation is 0 if its map or its effect is constant.
 
     Raises:
-      ValueError: shapes differ, or a value is not finite.
+      ValueError: The shapes differ, or a value is not finite.
 
     Reference: Baumgartner et al. (2018).
     """

@@ -1,11 +1,15 @@
-"""What tables of numbers must be."""
+"""Checks of numeric tables."""
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 
 def checked_table(name: str, values: ArrayLike) -> np.ndarray:
-    """The values as float64 [N, K]. ValueError for other shapes, nothing in them, or values that are not finite."""
+    """Returns the values as a float64 table [N, K].
+
+    Raises:
+      ValueError: The values do not have two axes, are empty, or are not finite.
+    """
     array = np.asarray(values).astype(np.float64)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must have two axes, examples and columns, and not be empty; got shape {array.shape}")

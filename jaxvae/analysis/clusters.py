@@ -1,4 +1,4 @@
-"""How many clusters a mixture of many components stands for, and which point is in which."""
+"""Clusters of a mixture with many components: their number, and the cluster of each point."""
 
 from typing import NamedTuple
 
@@ -11,49 +11,56 @@ from scipy.spatial.distance import pdist, squareform
 from jaxvae.losses import component_log_densities
 
 STEPS = 500
-"""Of the climb to a mode."""
+"""Number of mean-shift steps from a mean to a mode."""
 SAME = 0.01
-"""Standard deviations up to which two modes are one."""
+"""Largest distance, in standard deviations, at which two modes count as the same mode."""
 
 
 class Clusters(NamedTuple):
-    """A partition of the components of a mixture by the hills of its density."""
+    """A partition of the components of a mixture by the modes of its density."""
 
     of_component: np.ndarray
-    """int [K], cluster of each component: 0 .. number - 1, those with more weight first"""
+    """Cluster of each component, int [K]. Clusters are numbered from 0 in the order of decreasing weight."""
     means: np.ndarray
-    """[K, D]"""
+    """Means of the components [K, D]."""
     log_weights: np.ndarray
-    """[K]"""
+    """Log weights of the components [K]."""
     variance: float
 
     @property
     def number(self) -> int:
-        """Number of clusters, those that no point is in included: a component may be unused."""
+        """Number of clusters. It includes clusters without points, as a component may be unused."""
         return int(self.of_component.max()) + 1
 
     def of_points(self, codes: np.ndarray) -> np.ndarray:
-        """The cluster of the most responsible component: codes [N, D] -> int [N]."""
+        """Returns the cluster of the component most responsible for each code: codes [N, D] -> int [N]."""
         arrays = (jnp.asarray(array, jnp.float32) for array in (codes, self.means, self.log_weights))
         densities = component_log_densities(*arrays, variance=self.variance)
         return self.of_component[np.asarray(densities.argmax(axis=-1))]
 
 
 def find_clusters(means: jax.Array, log_weights: jax.Array, *, variance: float = 1.0) -> Clusters:
-    """Sparse watershed: components whose modes lead to one another are one cluster.
+    """Groups the components of a mixture into clusters by a sparse watershed.
 
-    From every mean the density is climbed by mean-shift, z <- sum_k r_k(z) m_k with r the responsibilities, which needs
-    no step size. A component points to the one that is most responsible for its mode; those that are linked by
-    pointers, or reach the same mode, are one cluster: two equal ones on a line up to two standard deviations apart.
+    Components are in the same cluster if their modes lead to one another. The density is climbed from every mean by
+    mean-shift, z <- sum_k r_k(z) m_k with responsibilities r, which needs no step size. A component points to the
+    component that is most responsible for its mode. Components that are linked by pointers, or that reach the same
+    mode, form one cluster. Two equal components in one dimension merge if they are at most two standard deviations
+    apart.
 
     Args:
-      means, log_weights: [K, D] and [K], as the VAE-SNE's prior gives them.
-      variance: of every latent of every component.
+      means: Means of the components [K, D], as returned by the VAE-SNE's prior.
+      log_weights: Log weights of the components [K], as returned by the VAE-SNE's prior.
+      variance: Variance of every latent in every component.
+
+    Returns:
+      The partition of the components.
 
     Raises:
-      ValueError: shapes do not fit, or the variance is not positive.
+      ValueError: The shapes do not match, or the variance is not positive.
 
-    Reference: Todd, Kain & de Bivort (2017), for the idea; merging by pointers as in Graving's code after the VAE-SNE.
+    Reference: Todd, Kain & de Bivort (2017) for the idea. Merging by pointers follows Graving's code, written after the
+    VAE-SNE paper.
     """
 
     def densities(z: jax.Array) -> jax.Array:

@@ -1,10 +1,11 @@
-"""Whether latent axes are principal directions: the right singular vectors of the decoder's Jacobian.
+"""Measures of how close the latent axes are to principal directions, the right singular vectors of the decoder's
+Jacobian.
 
-To second order in a posterior's standard deviations, a Gaussian decoder's loss sees of its Jacobian J only the lengths
-of the columns. Among the rotations of a latent space it is lowest where the columns are orthogonal to each other,
-which is where the latent axes are the right singular vectors of J.
+To second order in the posterior's standard deviations, the loss of a Gaussian decoder depends on its Jacobian J only
+through the lengths of the columns. Among all rotations of the latent space, the loss is lowest where the columns are
+orthogonal. The latent axes are then the right singular vectors of J.
 
-Reference: Rolinek, Zietlow & Martius (2019), by memory; a linear decoder has the axes of probabilistic PCA.
+Reference: Rolinek, Zietlow & Martius (2019), from memory. The axes of a linear decoder are those of probabilistic PCA.
 """
 
 from collections.abc import Callable
@@ -19,44 +20,51 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from jaxvae.analysis.checks import checked_table
 
 NEAR_EQUAL = 1.05
-"""Singular values with a smaller ratio count as equal: their singular vectors are hardly determined."""
+"""Ratio of two singular values below which they count as equal. Their singular vectors are then poorly determined."""
 ZERO = 1e-6
-"""Share of the largest singular value up to which one counts as 0: what rounding to float32 leaves of it."""
+"""Share of the largest singular value up to which a singular value counts as 0. It allows for float32 rounding."""
 NEIGHBOURS = 5
 TRAIN_FRACTION = 0.8
 
 
 class Orthogonality(NamedTuple):
-    """How orthogonal the columns of Jacobians are; means over the examples, NaN where no latent is looked at."""
+    """Orthogonality of the columns of Jacobians, averaged over examples. The averages are NaN if no latent is
+    included.
+    """
 
     distance: float
-    """Distance to orthogonality: 0 where the latent axes are the right singular vectors of the Jacobian."""
+    """Distance to orthogonality. It is 0 if the latent axes are the right singular vectors of the Jacobian."""
     orthogonality: float
-    """1 - |offdiag(J^T J)|_F / |J^T J|_F, in [0, 1]: does not depend on the scale of J, nor on singular vectors."""
+    """Orthogonality 1 - |offdiag(J^T J)|_F / |J^T J|_F, in [0, 1]. It depends neither on the scale of J nor on its
+    singular vectors."""
     cosine: float
-    """Mean |cos| between two columns, in [0, 1]; 0 for a column of zeros, and for a single one."""
+    """Mean |cos| of the angle between two columns, in [0, 1]. It is 0 for a column of zeros, and for a single
+    column."""
     ambiguous: float
-    """Share of the examples whose singular vectors are not determined: two singular values nearly equal, or one 0."""
+    """Share of the examples whose singular vectors are not determined: two singular values are nearly equal, or one is
+    0."""
     latents: int
-    """Columns looked at."""
+    """Number of columns included."""
 
 
 def decode_jacobians(
     decode: Callable[[jax.Array], jax.Array], codes: ArrayLike, *, batch_size: int = 100
 ) -> np.ndarray:
-    """Derivative of every decoded image by its code, in forward mode: J[n, p, d] = d decode(z_n)_p / d z_nd.
+    """Computes the Jacobian of every decoded image with respect to its code: J[n, p, d] = d decode(z_n)_p / d z_nd.
+
+    Derivatives are computed in forward mode.
 
     Args:
-      decode: codes [B, D] -> images [B, ...], each image a function of its own code alone, such as
-        `lambda z: method.decode(Nets(method.networks, params), z)`.
-      codes: [N, D]: posterior means, not samples.
-      batch_size: codes at a time; each takes the memory of D images decoded.
+      decode: Function from codes [B, D] to images [B, ...], such as
+        `lambda z: method.decode(Nets(method.networks, params), z)`. Each image must depend on its own code only.
+      codes: Posterior means [N, D], not samples.
+      batch_size: Number of codes per batch. Each code takes the memory of D decoded images.
 
     Returns:
-      float32 [N, P, D], P pixels and channels of an image.
+      Jacobians, float32 [N, P, D], with one row for each of the P pixels and channels of an image.
 
     Raises:
-      ValueError: codes are not [N, D], empty, or not finite.
+      ValueError: The codes are not [N, D], are empty, or are not finite.
     """
     points = checked_table("codes", codes).astype(np.float32)
     size = min(batch_size, len(points))
@@ -67,32 +75,33 @@ def decode_jacobians(
 
     parts = []
     for first in range(0, len(points), size):
-        # The last batch is filled up, so that one compilation serves all.
+        # The last batch is filled up, so that the program is compiled only once.
         rows = np.minimum(np.arange(first, first + size), len(points) - 1)
         parts.append(np.asarray(jacobians(points[rows]), np.float32))
     return np.concatenate(parts)[: len(points)]
 
 
 def distance_to_orthogonality(jacobians: ArrayLike, *, active: ArrayLike | None = None) -> Orthogonality:
-    """How far latent axes are from the right singular vectors of a decoder's Jacobian J = U S V^T.
+    """Measures how far the latent axes are from the right singular vectors of a decoder's Jacobian J = U S V^T.
 
         DtO = mean_x | V - P(V) |_F,   P(V) the signed permutation matrix nearest to V
 
-    0 where J^T J is diagonal at every example. Columns that are rotated by d <= 45 degrees in a plane give
-    2 sqrt(1 - cos d); random rotations 0.55 for 2 latents, 1.64 for 5, 2.86 for 10. V is all D x D singular vectors,
-    also for P < D. Where singular values are equal or 0 it is arbitrary, and so is this distance: see `ambiguous`, look
-    at the active latents only, or at `orthogonality`.
+    The distance is 0 if J^T J is diagonal at every example. It is 2 sqrt(1 - cos d) for orthogonal columns that are
+    rotated by d <= 45 degrees in a plane. Random rotations give 0.55 for 2 latents, 1.64 for 5 and 2.86 for 10. V holds
+    all D singular vectors [D, D], also if P < D. If singular values are equal or 0, V is arbitrary, and so is this
+    distance. In that case (see `ambiguous`), include the active latents only, or use `orthogonality`.
 
     Args:
-      jacobians: [N, P, D], see `decode_jacobians`.
-      active: the latents to look at, as numbers or as the mask that `active_latents` returns; all if not given. The
-        singular vectors are those of J[:, active].
+      jacobians: Jacobians [N, P, D], as returned by `decode_jacobians`.
+      active: Latents to include, as indices or as the mask that `active_latents` returns; by default, all. The singular
+        vectors are those of J[:, active].
 
     Returns:
-      Orthogonality. Of a single latent the distance is 0.
+      Averages over the examples. The distance of a single latent is 0.
 
     Raises:
-      ValueError: Jacobians that are not [N, P, D], empty, or not finite; latents that are not there, or there twice.
+      ValueError: The Jacobians are not [N, P, D], are empty, or are not finite; or a latent does not exist or occurs
+        twice.
 
     Reference: Rolinek, Zietlow & Martius (2019), equation 29.
     """
@@ -115,9 +124,10 @@ def distance_to_orthogonality(jacobians: ArrayLike, *, active: ArrayLike | None 
 
 
 def nearest_signed_permutation(matrix: np.ndarray) -> np.ndarray:
-    """The matrix with a single 1 or -1 in each row and column that is nearest to `matrix` [D, D] in Frobenius norm.
+    """Returns the signed permutation matrix nearest to `matrix` [D, D] in Frobenius norm.
 
-    It maximises the sum of |entries| chosen, one per row and column, and has their signs; that of 0 is 1.
+    It has a single 1 or -1 in each row and column. It maximizes the sum of the absolute values of the chosen entries
+    and has their signs; the sign of 0 is 1.
     """
     rows, columns = linear_sum_assignment(np.abs(matrix), maximize=True)
     nearest = np.zeros(matrix.shape)
@@ -126,15 +136,18 @@ def nearest_signed_permutation(matrix: np.ndarray) -> np.ndarray:
 
 
 def active_latents(mean: ArrayLike, *, threshold: float = 0.5) -> np.ndarray:
-    """The latents whose posterior means vary over the data by a standard deviation above `threshold`: bool [D].
+    """Finds the latents whose posterior means have a standard deviation above `threshold` over the data.
 
     Args:
-      mean: posterior means [N, D].
-      threshold: the paper's is 0.5. A latent of a converged linear VAE with posterior variance s has sqrt(1 - s): it
-        is active at 0.5 only if s < 0.75.
+      mean: Posterior means [N, D].
+      threshold: Smallest standard deviation of an active latent; 0.5 in the paper. In a converged linear VAE, a latent
+        with posterior variance s has a standard deviation of sqrt(1 - s), so it is active at 0.5 only if s < 0.75.
+
+    Returns:
+      Mask of the active latents, bool [D].
 
     Raises:
-      ValueError: means that are not [N, D], empty, or not finite.
+      ValueError: The means are not [N, D], are empty, or are not finite.
 
     Reference: Rolinek, Zietlow & Martius (2019), equation 30.
     """
@@ -142,21 +155,23 @@ def active_latents(mean: ArrayLike, *, threshold: float = 0.5) -> np.ndarray:
 
 
 def polarised_gap(mean: ArrayLike, logvar: ArrayLike, *, threshold: float = 0.5) -> float:
-    """How far the KL is from its form in the polarised regime, where each latent is used precisely or not at all.
+    """Measures how far the KL is from its form in the polarised regime, where each latent is either precise or unused.
 
         Delta_KL = |KL - KL_pol| / KL,   KL_pol = 1/2 sum_{j active} ( mean_j^2 - logvar_j - 1 )
 
-    Both are means over the data. It is what the active variances and the passive latents add to the KL, as a share of
-    it: small in the polarised regime, 1 where a KL is all of passive latents, and 0 where the KL is 0.
+    Both KLs are means over the data. The gap is the share of the KL that is due to the variances of the active latents
+    and to the passive latents. It is small in the polarised regime, 1 if the KL comes from passive latents only, and 0
+    if the KL is 0.
 
     Args:
-      mean, logvar: posteriors of all examples [N, D].
-      threshold: of `active_latents`.
+      mean: Posterior means of all examples [N, D].
+      logvar: Posterior log variances of all examples [N, D].
+      threshold: Threshold of `active_latents`.
 
     Raises:
-      ValueError: means or log variances that are not [N, D], empty, not finite, or not of one shape.
+      ValueError: The means or log variances are not [N, D], are empty, are not finite, or differ in shape.
 
-    Reference: Rolinek, Zietlow & Martius (2019), the active set of equation 30.
+    Reference: Rolinek, Zietlow & Martius (2019), with the active set of equation 30.
     """
     mu, log_s = checked_table("mean", mean), checked_table("logvar", logvar)
     if mu.shape != log_s.shape:
@@ -168,22 +183,23 @@ def polarised_gap(mean: ArrayLike, logvar: ArrayLike, *, threshold: float = 0.5)
 
 
 def local_optimum_variances(jacobians: ArrayLike, c: float) -> np.ndarray:
-    """The posterior variances that are best for a Gaussian decoder, given its Jacobian: s_j = 1 / (1 + |J_j|^2 / c).
+    """Computes the optimal posterior variances for a Gaussian decoder with given Jacobians: s_j = 1 / (1 + |J_j|^2 /
+    c).
 
-    They minimise 1/2 sum_j [ s_j |J_j|^2 / v + beta (s_j - log s_j - 1) ], the part of the loss that depends on them,
-    with |J_j| the length of column j, v the decoder's variance, and c = beta v. What is left there is
-    beta/2 sum_j log (1 + |J_j|^2 / c) >= beta/2 log det(I + J^T J / c), equal only for orthogonal columns. Plotted over
-    log(|J_j|^2 / c), the log(1 / s_j - 1) of a converged VAE is a line of slope 1 through 0.
+    They minimize 1/2 sum_j [ s_j |J_j|^2 / v + beta (s_j - log s_j - 1) ], the part of the loss that depends on them,
+    where |J_j| is the length of column j, v the decoder's variance, and c = beta v. The minimum is beta/2 sum_j log (1
+    + |J_j|^2 / c) >= beta/2 log det(I + J^T J / c), with equality only for orthogonal columns. For a converged VAE,
+    log(1 / s_j - 1) plotted over log(|J_j|^2 / c) is a line of slope 1 through 0.
 
     Args:
-      jacobians: [N, P, D], see `decode_jacobians`.
-      c: beta times the variance of a pixel, beta scale^2 for `gaussian(scale)`; positive.
+      jacobians: Jacobians [N, P, D], as returned by `decode_jacobians`.
+      c: Product of beta and the variance of a pixel, which is beta scale^2 for `gaussian(scale)`; positive.
 
     Returns:
       Variances in (0, 1], float64 [N, D].
 
     Raises:
-      ValueError: Jacobians that are not [N, P, D], empty, or not finite; c is not positive.
+      ValueError: The Jacobians are not [N, P, D], are empty, or are not finite; or c is not positive.
     """
     if not c > 0:
         raise ValueError(f"c is a variance and must be positive, got {c}")
@@ -192,23 +208,24 @@ def local_optimum_variances(jacobians: ArrayLike, c: float) -> np.ndarray:
 
 
 def knn_gap(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = False) -> float:
-    """How much better the best latent tells a factor than the second best: the paper's disentanglement score.
+    """Computes the paper's disentanglement score: the gap between the best and the second-best latent for each factor.
 
         gap_k = ( best_j s_kj - second_j s_kj ) / n_k;   the mean over the factors, clipped to [0, 1]
 
-    s_kj is what a 5-nearest-neighbour probe makes of factor k from latent j alone: the factor's standard deviation less
-    the root mean squared error, and n_k that deviation; or, for discrete factors, the accuracy, and n_k that of the
-    most frequent value (a gap may exceed 1 before the mean). Probes learn from the first 80 percent of the rows and are
-    scored on the rest; nothing is shuffled.
+    s_kj is the score of a 5-nearest-neighbour probe that predicts factor k from latent j alone. For continuous factors,
+    s_kj is the factor's standard deviation minus the root mean squared error, and n_k is that standard deviation. For
+    discrete factors, s_kj is the accuracy, and n_k is the accuracy of predicting the most frequent value; a single gap
+    may then exceed 1 before averaging. Probes are fitted on the first 80 percent of the rows and scored on the rest.
+    Rows are not shuffled.
 
     Args:
-      codes: [N, D], D >= 2, in random order.
-      factors: [N, K]: all continuous, or all discrete.
-      discrete: which of the two.
+      codes: Codes [N, D] in random order, D >= 2.
+      factors: Factors [N, K], all continuous or all discrete.
+      discrete: Whether the factors are discrete.
 
     Raises:
-      ValueError: codes or factors that are not tables of finite numbers with as many rows; one latent; fewer rows to
-        learn from than neighbours; a factor that does not vary in the rows that score.
+      ValueError: The codes or factors are not finite tables with the same number of rows; there is only one latent;
+        there are fewer training rows than neighbours; or a factor does not vary in the held-out rows.
 
     Reference: Rolinek, Zietlow & Martius (2019), equations 65 to 70.
     """
@@ -232,7 +249,9 @@ def knn_gap(codes: ArrayLike, factors: ArrayLike, *, discrete: bool = False) -> 
 
 
 def _probe(latent: np.ndarray, factor: np.ndarray, train: int, discrete: bool) -> float:
-    """What nearest neighbours make of a factor [N] from a latent [N]: accuracy, or standard deviation less RMSE."""
+    """Returns the held-out score of predicting a factor [N] from a latent [N]: accuracy, or standard deviation minus
+    RMSE.
+    """
     probe = KNeighborsClassifier(NEIGHBOURS) if discrete else KNeighborsRegressor(NEIGHBOURS)
     guess = probe.fit(latent[:train, None], factor[:train]).predict(latent[train:, None])
     truth = factor[train:]
@@ -240,18 +259,18 @@ def _probe(latent: np.ndarray, factor: np.ndarray, train: int, discrete: bool) -
 
 
 def _majority(factor: np.ndarray) -> float:
-    """Share of the most frequent value."""
+    """Returns the share of the most frequent value."""
     return float(np.unique(factor, return_counts=True)[1].max() / len(factor))
 
 
 def _gram(jacobians: np.ndarray) -> np.ndarray:
-    """J^T J of every example in float64: [N, P, D] -> [N, D, D]."""
-    # One at a time: all of them in float64 would be twice the memory of what was given.
+    """Computes J^T J of every example in float64: [N, P, D] -> [N, D, D]."""
+    # One example at a time: all of them in float64 would take twice the memory of the input.
     return np.stack([j.T @ j for j in (jacobian.astype(np.float64) for jacobian in jacobians)])
 
 
 def _off_diagonal_share(gram: np.ndarray) -> np.ndarray:
-    """|offdiag(G)|_F / |G|_F, [N, D, D] -> [N]; 0 for a matrix of zeros."""
+    """Computes |offdiag(G)|_F / |G|_F of matrices [N, D, D] -> [N]. The share is 0 for a matrix of zeros."""
     squares = gram**2
     total = squares.sum(axis=(1, 2))
     off = (squares * (1 - np.eye(gram.shape[1]))).sum(axis=(1, 2))
@@ -259,7 +278,7 @@ def _off_diagonal_share(gram: np.ndarray) -> np.ndarray:
 
 
 def _absolute_cosines(gram: np.ndarray) -> np.ndarray:
-    """|cos| of the angle between two columns, meaned over the pairs: [N, D, D] -> [N]."""
+    """Computes |cos| of the angle between two columns, averaged over pairs of columns: [N, D, D] -> [N]."""
     latents = gram.shape[1]
     length = np.sqrt(np.einsum("njj->nj", gram))
     unit = 1 / np.where(length > 0, length, np.inf)
@@ -268,7 +287,7 @@ def _absolute_cosines(gram: np.ndarray) -> np.ndarray:
 
 
 def _latent_numbers(active: ArrayLike | None, latents: int) -> np.ndarray:
-    """The latents that a mask or a list means, int [A]."""
+    """Returns the indices of the latents given as a mask or as a list, int [A]."""
     if active is None:
         return np.arange(latents)
     given = np.asarray(active)

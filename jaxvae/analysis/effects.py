@@ -1,52 +1,57 @@
-"""What each latent does to the output, by giving it the value that it has for another example."""
+"""Effects of each latent on the output, measured by giving it the value that it has for another example."""
 
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+MOST_OUTPUTS = 4096
+
 
 class Effects(NamedTuple):
-    """Of D latents on P output values."""
+    """Effects of D latents on P output values."""
 
     change: np.ndarray
-    """Mean absolute change of each value, by each latent: [D, P]."""
+    """Mean absolute change of each output value by each latent [D, P]."""
     overlap: float
-    """0 where the changes that two latents make to an output are orthogonal, 1 where they are the same up to a factor:
-    absolute cosines of all pairs, weighted by the product of the lengths. NaN for fewer than two latents that act."""
+    """Overlap of the changes made by different latents: 0 if the changes that two latents make to an output are
+    orthogonal, and 1 if they are equal up to a factor. It is the mean absolute cosine of all pairs, weighted by the
+    product of their lengths. It is NaN if fewer than two latents have an effect."""
     parts: float
-    """Hoyer sparsity of `change` of each latent, weighted by its sum: 0 where latents change all values alike, 1 where
-    each changes a single one."""
+    """Hoyer sparsity of each latent's `change`, weighted by its sum: 0 if latents change all values alike, and 1 if
+    each latent changes a single value."""
     exclusive: float
-    """Share of all change of a value that is by the latent which changes it most, over all values: 1 where every value
-    belongs to one latent, 1 / D where all latents change it alike."""
+    """Share of the change of an output value that is due to the latent that changes it most, over all values: 1 if
+    every value depends on one latent only, and 1 / D if all latents change it alike."""
 
     @property
     def size(self) -> np.ndarray:
-        """Mean absolute change of an output value by each latent: [D]."""
+        """Mean absolute change of an output value by each latent [D]."""
         return self.change.mean(axis=1)
 
 
 def latent_effects(
     decode: Callable[[np.ndarray], np.ndarray], codes: np.ndarray, *, examples: int = 64, seed: int = 0
 ) -> Effects:
-    """How the output changes when one latent of an example takes the value that it has for another.
+    """Measures how the output changes when one latent of an example takes the value that it has for another example.
 
-    Swapped values are ones that the latent does take, so that this is defined for whole numbers (of codewords) and for
-    any scale of the codes alike.
+    Swapped values are values that the latent does take, so the effects are defined for integer codes (of codewords) and
+    for codes of any scale.
 
     Args:
       decode: codes [B, D] -> outputs [B, ...].
       codes: of random examples [N, D], N >= 2.
-      examples: that are changed, each with a partner; at most N.
+      examples: that are changed, each with a partner; at most N, and fewer where there are more than 64 latents, so
+        that no more than 4096 outputs (or 2 per latent) are decoded.
       seed: of which examples.
 
     Raises:
-      ValueError: codes are not [N, D] with N >= 2 and D >= 1.
+      ValueError: The codes are not [N, D] with N >= 2 and D >= 1.
     """
     if codes.ndim != 2 or len(codes) < 2 or not codes.shape[1]:
         raise ValueError(f"codes must be [at least 2 examples, at least 1 latent], got shape {codes.shape}")
-    order = np.random.default_rng(seed).permutation(len(codes))[:examples]
+    most = max(2, MOST_OUTPUTS // codes.shape[1])
+    order = np.random.default_rng(seed).permutation(len(codes))[: min(examples, most)]
     start, partner = codes[order], codes[np.roll(order, 1)]
     swapped = np.where(np.eye(codes.shape[1], dtype=bool)[:, None], partner, start)
     outputs = [np.asarray(decode(rows), np.float64).reshape(len(order), -1) for rows in (start, *swapped)]
@@ -57,7 +62,7 @@ def latent_effects(
 
 def _overlap(moved: np.ndarray) -> float:
     """Of changes [D, B, P]."""
-    products = np.abs(np.einsum("dbp,ebp->deb", moved, moved)).sum(axis=2)
+    products = sum(np.abs(one @ one.T) for one in moved.swapaxes(0, 1))
     length = np.linalg.norm(moved, axis=2)
     lengths = np.einsum("db,eb->de", length, length)
     pairs = ~np.eye(len(moved), dtype=bool)

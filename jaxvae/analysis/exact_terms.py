@@ -1,4 +1,4 @@
-"""The parts of the KL over a whole data set, computed instead of estimated."""
+"""Terms of the KL over a whole data set, computed exactly instead of estimated from batches."""
 
 from functools import partial
 from typing import NamedTuple
@@ -10,7 +10,9 @@ from jaxvae.losses import exact_log_qz, kl_decomposition, reparameterize
 
 
 class ExactTerms(NamedTuple):
-    """Nats per example, averaged over the data set; each a scalar. They add up to the mean KL."""
+    """Terms of the KL in nats per example, averaged over the data set. Each is a scalar, and their sum is the mean
+    KL.
+    """
 
     mutual_information: jax.Array
     total_correlation: jax.Array
@@ -19,18 +21,20 @@ class ExactTerms(NamedTuple):
 
 @partial(jax.jit, static_argnames="samples")
 def exact_kl_terms(key: jax.Array, mean: jax.Array, logvar: jax.Array, *, samples: int = 1) -> ExactTerms:
-    """Mutual information, total correlation and dimension-wise KL under the aggregate posterior of all N examples.
+    """Computes mutual information, total correlation and dimension-wise KL under the aggregate posterior of all N
+    examples.
 
-    The densities are exact; the expectation over q(z) is taken with `samples` codes per example. O(samples N^2 D) time,
-    O(N D) memory; may be vmapped over models.
+    The densities are exact; the expectation over q(z) is estimated from `samples` codes per example. The function takes
+    O(samples N^2 D) time and O(N D) memory, and may be vmapped over models.
 
     Args:
-      key: of the sampled codes.
-      mean, logvar: posteriors of all examples [N, D].
-      samples: codes per example.
+      key: Random key of the sampled codes.
+      mean: Posterior means of all examples [N, D].
+      logvar: Posterior log variances of all examples [N, D].
+      samples: Number of codes drawn per example.
 
     Returns:
-      ExactTerms.
+      The three terms, in nats per example.
 
     Reference: Chen, Li, Grosse & Duvenaud (2018), equation 2.
     """

@@ -1,4 +1,4 @@
-"""How much of the neighbourhoods of the data a low-dimensional code keeps."""
+"""Scores of how well a low-dimensional code preserves the neighbourhoods of the data."""
 
 from typing import NamedTuple
 
@@ -14,48 +14,54 @@ FINEST = 10
 
 
 class Neighbourhoods(NamedTuple):
-    """What codes keep of the data, from large distances to small ones: each at most 1, where all is kept."""
+    """Scores of how well codes preserve the structure of the data, from large to small distances. A perfect score is
+    1.
+    """
 
     global_pearson: float
-    """Correlation of the distances between two rows, in the data and in the codes."""
+    """Pearson correlation of the pairwise distances in the data with those in the codes."""
     global_spearman: float
-    """The same of their ranks."""
+    """Spearman rank correlation of the same distances."""
     local_topological: float
-    """Mean share of the `neighbours` nearest neighbours that are so in both; chance is neighbours / (rows - 1)."""
+    """Mean share of a row's `neighbours` nearest neighbours that it has in both spaces. Chance level is neighbours /
+    (rows - 1)."""
     local_metric: float
-    """Mean Jaccard index of the rows within a radius, that of each space covering `fraction` of all its pairs."""
+    """Mean Jaccard index of the rows within a radius. The radius of each space covers `fraction` of all its pairs."""
     fine: float
-    """As `local_topological`, meaned over 1 to 10 neighbours."""
+    """Mean of `local_topological` over 1 to 10 neighbours."""
     neighbours: int
     rows: int
-    """Rows looked at."""
+    """Number of rows compared."""
 
 
 def neighbourhood_scores(
     data: ArrayLike, codes: ArrayLike, *, fraction: float = 0.01, max_rows: int = 2000, seed: int = 0
 ) -> Neighbourhoods:
-    """Compares the Euclidean distances within the data with those within its codes.
+    """Compares the Euclidean distances between rows of the data with those between their codes.
 
-    Neighbours are counted by rank (topological) or within a radius (metric). No score depends on a rotation, a shift or
-    a scale of data or codes. Equal distances rank in the order of the rows. Rows with nobody within the radius in
-    either space are left out of `local_metric`. O(rows^2) memory, O(rows^2 log rows) time.
+    Neighbours are counted by rank (topological) or within a radius (metric). No score changes when data or codes are
+    rotated, shifted or scaled. Equal distances are ranked in the order of the rows. Rows without neighbours within the
+    radius in either space are left out of `local_metric`. The function takes O(rows^2) memory and O(rows^2 log rows)
+    time.
 
     Args:
-      data: [N, P], such as flat images.
-      codes: [N, D] of the same rows, such as posterior means.
-      fraction: of the N rows that are local neighbours, and of the pairs that the radius covers; in (0, 1). At least
-        one neighbour, and at least one that is none: all N - 1 others are the same in any space.
-      max_rows: of more rows, so many are drawn without replacement, and N is their number.
-      seed: of that draw.
+      data: Data [N, P], such as flattened images.
+      codes: Codes [N, D] of the same rows, such as posterior means.
+      fraction: Fraction of the N rows that are local neighbours, and of the pairs that the radius covers; in (0, 1).
+        Each row has at least one local neighbour and at least one row that is not, because the set of all N - 1 other
+        rows is the same in any space.
+      max_rows: Largest number of rows to compare. From more rows, this number is drawn without replacement, and N is
+        then their number.
+      seed: Random seed for that draw.
 
     Returns:
-      Neighbourhoods.
+      The scores, and the numbers of neighbours and rows.
 
     Raises:
-      ValueError: shapes that do not fit, fewer than 3 rows, values that are not finite, data or codes that are constant
-        or have all rows equally far apart; a fraction that is not in (0, 1).
+      ValueError: The shapes do not match; there are fewer than 3 rows; values are not finite; data or codes are
+        constant or have all rows equally far apart; or the fraction is not in (0, 1).
 
-    Reference: Graving & Couzin (2020), whose measures these are by name; their definitions are ours.
+    Reference: Graving & Couzin (2020) name these measures; the definitions are ours.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction must be between 0 and 1, got {fraction}")
@@ -82,17 +88,18 @@ def neighbourhood_scores(
 
 
 def temporal_correlation(data: ArrayLike, codes: ArrayLike) -> float:
-    """Pearson correlation of the lengths of the steps |x_{t+1} - x_t| of the data and |z_{t+1} - z_t| of the codes.
+    """Computes the Pearson correlation of the step lengths |x_{t+1} - x_t| of the data and |z_{t+1} - z_t| of the
+    codes.
 
     Args:
-      data: [N, P], rows in the order of time.
-      codes: [N, D] of the same rows.
+      data: Data [N, P], with rows in temporal order.
+      codes: Codes [N, D] of the same rows.
 
     Raises:
-      ValueError: shapes that do not fit, fewer than 3 rows, values that are not finite, or steps that are all equally
-        long, as those of constant codes.
+      ValueError: The shapes do not match; there are fewer than 3 rows; values are not finite; or all steps have the
+        same length, as for constant codes.
 
-    Reference: Graving & Couzin (2020), by name; the definition is ours.
+    Reference: Graving & Couzin (2020) name this measure; the definition is ours.
     """
     x, z = _checked_pair(data, codes)
     with np.errstate(over="ignore"):
@@ -103,14 +110,14 @@ def temporal_correlation(data: ArrayLike, codes: ArrayLike) -> float:
 
 
 def _distances(name: str, rows: np.ndarray) -> np.ndarray:
-    """Of all pairs of rows, [N (N - 1) / 2]."""
+    """Computes the distances of all pairs of rows, [N (N - 1) / 2]."""
     distances = pdist(rows)
     _require_varied(f"distances in {name}", distances)
     return distances
 
 
 def _by_distance(distances: np.ndarray) -> np.ndarray:
-    """The other rows of each row, nearest first: [N, N - 1]."""
+    """Returns the other rows of each row, nearest first: [N, N - 1]."""
     square = squareform(distances)
     # A row is the farthest from itself, so that its duplicates come before it.
     np.fill_diagonal(square, np.inf)
@@ -118,19 +125,21 @@ def _by_distance(distances: np.ndarray) -> np.ndarray:
 
 
 def _common_share(order: np.ndarray, order_codes: np.ndarray, k: int) -> float:
-    """Share of the first k of each row that are among the first k of the other order."""
+    """Computes the share of the first k neighbours of each row that are among its first k in the other order."""
     pairs = zip(order[:, :k], order_codes[:, :k], strict=True)
     common = [np.intersect1d(one, other, assume_unique=True).size for one, other in pairs]
     return float(np.mean(common) / k)
 
 
 def _within(distances: np.ndarray, fraction: float) -> np.ndarray:
-    """Whether two different rows are within the smallest distance that covers `fraction` of the pairs: bool [N, N]."""
+    """Tells which pairs of different rows are within the smallest distance that covers `fraction` of the pairs: bool
+    [N, N].
+    """
     return squareform(distances <= np.quantile(distances, fraction, method="inverted_cdf"))
 
 
 def _jaccard(one: np.ndarray, other: np.ndarray) -> float:
-    """Mean over the rows that have anything in one or the other: [N, N] twice -> a number."""
+    """Computes the mean Jaccard index of two neighbour masks [N, N], over the rows that have a neighbour in either."""
     both, either = (one & other).sum(axis=1), (one | other).sum(axis=1)
     return float((both[either > 0] / either[either > 0]).mean())
 
@@ -152,7 +161,7 @@ def _checked(name: str, values: ArrayLike) -> np.ndarray:
 
 
 def _require_varied(name: str, lengths: np.ndarray) -> None:
-    """ValueError for lengths that are all equal but for rounding, or too large: nothing correlates with them."""
+    """Raises ValueError for lengths that are too large, or all equal up to rounding: they have no correlation."""
     if not np.isfinite(lengths).all():
         raise ValueError(f"{name} must be finite: the values are too far apart")
     if np.ptp(lengths) <= 1e-12 * lengths.max():

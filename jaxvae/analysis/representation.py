@@ -1,34 +1,50 @@
-"""What a model makes of a data set: codes, reconstructions, traversals."""
+"""Representations of a data set: codes, reconstructions and latent traversals."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae.data.shuffle import shuffled_index
 from jaxvae.data.source import Source, on_device
 from jaxvae.losses import kl_standard_normal_per_latent
 from jaxvae.method import Batch, Method, Nets, Params
 
+LARGEST = 2**31 - 1
+"""Examples that have a number. Of more, a few random ones are different ones anyway."""
+
 
 class Representation(NamedTuple):
-    """Codes of n random examples, as numpy arrays."""
+    """Codes of n different random examples, as numpy arrays."""
 
     mean: np.ndarray
-    """float32 [n, D]"""
+    """Posterior means, float32 [n, D]."""
     logvar: np.ndarray
-    """float32 [n, D]"""
+    """Posterior log variances, float32 [n, D]."""
     factors: np.ndarray | None
-    """int32 [n, K]; None where they are not known"""
+    """Factors, int32 [n, K], or None if they are unknown."""
 
     def kl_per_latent(self) -> np.ndarray:
-        """Mean KL of each latent's posterior to N(0, 1) over the examples, nats [D]."""
+        """Computes the KL of each latent's posterior to N(0, 1), averaged over the examples, in nats [D]."""
         return np.asarray(kl_standard_normal_per_latent(jnp.asarray(self.mean), jnp.asarray(self.logvar)).mean(axis=0))
 
     def sample(self, seed: int = 0) -> np.ndarray:
-        """One draw of each posterior: float32 [n, D]."""
+        """Draws one code from each posterior: float32 [n, D]."""
         noise = np.random.default_rng(seed).standard_normal(self.mean.shape, np.float32)
         return self.mean + np.exp(0.5 * self.logvar) * noise
+
+
+def random_examples(source: Source, key: jax.Array, n: int, first: int | jax.Array = 0) -> Batch:
+    """Places first .. first+n-1 of the random order of all examples that `key` names.
+
+    No example comes twice within `source.size` places; after the last one the order starts again.
+    """
+    if source.size > LARGEST:
+        return source.sample(key, n, first)
+    places = (jnp.asarray(first).astype(jnp.uint32) + jnp.arange(n, dtype=jnp.uint32)) % jnp.uint32(source.size)
+    return source.at(shuffled_index(key, places, source.size))
 
 
 def encode_samples(
@@ -40,8 +56,9 @@ def encode_samples(
     *,
     batch_size: int = 500,
 ) -> Representation:
-    """The posteriors and factors of the first `n` random examples that `key` names."""
-    sample = jax.jit(lambda source, first: source.sample(key, batch_size, first))
+    """The posteriors and factors of the first `n` of the examples that `key` names, see `random_examples`."""
+    sample = jax.jit(lambda source, first: random_examples(source, key, batch_size, first))
+    n = min(n, source.size)
 
     def encode(params: dict[str, Params], source: Source, first: jax.Array) -> dict[str, jax.Array]:
         batch = sample(source, first)
@@ -57,18 +74,22 @@ def encode_samples(
 
 
 def reconstruct(method: Method, params: dict[str, Params], batch: Batch) -> jax.Array:
-    """Expected images at the posterior means of a batch: [B, H, W, C]."""
+    """Decodes the posterior means of a batch into expected images [B, H, W, C]."""
     net = Nets(method.networks, params)
     return method.decode(net, method.encode(net, batch).mean)
 
 
-def traverse(method: Method, params: dict[str, Params], code: jax.Array, values: jax.Array) -> jax.Array:
+def traverse(
+    method: Method, params: dict[str, Params], code: jax.Array, values: jax.Array, latents: Sequence[int] | None = None
+) -> jax.Array:
     """Decodes `code` [D] with one latent at a time set to each of `values` [T], or of its own of [D, T].
 
-    Images [D, T, H, W, C].
+    Images [D, T, H, W, C], or of the given `latents` alone [len(latents), T, H, W, C].
     """
-    latents, steps = code.shape[0], values.shape[-1]
-    replace = jnp.eye(latents, dtype=bool)[:, None, :]
-    codes = jnp.where(replace, jnp.atleast_2d(values)[:, :, None], code[None, None, :])
-    images = method.decode(Nets(method.networks, params), codes.reshape(latents * steps, latents))
-    return images.reshape(latents, steps, *images.shape[1:])
+    chosen = np.arange(code.shape[0]) if latents is None else np.asarray(latents, int)
+    steps = values.shape[-1]
+    replace = (np.arange(code.shape[0]) == chosen[:, None])[:, None, :]
+    own = jnp.broadcast_to(jnp.atleast_2d(values), (code.shape[0], steps))[chosen]
+    codes = jnp.where(replace, own[:, :, None], code[None, None, :])
+    images = method.decode(Nets(method.networks, params), codes.reshape(len(chosen) * steps, code.shape[0]))
+    return images.reshape(len(chosen), steps, *images.shape[1:])

@@ -1,32 +1,33 @@
-"""How few latents a code uses."""
+"""Sparsity of codes: how few latents a code uses."""
 
 import jax
 import jax.numpy as jnp
 
 
 def hoyer_sparsity(codes: jax.Array) -> jax.Array:
-    """Normalised Hoyer sparsity of codes: 0 where all latents are equally large, 1 where each code has a single one.
+    """Computes the normalised Hoyer sparsity of codes.
 
         H(v) = ( sqrt(D) - |v|_1 / |v|_2 ) / ( sqrt(D) - 1 ),   v = code / (standard deviation of each latent)
 
-    The mean over the codes. Latents are scaled first, so that one with a large variance does not look like sparseness;
-    those that never change are left out of v, though not of D. A code of zeros counts 0.
+    The sparsity is averaged over the codes. It is 0 if all latents are equally large, and 1 if each code has a single
+    nonzero latent. Latents are scaled first, so that a latent with a large variance is not mistaken for sparsity.
+    Constant latents are left out of v but counted in D. The sparsity of a code of zeros is 0.
 
     Args:
-      codes: [N, D], such as posterior means; D >= 2.
+      codes: Codes [N, D], such as posterior means; D >= 2.
 
     Returns:
-      A scalar in [0, 1]; about 0.23 for 50 independent normal latents.
+      A scalar in [0, 1]. It is about 0.23 for 50 independent normal latents.
 
     Raises:
-      ValueError: codes are not [N, D] with D >= 2.
+      ValueError: The codes are not [N, D] with D >= 2.
 
-    Reference: Mathieu, Rainforth, Siddharth & Teh (2019), section 5.3 by memory.
+    Reference: Mathieu, Rainforth, Siddharth & Teh (2019), section 5.3, from memory.
     """
     if jnp.ndim(codes) != 2 or jnp.shape(codes)[1] < 2:
         raise ValueError(f"codes must be [examples, at least 2 latents], got shape {jnp.shape(codes)}")
     spread = codes.std(axis=0, keepdims=True)
-    # Rounding leaves a latent that never changes a spread of some ulps of its value.
+    # Rounding leaves a constant latent with a standard deviation of some ulps of its value.
     alive = spread > 1e-6 * jnp.maximum(1e-6, jnp.abs(codes).max(axis=0, keepdims=True))
     scaled = jnp.where(alive, codes / jnp.where(alive, spread, 1.0), 0.0)
     ones, twos = jnp.abs(scaled).sum(axis=1), jnp.sqrt((scaled**2).sum(axis=1))

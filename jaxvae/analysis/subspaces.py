@@ -1,4 +1,4 @@
-"""Classes as linear subspaces of the features: which one is nearest, and how evenly each is filled."""
+"""Classes as linear subspaces of the features: the nearest subspace, and the spectrum of each class."""
 
 import warnings
 from typing import NamedTuple
@@ -10,15 +10,15 @@ from jaxvae.analysis.checks import checked_table
 
 
 class Subspaces(NamedTuple):
-    """One subspace through 0 for each class."""
+    """One subspace through the origin for each class."""
 
     labels: np.ndarray
-    """[K], the classes' labels, in order"""
+    """Labels of the classes [K], sorted."""
     bases: tuple[np.ndarray, ...]
-    """K of [D, rank], orthonormal columns; ranks may differ"""
+    """Orthonormal bases, K arrays [D, rank]; the ranks may differ."""
 
     def residuals(self, features: ArrayLike) -> np.ndarray:
-        """Distance of every feature vector to every subspace: [N, D] -> [N, K]."""
+        """Computes the distance of every feature vector to every subspace: [N, D] -> [N, K]."""
         points = checked_table("features", features)
         if points.shape[1] != len(self.bases[0]):
             raise ValueError(f"features must have {len(self.bases[0])} dimensions, got {points.shape[1]}")
@@ -26,25 +26,27 @@ class Subspaces(NamedTuple):
         return np.stack([np.linalg.norm(rest, axis=1) for rest in left], axis=1)
 
     def predict(self, features: ArrayLike) -> np.ndarray:
-        """Label of the nearest subspace: [N, D] -> [N]."""
+        """Predicts the label of the nearest subspace: [N, D] -> [N]."""
         return self.labels[self.residuals(features).argmin(axis=1)]
 
 
 def fit_subspaces(features: ArrayLike, labels: ArrayLike, rank: int) -> Subspaces:
-    """The directions that hold most of each class: the nearest-subspace classifier is `fit_subspaces(...).predict`.
+    """Fits a subspace to each class; the nearest-subspace classifier is `fit_subspaces(...).predict`.
 
-    A class's subspace is spanned by the first right singular vectors of its features, which are not centred.
-    Directions that none of its features have a part in are left out.
+    The subspace of a class is spanned by the leading right singular vectors of its features, which are not centred.
+    Directions with a singular value of 0 are left out.
 
     Args:
-      features: [N, D].
-      labels: [N], at least two different ones.
-      rank: dimensions of each subspace, from 1 to D - 1: all of D are near to everything, and every point a tie. 30 in
-        the authors' code for D = 128.
+      features: Feature vectors [N, D].
+      labels: Labels [N] with at least two different values.
+      rank: Number of dimensions of each subspace, from 1 to D - 1; with all D dimensions, every distance is 0. The
+        authors' code uses 30 for D = 128.
 
     Raises:
-      ValueError: shapes do not fit, features are not finite, one class only, or rank out of range. It warns where a
-        class has fewer dimensions than that.
+      ValueError: The shapes do not match, features are not finite, there is only one class, or the rank is out of
+        range.
+
+    Warns if a class spans fewer dimensions than `rank`.
 
     Reference: Yu, Chan, You, Song & Ma (2020), section 3.
     """
@@ -60,7 +62,7 @@ def fit_subspaces(features: ArrayLike, labels: ArrayLike, rank: int) -> Subspace
     bases, short = [], {}
     for label, points in by_class.items():
         _, values, directions = np.linalg.svd(points, full_matrices=False)
-        # Features come in single precision: what is below its rounding is noise.
+        # Features are in single precision: singular values below its rounding are noise.
         filled = int((values > values[0] * max(points.shape) * np.finfo(np.float32).eps).sum())
         bases.append(directions[: min(rank, filled)].T)
         if filled < rank:
@@ -71,18 +73,20 @@ def fit_subspaces(features: ArrayLike, labels: ArrayLike, rank: int) -> Subspace
 
 
 def class_spectra(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
-    """Singular values of the features of each class, not centred, largest first.
+    """Computes the singular values of the features of each class, largest first. Features are not centred.
 
-    How many of them are comparable is the number of directions that a class uses.
+    The number of comparable singular values is the number of directions that a class uses.
 
     Args:
-      features: [N, D].
-      labels: [N]
+      features: Feature vectors [N, D].
+      labels: Labels [N].
 
     Returns:
-      [K, min(D, size of the largest class)], in the order of the labels; 0 where a class has fewer examples than that.
+      Singular values [K, min(D, size of the largest class)], with classes in the order of their labels. Values are 0
+      for a class with fewer examples than that.
 
-    ValueError where shapes do not fit, or features are not finite.
+    Raises:
+      ValueError: The shapes do not match, or features are not finite.
     """
     spectra = [np.linalg.svd(points, compute_uv=False) for points in _by_class(features, labels).values()]
     longest = max(map(len, spectra))
@@ -90,7 +94,7 @@ def class_spectra(features: ArrayLike, labels: ArrayLike) -> np.ndarray:
 
 
 def _by_class(features: ArrayLike, labels: ArrayLike) -> dict[int, np.ndarray]:
-    """Label -> the features of its examples, float64."""
+    """Maps each label to the features of its examples, float64."""
     points, classes = checked_table("features", features), np.asarray(labels)
     if classes.shape != points.shape[:1]:
         raise ValueError(f"labels must be [{len(points)}], one per feature vector, got shape {classes.shape}")

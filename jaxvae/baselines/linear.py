@@ -1,8 +1,8 @@
-"""Linear codes: what all of them share, and Infomax.
+"""Linear codes: their common base class, and Infomax.
 
     codes = (x - mean) components^T,    x ~ mean + codes mixing^T
 
-PCA, FastICA and NMF are scikit-learn's.
+PCA, FastICA and NMF are those of scikit-learn.
 """
 
 from abc import ABC, abstractmethod
@@ -17,11 +17,11 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 SMALLEST = 1e-10
-"""Of an eigenvalue as a share of the largest: smaller ones are rounding."""
+"""Share of the largest eigenvalue below which an eigenvalue is attributed to rounding."""
 
 
 class LinearCode(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
-    """What is rotated to white data of `n_components` dimensions; a subclass says how, in `_rotation`."""
+    """Base class of rotations of whitened data of `n_components` dimensions. A subclass implements `_rotation`."""
 
     n_components: int | None
     random_state: Any
@@ -29,15 +29,15 @@ class LinearCode(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learns mean_ [F], components_ [K, F] (unmixing) and mixing_ [F, K] from the rows of X.
 
-        Codes of the training data have variance 1. Their order is that of how much variance of the data they explain,
-        and the largest entry of every column of mixing_ is positive.
+        Codes of the training data have variance 1. They are sorted by the variance of the data that they explain, and
+        the largest entry of every column of mixing_ is positive.
 
         Args:
-          X: [n_samples, n_features], finite.
-          y: ignored.
+          X: Training data [n_samples, n_features], finite.
+          y: Ignored.
 
         Raises:
-          ValueError: parameters or data that can't be, with the reason.
+          ValueError: The parameters or the data are invalid; the message states the reason.
         """
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         mean, whitening, dewhitening = whiten(X, self._filters())
@@ -54,13 +54,13 @@ class LinearCode(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Codes: [n_samples, n_components]."""
+        """Computes codes: [n_samples, n_components]."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return (X - self.mean_) @ self.components_.T
 
     def inverse_transform(self, codes: Any) -> np.ndarray:
-        """What the codes [n_samples, n_components] stand for: [n_samples, n_features]."""
+        """Reconstructs data from codes: [n_samples, n_components] -> [n_samples, n_features]."""
         check_is_fitted(self)
         return check_array(codes, dtype=np.float64) @ self.mixing_.T + self.mean_
 
@@ -69,16 +69,19 @@ class LinearCode(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
     @abstractmethod
     def _rotation(self, white: jax.Array, key: jax.Array) -> jax.Array:
-        """[n_samples, K] -> [K, K], not singular."""
+        """Returns the rotation for white data [n_samples, K], a nonsingular matrix [K, K]."""
 
     def _order(self, mixing: np.ndarray) -> np.ndarray:
         return np.argsort(-(mixing**2).sum(axis=0), kind="stable")
 
 
 def whiten(X: np.ndarray, n_components: int | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean [F], K [n, F] with cov(K (x - mean)) = I (by 1 / N), and its pseudo-inverse [F, n]: leading directions.
+    """Computes the mean [F], a whitening matrix K [n, F] and its pseudo-inverse [F, n] along the leading directions.
 
-    ValueError if the data do not vary in as many directions.
+    The covariance of K (x - mean), normalised by 1 / N, is the identity.
+
+    Raises:
+      ValueError: The data vary in fewer than n_components directions.
     """
     mean = X.mean(axis=0)
     _, scale, directions = np.linalg.svd((X - mean) / len(X) ** 0.5, full_matrices=False)
@@ -94,18 +97,19 @@ class Infomax(LinearCode):
 
         W <- W + rate (I - E[phi(y) y^T]) W,    y = W x of white x
 
-    phi(y) = tanh(y / 2), the score of the logistic density, or, `extended`, k tanh(y) + y with k = 1 for sources with
-    heavier tails than a Gaussian and -1 for others, by the sign of E[sech^2 y] E[y^2] - E[y tanh y].
+    By default, phi(y) = tanh(y / 2), the score of the logistic density. With `extended`, phi(y) = k tanh(y) + y, where
+    k is 1 for sources with heavier tails than a Gaussian and -1 for other sources, according to the sign of E[sech^2 y]
+    E[y^2] - E[y tanh y].
 
     Args:
-      n_components: sources; None for as many as the data vary in.
-      extended: whether sources may have lighter tails than a Gaussian: without it those are not found.
-      learning_rate: of the natural gradient.
-      max_iter: steps at most.
-      tol: largest entry of I - E[phi(y) y^T] that counts as 0.
-      random_state: int, RandomState or None; of the start.
+      n_components: Number of sources; by default, the number of dimensions that the data vary in.
+      extended: Whether to allow sources with lighter tails than a Gaussian, which are not found otherwise.
+      learning_rate: Learning rate of the natural gradient.
+      max_iter: Largest number of steps.
+      tol: Tolerance for convergence: the largest entry of I - E[phi(y) y^T] that counts as 0.
+      random_state: Random seed or generator of the initialization: int, RandomState or None.
 
-    After `fit`, beside what `LinearCode` has: n_iter_.
+    After `fit`, the estimator has n_iter_ in addition to the attributes of `LinearCode`.
     """
 
     def __init__(
@@ -135,7 +139,7 @@ class Infomax(LinearCode):
 
 
 def orthogonal(matrix: jax.Array) -> jax.Array:
-    """The nearest orthogonal matrix: (W W^T)^(-1/2) W."""
+    """Returns the nearest orthogonal matrix, (W W^T)^(-1/2) W."""
     left, _, right = jnp.linalg.svd(matrix, full_matrices=False)
     return left @ right
 

@@ -1,4 +1,4 @@
-"""Factors that multiply: a tensor of examples, one axis per factor and one of features, taken apart."""
+"""Multiplicative factors: decompositions of a tensor of examples, with one axis per factor and one of features."""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,29 +11,30 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 SMALLEST = 1e-10
-"""Of a singular value as a share of the largest: smaller ones are rounding."""
+"""Share of the largest singular value below which a singular value is attributed to rounding."""
 TINY = 1e-300
 PARAFAC_ROUNDS = 500
 MOST_COMBINATIONS = 10**6
-"""That are counted, so as to name a missing one."""
+"""Largest number of combinations of factors that are enumerated to name a missing one."""
 
 
 def hosvd(tensor: np.ndarray, ranks: Sequence[int | None]) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Higher-order SVD: tensor ~ core x_1 U_1 x_2 U_2 ... (De Lathauwer et al., 2000)
+    """Computes the higher-order SVD of a tensor, tensor ~ core x_1 U_1 x_2 U_2 ... (De Lathauwer et al., 2000).
 
-    U_k holds the leading left singular vectors of the tensor unfolded along axis k, and the core is the tensor in
-    their coordinates. The squared error is at most the sum of all singular values squared that were left out, over all
-    axes; slices of the core are orthogonal, along every axis, if nothing was.
+    U_k holds the leading left singular vectors of the tensor unfolded along axis k, and the core is the tensor in their
+    coordinates. The squared error is at most the sum of all squared singular values that were left out, over all axes.
+    If none were left out, slices of the core along every axis are orthogonal.
 
     Args:
-      tensor: of any shape.
-      ranks: columns of U_k for each axis; None for as many as there are.
+      tensor: Tensor of any shape.
+      ranks: Number of columns of U_k for each axis; None for the largest possible number.
 
     Returns:
-      core [r_1, r_2, ...], and one U_k [n_k, r_k] with orthonormal columns for each axis.
+      The core [r_1, r_2, ...], and one U_k [n_k, r_k] with orthonormal columns for each axis.
 
     Raises:
-      ValueError: not one rank for each axis, or one beyond 1 and what the axis and the others allow.
+      ValueError: The number of ranks differs from the number of axes, or a rank is below 1 or above what the axis and
+        the other ranks allow.
     """
     if len(ranks) != tensor.ndim:
         raise ValueError(f"there must be a rank for each of the {tensor.ndim} axes, got {list(ranks)}")
@@ -55,31 +56,31 @@ def _unfolded(tensor: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _times(tensor: np.ndarray, matrix: np.ndarray, axis: int) -> np.ndarray:
-    """Every fibre along `axis` times the matrix [new, old]."""
+    """Multiplies every fibre along `axis` by the matrix [new, old]."""
     return np.moveaxis(np.tensordot(matrix, tensor, axes=(1, axis)), 0, axis)
 
 
 class _Product(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator, ABC):
-    """An example is a product of one vector per factor: a subclass says which, in `_decompose` and `_without`.
+    """Base class of models in which an example is a product of one vector per factor.
 
-    The vectors of a new example are found by least squares, one factor after the other, from those of the training
-    cell that is nearest.
+    A subclass implements the product in `_decompose` and `_without`. The vectors of a new example are found by least
+    squares for one factor at a time, starting from those of the nearest training cell.
     """
 
     max_iter: int
     bases_: list[np.ndarray]
     weights_: np.ndarray
-    """[..., n_features]"""
+    """Weights of the product [..., n_features]."""
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Learns from the means of all cells.
+        """Fits the model to the mean example of each cell, a cell being a combination of factor values.
 
         Args:
-          X: [n_samples, n_features], finite.
-          y: the factors' values, [n_samples, factors], every combination of them at least once.
+          X: Training data [n_samples, n_features], finite.
+          y: Factor values [n_samples, factors], which contain every combination at least once.
 
         Raises:
-          ValueError: a combination that is not there, or ranks that can't be.
+          ValueError: A combination is missing, or the ranks are invalid.
         """
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         self.values_, cells = _cells(X, check_array(y))
@@ -89,14 +90,16 @@ class _Product(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator,
 
     @abstractmethod
     def _decompose(self, cells: np.ndarray) -> None:
-        """Sets bases_ and weights_ from [values_1, values_2, ..., n_features]."""
+        """Sets bases_ and weights_ from the cells [values_1, values_2, ..., n_features]."""
 
     @abstractmethod
     def _without(self, weights: np.ndarray, parts: list[np.ndarray], left_out: int | None) -> np.ndarray:
-        """The product of all vectors but those of one factor: [n_samples, (its rank,) the weights' last axis]."""
+        """Computes the product of the vectors of all factors but one: [n_samples, (its rank,) the weights' last
+        axis].
+        """
 
     def transform(self, X: Any) -> np.ndarray:
-        """The factors' vectors side by side: [n_samples, sum of ranks]."""
+        """Computes the vectors of all factors, concatenated: [n_samples, sum of ranks]."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         grid = np.stack(np.meshgrid(*[np.arange(len(b)) for b in self.bases_], indexing="ij"), axis=-1)
@@ -104,7 +107,7 @@ class _Product(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator,
         seen = self.inverse_transform(cells)
         nearest = ((seen**2).sum(axis=1) - 2 * X @ seen.T).argmin(axis=1)
         parts = self._parts(cells[nearest])
-        # What is orthogonal to all weights plays no part: they span few directions.
+        # Only the few directions that the weights span matter.
         _, _, directions = np.linalg.svd(self.weights_.reshape(-1, X.shape[1]), full_matrices=False)
         x, weights = X @ directions.T, self.weights_ @ directions.T
         for _ in range(self.max_iter):
@@ -114,7 +117,7 @@ class _Product(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator,
         return np.concatenate(parts, axis=1)
 
     def inverse_transform(self, codes: Any) -> np.ndarray:
-        """Products of vectors side by side: [n_samples, n_features]."""
+        """Computes products of concatenated vectors: [n_samples, n_features]."""
         check_is_fitted(self)
         codes = check_array(codes, dtype=np.float64)
         if codes.shape[1] != self._n_features_out:
@@ -130,15 +133,15 @@ class Multilinear(_Product):
 
         x = W x_1 a_1 x_2 a_2 ...,    W from `hosvd` of the examples of all combinations of factors
 
-    With two factors it is the bilinear model of Tenenbaum & Freeman (2000): symmetric, or asymmetric with the rank of
-    one factor left at None.
+    With two factors, it is the bilinear model of Tenenbaum & Freeman (2000). The model is symmetric, or asymmetric if
+    the rank of one factor is left at None.
 
     Args:
-      ranks: sizes of the factors' vectors; None for all of them, or for one of them, is as many as there are.
-      max_iter: rounds of least squares for a new example.
+      ranks: Sizes of the factors' vectors. None, for all of them or for one of them, is the largest possible size.
+      max_iter: Number of rounds of least squares for a new example.
 
-    After `fit`: values_ (of each factor, sorted), bases_ (a vector per value: [values, rank] for each factor), weights_
-    [rank_1, rank_2, ..., n_features].
+    After `fit`, the estimator has values_ (the sorted values of each factor), bases_ (one vector per value, [values,
+    rank] for each factor) and weights_ [rank_1, rank_2, ..., n_features].
     """
 
     def __init__(self, ranks: tuple[int | None, ...] | None = None, *, max_iter: int = 50):
@@ -155,7 +158,7 @@ class Multilinear(_Product):
         self.weights_ = _times(core, bases[-1], factors)
 
     def _without(self, weights: np.ndarray, parts: list[np.ndarray], left_out: int | None) -> np.ndarray:
-        """W times all vectors but those of one factor: [n_samples, (its rank,) n_features]."""
+        """Computes the product of W with the vectors of all factors but one: [n_samples, (its rank,) n_features]."""
         product = np.broadcast_to(weights, (len(parts[0]), *weights.shape))
         first = 1
         for axis, part in enumerate(parts):
@@ -173,15 +176,16 @@ class CanonicalPolyadic(_Product):
 
         x = sum_r a_1r a_2r ... w_r
 
-    by TensorLy's alternating least squares (needs `pip install 'jaxvae[tensor]'`). Unlike those of `Multilinear`, whose
-    vectors may be rotated, the terms are unique up to order and scale where there are not too many of them.
+    The terms are fitted by TensorLy's alternating least squares (needs `pip install 'jaxvae[tensor]'`). They are unique
+    up to order and scale if their number is small enough, whereas the vectors of `Multilinear` may be rotated.
 
     Args:
-      rank: terms.
-      max_iter: rounds of least squares for a new example.
-      random_state: int, RandomState or None; of the start.
+      rank: Number of terms.
+      max_iter: Number of rounds of least squares for a new example.
+      random_state: Random seed or generator of the initialization: int, RandomState or None.
 
-    After `fit`: values_ (of each factor, sorted), bases_ ([values, rank] for each factor), weights_ [rank, n_features].
+    After `fit`, the estimator has values_ (the sorted values of each factor), bases_ ([values, rank] for each factor)
+    and weights_ [rank, n_features].
     """
 
     def __init__(self, rank: int = 4, *, max_iter: int = 50, random_state: Any = None):
@@ -198,7 +202,7 @@ class CanonicalPolyadic(_Product):
             raise ImportError("CP is TensorLy's: pip install 'jaxvae[tensor]'") from None
         state = check_random_state(self.random_state)
         scale, bases = parafac(cells, self.rank, n_iter_max=PARAFAC_ROUNDS, init="random", tol=1e-9, random_state=state)
-        # Each term's length goes to its features, so that vectors of factors are of length 1.
+        # Each term's length is moved to its features, so that vectors of factors have length 1.
         lengths = [np.linalg.norm(basis, axis=0) for basis in bases[:-1]]
         self.bases_ = [basis / np.maximum(length, TINY) for basis, length in zip(bases[:-1], lengths, strict=True)]
         self.weights_ = (bases[-1] * scale * np.prod(lengths, axis=0)).T
@@ -210,7 +214,9 @@ class CanonicalPolyadic(_Product):
 
 
 def _cells(X: np.ndarray, factors: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-    """The values of each factor, and the mean example of each combination [values_1, values_2, ..., n_features]."""
+    """Returns the values of each factor, and the mean example of each combination [values_1, values_2, ...,
+    n_features].
+    """
     if len(factors) != len(X):
         raise ValueError(f"there must be factors for each of the {len(X)} examples, got {len(factors)}")
     columns = [np.unique(column, return_inverse=True) for column in factors.T]

@@ -1,4 +1,6 @@
-"""Discrete codes: one prototype per example, a sum of one from each of several books, or one factor per pixel."""
+"""Discrete codes: one prototype per example, a sum of one codeword from each of several books, or one factor per
+pixel.
+"""
 
 from functools import partial
 from typing import Any, Self
@@ -12,13 +14,14 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 MOST_STATES = 4096
-"""Combinations of codewords that are all tried for every example; of more, one book at a time is."""
+"""Largest number of combinations of codewords that is searched exhaustively. Larger numbers are searched book by
+book."""
 SWEEPS = 10
-"""Times that every book is gone through, where not all combinations are tried."""
+"""Number of sweeps over the books when the combinations are not searched exhaustively."""
 
 
 class _Quantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Codes are whole numbers, a column for each factor: [n_samples, factors], int32."""
+    """Base class of discrete codes: integers with one column per factor, [n_samples, factors], int32."""
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -37,11 +40,11 @@ class VectorQuantizer(_Quantizer):
     """Vector quantization by k-means: an example is the nearest of all prototypes
 
     Args:
-      n_codewords: prototypes, at most as many as there are examples.
-      n_init: starts, of which the best is kept.
-      random_state: int, RandomState or None.
+      n_codewords: Number of prototypes, at most the number of examples.
+      n_init: Number of initializations, of which the best is kept.
+      random_state: Random seed or generator: int, RandomState or None.
 
-    After `fit`: codebook_ [n_codewords, n_features], inertia_ (sum of squared distances).
+    After `fit`, the estimator has codebook_ [n_codewords, n_features] and inertia_ (the sum of squared distances).
     """
 
     def __init__(self, n_codewords: int = 16, *, n_init: int = 10, random_state: Any = None):
@@ -58,18 +61,18 @@ class VectorQuantizer(_Quantizer):
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Number of the nearest prototype: [n_samples, 1]."""
+        """Computes the index of the nearest prototype: [n_samples, 1]."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return self._means.predict(X)[:, None].astype(np.int32)
 
     def inverse_transform(self, codes: Any) -> np.ndarray:
-        """Prototypes of codes [n_samples, 1]: [n_samples, n_features]."""
+        """Returns the prototypes of codes [n_samples, 1]: [n_samples, n_features]."""
         return self.codebook_[self._states(codes, 1, self.n_codewords)[:, 0]]
 
 
 class _FactorialQuantizer(_Quantizer):
-    """Several factors, each with a state of its own in every example."""
+    """Base class of models with several factors, each of which has its own state in every example."""
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class _FactorialQuantizer(_Quantizer):
         self.random_state = random_state
 
     def _data(self, X: Any) -> jax.Array:
-        """The rows to learn from, once parameters are known to be possible."""
+        """Returns the training rows after checking the parameters."""
         if min(self.n_factors, self.n_codewords, self.max_iter, self.n_init) < 1:
             raise ValueError("n_factors, n_codewords, max_iter and n_init must be at least 1")
         least = max(2, self.n_codewords)
@@ -103,19 +106,20 @@ class CooperativeVQ(_FactorialQuantizer):
 
         min sum_n |x_n - sum_p C_p[s_np]|^2
 
-    Codewords compete within a book, books add up. The states s are the best of all combinations where there are at
-    most 4,096, else those of one book at a time, given the others; the books are then a least squares fit. A codeword
-    that nobody has becomes what is left of the worst example. A constant can move between books: all but the first
-    have mean 0.
+    Codewords compete within a book, and books add up. The states s are the best of all combinations if there are at
+    most 4,096 of them; otherwise, they are optimized one book at a time, given the other books. The books are then
+    fitted by least squares. A codeword that no example uses is set to the residual of the worst example. As a constant
+    can move between books, all books but the first have mean 0.
 
     Args:
-      n_factors: books K.
-      n_codewords: codewords M of each.
-      max_iter: steps.
-      n_init: starts, of which the best is kept.
-      random_state: int, RandomState or None.
+      n_factors: Number of books K.
+      n_codewords: Number of codewords M in each book.
+      max_iter: Number of steps.
+      n_init: Number of initializations, of which the best is kept.
+      random_state: Random seed or generator: int, RandomState or None.
 
-    After `fit`: codebooks_ [K, M, n_features], loss_curve_ [max_iter] (means over examples), which never rises.
+    After `fit`, the estimator has codebooks_ [K, M, n_features] and loss_curve_ [max_iter] (means over examples), which
+    never increases.
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -139,30 +143,30 @@ class CooperativeVQ(_FactorialQuantizer):
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """The state of every book: [n_samples, K]."""
+        """Computes the state of every book: [n_samples, K]."""
         X = self._new(X)
         start = jnp.zeros((len(X), self.n_factors), jnp.int32)
         return np.asarray(_best_states(X, jnp.asarray(self.codebooks_, jnp.float32), start))
 
     def inverse_transform(self, codes: Any) -> np.ndarray:
-        """Sums of the codewords of codes [n_samples, K]: [n_samples, n_features]."""
+        """Sums the codewords of codes [n_samples, K]: [n_samples, n_features]."""
         codes = self._states(codes, self.n_factors, self.n_codewords)
         return self.codebooks_[np.arange(self.n_factors), codes].sum(axis=1)
 
 
 def _sum_of(books: jax.Array, states: jax.Array) -> jax.Array:
-    """[K, M, F], [..., K] -> [..., F]"""
+    """Sums the codewords of states: [K, M, F], [..., K] -> [..., F]."""
     return jax.vmap(lambda book, state: book[state], (0, -1))(books, states).sum(axis=0)
 
 
 def _nearest(x: jax.Array, prototypes: jax.Array) -> jax.Array:
-    """Of [N, F] among [P, F]: [N]."""
+    """Returns the index of the nearest prototype: [N, F], [P, F] -> [N]."""
     return ((prototypes**2).sum(axis=1)[None] - 2 * x @ prototypes.T).argmin(axis=1).astype(jnp.int32)
 
 
 @jax.jit
 def _best_states(x: jax.Array, books: jax.Array, start: jax.Array) -> jax.Array:
-    """[N, F], [K, M, F], and states to start from [N, K] -> [N, K]"""
+    """Searches the best states of all books: rows [N, F], books [K, M, F], initial states [N, K] -> [N, K]."""
     factors, words, _ = books.shape
     if words**factors <= MOST_STATES:
         every = jnp.stack(jnp.meshgrid(*[jnp.arange(words)] * factors, indexing="ij"), axis=-1).reshape(-1, factors)
@@ -212,22 +216,23 @@ class MultipleCauseVQ(_FactorialQuantizer):
 
         F = sum_ndkj r_dk m_nkj (x_nd - mu_dkj)^2 / (2 s^2) + N D log s + sum m log m + sum r log r
 
-    A factor k has one of J states in every example, by m; a feature d belongs to one factor in all of them, by r. F
-    falls with each of m, r, mu and s in turn; r and m are softmaxes. The updates were derived from F, not looked up.
+    In every example, a factor k has one of J states, with posterior m. In all examples, a feature d belongs to one
+    factor, with posterior r. F decreases with each step of m, r, mu and s in turn; r and m are softmaxes. We derived
+    the steps from F instead of taking them from the paper.
 
     Args:
-      n_factors: K.
-      n_codewords: states J of each.
-      max_iter: rounds.
-      n_init: starts, of which that with the lowest F is kept.
-      random_state: int, RandomState or None.
+      n_factors: Number of factors K.
+      n_codewords: Number of states J of each factor.
+      max_iter: Number of rounds.
+      n_init: Number of initializations, of which the one with the lowest F is kept.
+      random_state: Random seed or generator: int, RandomState or None.
 
-    After `fit`: codebooks_ [K, J, n_features] (mu), responsibilities_ [n_features, K] (r), scale_ (s), loss_curve_ (F
-    by examples, [max_iter]), which never rises.
+    After `fit`, the estimator has codebooks_ [K, J, n_features] (mu), responsibilities_ [n_features, K] (r), scale_ (s)
+    and loss_curve_ [max_iter] (F divided by the number of examples), which never increases.
     """
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learns factors and whose every feature is from the rows of X."""
+        """Learns the states of every factor, and the factor of every feature, from the rows of X."""
         X = self._data(X)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         keys = jax.random.split(jax.random.key(seed), self.n_init)
@@ -240,19 +245,19 @@ class MultipleCauseVQ(_FactorialQuantizer):
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """The likeliest state of every factor: [n_samples, K]."""
+        """Computes the most likely state of every factor: [n_samples, K]."""
         X = self._new(X)
         parts = (jnp.asarray(part, jnp.float32) for part in (self.codebooks_, self.responsibilities_))
         return np.asarray(_costs(X, *parts).argmin(axis=2), np.int32)
 
     def inverse_transform(self, codes: Any) -> np.ndarray:
-        """What the states [n_samples, K] stand for: [n_samples, n_features]."""
+        """Reconstructs data from states: [n_samples, K] -> [n_samples, n_features]."""
         codes = self._states(codes, self.n_factors, self.n_codewords)
         return (self.codebooks_[np.arange(self.n_factors), codes] * self.responsibilities_.T).sum(axis=1)
 
 
 def _costs(x: jax.Array, means: jax.Array, share: jax.Array) -> jax.Array:
-    """sum_d r_dk (x_nd - mu_kjd)^2: [N, K, J]."""
+    """Computes sum_d r_dk (x_nd - mu_kjd)^2: [N, K, J]."""
     square = jnp.einsum("dk,kjd->kj", share, means**2)
     cross = jnp.einsum("nd,dk,kjd->nkj", x, share, means)
     return (x**2 @ share)[:, :, None] - 2 * cross + square[None]
@@ -285,7 +290,7 @@ def _fit_causes(x: jax.Array, key: jax.Array, factors: int, words: int, steps: i
 
 
 def _errors(x: jax.Array, means: jax.Array, posterior: jax.Array) -> jax.Array:
-    """sum_nj m_nkj (x_nd - mu_kjd)^2: [D, K]."""
+    """Computes sum_nj m_nkj (x_nd - mu_kjd)^2: [D, K]."""
     cross = jnp.einsum("nkj,kjd,nd->dk", posterior, means, x)
     square = jnp.einsum("kj,kjd->dk", posterior.sum(axis=0), means**2)
     return jnp.maximum((x**2).sum(axis=0)[:, None] - 2 * cross + square, 0)

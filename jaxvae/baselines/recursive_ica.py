@@ -1,4 +1,4 @@
-"""ICA of how active the sources of an ICA are, and so on."""
+"""Recursive ICA: ICA of the activity of the sources of another ICA."""
 
 from typing import Any, Self
 
@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 LEAST_PROBABILITY = 1e-6
-"""Ranks are kept this far from 0 and 1: what was never seen is not infinitely far."""
+"""Smallest distance of rank probabilities from 0 and 1. It keeps the codes of unseen extreme values finite."""
 
 
 class RecursiveICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -18,15 +18,17 @@ class RecursiveICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
         z = Phi^-1(F(|s|)),    F the distribution of |s| in training: by ranks (r - 1/2) / N, ties at their mean
 
-    A second layer finds sources that are active together, which independent ones are not. Signs are lost between
-    layers, so that there is no way back to the data.
+    A second layer finds sources that are active together, which independent sources are not. The signs are lost between
+    layers, so there is no inverse transform.
 
     Args:
-      layers: sources of each layer; the first at most as many as the data vary in.
-      max_iter: of each FastICA.
-      random_state: int, RandomState or None.
+      layers: Number of sources of each layer. That of the first layer is at most the number of dimensions that the data
+        vary in.
+      max_iter: Largest number of iterations of each FastICA.
+      random_state: Random seed or generator: int, RandomState or None.
 
-    After `fit`: layers_ (FastICA of scikit-learn, one per layer), n_iter_ (the most of any).
+    After `fit`, the estimator has layers_ (one FastICA of scikit-learn per layer) and n_iter_ (the largest number of
+    iterations of any layer).
     """
 
     def __init__(self, layers: tuple[int, ...] = (8, 8), *, max_iter: int = 500, random_state: Any = None):
@@ -35,7 +37,7 @@ class RecursiveICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         self.random_state = random_state
 
     def fit(self, X: Any, y: Any = None) -> Self:
-        """Learns one layer after the other from the rows of X. Warns where one does not converge."""
+        """Learns one layer after the other from the rows of X. Warns if a layer does not converge."""
         if (
             not self.layers
             or min(self.layers) < 1
@@ -59,11 +61,11 @@ class RecursiveICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Sources of the last layer: [n_samples, layers[-1]]."""
+        """Computes the sources of the last layer: [n_samples, layers[-1]]."""
         return self.transform_layers(X)[-1]
 
     def transform_layers(self, X: Any) -> list[np.ndarray]:
-        """Sources of every layer: [n_samples, size] each."""
+        """Computes the sources of every layer: one array [n_samples, size] per layer."""
         check_is_fitted(self)
         codes = [self.layers_[0].transform(validate_data(self, X, dtype=np.float64, reset=False))]
         for layer, known in zip(self.layers_[1:], self._activity, strict=True):
@@ -72,16 +74,16 @@ class RecursiveICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstima
 
 
 def _gaussian_by_rank(values: np.ndarray) -> np.ndarray:
-    """Columns [N, K] with the ranks of a standard normal."""
+    """Maps each column of values [N, K] to the standard-normal quantiles of its ranks."""
     return norm.ppf((rankdata(values, axis=0) - 0.5) / len(values))
 
 
 def _gaussian_of(values: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """The same for new values, by the sorted ones of training [N, K]; linear between them."""
+    """Maps new values by the sorted training values `known` [N, K], with linear interpolation between them."""
     levels = (np.arange(len(known)) + 0.5) / len(known)
     columns = []
     for new, old in zip(values.T, known.T, strict=True):
-        # Ties have one level, their mean.
+        # Ties share one level, their mean.
         unique, inverse = np.unique(old, return_inverse=True)
         mean = np.bincount(inverse, levels) / np.bincount(inverse)
         columns.append(np.interp(new, unique, mean))

@@ -1,4 +1,4 @@
-"""Self-organizing maps: prototypes on a grid, neighbours alike."""
+"""Self-organizing maps: prototypes on a grid, where neighbours are similar."""
 
 from typing import Any, Self
 
@@ -15,15 +15,16 @@ class SelfOrganizingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
         c_i = sum_n h_{i, b(n)} x_n / sum_n h_{i, b(n)},    h_ij = exp(-|place_i - place_j|^2 / (2 s^2))
 
-    b(n) is the nearest prototype to x_n. s falls geometrically from half the longer side of the grid to `sigma_end`.
-    It starts on the plane of the two leading principal components, so that nothing is random.
+    b(n) is the prototype nearest to x_n. The width s decays geometrically from half the longer side of the grid to
+    `sigma_end`. Prototypes are initialized on the plane of the two leading principal components, so the fit is
+    deterministic.
 
     Args:
-      grid: rows and columns; 1 of either gives a line.
-      sigma_end: last width of a neighbourhood, in steps of the grid, > 0.
-      max_iter: steps.
+      grid: Number of rows and columns; a grid with one row or column is a line.
+      sigma_end: Final width of the neighbourhood in units of the grid spacing, > 0.
+      max_iter: Number of steps.
 
-    After `fit`: codebook_ [rows, columns, n_features], n_iter_.
+    After `fit`, the estimator has codebook_ [rows, columns, n_features] and n_iter_.
     """
 
     def __init__(self, grid: tuple[int, int] = (8, 8), *, sigma_end: float = 0.5, max_iter: int = 50):
@@ -44,12 +45,12 @@ class SelfOrganizingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         sigmas = np.geomspace(start, self.sigma_end, self.max_iter)
         mean = X.mean(axis=0)
         _, scale, directions = np.linalg.svd(X - mean, full_matrices=False)
-        # The longer side of the grid along the direction that varies most.
+        # The longer side of the grid follows the direction of the largest variance.
         axes = np.argsort([-side for side in self.grid], kind="stable")
         leading = (scale[:, None] * directions)[:2] / len(X) ** 0.5
         plane = np.zeros((2, X.shape[1]))
         plane[axes[: len(leading)]] = leading
-        # Two standard deviations to either side.
+        # The grid spans two standard deviations to either side.
         spread = 2 * (2 * places / np.maximum(places.max(axis=0), 1) - 1)
         prototypes = mean + np.where(places.max(axis=0) > 0, spread, 0) @ plane
         fitted = _fit(*(jnp.asarray(part, jnp.float32) for part in (X, prototypes, places, sigmas)))
@@ -58,11 +59,13 @@ class SelfOrganizingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return self
 
     def transform(self, X: Any) -> np.ndarray:
-        """Row and column of the nearest prototype: [n_samples, 2]."""
+        """Computes the row and column of the nearest prototype: [n_samples, 2]."""
         return self._places()[self._distances(X).argmin(axis=1)]
 
     def inverse_transform(self, codes: Any) -> np.ndarray:
-        """Prototypes of places [n_samples, 2], rounded and kept on the grid: [n_samples, n_features]."""
+        """Returns the prototypes at positions [n_samples, 2], rounded and clipped to the grid: [n_samples,
+        n_features].
+        """
         check_is_fitted(self)
         places = np.rint(check_array(codes, dtype=np.float64)).astype(int)
         if places.shape[1] != 2:
@@ -71,11 +74,13 @@ class SelfOrganizingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         return self.codebook_[row, column]
 
     def quantization_error(self, X: Any) -> float:
-        """Mean distance of examples to the nearest prototype."""
+        """Computes the mean distance of examples to the nearest prototype."""
         return float(np.sqrt(np.maximum(self._distances(X).min(axis=1), 0)).mean())
 
     def topographic_error(self, X: Any) -> float:
-        """Share of examples whose two nearest prototypes are not next to each other, diagonals included."""
+        """Computes the share of examples whose two nearest prototypes are not adjacent; diagonal neighbours are
+        adjacent.
+        """
         nearest = np.argsort(self._distances(X), axis=1)[:, :2]
         places = self._places()
         if len(places) < 2:

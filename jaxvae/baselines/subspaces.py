@@ -1,9 +1,9 @@
-"""ICA of groups: filters of a group are active together, groups are not (Hyvärinen & Hoyer, 2000).
+"""ICA of groups of filters, which are active together within a group (Hyvärinen & Hoyer, 2000).
 
     loss = mean over examples of sum_g sqrt(e_g + 0.005),    e_g = sum_i pool_gi (w_i . x)^2
 
-for white x and orthogonal W: the likelihood of spherical densities exp(-sqrt(e_g)). What is learned is each group's
-subspace: W may be rotated within it.
+x is white and W orthogonal. The loss is the negative log-likelihood of spherical densities exp(-sqrt(e_g)). Only the
+subspace of each group is determined: W may be rotated within it.
 """
 
 from abc import abstractmethod
@@ -20,7 +20,9 @@ SMALLEST_ENERGY = 0.005
 
 
 class _PooledICA(LinearCode):
-    """Descent of the loss for any pools [groups, filters], with a step that halves where the loss would grow."""
+    """Base class that minimizes the loss for any pools [groups, filters] and halves the step size if the loss would
+    increase.
+    """
 
     learning_rate: float
     max_iter: int
@@ -28,7 +30,7 @@ class _PooledICA(LinearCode):
 
     @abstractmethod
     def _pools(self, filters: int) -> np.ndarray:
-        """0 or 1: [groups, filters]"""
+        """Returns the pools [groups, filters], with entries 0 or 1."""
 
     def _rotation(self, white: jax.Array, key: jax.Array) -> jax.Array:
         if self.learning_rate <= 0 or min(self.max_iter, self.n_init) < 1:
@@ -48,7 +50,7 @@ class _PooledICA(LinearCode):
         return np.arange(mixing.shape[1])
 
     def energies(self, X: Any) -> np.ndarray:
-        """sqrt(e_g) of every group: [n_samples, groups]."""
+        """Computes sqrt(e_g) of every group: [n_samples, groups]."""
         codes = self.transform(X)
         return np.sqrt(codes**2 @ self._pools(codes.shape[1]).T)
 
@@ -57,14 +59,17 @@ class IndependentSubspaces(_PooledICA):
     """Independent subspace analysis: groups of filters whose energies are independent (Hyvärinen & Hoyer, 2000)
 
     Args:
-      n_components: filters, a multiple of subspace_size; None for as many as the data vary in.
-      subspace_size: filters in a group, next to each other in the codes; 1 is ICA with a Laplace prior.
-      learning_rate: first step size.
-      max_iter: steps.
-      n_init: starts, of which the one with the lowest loss is kept: many ways of pairing filters are local minima.
-      random_state: int, RandomState or None; of the start.
+      n_components: Number of filters, a multiple of subspace_size; by default, the number of dimensions that the data
+        vary in.
+      subspace_size: Number of filters in a group, which are adjacent in the codes; 1 is ICA with a Laplace prior.
+      learning_rate: Initial step size.
+      max_iter: Number of steps.
+      n_init: Number of initializations, of which the one with the lowest loss is kept. Many pairings of filters are
+        local minima.
+      random_state: Random seed or generator of the initialization: int, RandomState or None.
 
-    After `fit`, beside what `LinearCode` has, with groups in no order: loss_curve_ [max_iter], n_iter_.
+    After `fit`, the estimator has loss_curve_ [max_iter] and n_iter_ in addition to the attributes of `LinearCode`. The
+    order of the groups is arbitrary.
     """
 
     def __init__(
@@ -94,13 +99,15 @@ class TopographicICA(_PooledICA):
     """Topographic ICA: filters on a grid, each active with its 3 x 3 neighbours (Hyvärinen, Hoyer & Inki, 2001)
 
     Args:
-      grid: rows and columns, at least 3; its edges meet those on the other side. rows * columns components.
-      learning_rate: first step size.
-      max_iter: steps.
-      n_init: starts, of which the one with the lowest loss is kept: many ways of pairing filters are local minima.
-      random_state: int, RandomState or None; of the start.
+      grid: Number of rows and columns, at least 3. The grid is periodic and has rows * columns components.
+      learning_rate: Initial step size.
+      max_iter: Number of steps.
+      n_init: Number of initializations, of which the one with the lowest loss is kept. Many pairings of filters are
+        local minima.
+      random_state: Random seed or generator of the initialization: int, RandomState or None.
 
-    After `fit`, beside what `LinearCode` has, row by row of the grid: loss_curve_ [max_iter], n_iter_.
+    After `fit`, the estimator has loss_curve_ [max_iter] and n_iter_ in addition to the attributes of `LinearCode`.
+    Components are ordered row by row of the grid.
     """
 
     def __init__(

@@ -9,6 +9,8 @@ import tyro
 
 from jaxvae.cli.evaluate import NUM_SAMPLES
 from jaxvae.cli.terminal import folders_first, parse, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
+from jaxvae.files import write_text
 from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.report.comparison_page import comparison_html, shown
 from jaxvae.runs.compare import COMPARED, Column, Line, compare, find_runs, interval
@@ -42,7 +44,7 @@ def compare_command(arguments: list[str]) -> None:
         columns, lines = compare(folders, num_samples=args.num_samples, metrics=args.metrics, progress=print)
     _print_table(columns, lines)
     page = comparison_html(columns, lines, title=_title(lines), version=version("jaxvae"))
-    args.out.write_text(page, encoding="utf-8")
+    write_text(args.out, page)
     print(f"page: {args.out}")
 
 

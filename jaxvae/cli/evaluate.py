@@ -7,6 +7,7 @@ from typing import Any
 import tyro
 
 from jaxvae.cli.terminal import folders_first, parse, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
 from jaxvae.method import no_code
 from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.report import write_report
@@ -26,6 +27,8 @@ class RunArgs:
     """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
     num_samples: int = NUM_SAMPLES
     """Number of examples that the scores are computed on."""
+    data: str | None = None
+    """Place of the data of the run, such as arrays:PATH, where it is not the one that the run was trained with."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ def evaluate_command(arguments: list[str]) -> None:
     args = parse(EvaluateArgs, "evaluate", folders_first(arguments, "--metrics", METRICS | UNSUPERVISED))
     use_compilation_cache()
     with usage_errors():
-        run = load_run(args.run, args.checkpoint)
+        run = load_run(args.run, args.checkpoint, data=args.data)
         scores = evaluate(run, represent(run, args.num_samples), args.metrics)
     _print_scores(run, scores)
 
@@ -56,7 +59,7 @@ def report_command(arguments: list[str]) -> None:
 def score_and_report(args: RunArgs) -> None:
     """Prints the quick scores of a run and writes its scores.json and its report."""
     with usage_errors():
-        run = load_run(args.run, args.checkpoint)
+        run = load_run(args.run, args.checkpoint, data=args.data)
     report_on(run, args.num_samples)
 
 

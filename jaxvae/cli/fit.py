@@ -10,6 +10,7 @@ import tyro
 from jaxvae.choose import choose
 from jaxvae.cli.evaluate import report_on
 from jaxvae.cli.terminal import new_folder, parse, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
 from jaxvae.runs.baseline import BASELINES, BaselineConfig, fit_baseline
 from jaxvae.runs.folder import check_new, open_run
 from jaxvae.runs.load import Run

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import tyro
 
 from jaxvae.choose import choose
+from jaxvae.cli.terminal import say as print
 from jaxvae.runs.config import Config, unknown_flag
 from jaxvae.runs.version_1 import RENAMED
 
@@ -75,9 +76,12 @@ def check_flags(arguments: Sequence[str], config: Config[Any, Any, Any, Any], ot
             raise ValueError(f"--{name.replace('_', '-')} is for {idle[name]}: leave it out")
         if name not in shown and name.removeprefix("no_") not in shown:
             raise ValueError(unknown_flag(name, config.method, dict.fromkeys(shown)))
+        following = word.partition("=")[2] or next(iter(arguments[place + 1 :]), "")
+        if name in config.hyperparameters._fields and "," in following:
+            flag = word.partition("=")[0]
+            raise ValueError(f"{flag} takes one number; for several, write --sweep {name}={following}")
         if name in words:
-            value = word.partition("=")[2] or next(iter(arguments[place + 1 :]), "")
-            choose(name.replace("_", " "), value, dict.fromkeys(words[name]))
+            choose(name.replace("_", " "), following, dict.fromkeys(words[name]))
 
 
 def _choices(config: Config[Any, Any, Any, Any]) -> dict[str, tuple[Any, ...]]:

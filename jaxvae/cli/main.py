@@ -1,8 +1,11 @@
 """The `jaxvae` command: finds the command, and says in a line what went wrong."""
 
+import atexit
 import errno
 import logging
+import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,10 +15,13 @@ import jax
 
 import jaxvae
 from jaxvae.choose import choose, with_installed
-from jaxvae.cli.terminal import FAILURE, stop, usage_errors
+from jaxvae.cli.signals import interruptible
+from jaxvae.cli.terminal import FAILURE, USAGE, print_in_any_encoding, stop, usage_errors
+from jaxvae.cli.terminal import say as print
 from jaxvae.training import NonFiniteLoss, NothingToTrain, tune_allocator
 from jaxvae.training.checkpoints import DamagedCheckpoint
-from jaxvae.training.run_folder import OtherData, RunFolderError
+from jaxvae.training.peers import GRACE
+from jaxvae.training.run_folder import MissingRows, OtherCores, OtherData, RunFolderError
 
 # A command imports what it needs when it is asked for: scores and figures alone take a second.
 
@@ -23,7 +29,30 @@ from jaxvae.training.run_folder import OtherData, RunFolderError
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point: exits with 2 for what was asked wrongly and 1 for what went wrong, one line each."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        os.environ["MPLBACKEND"] = "agg"  # one that was inherited from a notebook may not exist here
+    with interruptible() as interrupted:
+        try:
+            _run(arguments)
+            if interrupted():
+                stop("interrupted", FAILURE)
+        except BaseException as error:
+            failed = not isinstance(error, SystemExit) or error.code not in (0, None)
+            if argv is None and failed and (interrupted() or jax.distributed.is_initialized()):
+                # JAX's threads may crash at the interpreter's end, and wait there for processes that are lost.
+                atexit.register(_leave_at_once, getattr(error, "code", FAILURE))
+            raise
+
+
+def _leave_at_once(code: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _run(arguments: list[str]) -> None:
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it then raises, tracebacks and all
+    print_in_any_encoding()
     tune_allocator()
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
     if command in ("-h", "--help"):
@@ -33,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     else:
         with usage_errors():
             run_command = choose("command", command, COMMANDS)
+        if command != "list" and jax.config.jax_disable_jit:  # type: ignore[attr-defined]
+            stop("JAX_DISABLE_JIT is set, and jaxvae runs compiled programs: unset it", USAGE)
         try:
             with _warnings_in_a_line():
                 run_command(rest)
@@ -44,16 +75,32 @@ def main(argv: Sequence[str] | None = None) -> None:
             advice = ": make room; what was trained goes on from its last checkpoint with --resume" if full else ""
             stop(str(error) + advice, FAILURE)
         except jax.errors.JaxRuntimeError as error:
+            if jax.distributed.is_initialized():
+                time.sleep(2 * GRACE)  # what failed may be the connection to a process that died, which is then told
             advice = " A smaller --batch-size or --network may fit." if "RESOURCE_EXHAUSTED" in str(error) else ""
             stop(str(error).splitlines()[0] + advice, FAILURE)
+        except (RuntimeError, AssertionError):
+            if (reason := _no_device()) is None:
+                raise
+            stop(reason, FAILURE)
         except KeyboardInterrupt:
             stop("interrupted", FAILURE)
 
 
+def _no_device() -> str | None:
+    """Why JAX has no device to run on, or None where it has one."""
+    asked = jax.config.jax_platforms  # type: ignore[attr-defined]
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError):
+        return f"JAX finds no device for JAX_PLATFORMS={asked or ''}: set JAX_PLATFORMS=cpu, or unset it"
+    return None
+
+
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Of what there is to know of a run: checkpoints that are passed over, data that changed, nothing to train."""
-    ours = (DamagedCheckpoint, NothingToTrain, OtherData)
+    """Prints what there is to know about a run, such as checkpoints that were passed over, as one line each."""
+    ours = (DamagedCheckpoint, MissingRows, NothingToTrain, OtherCores, OtherData)
     with warnings.catch_warnings():
         show = warnings.showwarning
         for category in ours:
@@ -134,8 +181,9 @@ def _list(arguments: list[str]) -> None:
         ("metrics", with_installed("metric", METRICS | UNSUPERVISED)),
     ):
         print(title)
+        width = max(map(len, entries))
         for name, thing in entries.items():
-            print(f"  {name:20} {_first_line(thing)}")
+            print(f"  {name:{width}} {_first_line(thing)}")
     print("presets of methods (--preset)")
     for name, entry in METHODS.items():
         if entry.presets:

@@ -1,10 +1,13 @@
-"""SIGTERM, with which schedulers take a machine back."""
+"""SIGTERM, with which schedulers take a machine back, and SIGINT, which is Ctrl-C."""
 
+import _thread
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from jaxvae.cli.terminal import say as print
 from jaxvae.training.processes import is_primary_process
 
 
@@ -21,12 +24,70 @@ def at_sigterm(handle: Callable[[], None]) -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
+_interrupted = threading.Event()
+AGAIN = 0.05
+"""Seconds until a KeyboardInterrupt that Python could not raise is raised again."""
+
+
+@contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """`interrupted()`: whether Ctrl-C came, which raises KeyboardInterrupt as ever; none is lost in here.
+
+    Python drops exceptions of callbacks such as those of the garbage collector, in which JAX spends time while it
+    compiles. A KeyboardInterrupt that was dropped there is raised again. Where SIGINT is ignored, it stays so.
+    """
+    _interrupted.clear()
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield _interrupted.is_set
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        _interrupted.set()
+        raise KeyboardInterrupt
+
+    def unraisable(told: "sys.UnraisableHookArgs") -> None:
+        if told.exc_type is KeyboardInterrupt:
+            timers.append(threading.Timer(AGAIN, _interrupt_main))
+            timers[-1].daemon = True
+            timers[-1].start()
+        else:
+            hook(told)
+
+    timers: list[threading.Timer] = []
+    hook, sys.unraisablehook = sys.unraisablehook, unraisable
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield _interrupted.is_set
+    finally:
+        for timer in timers:
+            timer.cancel()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        sys.unraisablehook = hook
+
+
+def _interrupt_main() -> None:
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)  # which also ends a wait
+    else:
+        _thread.interrupt_main()
+
+
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """`asked()`: whether SIGTERM came, which does not end the process."""
+    """`asked()`: whether SIGTERM came, which does not end the process; KeyboardInterrupt where Ctrl-C was dropped."""
     came = threading.Event()
+
+    def asked() -> bool:
+        if _interrupted.is_set():
+            raise KeyboardInterrupt
+        return came.is_set()
+
     with at_sigterm(came.set):
-        yield came.is_set
+        yield asked
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """jaxvae study: many models of a grid, in shards, their table, and its page."""
 
 import importlib.util
-import json
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +11,11 @@ import tyro
 
 from jaxvae.cli.signals import ending_well
 from jaxvae.cli.terminal import parse, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
+from jaxvae.files import read_json, write_json, write_text
 from jaxvae.report.collect import command_of
 from jaxvae.study.grid import GRIDS, config_of, model_of, numbers_of_shard
 from jaxvae.study.speed import Speed, measure_speed, speed_of
-from jaxvae.training.run_folder import write_json
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,10 @@ class StudyArgs:
 
 @dataclass(frozen=True)
 class MergeArgs:
-    """Merges the shards of a study into one table."""
+    """Merges the shards of a study into one table, with today's numbers of the models."""
 
     folders: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of the study; several, where its shards were run in several places."""
+    """Folders of the study, several where its shards were run in several places; or tables."""
     out: Path = Path("study.parquet")
     """Parquet file of the table."""
 
@@ -117,7 +118,8 @@ def _merge(args: MergeArgs) -> None:
         _needs_pyarrow()
         from jaxvae.study.table import merge_tables, write_table
 
-        rows, about = merge_tables(sorted(path for folder in args.folders for path in folder.glob("shard-*.parquet")))
+        tables = ([path] if path.is_file() else path.glob("shard-*.parquet") for path in args.folders)
+        rows, about = merge_tables(sorted(itertools.chain.from_iterable(tables)))
         args.out.parent.mkdir(parents=True, exist_ok=True)
         write_table(args.out, rows, about)
     failed = sum(bool(row["failure"]) for row in rows)
@@ -128,22 +130,22 @@ def _report(args: ReportArgs) -> None:
     with usage_errors():
         _needs_pyarrow()
         from jaxvae.study.page import study_html
-        from jaxvae.study.table import read_table
+        from jaxvae.study.table import read_study
 
         if not args.table.is_file():
             raise ValueError(
                 f"there is no table {args.table}: `jaxvae study merge FOLDER --out {args.table}` makes one"
             )
-        rows, about = read_table(args.table)
+        rows, about = read_study(args.table)
         speed = None if args.speed is None else _read_speed(args.speed)
         args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(study_html(rows, about["preset"], speed), encoding="utf-8")
+    write_text(args.out, study_html(rows, about["preset"], speed))
     print(f"page: {args.out}")
 
 
 def _read_speed(path: Path) -> Speed:
     try:
-        return speed_of(json.loads(path.read_text()))
+        return speed_of(read_json(path))
     except (OSError, ValueError) as error:
         raise ValueError(f"can't read {path}: {error}") from error
 

@@ -1,19 +1,37 @@
 """What all commands share: flags, errors of usage, and the cache of compiled programs."""
 
+import io
 import itertools
 import os
 import re
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import jax
 import tyro
 
+from jaxvae.files import printable
+
 USAGE, FAILURE = 2, 1
 """Exit codes: for what was asked wrongly, and for what went wrong."""
+
+
+def say(*values: object, sep: str = " ", end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
+    """`print`, for lines with names that others gave: control characters in them are escaped.
+
+    The modules of the command import it as `print`.
+    """
+    print(printable(sep.join(map(str, values))), end=end, file=file, flush=flush)
+
+
+def print_in_any_encoding() -> None:
+    """Lets standard output and error escape the characters that their encoding lacks, instead of raising an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MISSING) -> Any:
@@ -52,15 +70,22 @@ def usage_errors() -> Iterator[None]:
 
 def stop(message: str, code: int) -> NoReturn:
     """Ends the process with a line on stderr."""
-    print(f"jaxvae: {message}", file=sys.stderr)
+    say(f"jaxvae: {' '.join(message.splitlines())}", file=sys.stderr)
     sys.exit(code)
 
 
 def use_compilation_cache() -> None:
-    """Compiled programs are kept in the user's cache folder, unless JAX has been told where (or not) to keep them."""
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        jax.config.update("jax_compilation_cache_dir", str(cache / "jaxvae" / "xla"))
+    """Compiled programs are kept in the user's cache folder, unless JAX has been told where (or not) to keep them.
+
+    They are not kept where there is no such folder, as for a user without a home.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    with suppress(OSError, RuntimeError):
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxvae" / "xla"
+        cache.mkdir(parents=True, exist_ok=True)
+        if os.access(cache, os.W_OK):
+            jax.config.update("jax_compilation_cache_dir", str(cache))
 
 
 def new_folder(name: str, data: str, seed: int) -> Path:

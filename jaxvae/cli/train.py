@@ -18,17 +18,20 @@ import tyro
 from jaxvae.cli.flags import check_flags, config_of_flags, modernised, parser_of
 from jaxvae.cli.signals import asked_to_stop, ending_well
 from jaxvae.cli.terminal import FAILURE, new_folder, parse, stop, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import say as print
 from jaxvae.data import Source
+from jaxvae.files import inside
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, method_named
-from jaxvae.runs.build import build, build_method
+from jaxvae.runs.build import CannotOpen, build, build_method, kept_once, moved
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
 from jaxvae.training import Devices, check, choose_devices, plan, train, train_members
 from jaxvae.training.checkpoints import saved_steps
+from jaxvae.training.peers import watch_others
 from jaxvae.training.processes import check_agreement, is_primary_process, join_processes, raise_together
-from jaxvae.training.run_folder import RunFolderError, read_history
+from jaxvae.training.run_folder import RunFolderError
 from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
 
 DEFAULT_METHOD = "beta-tc-vae"
@@ -55,7 +58,7 @@ class RunFlags:
     sweep: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE,VALUE ...")] = ()
     """Several values of hyperparameters, trained together as a population, such as beta=1,4."""
     score: bool = True
-    """Scores the run after training and writes its report; --no-score leaves that to `jaxvae report`."""
+    """Whether to score the run after training and write its report; with --no-score, `jaxvae report` does so later."""
     dry_run: bool = False
     """Prints the settings, the number of parameters, the memory per device and the compilation time, and stops."""
     devices: int | None = None
@@ -93,10 +96,14 @@ def train_command(arguments: list[str]) -> None:
         if flags.distributed:
             _join(args, members)
         devices = _devices(flags, len(members))
-        source, method = build(config)
+        try:
+            source, method = build(config)
+        except CannotOpen as error:
+            raise ValueError(moved(config, error) if flags.resume else str(error)) from error
         for member in members:
             build_method(member.config, method.networks, source)
         check(method, source, batch_size=config.training.batch_size, parts=devices.mesh.shape["data"])
+    source = kept_once(source) if devices.mesh.size == jax.process_count() == 1 else source
     use_compilation_cache()
     if flags.dry_run:
         print_plan(config, method, source, devices, len(members))
@@ -105,11 +112,11 @@ def train_command(arguments: list[str]) -> None:
         folder = flags.run or new_folder(config.method, config.data, config.seed)
         if members:
             for member in members:
-                open_run(folder / member.name, member.config, resume=flags.resume)
+                open_run(inside(folder, member.name), member.config, resume=flags.resume, source=source)
         elif flags.distributed:
-            _open_together(args, folder)
+            _open_together(args, folder, source)
         else:
-            open_run(folder, config, resume=flags.resume)
+            open_run(folder, config, resume=flags.resume, source=source)
     training = config.training
     rate = f"learning rate {config.hyperparameters.learning_rate:g}"
     rate = "swept learning rates" if "learning_rate" in args.sweep else rate
@@ -128,18 +135,22 @@ def train_command(arguments: list[str]) -> None:
         "on_nan": training.on_nan,
     }
     if members:
-        _train_members(members, args.sweep, method, source, folder, settings)
+        try:
+            _train_members(members, args.sweep, method, source, folder, settings)
+        except KeyboardInterrupt:
+            stop("interrupted; the same command with --resume goes on from the newest checkpoints", FAILURE)
         return
     try:
         with ExitStack() as stack:
             asked = stack.enter_context(asked_to_stop())
             writers = [stack.enter_context(writer) for writer in _writers(args, folder)] if is_primary_process() else []
             state = train(method, source, seed=config.seed, folder=folder, writers=writers, stop=asked, **settings)
+            stopped = asked() or int(state.step) < training.steps  # where another process was asked, so was this one
     except KeyboardInterrupt:
         saved = saved_steps(folder / "checkpoints")
         start_of = f"its checkpoint of step {saved[-1]}" if saved else "the start: there is no checkpoint yet"
         stop(f"interrupted; `jaxvae train --run {folder} --resume` goes on from {start_of}", FAILURE)
-    if asked() or int(state.step) < training.steps:  # where another process was asked, this one stopped with it
+    if stopped:
         _say(f"stopped by SIGTERM, saved at step {int(state.step)}; `jaxvae train --run {folder} --resume` goes on")
         return
     _say(f"trained in {time.perf_counter() - start:.0f} s")
@@ -174,11 +185,11 @@ def print_plan(
 
 
 def _writers(args: TrainArgs, folder: Path) -> Sequence[AbstractContextManager[Writer]]:
-    done = max((row["step"] for row in read_history(folder)), default=0)
+    done = max(saved_steps(folder / "checkpoints"), default=0)
     settings = args.config.to_json()
     writers = [progress_writer(args.config.training.steps, start=done)]
     if args.flags.tensorboard:
-        writers.append(tensorboard_writer(folder / "tensorboard"))
+        writers.append(tensorboard_writer(inside(folder, "tensorboard")))
     if args.flags.wandb:
         writers.append(wandb_writer(folder, settings))
     if args.flags.mlflow:
@@ -193,13 +204,14 @@ def _join(args: TrainArgs, members: list[Member]) -> None:
     join_processes(flags.coordinator_timeout)
     agreed = {"run": str(flags.run), "resume": flags.resume, "devices": flags.devices, "backend": flags.backend}
     check_agreement({**args.config.to_json(), **agreed})
+    watch_others()
 
 
-def _open_together(args: TrainArgs, folder: Path) -> None:
+def _open_together(args: TrainArgs, folder: Path, source: Source) -> None:
     failed = None
     if is_primary_process():
         try:
-            open_run(folder, args.config, resume=args.flags.resume)
+            open_run(folder, args.config, resume=args.flags.resume, source=source)
         except RunFolderError as error:
             failed = error
     raise_together(failed)
@@ -232,6 +244,8 @@ def _members(args: TrainArgs) -> list[Member]:
             raise ValueError(f"--{name} is for a single run")
     if not flags.score:
         raise ValueError("--no-score is for a single run; runs of --seeds and --sweep are not scored")
+    if flags.seeds and flags.seeds.isdecimal():
+        raise ValueError(f"--seeds {flags.seeds} is one seed: write 0:{flags.seeds} for {flags.seeds} seeds, or --seed")
     members = members_of(args.config, parse_seeds(flags.seeds or str(args.config.seed)), args.sweep)
     for member in members:
         check_config(member.config)
@@ -258,6 +272,7 @@ def _train_members(
             sweep=columns,
             progress=lambda step: bar(step, {}),
             stop=asked,
+            on_resume=lambda steps: print(_resumed([member.name for member in members], steps)),
             **settings,
         )
     if asked():
@@ -269,7 +284,19 @@ def _train_members(
     for member, outcome in zip(members, outcomes, strict=True):
         terms = "  ".join(f"{name} {value:.4g}" for name, value in outcome.terms.items())
         print(f"{member.name:{width}}  " + (f"diverged before step {outcome.step}" if outcome.diverged else terms))
-    print(f"each is a run of its own: `jaxvae report {folders[0]}` scores it and writes its report")
+    print(f"each is a run of its own: `jaxvae report {folders[0]}` scores one, `jaxvae compare {folder}` compares all")
+
+
+def _resumed(names: Sequence[str], steps: Sequence[int]) -> str:
+    """The steps that the members of a population resume from, in a line."""
+    if len(set(steps)) == 1:
+        return f"resumed: the newest checkpoints are of step {steps[0]}"
+    each = []
+    for step in sorted(set(steps), reverse=True):
+        there = [name for name, at in zip(names, steps, strict=True) if at == step]
+        more = f" and {len(there) - 3} more" if len(there) > 3 else ""
+        each.append(f"{', '.join(there[:3])}{more} from step {step}")
+    return f"resumed: {'; '.join(each)}. Those behind catch up first"
 
 
 def parse_train(arguments: list[str]) -> TrainArgs:
@@ -301,6 +328,12 @@ def parse_train(arguments: list[str]) -> TrainArgs:
             raise ValueError(f"--{name} needs {' and '.join(missing)}: pip install 'jaxvae[{name}]'")
     if flags.resume and flags.run is None:
         raise ValueError("--resume needs the folder of the run to go on with: add --run FOLDER")
+    single = flags.resume and not (flags.run / "config.json").exists() and not (flags.seeds or flags.sweep)
+    if single and (below := sorted(path.parent for path in flags.run.glob("*/config.json"))):
+        raise ValueError(
+            f"{flags.run} holds the runs of --seeds or --sweep: repeat the command that started them and add --resume, "
+            f"or resume one of them, such as {below[0]}"
+        )
     if flags.coordinator_timeout != RunFlags.coordinator_timeout and not flags.distributed:
         raise ValueError("--coordinator-timeout is for --distributed: add it, or leave this out")
     sweep = parse_sweep(flags.sweep, config)

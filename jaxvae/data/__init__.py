@@ -10,6 +10,8 @@
 | `rooms` | a ray-cast room with the factors of Shapes3D, generated |
 | `color-sprites` `noisy-sprites` `scream-sprites` | harder variants of the study, of any binary images |
 | `digits` | the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels unless resized |
+| `segments` | vectors of five sources in 40 segments, mixed by three layers, for `ivae`; the factor is the segment |
+| `bars` | squares of 8 x 8 real numbers with one row lit, for `oi-vae`; the factor is the row |
 | `squares` | smooth noise, half of it with bright squares: a known effect, for `va-gan` and `icam` |
 | `moving-sprites` | clips of a sprite in front of a still background, for `equivariant-rendering` |
 | `dsprites:PATH` `shapes3d:PATH` `mpi3d:PATH` | the published npz or hdf5 file |
@@ -18,8 +20,15 @@
 | `pictures:PATH` | a folder of image files |
 | `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
 
-A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are;
-a file that differs is refused with the reason. Nothing is ever unpickled.
+A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are,
+packed by gzip (`.gz`) or not; a file that differs is refused with the reason. Nothing is ever unpickled, and nothing is
+read from other files that an HDF5 file names.
+
+Images have their channels last, and any number of them. A report shows one or three channels as they are, two in red
+and green, the first three of more, and a vector as a grid of grey pixels. Floats are in [0, 1]; values up to 0.001
+outside, as rounding leaves them, are clipped. `jaxvae.data.pictures` says what is made of picture files: 16-bit and
+float pictures keep their grey levels, EXIF orientation is applied, transparent pixels show a white ground, and every
+page is a picture.
 
 - `--image-size` crops and resizes the images.
 - `--sampling epochs` visits every image once per epoch. The order is computed from the seed, so that a resumed run
@@ -65,12 +74,13 @@ from jaxvae.data.batches import (
 )
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.effects import CaseControl, case_control, squares
-from jaxvae.data.files import array_file, picture_folder
+from jaxvae.data.files import array_file
 from jaxvae.data.generated import bars, clusters, digits, segments, time_series
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.labels import Conditioned, Labelled, few_labels
 from jaxvae.data.options import DataOptions
 from jaxvae.data.pairs import Groups, Pairs
+from jaxvae.data.pictures import picture_folder
 from jaxvae.data.registry import CLIPS, DATA, FILES, TABLES, VARIANTS, open_data
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene

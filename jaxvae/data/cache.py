@@ -1,27 +1,32 @@
-"""Tables on disk, packed and memory-mapped, so that a data set is decoded once."""
+"""Data sets on disk, packed and memory-mapped, so that they are decoded only once."""
 
+import errno
 import hashlib
-import json
 import math
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from jaxvae.data.table import Table
+from jaxvae.files import read_json, write_json
 
 FORMAT = 1
 
 
 def cache_folder() -> Path:
-    """Where tables are kept: jaxvae/data in the user's cache folder."""
+    """Returns the folder of the tables: jaxvae/data in the user's cache folder."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxvae" / "data"
 
 
 def scratch_array(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """uint8 zeros in a nameless file beside `folder`, for what may not fit into memory; it goes with the array."""
+    """Creates an array of uint8 zeros in an unnamed file beside `folder`, for data that may not fit into memory.
+
+    The file is deleted with the array.
+    """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder.parent) as file:
@@ -33,7 +38,7 @@ def scratch_array(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def save_table(folder: Path, table: Table, origin: str) -> None:
-    """Writes the table into `folder`, whole or not at all."""
+    """Writes the table into `folder`, either completely or not at all."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -53,10 +58,8 @@ def save_table(folder: Path, table: Table, origin: str) -> None:
             "storage": table.storage,
             "sha256": {name: _sha256(partial / f"{name}.npy") for name in arrays},
         }
-        (partial / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        write_json(partial / "manifest.json", manifest)
+        _put_in_place(partial, folder)
     except OSError as error:
         raise _unwritable(folder, error) from error
     finally:
@@ -64,9 +67,13 @@ def save_table(folder: Path, table: Table, origin: str) -> None:
 
 
 def load_table(folder: Path, origin: str) -> Table | None:
-    """The table in `folder`, memory-mapped; None where there is none of this origin and format that is undamaged."""
+    """Loads the table in `folder`, memory-mapped.
+
+    Returns:
+      The table, or None if there is no undamaged table of this origin and format.
+    """
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        manifest = read_json(folder / "manifest.json")
         if manifest["format"] != FORMAT or manifest["origin"] != origin:
             return None
         for name, digest in manifest["sha256"].items():
@@ -86,6 +93,20 @@ def load_table(folder: Path, origin: str) -> Table | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _put_in_place(partial: Path, folder: Path) -> None:
+    """Renames `partial` to `folder`. If several processes do so at once, the last one wins."""
+    while True:
+        try:
+            partial.rename(folder)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+        old = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent)
+        with old, suppress(FileNotFoundError):
+            folder.rename(Path(old.name) / "old")
 
 
 def _unwritable(folder: Path, error: OSError) -> ValueError:

@@ -1,4 +1,6 @@
-"""Classes of images: a factor, with wrong labels among them if wanted, or the image that a copy was made of."""
+"""Classes of images: the values of a factor, optionally with wrong labels, or the original image of augmented
+copies.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -13,23 +15,23 @@ from jaxvae.data.table import Table
 from jaxvae.streams import Stream
 
 SHIFT = 1 / 8
-"""Of a side: how far a copy may be moved, at most."""
+"""Largest shift of a copy, as a share of the side."""
 BRIGHTNESS = (0.6, 1.4)
-"""What the values of a copy are multiplied by."""
+"""Range of the factor that multiplies the values of a copy."""
 NOISE = 0.05
-"""Standard deviation of what is added to every value of a copy."""
+"""Standard deviation of the noise that is added to every value of a copy."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["factor", "kept"])
 @dataclass(frozen=True)
 class Classified(Wrapper[S]):
-    """A source whose examples have a class, "class" int32 [n] in 0 .. classes - 1; make one with `classified`."""
+    """A source whose examples have a class, "class" int32 [n] in 0 .. classes - 1. `classified` creates one."""
 
     source: S
     factor: str
     """Name of the factor whose values are the classes."""
     kept: bool
-    """Whether the source has a column of classes, as some of them are wrong."""
+    """Whether the source stores a column of classes, because some of them are wrong."""
 
     @property
     def classes(self) -> int:
@@ -37,15 +39,15 @@ class Classified(Wrapper[S]):
         return self.factor_sizes[self.factor_names.index(self.factor)]
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns the examples with these indices, as in `Source`."""
         return self._with_class(self.source.at(index))
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns random examples, as in `Source`."""
         return self._with_class(self.source.sample(key, n, first))
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """The batch of update number `step`."""
+        """Returns the batch of a step."""
         return self._with_class(self.source.batch(key, step, n, part))
 
     def _with_class(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -55,22 +57,24 @@ class Classified(Wrapper[S]):
 
 
 def classified(source: S, factor: str, *, corruption: float = 0.0, seed: int = 10) -> Classified:
-    """A source with the values of one of its factors as classes.
+    """Returns a source whose classes are the values of one of its factors.
 
-    With corruption, floor(corruption * size) examples, drawn without repeats, get a class drawn uniformly from all of
-    them, their own included: the share of wrong ones is corruption * (1 - 1 / classes). "factors" keeps the truth,
-    which no method must look at. Evaluate on other examples, with their true classes.
+    With corruption, floor(corruption * size) examples, drawn without replacement, get a class that is drawn uniformly
+    from all classes, including their own. The share of wrong classes is corruption * (1 - 1 / classes). "factors" keeps
+    the true values, which no method must use. Evaluate on other examples, with their true classes.
 
     Args:
-      source: with known factors; a `Table` where there is corruption, as a wrong label belongs to an example's number.
-      factor: name of one of them.
-      corruption: from 0 to 1.
-      seed: of the corruption; 10 in the authors' code.
+      source: Source with known factors. Corruption needs a `Table`, because a wrong label belongs to an example's
+        index.
+      factor: Name of the factor.
+      corruption: Share of the examples with redrawn classes, from 0 to 1.
+      seed: Random seed for the corruption; the authors' code uses 10.
 
     Raises:
-      ValueError: no such factor, corruption outside of 0 to 1, or of a source that is no table.
+      ValueError: The factor does not exist, the corruption is outside of 0 to 1, or the source of corrupted classes is
+        not a table.
 
-    Reference: Yu, Chan, You, Song & Ma (2020), section 3.1 by memory.
+    Reference: Yu, Chan, You, Song & Ma (2020), section 3.1, from memory.
     """
     if factor not in source.factor_names:
         there = ", ".join(source.factor_names) or "none"
@@ -87,7 +91,7 @@ def classified(source: S, factor: str, *, corruption: float = 0.0, seed: int = 1
     column = source.factor_names.index(factor)
     labels = np.array(source.factors)[:, column].astype(np.int32)
     rng = np.random.default_rng(seed)
-    # A hair more, so that 0.29 of 100 are 29 whatever the rounding.
+    # The tolerance makes 0.29 of 100 examples 29, whatever the rounding.
     touched = rng.choice(len(labels), math.floor(corruption * len(labels) + 1e-9), replace=False)
     labels[touched] = rng.integers(source.factor_sizes[column], size=len(touched))
     return Classified(replace(source, extras={**source.extras, "class": labels}), factor, kept=True)
@@ -96,31 +100,36 @@ def classified(source: S, factor: str, *, corruption: float = 0.0, seed: int = 1
 @partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["copies"])
 @dataclass(frozen=True)
 class Augmented(Wrapper[S]):
-    """A source of altered copies: batches of n hold n / copies images of the source, `copies` times each.
+    """A source of augmented copies: batches of n hold n / copies images of the source, each `copies` times.
 
-    Every copy is moved by up to an eighth of the sides (zeros come in), its values are multiplied by a number from 0.6
-    to 1.4 and get Gaussian noise of standard deviation 0.05, and are clipped to 0 .. 1. The image that it was made of,
-    as its number in the (global) batch, is its class: "class" int32 [n], copies one after another. Examples by number
-    are as they are. (The paper's copies of colour images are cropped, mirrored and change their colours.)
+    Every copy is shifted by up to an eighth of the sides and padded with zeros. Its values are multiplied by a number
+    from 0.6 to 1.4, get Gaussian noise of standard deviation 0.05, and are clipped to [0, 1]. The class of a copy is
+    the index of its original image in the (global) batch: "class" int32 [n], with the copies of an image one after
+    another. Examples by index are not augmented. (The paper's copies of colour images are cropped, mirrored and changed
+    in colour.)
     """
 
     source: S
     copies: int
-    """Of an image, at least 2."""
+    """Number of copies of an image, at least 2."""
 
     def __post_init__(self) -> None:
         if self.copies < 2:
             raise ValueError(f"a class is at least 2 copies of an image, got copies={self.copies}")
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """Copies first .. first+n-1 of the endless list of them that `key` names."""
+        """Returns copies first .. first+n-1 of the infinite sequence that `key` determines."""
         row = first + jnp.arange(n, dtype=jnp.int32)
         before = first // self.copies
         images = self.source.sample(key, (n - 1) // self.copies + 2, before)
         return self._copied(images, row // self.copies - before, row, key)
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """Copies of the source's batch of update number `step`. ValueError where n is no multiple of `copies`."""
+        """Returns augmented copies of the source's batch of a step.
+
+        Raises:
+          ValueError: n is not a multiple of `copies`.
+        """
         if n % self.copies:
             raise ValueError(f"a batch of {n} does not hold {self.copies} copies of every image: choose a multiple")
         first, count = part.rows(n)
@@ -131,7 +140,7 @@ class Augmented(Wrapper[S]):
     def _copied(
         self, images: dict[str, jax.Array], place: jax.Array, row: jax.Array, key: jax.Array
     ) -> dict[str, jax.Array]:
-        """Copies number `row`, of the images at `place`."""
+        """Returns copies number `row` of the images at `place`."""
         batch = {name: column[place] for name, column in images.items()}
         stream = jax.random.fold_in(key, Stream.COPY)
         keys = jax.vmap(lambda number: jax.random.fold_in(stream, number))(row)
@@ -139,15 +148,16 @@ class Augmented(Wrapper[S]):
 
 
 def augmented(source: S, copies: int) -> Augmented[S]:
-    """Images as classes of their own, each with `copies` random variations of it, see `Augmented`.
+    """Returns a source in which each image is its own class with `copies` random variations; see `Augmented`.
 
-    ValueError for fewer than 2 copies.
+    Raises:
+      ValueError: There are fewer than 2 copies.
     """
     return Augmented(source, copies)
 
 
 def _altered(key: jax.Array, image: jax.Array) -> jax.Array:
-    """[H, W, C] moved, brightened or darkened, with noise, in 0 .. 1."""
+    """Shifts an image [H, W, C], changes its brightness, adds noise, and clips it to [0, 1]."""
     move, bright, noise = jax.random.split(key, 3)
     room = tuple(int(side * SHIFT) for side in image.shape[:2])
     padded = jnp.pad(image, ((room[0], room[0]), (room[1], room[1]), (0, 0)))

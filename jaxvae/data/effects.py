@@ -1,4 +1,4 @@
-"""Two classes of images that differ by a known effect, and batches that hold as many of the one as of the other."""
+"""Two classes of images that differ by a known effect, and batches with equal numbers of both."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,28 +14,30 @@ from jaxvae.data.table import Table, from_arrays
 from jaxvae.streams import Stream
 
 PAPER_SIDE = 112
-"""Pixels a side in Baumgartner et al. (2018), whose other lengths go with it."""
+"""Height and width in pixels in Baumgartner et al. (2018). All other lengths scale with it."""
 
 
 def squares(*, image_size: int | None = None, images: int = 4000, seed: int = 0) -> Table:
     """Smooth noise with a bright square in the middle and one beside it, or none: the effect of a class
 
-    After Baumgartner et al. (2018), which has 10,000 images of 112 pixels a side; at other sizes all lengths go with
-    it. White noise, blurred (2.5 pixels) and scaled to a standard deviation of 50; in cases +100 inside squares of 20:
-    one in the middle, one 32 below and right of it or above and left, half each, up to 5 pixels off. Every image is
-    then brought to [0, 1] by its own least and largest value: where a square is bright the rest is darker.
+    The data follow Baumgartner et al. (2018), who use 10,000 images of 112 x 112 pixels; at other sizes, all lengths
+    scale. Images are white noise, blurred (2.5 pixels) and scaled to a standard deviation of 50. Cases have +100 inside
+    squares of 20 pixels: one in the middle, and a second one that is 32 pixels below and right of it in half of the
+    cases, and above and left in the other half, shifted by up to 5 pixels at random. Every image is then scaled to [0,
+    1] by its own minimum and maximum, so a bright square makes the rest darker.
 
     Args:
-      image_size: pixels a side, 32 if not given.
-      images: half of them cases.
-      seed: of everything.
+      image_size: Height and width in pixels, 32 by default.
+      images: Number of images, half of which are cases.
+      seed: Random seed of the data.
 
     Returns:
-      Images with the factors "effect", 0 or 1, and "second", 0 for controls, 1 below and right, 2 above and left.
-      Beside them "mask" and "second_mask", bool [N, H, W, 1]: where anything, and where the second square was added.
+      Images with the factors "effect", 0 or 1, and "second", which is 0 for controls, 1 for below and right, and 2 for
+      above and left. They also have "mask" and "second_mask", bool [N, H, W, 1], which mark all squares and the second
+      square.
 
     Raises:
-      ValueError: fewer than 16 pixels a side, or fewer than 2 images.
+      ValueError: There are fewer than 16 pixels per side, or fewer than 2 images.
     """
     side = 32 if image_size is None else image_size
     if side < 16 or images < 2:
@@ -63,7 +65,7 @@ def squares(*, image_size: int | None = None, images: int = 4000, seed: int = 0)
 
 
 def _square(offsets: np.ndarray, length: int, side: int) -> np.ndarray:
-    """Squares whose middle is `offsets` [N, 2] (down, right) from that of the image: bool [N, side, side]."""
+    """Marks squares with centres at `offsets` [N, 2] (down, right) from that of the image: bool [N, side, side]."""
     place = np.arange(side)
     first = offsets + side // 2 - length // 2
     inside = (place >= first[..., None]) & (place < first[..., None] + length)
@@ -75,8 +77,8 @@ def _square(offsets: np.ndarray, length: int, side: int) -> np.ndarray:
 class CaseControl(Wrapper[S]):
     """A source whose batches of n are n images with an effect and n without: {"image", "control" [n, H, W, C], ...}.
 
-    What else an example has is that of the case. Samples, and examples by number, are those of the source, of both
-    kinds.
+    All other entries belong to the cases. Samples, and examples by index, are those of the source and contain both
+    classes.
     """
 
     source: S
@@ -84,23 +86,23 @@ class CaseControl(Wrapper[S]):
     controls: Subset[S]
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """n cases of update number `step`, and n controls that have nothing to do with them."""
+        """Returns n cases of a step, and n independent controls."""
         cases = self.cases.batch(key, step, n, part)
         controls = self.controls.batch(jax.random.fold_in(key, Stream.CONTROL), step, n, part)
         return {**cases, "control": controls["image"]}
 
 
 def case_control(source: S, factor: str, *, controls: int = 0, cases: int = 1) -> CaseControl[S]:
-    """A source of cases and controls.
+    """Returns a source of cases and controls.
 
     Args:
-      source: with known factors.
-      factor: that tells them apart.
-      controls: its value in controls.
-      cases: its value in cases.
+      source: Source with known factors.
+      factor: Name of the factor that separates them.
+      controls: Value of the factor in controls.
+      cases: Value of the factor in cases.
 
     Raises:
-      ValueError: no such factor, or a value of it that no example has.
+      ValueError: The factor does not exist, or no example has one of the values.
     """
     if factor not in source.factor_names:
         known = ", ".join(source.factor_names) or "none"

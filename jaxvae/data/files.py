@@ -1,38 +1,24 @@
-"""A user's own images: npz, npy and hdf5 files, and folders of pictures."""
+"""A user's own images in npz, npy and hdf5 files."""
 
 import importlib.util
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from jaxvae.data.table import Table, from_arrays
+from jaxvae.data.contents import DAMAGED, check_kind, content_of, suffix_of, unreadable
+from jaxvae.data.pictures import resized
+from jaxvae.data.table import Table, aligned, from_arrays
+from jaxvae.files import printable
 
-DAMAGED = (
-    ArithmeticError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-"""What readers raise for files that are not what they seem."""
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+HDF5 = (".h5", ".hdf5")
 
 
 def array_file(path: Path, *, image_size: int | None = None) -> Table:
     """An npz or hdf5 file with "images" and, if known, "factors" and "factor_names"; or an npy file of images"""
     names = None
-    match path.suffix:
+    match suffix_of(path):
         case ".npy":
             images, factors = _load(path), None
         case ".npz":
@@ -41,57 +27,9 @@ def array_file(path: Path, *, image_size: int | None = None) -> Table:
             images, factors, names = read_hdf5(path, "images", "factors?", "factor_names?")
         case suffix:
             raise ValueError(f"{path}: images come from .npz, .npy, .h5 and .hdf5 files, not from {suffix!r}")
-    if names is not None:
-        names = [name.decode() if isinstance(name, bytes) else str(name) for name in names]
-    return from_arrays(all_resized(images, image_size, path), factors, name=path.stem, factor_names=names)
-
-
-def picture_folder(path: Path, *, image_size: int | None = None, skip_bad: bool = False) -> Table:
-    """A folder of pictures, in the order of their names, colour kept if any has it
-
-    Args:
-      path: searched with its subfolders.
-      image_size: pictures are cropped to their middle square and brought to this many pixels a side; without it, all
-        must have one size.
-      skip_bad: leave out files that can't be read, instead of stopping at the first.
-
-    Raises:
-      ValueError: no pictures, one that can't be read, or several sizes; it names the file.
-    """
-    files = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES)
-    if not files:
-        raise ValueError(f"{path}: no pictures in this folder; known are {', '.join(PICTURES)}")
-    images: list[np.ndarray] = []
-    for file in files:
-        try:
-            with Image.open(file) as picture:
-                image = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "I", "I;16") else "RGB"))
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            if skip_bad:
-                continue
-            raise ValueError(f"{file}: can't be read ({error}); --skip-bad leaves such files out") from error
-        images.append(resized(image, image_size) if image_size else image)
-        if images[-1].shape[:2] != images[0].shape[:2]:
-            raise ValueError(
-                f"{file} is {_size(images[-1])} pixels and {files[0]} is {_size(images[0])}: "
-                "give an image size for all of them"
-            )
-    if not images:
-        raise ValueError(f"{path}: none of its {len(files)} pictures can be read")
-    if any(image.ndim == 3 for image in images):
-        images = [image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=-1) for image in images]
-    return from_arrays(np.stack(images), name=path.name)
-
-
-def resized(image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [H, W] or [H, W, 3], cropped to its middle square, at `size` pixels a side (Lanczos)."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    square = image[top : top + side, left : left + side]
-    return (
-        square if side == size else np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.LANCZOS))
-    )
+    name = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+    images = all_resized(images, image_size, path)
+    return from_arrays(images, factors, name=printable(name), factor_names=_words(path, names))
 
 
 def all_resized(images: np.ndarray, size: int | None, path: Path) -> np.ndarray:
@@ -110,52 +48,81 @@ def all_resized(images: np.ndarray, size: int | None, path: Path) -> np.ndarray:
 
 def read_npz(path: Path, *names: str) -> tuple:
     """Arrays of an npz file by name; one whose name ends in "?" may be missing, and is None then."""
+    content = content_of(path)
+    check_kind(path, content, "npz")
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(content, allow_pickle=False) as arrays:
             return tuple(_pick(path, list(arrays.keys()), name, lambda name: arrays[name]) for name in names)
     except DAMAGED as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_hdf5(path: Path, *names: str) -> tuple:
-    """Arrays of an hdf5 file by name, as `read_npz`."""
+    """Arrays of an hdf5 file by name, as `read_npz`. What it keeps in other files is not read."""
     if importlib.util.find_spec("h5py") is None:
         raise ValueError(f"{path}: hdf5 files need h5py: pip install 'jaxvae[tfds]'")
     import h5py
 
+    content = content_of(path)
+    # The file may begin with a block that is not HDF5's.
+    if not isinstance(content, Path) or not h5py.is_hdf5(content):
+        check_kind(path, content, "hdf5")
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(content, "r") as file:
             there: list[str] = []
             file.visititems(lambda name, item: there.append(name) if isinstance(item, h5py.Dataset) else None)
-            return tuple(_pick(path, there, name, lambda name: file[name][()]) for name in names)
+            return tuple(_pick(path, there, name, lambda name: _own_values(path, file[name])) for name in names)
     except DAMAGED as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
+
+
+def _own_values(path: Path, dataset: Any) -> np.ndarray:
+    """The values of a dataset that lie in the file itself."""
+    if dataset.is_virtual or dataset.external:
+        kept = "assembled from other files (a virtual dataset)" if dataset.is_virtual else "kept in another file"
+        raise _Refused(f"{path}: {dataset.name!r} is {kept}, which is not read: copy the values into one file")
+    if not dataset.size or dataset.dtype.kind not in "biuf":
+        return dataset[()]
+    values = aligned(dataset.shape, dataset.dtype)
+    dataset.read_direct(values)
+    return values
+
+
+class _Refused(ValueError):
+    """A message that is complete."""
 
 
 def _load(path: Path) -> np.ndarray:
+    content = content_of(path)
+    check_kind(path, content, "npy")
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.load(content, mmap_mode="r" if isinstance(content, Path) else None, allow_pickle=False)
     except (*DAMAGED, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _pick(path: Path, there: list[str], name: str, read: Callable[[str], np.ndarray]) -> np.ndarray | None:
     wanted = name.removesuffix("?")
     if wanted in there:
         try:
-            return read(wanted)
+            array = np.asanyarray(read(wanted))
+            if not array.ndim:
+                raise _Refused(f"{path}: {wanted!r} is a single value, not an array")
+            return array
+        except _Refused:
+            raise
         except ValueError as error:
-            raise ValueError(f"{path}: {wanted!r} can't be read without unpickling, which is never done") from error
+            raise unreadable(Path(f"{path}: {wanted!r}"), error) from error
     if name.endswith("?"):
         return None
     raise ValueError(f"{path}: there is no {wanted!r} in it, only {', '.join(map(repr, there)) or 'nothing'}")
 
 
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    if not path.exists():
-        return ValueError(f"{path}: there is no such file")
-    return ValueError(f"{path}: can't be read, it may be cut off ({error})")
-
-
-def _size(image: np.ndarray) -> str:
-    return f"{image.shape[1]} x {image.shape[0]}"
+def _words(path: Path, names: np.ndarray | None) -> list[str] | None:
+    """Names of factors, as they can be printed."""
+    if names is None:
+        return None
+    if names.ndim != 1 or names.dtype.kind not in "SUO":
+        raise ValueError(f"{path}: factor_names must be a list of words, got {names.dtype} {names.shape}")
+    words = [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
+    return [printable(" ".join(word.split())) for word in words]

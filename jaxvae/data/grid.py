@@ -1,4 +1,4 @@
-"""A full grid of independent factors, drawn instead of stored."""
+"""A full grid of independent factors, rendered instead of stored."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ LARGEST = 4096
 
 @dataclass(frozen=True)
 class FactorGrid:
-    """A `Source` whose images are drawn from factors: a subclass names the factors and says how to `render` them."""
+    """A `Source` whose images are rendered from factors. A subclass names the factors and implements `render`."""
 
     resolution: int
 
@@ -38,7 +38,7 @@ class FactorGrid:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)"""
+        """Shape of the images (height, width, channels)."""
         return (self.resolution, self.resolution, self.channels)
 
     @property
@@ -47,7 +47,9 @@ class FactorGrid:
         return math.prod(self.factor_sizes)
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
-        """Rows first .. first+n-1 of the endless list of random factors that `key` names: int32 [n, K]."""
+        """Returns rows first .. first+n-1 of the infinite sequence of random factors that `key` determines: int32 [n,
+        K].
+        """
         sizes = jnp.array(self.factor_sizes, jnp.int32)
 
         def row(index: jax.Array) -> jax.Array:
@@ -56,19 +58,19 @@ class FactorGrid:
         return jax.vmap(row)(first + jnp.arange(n))
 
     def render(self, factors: jax.Array) -> jax.Array:
-        """int32 [n, K] -> images float32 [n, H, W, C] in [0, 1]."""
+        """Renders factors, int32 [n, K] -> images float32 [n, H, W, C] in [0, 1]."""
         raise NotImplementedError
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """Points of the grid by number, the last factor fastest; as in `Source`."""
+        """Returns the points of the grid with these indices, as in `Source`. The last factor varies fastest."""
         factors = jnp.stack(jnp.unravel_index(index, self.factor_sizes), axis=-1).astype(jnp.int32)
         return {"image": self.render(factors), "factors": factors}
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """A batch: {"image": [n, H, W, C], "factors": [n, K]}; rows as in `sample_factors`."""
+        """Returns random examples {"image": [n, H, W, C], "factors": [n, K]}, with the rows of `sample_factors`."""
         factors = self.sample_factors(key, n, first)
         return {"image": self.render(factors), "factors": factors}
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """Independent draws of update number `step`, as in `Source`."""
+        """Returns independent random examples for a step, as in `Source`."""
         return independent_batch(self, key, step, n, part)

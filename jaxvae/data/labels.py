@@ -1,4 +1,4 @@
-"""Labels beside images: of a few examples, for semi-supervision, or of all, as what a prior may depend on."""
+"""Labels beside images: labels of a few examples for semi-supervision, or of all examples as conditions of a prior."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -14,22 +14,22 @@ from jaxvae.data.subsets import Subset
 from jaxvae.streams import Stream
 
 BINS = 5
-"""Values of a binned label, at most."""
+"""Largest number of values of a binned label."""
 
 
 class Labels(NamedTuple):
-    """What is said of factors: the truth, or something worse."""
+    """Labels of factors, which may be imperfect."""
 
     values: tuple[tuple[int, ...], ...]
     """Label of every value of every factor."""
     known: tuple[bool, ...]
-    """Which factors are labelled at all."""
+    """Whether each factor is labelled."""
     noise: float = 0.0
-    """Share of the labels that are drawn anew, the same ones whenever an example is seen."""
+    """Share of the labels that are redrawn at random. An example always has the same label."""
     seed: int = 0
 
     def of(self, factors: jax.Array) -> jax.Array:
-        """int32 [n, K] -> label int32 [n, K]."""
+        """Returns the labels of factors: int32 [n, K] -> int32 [n, K]."""
         sizes = tuple(len(values) for values in self.values)
         columns = [jnp.array(values, jnp.int32)[factors[:, k]] for k, values in enumerate(self.values)]
         label = jnp.stack(columns, axis=1)
@@ -44,7 +44,7 @@ class Labels(NamedTuple):
         return jax.vmap(redraw)(grid_index(factors.astype(jnp.uint32), sizes), label)
 
     def target(self, label: jax.Array) -> jax.Array:
-        """Labels on a scale from 0 to 1: float32 [n, K], NaN for what is not known or has one value."""
+        """Scales labels to [0, 1]: float32 [n, K], with NaN for factors that are not labelled or have one value."""
         last = jnp.array([max(values) for values in self.values], jnp.float32)[None]
         tells = (last > 0) & jnp.array(self.known)[None]
         return jnp.where(tells, label.astype(jnp.float32) / jnp.maximum(last, 1), jnp.nan)
@@ -56,21 +56,21 @@ Quality: TypeAlias = Literal["perfect", "binned", "noisy", "permuted", "partial"
 @partial(jax.tree_util.register_dataclass, data_fields=["source", "few"], meta_fields=["labels"])
 @dataclass(frozen=True, eq=False)
 class Labelled(Wrapper[S]):
-    """A source whose batches hold a second, labelled batch of the same size.
+    """A source whose batches contain a second, labelled batch of the same size.
 
-    {"image", "factors", "labelled_image" [n, H, W, C], "label" int32 [n, K], "target" float32 [n, K]}: the labelled
-    examples come round in epochs, so few of them are cycled through (Locatello et al., 2020). A target is its label on
-    a scale from 0 to 1, NaN for a factor that is not labelled or has one value. Samples, and examples by number, have
-    no labels. A method must not look at "factors".
+    Batches are {"image", "factors", "labelled_image" [n, H, W, C], "label" int32 [n, K], "target" float32 [n, K]}. The
+    labelled examples are cycled through in epochs (Locatello et al., 2020). A target is a label scaled to [0, 1], with
+    NaN for a factor that is not labelled or has one value. Samples, and examples by index, have no labels. A method
+    must not use "factors".
     """
 
     source: S
     few: Source
-    """The labelled examples, in epochs."""
+    """Labelled examples, in epochs."""
     labels: Labels
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """The batch of update number `step`, and the labelled batch beside it."""
+        """Returns the batch of a step together with its labelled batch."""
         labelled = self.few.batch(jax.random.fold_in(key, Stream.LABELLED), step, n, part)
         label = self.labels.of(labelled["factors"])
         return {
@@ -84,11 +84,13 @@ class Labelled(Wrapper[S]):
 @partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["known"])
 @dataclass(frozen=True)
 class Conditioned(Wrapper[S]):
-    """A source with some of its factors as the auxiliary variable: "aux" float32 [n, U], a one-hot vector of each."""
+    """A source with some of its factors as the auxiliary variable "aux", float32 [n, U]: one-hot vectors,
+    concatenated.
+    """
 
     source: S
     known: tuple[str, ...]
-    """Names of factors."""
+    """Names of the factors in the auxiliary variable."""
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.known if name not in self.factor_names]
@@ -98,19 +100,19 @@ class Conditioned(Wrapper[S]):
 
     @property
     def aux_dim(self) -> int:
-        """U, the number of values of the known factors, added up."""
+        """Size U of the auxiliary variable: the sum of the numbers of values of the known factors."""
         return sum(self.factor_sizes[self.factor_names.index(name)] for name in self.known)
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns the examples with these indices, as in `Source`."""
         return self._with_aux(self.source.at(index))
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns random examples, as in `Source`."""
         return self._with_aux(self.source.sample(key, n, first))
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """The batch of update number `step`."""
+        """Returns the batch of a step."""
         return self._with_aux(self.source.batch(key, step, n, part))
 
     def _with_aux(self, batch: dict[str, jax.Array]) -> dict[str, jax.Array]:
@@ -120,19 +122,20 @@ class Conditioned(Wrapper[S]):
 
 
 def few_labels(source: S, count: int, *, quality: Quality = "perfect", seed: int = 0) -> Labelled[S]:
-    """Labels for `count` examples, drawn without repeats.
+    """Labels `count` examples, which are drawn without replacement.
 
     Args:
-      source: with known factors.
-      count: examples that have labels.
-      quality: "perfect"; "binned", at most 5 values a factor; "noisy", a tenth of the labels drawn anew, once and for
-        all; "permuted", the values of each factor in another order; "partial", two factors labelled (of a source of
-        two or fewer: all).
-      seed: of the choice of examples and of what is wrong with the labels.
+      source: Source with known factors.
+      count: Number of labelled examples.
+      quality: Quality of the labels: "perfect"; "binned", with at most 5 values per factor; "noisy", with a tenth of
+        the labels redrawn once and for all; "permuted", with the values of each factor in another order; or "partial",
+        with two labelled factors (all factors of a source with at most two).
+      seed: Random seed for the choice of the examples and for the imperfections of the labels.
 
-    ValueError for a source without factors, a count that is not in 1 .. size, or an unknown quality.
+    Raises:
+      ValueError: The source has no factors, the count is not in 1 .. size, or the quality is unknown.
 
-    Reference: Locatello et al. (2020, "few labels"), section 4 by memory.
+    Reference: Locatello et al. (2020, "few labels"), section 4, from memory.
     """
     if not source.factor_names:
         raise ValueError(f"the factors of {source.name} are not known: there is nothing to label with")

@@ -1,4 +1,4 @@
-"""Pairs and groups of images that share some of their factors: weak supervision."""
+"""Weak supervision: pairs and groups of images that share some of their factors."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -18,8 +18,8 @@ G = TypeVar("G", bound=GroundTruth)
 class Pairs(Wrapper[G]):
     """A source of pairs: {"image", "image2", "factors", "factors2", "shared" [n, K]}.
 
-    The second image has the same value as the first of `shared` factors, chosen anew for every pair, and independent
-    ones of all others, which may happen to agree (Locatello et al., 2020).
+    The second image has the same values as the first of `shared` factors, which are chosen independently for every
+    pair. The values of all other factors are independent and may agree by chance (Locatello et al., 2020).
     """
 
     source: G
@@ -32,15 +32,15 @@ class Pairs(Wrapper[G]):
             raise ValueError(f"a pair can share 0 to {factors - 1} of the {factors} factors, got {self.shared}")
 
     def render(self, factors: jax.Array) -> jax.Array:
-        """As in `GroundTruth`."""
+        """Renders factors, as in `GroundTruth`."""
         return self.source.render(factors)
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
-        """Of the first images of the pairs."""
+        """Samples the factors of the first images of the pairs."""
         return self.source.sample_factors(key, n, first)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """Pairs first .. first+n-1 of the endless list that `key` names."""
+        """Returns pairs first .. first+n-1 of the infinite sequence that `key` determines."""
         other_key, choice_key = jax.random.split(jax.random.fold_in(key, Stream.PAIR))
         factors = self.source.sample_factors(key, n, first)
         others = self.source.sample_factors(other_key, n, first)
@@ -63,17 +63,17 @@ class Pairs(Wrapper[G]):
 @partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["shared", "members"])
 @dataclass(frozen=True)
 class Groups(Wrapper[G]):
-    """A source of groups: {"image", "factors", "group" int32 [n]}, the members of a group one after another.
+    """A source of groups: {"image", "factors", "group" int32 [n]}, with the members of a group one after another.
 
-    Members have the same values of the factors named in `shared`, and independent ones of all others (Bouchacourt et
-    al., 2018). A batch whose size is no multiple of `members` ends inside a group.
+    Members have the same values of the factors named in `shared`, and independent values of all others (Bouchacourt et
+    al., 2018). A batch whose size is not a multiple of `members` ends inside a group.
     """
 
     source: G
     shared: tuple[str, ...]
-    """Names of factors."""
+    """Names of the factors that the members of a group share."""
     members: int
-    """Images in a group, at least 2."""
+    """Number of images in a group, at least 2."""
 
     def __post_init__(self) -> None:
         names = self.source.factor_names
@@ -85,11 +85,11 @@ class Groups(Wrapper[G]):
             )
 
     def render(self, factors: jax.Array) -> jax.Array:
-        """As in `GroundTruth`."""
+        """Renders factors, as in `GroundTruth`."""
         return self.source.render(factors)
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
-        """As in `GroundTruth`, those of a group with the shared values."""
+        """Samples factors, as in `GroundTruth`, with shared values within a group."""
         own = self.source.sample_factors(key, n, first)
         group_key = jax.random.fold_in(key, Stream.GROUP)
         common = jax.vmap(lambda group: self.source.sample_factors(group_key, 1, group)[0])(self._group(n, first))
@@ -97,7 +97,7 @@ class Groups(Wrapper[G]):
         return jnp.where(shared, common, own)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """Members first .. first+n-1 of the endless list of groups that `key` names."""
+        """Returns members first .. first+n-1 of the infinite sequence of groups that `key` determines."""
         factors = self.sample_factors(key, n, first)
         return {"image": self.render(factors), "factors": factors, "group": self._group(n, first)}
 

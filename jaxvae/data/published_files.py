@@ -3,12 +3,16 @@
 Each reader checks the layout and says what it found instead. Files are never unpickled.
 """
 
+import math
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from jaxvae.data.files import all_resized, read_hdf5, read_npz, resized
+from jaxvae.data.contents import DAMAGED, content_of, identified, suffix_of
+from jaxvae.data.files import HDF5, all_resized, read_hdf5, read_npz
+from jaxvae.data.pictures import resized
 from jaxvae.data.table import Table, from_arrays
 
 MATRIX_TYPES: dict[int, np.dtype] = {0x1E3D4C55: np.dtype("<u1"), 0x1E3D4C54: np.dtype("<i4")}
@@ -19,7 +23,7 @@ MPI3D_GRIDS = {1_036_800: (6, 6, 2, 3, 3, 40, 40), 460_800: (4, 4, 2, 3, 3, 40, 
 
 def dsprites(path: Path, *, image_size: int | None = None) -> Table:
     """dSprites (Matthey et al., 2017), the npz or hdf5 file: 737,280 binary images of 64 x 64"""
-    if path.suffix in (".hdf5", ".h5"):
+    if suffix_of(path) in HDF5:
         images, classes = read_hdf5(path, "imgs", "latents/classes")
     else:
         images, classes = read_npz(path, "imgs", "latents_classes")
@@ -56,17 +60,12 @@ def cars3d(path: Path, *, image_size: int | None = None) -> Table:
 
     Cars are numbered by file name, sorted. (The study's code takes them in the order of the directory.)
     """
-    from scipy.io import loadmat
-
-    files = sorted(path.glob("*.mat"))
+    files = sorted(file for file in _mat_files(path, "*") if not file.name.startswith("."))
     if not files:
         raise ValueError(f"{path}: Cars3D is a folder of .mat files, found none")
     images, factors = [], []
     for car, file in enumerate(files):
-        mesh = loadmat(file).get("im")
-        if mesh is None or mesh.shape != (128, 128, 3, 24, 4):
-            found = "no 'im'" if mesh is None else str(mesh.shape)
-            raise ValueError(f"{file}: 'im' must be (128, 128, 3, 24, 4), found {found}")
+        mesh = _read_mesh(file)
         views = mesh.transpose(4, 3, 0, 1, 2)  # elevation, azimuth, then the image
         images.append(np.stack([resized(image, image_size or 64) for image in views.reshape(-1, 128, 128, 3)]))
         elevation, azimuth = np.divmod(np.arange(96), 24)
@@ -83,12 +82,15 @@ def smallnorb(path: Path, *, image_size: int | None = None) -> Table:
     """
     images, factors = [], []
     for part in ("training", "testing"):
-        found = {kind: sorted(path.glob(f"smallnorb-*-{part}-{kind}.mat")) for kind in ("dat", "cat", "info")}
+        found = {kind: _mat_files(path, f"smallnorb-*-{part}-{kind}") for kind in ("dat", "cat", "info")}
         if missing := [kind for kind, files in found.items() if len(files) != 1]:
-            raise ValueError(f"{path}: expected one smallnorb-...-{part}-{missing[0]}.mat, found {found[missing[0]]}")
+            there = ", ".join(file.name for file in found[missing[0]]) or "none"
+            raise ValueError(f"{path}: expected one smallnorb-...-{part}-{missing[0]}.mat or .mat.gz, found {there}")
         pixels, category, info = (_read_matrix(files[0]) for files in found.values())
-        if pixels.ndim != 4 or pixels.shape[1:] != (2, 96, 96) or info.shape != (len(pixels), 4):
-            raise ValueError(f"{path}: {part} set has images {pixels.shape} and info {info.shape}")
+        if pixels.shape[1:] != (2, 96, 96) or pixels.dtype != np.uint8 or info.shape != (len(pixels), 4):
+            raise ValueError(f"{path}: {part} set has images {pixels.dtype} {pixels.shape} and info {info.shape}")
+        if category.shape != (len(pixels),):
+            raise ValueError(f"{path}: {part} set has {len(pixels)} images and categories {category.shape}")
         images.append(np.stack([resized(image, image_size or 64) for image in pixels[:, 0]]))
         factors.append(np.column_stack([category, info]))
     names = ("category", "instance", "elevation", "azimuth", "lighting")
@@ -112,16 +114,46 @@ def _expect(path: Path, images: np.ndarray, shape: tuple[int, ...], dtype: type)
         )
 
 
+def _mat_files(folder: Path, name: str) -> list[Path]:
+    """The .mat files of a name, a glob, and those that are there as .mat.gz alone, as they are published."""
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: it is not a folder: unpack the archive, and give the folder of its .mat files")
+    found = {file.name: file for file in sorted(folder.glob(f"{name}.mat"))}
+    packed = {file.stem: file for file in sorted(folder.glob(f"{name}.mat.gz"))}
+    return list({**packed, **found}.values())
+
+
+def _read_mesh(path: Path) -> np.ndarray:
+    """The images of a car: uint8 (128, 128, 3, 24, 4)."""
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    content = content_of(path)
+    try:
+        mesh = loadmat(content, variable_names=["im"]).get("im")
+    except (*DAMAGED, ValueError, MatReadError) as error:
+        raise ValueError(
+            f"{path}: can't be read as a MATLAB file: {identified(content) or f'it may be cut off ({error})'}"
+        ) from error
+    if mesh is None or mesh.shape != (128, 128, 3, 24, 4) or mesh.dtype != np.uint8:
+        found = "no 'im'" if mesh is None else f"{mesh.dtype} {mesh.shape}"
+        raise ValueError(f"{path}: 'im' must be uint8 (128, 128, 3, 24, 4), found {found}")
+    return mesh
+
+
 def _read_matrix(path: Path) -> np.ndarray:
     """A SmallNORB matrix: magic number, number of dimensions, at least three sizes, then the values."""
-    content = path.read_bytes()
+    found = content_of(path)
+    content = found.read_bytes() if isinstance(found, Path) else found.getvalue()
     if len(content) < 20:
         raise ValueError(f"{path}: cut off after {len(content)} bytes")
     magic, ndim = (int(value) for value in np.frombuffer(content, "<i4", 2))
     if magic not in MATRIX_TYPES or not 1 <= ndim <= 4:
-        raise ValueError(f"{path}: not a SmallNORB matrix (magic number {magic:#x}, {ndim} dimensions)")
-    shape = tuple(int(size) for size in np.frombuffer(content, "<i4", ndim, 8))
-    values = np.frombuffer(content, MATRIX_TYPES[magic], offset=8 + 4 * max(3, ndim))
-    if values.size != np.prod(shape):
-        raise ValueError(f"{path}: cut off: {shape} needs {np.prod(shape)} values, found {values.size}")
-    return values.reshape(shape)
+        wrong = identified(found) or f"magic number {magic:#x}, {ndim} dimensions"
+        raise ValueError(f"{path}: not a SmallNORB matrix: {wrong}")
+    start, dtype = 8 + 4 * max(3, ndim), MATRIX_TYPES[magic]
+    shape = struct.unpack_from(f"<{ndim}i", content, 8) if len(content) >= start else ()
+    wanted = start + math.prod(shape) * dtype.itemsize
+    if not shape or min(shape) < 0 or len(content) != wanted:
+        raise ValueError(f"{path}: cut off, or too long: {shape} needs {wanted} bytes, found {len(content)}")
+    return np.frombuffer(content, dtype, offset=start).reshape(shape)

@@ -6,9 +6,10 @@ from typing import Any
 
 from jaxvae.choose import imported, near, unknown, with_installed
 from jaxvae.data.effects import squares
-from jaxvae.data.files import array_file, picture_folder
-from jaxvae.data.generated import digits
+from jaxvae.data.files import array_file
+from jaxvae.data.generated import bars, digits, segments
 from jaxvae.data.grid import FactorGrid
+from jaxvae.data.pictures import picture_folder
 from jaxvae.data.published_files import PUBLISHED_FILES
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
@@ -25,7 +26,30 @@ DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites
 CLIPS: dict[str, Callable[..., MovingSprites]] = {"moving-sprites": moving_sprites}
 """Name on the command line -> maker of clips; `resolution` is optional everywhere."""
 
-TABLES: dict[str, Callable[..., Table]] = {"digits": digits, "squares": squares}
+
+def _segments(*, image_size: int | None = None) -> Table:
+    """Five non-stationary sources in 40 segments, mixed without linearity, for ivae: vectors, factor "segment\""""
+    _as_they_are("segments", "vectors of 5 numbers", image_size)
+    return segments()
+
+
+def _bars(*, image_size: int | None = None) -> Table:
+    """2,048 squares of 8 x 8 pixels in noise, one row lit, for oi-vae: real values, factor "row\""""
+    _as_they_are("bars", "squares of 8 x 8 pixels", image_size)
+    return bars()
+
+
+def _as_they_are(name: str, what: str, image_size: int | None) -> None:
+    if image_size is not None:
+        raise ValueError(f"{name} are {what}, which are not resized: leave out --image-size")
+
+
+TABLES: dict[str, Callable[..., Table]] = {
+    "digits": digits,
+    "squares": squares,
+    "segments": _segments,
+    "bars": _bars,
+}
 """Name on the command line -> maker; `image_size` is optional everywhere."""
 
 FILES: dict[str, Callable[..., Table]] = {
@@ -73,6 +97,9 @@ def open_data(
         return _own(name, imported("data", name))
     if not colon or kind not in FILES or not where:
         known = [*drawn, *TABLES, *others, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)]
+        if Path(name).expanduser().exists():
+            kind = "pictures" if Path(name).expanduser().is_dir() else "arrays"
+            raise ValueError(f"{name} is a path: say what it holds, such as --data {kind}:{name}")
         raise ValueError(unknown("data", name, known))
     if kind == "tfds":
         which, _, split = where.partition(":")

@@ -11,39 +11,39 @@ import jax.numpy as jnp
 from jaxvae.data.grid import FactorGrid
 
 WALL = 4.0
-"""Distance of the walls from the middle of the room."""
+"""Distance of the walls from the centre of the room."""
 EYE_DISTANCE, EYE_HEIGHT, GAZE_HEIGHT = 3.6, 1.7, 0.75
 VIEW = 0.75
-"""Half the width of the picture, one unit in front of the eye."""
+"""Half of the width of the picture plane at distance 1 from the eye."""
 FAR = 1e4
-"""Distance of what is not hit."""
+"""Distance assigned to rays that hit nothing."""
 
 
 class Vector(NamedTuple):
-    """Three coordinates, each an array over the pixels or a number: pixels stay the last axis, where XLA is fast."""
+    """Three coordinates, each an array over the pixels or a number. Pixels are the last axis, which is fast in XLA."""
 
     x: jax.Array
     y: jax.Array
     z: jax.Array
 
     def dot(self, other: "Vector") -> jax.Array:
-        """Scalar product."""
+        """Computes the scalar product."""
         return self.x * other.x + self.y * other.y + self.z * other.z
 
     def along(self, distance: jax.Array, direction: "Vector") -> "Vector":
-        """This point moved by `distance` in a direction."""
+        """Returns this point moved by `distance` in a direction."""
         return Vector(*(place + distance * step for place, step in zip(self, direction, strict=True)))
 
     def divided(self, length: jax.Array) -> "Vector":
-        """This vector over a number."""
+        """Divides this vector by a number."""
         return Vector(self.x / length, self.y / length, self.z / length)
 
     def unit(self) -> "Vector":
-        """Of length 1."""
+        """Scales this vector to length 1."""
         return self.divided(jnp.sqrt(self.dot(self)))
 
     def cross(self, other: "Vector") -> "Vector":
-        """Vector product."""
+        """Computes the vector product."""
         return Vector(
             self.y * other.z - self.z * other.y,
             self.z * other.x - self.x * other.z,
@@ -52,21 +52,22 @@ class Vector(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """What the rays meet."""
+    """Intersections of the rays with a surface."""
 
     distance: jax.Array
-    """[H, W], `FAR` where they miss"""
+    """Distances [H, W]; `FAR` for rays that miss."""
     normal: Vector
-    """of the surface there"""
+    """Normals of the surface at the intersections."""
 
 
 @dataclass(frozen=True)
 class Rooms(FactorGrid):
     """A coloured object in a coloured room: 480,000 pictures with the factors of Shapes3D.
 
-    Hues of floor, wall and object (10 each), scale of the object (8), its shape (cube, cylinder, sphere, capsule) and
-    the direction from which one looks (15, from -30 to 30 degrees). The factors and their sizes are those of Shapes3D
-    (Burgess & Kim, 2018); the pictures are our own, so any resolution is one setting away and no file is needed.
+    The factors are the hues of floor, wall and object (10 values each), the scale of the object (8), its shape (cube,
+    cylinder, sphere, capsule) and the viewing direction (15, from -30 to 30 degrees). The factors and their sizes are
+    those of Shapes3D (Burgess & Kim, 2018). The pictures are our own, so they can have any resolution and no file is
+    needed.
     """
 
     resolution: int = 64
@@ -78,7 +79,7 @@ class Rooms(FactorGrid):
 
     @partial(jax.jit, static_argnums=0)
     def render(self, factors: jax.Array) -> jax.Array:
-        """int32 [n, 6] -> float32 [n, resolution, resolution, 3], 0 to 1."""
+        """Renders factors, int32 [n, 6] -> float32 [n, resolution, resolution, 3] in [0, 1]."""
         return jax.vmap(self._picture)(factors)
 
     def _picture(self, factors: jax.Array) -> jax.Array:
@@ -91,13 +92,13 @@ class Rooms(FactorGrid):
         seen = _nearest(solid, room)
         room_hue = jnp.where(floor.distance < wall.distance, floor_hue, wall_hue)
         hue = jnp.where(solid.distance < room.distance, object_hue, room_hue)
-        # The light stands behind and above the eye.
+        # The light is behind and above the eye.
         light = Vector(0.5 * eye.x, 2.0 * eye.y, 0.5 * eye.z).unit()
         shade = 0.55 + 0.45 * jnp.clip(seen.normal.dot(light), 0.0, 1.0)
         return jnp.stack([jnp.clip(_rainbow(hue, start) * shade, 0.0, 1.0) for start in (0.0, 4.0, 2.0)], axis=-1)
 
     def _rays(self, angle: jax.Array) -> tuple[Vector, Vector]:
-        """The eye, and the unit direction that each pixel looks in; y points up."""
+        """Returns the position of the eye, and the unit direction of each pixel's ray; y points up."""
         place = (jnp.arange(self.resolution, dtype=jnp.float32) + 0.5) / self.resolution * 2 - 1
         zero, one = jnp.float32(0), jnp.float32(1)
         eye = Vector(EYE_DISTANCE * jnp.sin(angle), jnp.float32(EYE_HEIGHT), EYE_DISTANCE * jnp.cos(angle))
@@ -114,7 +115,7 @@ def _floor(eye: Vector, ray: Vector) -> Hit:
 
 
 def _wall(eye: Vector, ray: Vector) -> Hit:
-    """The inside of four walls around the room."""
+    """Intersects rays with the inside of the four walls around the room."""
     to_x = (jnp.sign(ray.x) * WALL - eye.x) / _not_0(ray.x)
     to_z = (jnp.sign(ray.z) * WALL - eye.z) / _not_0(ray.z)
     on_x, none = to_x < to_z, jnp.zeros_like(to_x)
@@ -123,7 +124,7 @@ def _wall(eye: Vector, ray: Vector) -> Hit:
 
 
 def _solid(shape: jax.Array, r: jax.Array, eye: Vector, ray: Vector) -> Hit:
-    """A cube, cylinder, sphere or capsule of radius r that stands in the middle of the floor."""
+    """Intersects rays with a cube, cylinder, sphere or capsule of radius r in the centre of the floor."""
     cylinder = _nearest(_side(0.75 * r, 0.0 * r, 1.7 * r, eye, ray), _lid(0.75 * r, 1.7 * r, eye, ray))
     ends = _nearest(_ball(1.5 * r, 0.6 * r, eye, ray), _ball(0.6 * r, 0.6 * r, eye, ray))
     capsule = _nearest(_side(0.6 * r, 0.6 * r, 1.5 * r, eye, ray), ends)
@@ -140,7 +141,7 @@ def _ball(height: jax.Array, r: jax.Array, eye: Vector, ray: Vector) -> Hit:
 
 
 def _cube(r: jax.Array, eye: Vector, ray: Vector) -> Hit:
-    """Of half-width r."""
+    """Intersects rays with a cube of half-width r."""
     offset = Vector(eye.x, eye.y - r, eye.z)
     slow = Vector(*map(_not_0, ray))
     enter, leave = (
@@ -154,7 +155,7 @@ def _cube(r: jax.Array, eye: Vector, ray: Vector) -> Hit:
 
 
 def _side(r: jax.Array, low: jax.Array, high: jax.Array, eye: Vector, ray: Vector) -> Hit:
-    """The side of an upright cylinder between two heights."""
+    """Intersects rays with the side of an upright cylinder between two heights."""
     a = jnp.maximum(ray.x * ray.x + ray.z * ray.z, 1e-6)
     half = ray.x * eye.x + ray.z * eye.z
     inside = half * half - a * (eye.x * eye.x + eye.z * eye.z - r * r)
@@ -165,7 +166,7 @@ def _side(r: jax.Array, low: jax.Array, high: jax.Array, eye: Vector, ray: Vecto
 
 
 def _lid(r: jax.Array, height: jax.Array, eye: Vector, ray: Vector) -> Hit:
-    """A flat disc at a height below the eye."""
+    """Intersects rays with a flat disc at a height below the eye."""
     distance = (height - eye.y) / jnp.minimum(ray.y, -1e-6)
     place = eye.along(distance, ray)
     hit = (ray.y < 0) & (distance > 0) & (place.x * place.x + place.z * place.z <= r * r)
@@ -182,7 +183,7 @@ def _upwards(like: jax.Array) -> Vector:
 
 
 def _rainbow(hue: jax.Array, start: float) -> jax.Array:
-    """One channel of hue number 0 to 9, all of them bright; `start` is where the channel's hue begins, 0 to 6."""
+    """Returns one channel of the bright colour with hue 0 to 9. The hue of the channel begins at `start`, 0 to 6."""
     return 0.15 + 0.85 * jnp.clip(jnp.abs((hue.astype(jnp.float32) * 0.6 + start) % 6 - 3) - 1, 0.0, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""A picture for a first run: four factors that a small model can tell apart in minutes."""
+"""Pictures for a first run, with four factors that a small model disentangles in minutes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,10 +17,10 @@ YELLOW, RED = (1.0, 0.9, 0.4), (0.7, 0.2, 0.15)
 class Scene(FactorGrid):
     """A landscape: brightness of the sky, brightness of the ground, height of the sun, height of a tower.
 
-    Made to be easy, so that a first model is ready in minutes: every factor repaints a part of the picture that no
-    other factor touches, by an amount of its own, and runs from one end to another without coming round. Objectives
-    with a Gaussian code find factors by their unequal strength; factors of equal strength, such as the x and y of a
-    sprite, they mix. A score reached here says nothing about harder data: for that there is `sprites`.
+    The data are easy on purpose, so that a first model is ready in minutes. Every factor changes a part of the picture
+    that no other factor changes, by an amount of its own, and none of the factors is periodic. Objectives with a
+    Gaussian code identify factors by their unequal strength; they mix factors of equal strength, such as the x and y of
+    a sprite. A score on these data says nothing about harder data; use `sprites` for that.
     """
 
     resolution: int = 32
@@ -31,7 +31,7 @@ class Scene(FactorGrid):
     channels = 3
 
     def render(self, factors: jax.Array) -> jax.Array:
-        """int32 [n, 4] -> float32 [n, resolution, resolution, 3], 0 to 1."""
+        """Renders factors, int32 [n, 4] -> float32 [n, resolution, resolution, 3] in [0, 1]."""
         sky, ground, sun, tower = (
             factors[:, k, None, None, None].astype(jnp.float32) / (values - 1)
             for k, values in enumerate(self.factor_sizes)
@@ -49,7 +49,7 @@ class Scene(FactorGrid):
         return self._paint(image, _colour(RED), jnp.minimum(beside_walls, below_top))
 
     def _paint(self, image: jax.Array, colour: jax.Array, depth: jax.Array) -> jax.Array:
-        """`colour` over `image` where `depth` > 0; the edge, where depth is 0, is one pixel soft."""
+        """Paints `colour` over `image` where `depth` > 0. The edge, where depth is 0, is blurred over one pixel."""
         return _mix(image, colour, jnp.clip(depth * self.resolution + 0.5, 0.0, 1.0))
 
 

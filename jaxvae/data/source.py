@@ -1,4 +1,4 @@
-"""What the training loop, the metrics and the report ask of a data set."""
+"""The interface between data sets and the training loop, the metrics and the report."""
 
 from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -8,13 +8,17 @@ from jaxvae.streams import Stream
 
 
 class Shard(NamedTuple):
-    """One of equal parts of a batch, as when devices share it."""
+    """One of several equal shards of a batch that is split over devices."""
 
     number: int | jax.Array = 0
     of: int = 1
 
     def rows(self, n: int) -> tuple[int | jax.Array, int]:
-        """The first of its rows, and their number, in a batch of n. ValueError where parts would not be equal."""
+        """Returns the first row of the shard in a batch of n, and its number of rows.
+
+        Raises:
+          ValueError: The shards would not be equal.
+        """
         if n % self.of:
             raise ValueError(f"a batch of {n} images can't be split over {self.of} devices: choose a multiple")
         return self.number * (n // self.of), n // self.of
@@ -25,30 +29,30 @@ UNSHARDED = Shard()
 
 @runtime_checkable
 class Source(Protocol):
-    """A data set whose batches are drawn on the device, with its ground-truth factors where they are known.
+    """A data set whose batches are drawn on the device, with its ground-truth factors if they are known.
 
-    A source is a pytree: hand it to a jitted function as an argument, so that images in memory are not compiled in.
-    Images are float32 [n, H, W, C] in [0, 1], factors int32 [n, K]; examples are numbered 0 .. size - 1.
+    A source is a pytree. Pass it to a jitted function as an argument, so that images in memory are not compiled in.
+    Images are float32 [n, H, W, C] in [0, 1], and factors are int32 [n, K]. Examples have indices 0 .. size - 1.
     """
 
     @property
     def name(self) -> str:
-        """What the command line calls it."""
+        """Name of the source on the command line."""
         ...
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)"""
+        """Shape of the images (height, width, channels)."""
         ...
 
     @property
     def factor_names(self) -> tuple[str, ...]:
-        """K names of the generative factors; none where they are not known."""
+        """Names of the K generative factors; empty if they are unknown."""
         ...
 
     @property
     def factor_sizes(self) -> tuple[int, ...]:
-        """K numbers of values: factor k takes 0 .. factor_sizes[k] - 1."""
+        """Numbers of values of the K factors. Factor k has the values 0 .. factor_sizes[k] - 1."""
         ...
 
     @property
@@ -57,31 +61,34 @@ class Source(Protocol):
         ...
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """The examples of these numbers [n]: {"image": [n, H, W, C]}, and {"factors": [n, K]} where they are known."""
+        """Returns the examples with these indices [n]: {"image": [n, H, W, C]}, and {"factors": [n, K]} if they are
+        known.
+        """
         ...
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """Rows first .. first+n-1 of the endless list of random examples that `key` names.
+        """Returns rows first .. first+n-1 of the infinite sequence of random examples that `key` determines.
 
-        A row depends on (key, its place) alone, so batches do not change with the number of devices that draw them.
+        A row depends only on the key and its position, so batches do not depend on the number of devices that draw
+        them.
         """
         ...
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """The batch of n examples of update number `step` of the run that `key` names, or a part of it."""
+        """Returns the batch of n examples of a step in the run that `key` determines, or a shard of it."""
         ...
 
 
 @runtime_checkable
 class GroundTruth(Source, Protocol):
-    """A source with an image for every combination of its factors."""
+    """A source that renders an image for every combination of its factors."""
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
-        """The factors of the rows that `sample` gives: int32 [n, K]."""
+        """Returns the factors of the rows that `sample` returns: int32 [n, K]."""
         ...
 
     def render(self, factors: jax.Array) -> jax.Array:
-        """int32 [n, K] -> images float32 [n, H, W, C] in [0, 1]."""
+        """Renders factors, int32 [n, K] -> images float32 [n, H, W, C] in [0, 1]."""
         ...
 
 
@@ -89,12 +96,20 @@ S = TypeVar("S", bound=Source)
 
 
 def on_device(source: S) -> S:
-    """The source with its images on the device. TypeError, that says what to do, for one that is no pytree."""
+    """Returns the source with its images on the device.
+
+    Raises:
+      TypeError: The source is not a pytree. The message says what to do.
+    """
     return jax.device_put(pytree_of(source))
 
 
 def pytree_of(source: S) -> S:
-    """The source itself. TypeError, that says what to do, for one that is no pytree."""
+    """Returns the source itself.
+
+    Raises:
+      TypeError: The source is not a pytree. The message says what to do.
+    """
     leaves = jax.tree.leaves(source)
     if len(leaves) == 1 and leaves[0] is source:
         raise TypeError(
@@ -107,34 +122,36 @@ def pytree_of(source: S) -> S:
 def independent_batch(
     source: Source, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED
 ) -> dict[str, jax.Array]:
-    """A `batch` of independent draws: every update has a list of random examples of its own."""
+    """Returns a `batch` of independent random examples: every step has its own sequence of them."""
     first, count = part.rows(n)
     return source.sample(jax.random.fold_in(jax.random.fold_in(key, step), Stream.BATCH), count, first)
 
 
 class Wrapper(Generic[S]):
-    """A source made of another one: what a subclass does not say is as it is there, and batches are independent."""
+    """A source that wraps another one. Delegates everything that is not overridden to `source`; batches are
+    independent.
+    """
 
     source: S
 
     @property
     def name(self) -> str:
-        """What the command line calls it."""
+        """Name of the source on the command line."""
         return self.source.name
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)"""
+        """Shape of the images (height, width, channels)."""
         return self.source.image_shape
 
     @property
     def factor_names(self) -> tuple[str, ...]:
-        """K names of the generative factors."""
+        """Names of the K generative factors."""
         return self.source.factor_names
 
     @property
     def factor_sizes(self) -> tuple[int, ...]:
-        """K numbers of values."""
+        """Numbers of values of the K factors."""
         return self.source.factor_sizes
 
     @property
@@ -143,20 +160,20 @@ class Wrapper(Generic[S]):
         return self.source.size
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns the examples with these indices, as in `Source`."""
         return self.source.at(index)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns random examples, as in `Source`."""
         return self.source.sample(key, n, first)
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """Independent draws of update number `step`."""
+        """Returns independent random examples for a step."""
         return independent_batch(self, key, step, n, part)
 
 
 def grid_index(factors: jax.Array, sizes: tuple[int, ...]) -> jax.Array:
-    """[..., K] -> number in the grid, the last factor fastest [...]."""
+    """Converts factors [..., K] to indices in the grid [...]. The last factor varies fastest."""
     index = factors[..., 0]
     for k, size in enumerate(sizes[1:], start=1):
         index = index * size + factors[..., k]

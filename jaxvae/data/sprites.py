@@ -1,4 +1,4 @@
-"""The dSprites grid, drawn on the device instead of read from a file."""
+"""The grid of dSprites, rendered on the device instead of read from a file."""
 
 import math
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from jaxvae.data.grid import FactorGrid
 class Sprites(FactorGrid):
     """White shapes on black: 3 shapes x 6 scales x 40 orientations x 32 x 32 positions = 737,280 binary images.
 
-    The factors and their sizes are those of dSprites (Matthey et al., 2017); the pixels are our own: a pixel is 1 where
-    its centre lies inside the shape, so any resolution is one setting away and no file is needed. As in dSprites a
-    square looks the same after a quarter turn and an ellipse after a half, so orientation is not one clean factor.
+    The factors and their sizes are those of dSprites (Matthey et al., 2017), and the pixels are our own. A pixel is 1
+    if its centre lies inside the shape, so images can have any resolution and no file is needed. As in dSprites, a
+    square looks the same after a quarter turn and an ellipse after a half turn, so orientation is not a clean factor.
     """
 
     resolution: int = 64
@@ -25,7 +25,7 @@ class Sprites(FactorGrid):
     factor_sizes = (3, 6, 40, 32, 32)
 
     def render(self, factors: jax.Array) -> jax.Array:
-        """int32 [n, 5] -> float32 [n, resolution, resolution, 1], 0 or 1."""
+        """Renders factors, int32 [n, 5] -> float32 [n, resolution, resolution, 1], with values 0 or 1."""
         shape, scale, orientation, x, y = (factors[:, k, None, None].astype(jnp.float32) for k in range(5))
         # The image is the square [0, 1]^2; the largest shape fits into a circle of radius 1/4.
         radius = 0.25 * (0.5 + 0.1 * scale)

@@ -1,4 +1,4 @@
-"""Parts of a data set, and factors that are tied together: what generalisation is tested on."""
+"""Subsets of a data set and correlated factors, to test generalisation."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -17,23 +17,23 @@ G = TypeVar("G", bound=GroundTruth)
 @partial(jax.tree_util.register_dataclass, data_fields=["source", "index"], meta_fields=[])
 @dataclass(frozen=True, eq=False)
 class Subset(Wrapper[S]):
-    """Some examples of a source, by number: number i of the subset is number index[i] of the source."""
+    """Some examples of a source. Example i of the subset is example index[i] of the source."""
 
     source: S
     index: jax.Array | np.ndarray
-    """int32 [M]"""
+    """Indices into the source, int32 [M]."""
 
     @property
     def size(self) -> int:
-        """Number of examples left."""
+        """Number of examples in the subset."""
         return self.index.shape[0]
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns the examples with these indices, as in `Source`."""
         return self.source.at(jnp.asarray(self.index)[index])
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """Independent draws of the subset, as in `Source`."""
+        """Returns independent random examples of the subset, as in `Source`."""
 
         def draw(place: jax.Array) -> jax.Array:
             return jax.random.randint(jax.random.fold_in(key, place), (), 0, self.size)
@@ -42,20 +42,20 @@ class Subset(Wrapper[S]):
 
 
 def hold_out(source: S, combination: Mapping[str, Collection[int]]) -> tuple[Subset[S], Subset[S]]:
-    """The examples to train on, and those with a combination of factors that training never shows.
+    """Splits a source into training examples and held-out examples, which have a combination of factor values.
 
-    `hold_out(Sprites(), {"shape": [2], "x": range(16, 32)})` keeps every heart in the right half for the test; hearts
-    in the left half, and other shapes in the right one, stay in training.
+    `hold_out(Sprites(), {"shape": [2], "x": range(16, 32)})` holds out every heart in the right half. Hearts in the
+    left half, and other shapes in the right half, stay in the training examples.
 
     Args:
-      source: with known factors.
-      combination: factor -> its values in the combination; an example is held out where all of them apply.
+      source: Source with known factors.
+      combination: Values by factor. An example is held out if all factors have one of their values.
 
     Returns:
-      (training, held out)
+      The subsets (training, held out).
 
     Raises:
-      ValueError: no such factor or value, or nothing is left on one of the sides.
+      ValueError: A factor or value does not exist, or one of the subsets is empty.
     """
     names, sizes = source.factor_names, source.factor_sizes
     if not combination:
@@ -75,7 +75,11 @@ def hold_out(source: S, combination: Mapping[str, Collection[int]]) -> tuple[Sub
 
 
 def all_factors(source: Source) -> np.ndarray:
-    """The factors of every example, in order: int32 [size, K]. ValueError where they are not known."""
+    """Returns the factors of every example, in order: int32 [size, K].
+
+    Raises:
+      ValueError: The factors are unknown.
+    """
     if not source.factor_names:
         raise ValueError(f"the factors of {source.name} are not known")
     known = getattr(source, "factors", None)
@@ -87,10 +91,12 @@ def all_factors(source: Source) -> np.ndarray:
 @partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["factor", "follows", "strength"])
 @dataclass(frozen=True)
 class Correlated(Wrapper[G]):
-    """A source with two factors tied together: with probability `strength` one follows the other, else it is its own.
+    """A source with two correlated factors. With probability `strength` one factor follows the other; otherwise it is
+    independent.
 
-    Where `factor` follows, it takes the value at the same share of its range as `follows` has. The correlation of the
-    two is then `strength` (for equal numbers of values; about that otherwise), and all other factors stay independent.
+    If `factor` follows, it takes the value at the same relative position in its range as the value of `follows`. The
+    correlation of the two factors is then `strength` if they have the same number of values, and approximately
+    `strength` otherwise. All other factors stay independent.
     """
 
     source: G
@@ -108,11 +114,11 @@ class Correlated(Wrapper[G]):
             )
 
     def render(self, factors: jax.Array) -> jax.Array:
-        """As in `GroundTruth`."""
+        """Renders factors, as in `GroundTruth`."""
         return self.source.render(factors)
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
-        """As in `GroundTruth`, with the one factor following the other."""
+        """Samples factors, as in `GroundTruth`, with one factor following the other."""
         factors = self.source.sample_factors(key, n, first)
         names, sizes = self.factor_names, self.factor_sizes
         one, other = names.index(self.factor), names.index(self.follows)
@@ -126,6 +132,6 @@ class Correlated(Wrapper[G]):
         return factors.at[:, one].set(jnp.where(tied, followed, factors[:, one]))
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns random examples, as in `Source`."""
         factors = self.sample_factors(key, n, first)
         return {"image": self.render(factors), "factors": factors}

@@ -13,6 +13,8 @@ import numpy as np
 from jaxvae.data.source import UNSHARDED, Shard, grid_index, independent_batch
 
 Storage = Literal["bits", "bytes", "floats"]
+ROUNDING = 1e-3
+"""Values this far beyond [0, 1] are clipped: less than half a grey level of 255, and more than rounding to float16."""
 BLOCK = 4096
 """Images that are looked at together, so that those in a file larger than memory never all are."""
 
@@ -112,7 +114,7 @@ def from_arrays(
 
     Args:
       images: [N, H, W, C] or [N, H, W]: uint8 (0 to 255; kept as bits where there are only 0 and one other value),
-        bool, or floats in [0, 1].
+        bool, or floats in [0, 1], where values up to 0.001 outside, as rounding leaves them, are clipped.
       factors: [N, K], any numbers, or None.
       name: of the data.
       factor_names: K names; factor0, factor1 ... if not given.
@@ -127,6 +129,11 @@ def from_arrays(
         images = images[..., None]
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"{name}: images must be [N, H, W] or [N, H, W, C] and not empty, got shape {images.shape}")
+    if _is_channels_first(images.shape[1:]):
+        raise ValueError(
+            f"{name}: images of shape {images.shape} have their channels first; here, channels come last, as "
+            "images.transpose(0, 2, 3, 1) puts them"
+        )
     extras = dict(extras or {})
     for column, values in extras.items():
         if column in ("image", "factors") or len(values) != len(images):
@@ -140,10 +147,19 @@ def from_arrays(
         if len(names) != len(sizes):
             raise ValueError(f"{name}: {len(sizes)} factors but {len(names)} names")
         if order is not None:
-            images, columns = images[order], columns[order]
+            ordered = aligned(images.shape, images.dtype)
+            images, columns = np.take(images, order, axis=0, out=ordered), columns[order]
             extras = {column: values[order] for column, values in extras.items()}
     pixels, storage = pack(images, name, real)
     return Table(name, pixels, columns, images.shape[1:], names, sizes, storage, extras)
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array of any values that JAX uses on a CPU as it is, without a copy: it starts at a multiple of 64 bytes."""
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
 
 
 def unpack(rows: jax.Array, image_shape: tuple[int, int, int], storage: Storage) -> jax.Array:
@@ -167,8 +183,16 @@ def pack(images: np.ndarray, name: str, real: bool = False) -> tuple[np.ndarray,
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"{name}: images hold values that are not finite numbers")
     if not real and (low < 0 or high > 1):
-        raise ValueError(f"{name}: images must be in [0, 1], found {low:g} to {high:g}: rescale them")
+        if low < -ROUNDING or high > 1 + ROUNDING:
+            raise ValueError(f"{name}: images must be in [0, 1], found {low:.7g} to {high:.7g}: rescale them")
+        images = np.clip(images, 0, 1)
     return images if images.dtype == np.float32 else images.astype(np.float32), "floats"
+
+
+def _is_channels_first(shape: tuple[int, ...]) -> bool:
+    """Whether [C, H, W] is likelier than [H, W, C]: one to four rows, or square where the other is not."""
+    first, middle, last = shape
+    return last > 4 and middle > 1 and (first <= 4 or (first < middle and middle == last))
 
 
 def _is_binary(blocks: Sequence[np.ndarray]) -> bool:
@@ -178,7 +202,10 @@ def _is_binary(blocks: Sequence[np.ndarray]) -> bool:
 
 
 def number_factors(factors: np.ndarray, rows: int, name: str) -> tuple[np.ndarray, tuple[int, ...], np.ndarray | None]:
-    """Factors as int32 numbers, the number of values of each, and the order that makes a grid of them, or None."""
+    """Factors as int32 numbers, the number of values of each, and the order that makes a grid of them.
+
+    The order is None where they are in it already, or where they are no grid.
+    """
     factors = np.asarray(factors)
     if factors.ndim != 2 or len(factors) != rows or factors.shape[1] < 1:
         raise ValueError(f"{name}: factors must be [{rows}, K], one row per image, got shape {factors.shape}")
@@ -190,5 +217,7 @@ def number_factors(factors: np.ndarray, rows: int, name: str) -> tuple[np.ndarra
     if math.prod(sizes) != rows:
         return columns, sizes, None
     number = np.ravel_multi_index(tuple(columns.T), sizes)
+    if np.array_equal(number, np.arange(rows)):
+        return columns, sizes, None
     order = np.argsort(number)
     return columns, sizes, order if np.array_equal(number[order], np.arange(rows)) else None

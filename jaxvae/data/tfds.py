@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxvae.data.cache import cache_folder, load_table, save_table, scratch_array
-from jaxvae.data.files import resized
+from jaxvae.data.pictures import resized
 from jaxvae.data.table import Table, from_arrays
 
 
@@ -68,7 +68,10 @@ def _decode(builder: Any, rows: Any, name: str, image_size: int | None, folder: 
     images: np.ndarray | None = None
     factors = np.zeros((len(rows), len(labels)), np.int64)
     for number, row in enumerate(rows):
-        image = row["image"] if image_size is None else _square(row["image"], image_size)
+        image = row["image"]
+        if image.dtype != np.uint8:
+            raise ValueError(f"tfds:{name} has images of type {image.dtype}; only uint8 images are read")
+        image = image if image_size is None else _square(image, image_size)
         if images is None:
             images = scratch_array(folder, (len(rows), *image.shape))
         if image.shape != images.shape[1:]:

@@ -1,4 +1,4 @@
-"""The study's harder variants of black-and-white sprites: colour, noise, and a picture behind them."""
+"""The study's harder variants of black-and-white sprites, with colour, noise or a picture in the background."""
 
 import math
 from collections.abc import Callable
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from jaxvae.data.pictures import UNREADABLE, read_picture
 from jaxvae.data.source import S, Wrapper
 from jaxvae.streams import Stream
 
@@ -22,46 +23,47 @@ TEXTURE_SHAPE = (274, 350)
 @partial(jax.tree_util.register_dataclass, data_fields=["source", "texture"], meta_fields=["look"])
 @dataclass(frozen=True, eq=False)
 class Variant(Wrapper[S]):
-    """A source of one-channel images with something random added to each, as in the study (Locatello et al., 2019).
+    """A source of one-channel images with a random addition to each, as in the study (Locatello et al., 2019).
 
         color    the sprite in a random colour, each channel uniform in [0.5, 1]
         noisy    the background uniform noise in each channel, the sprite white
         scream   a random crop of a texture behind it, averaged with a random colour; the sprite inverts it
 
-    What is random is no factor. It is drawn with every sample; an example by number (`at`, and so in `Epochs`), and an
-    observation of factors, always look the same.
+    The random addition is not a factor. It is drawn anew with every sample. An example by index (`at`, and thus in
+    `Epochs`) and an image rendered from factors always look the same.
     """
 
     source: S
     look: VariantName
     texture: jax.Array | np.ndarray
-    """float32 [h, w, 3] in [0, 1], larger than the images; empty where the look needs none"""
+    """Texture of the background, float32 [h, w, 3] in [0, 1], larger than the images; empty if the variant needs
+    none."""
 
     @property
     def name(self) -> str:
-        """Such as "color-sprites"."""
+        """Name of the variant, such as "color-sprites"."""
         return f"{self.look}-{self.source.name}"
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, 3)"""
+        """Shape of the images (height, width, 3)."""
         return (*self.source.image_shape[:2], 3)
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns the examples with these indices, as in `Source`."""
         return self._with_looks(self.source.at(index), jax.random.key(Stream.VARIANT), index)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns random examples, as in `Source`."""
         batch = self.source.sample(key, n, first)
         return self._with_looks(batch, jax.random.fold_in(key, Stream.VARIANT), first + jnp.arange(n))
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
-        """As in `GroundTruth`."""
+        """Samples factors, as in `GroundTruth`."""
         return self.source.sample_factors(key, n, first)  # type: ignore[attr-defined]
 
     def render(self, factors: jax.Array) -> jax.Array:
-        """As in `GroundTruth`."""
+        """Renders factors, as in `GroundTruth`."""
         plain = {"image": self.source.render(factors)}  # type: ignore[attr-defined]
         return self._with_looks(plain, jax.random.key(Stream.VARIANT), jnp.arange(len(factors)))["image"]
 
@@ -76,16 +78,17 @@ class Variant(Wrapper[S]):
 
 
 def variant(source: S, look: VariantName, texture: Path | None = None) -> Variant[S]:
-    """A `Variant` source.
+    """Returns a `Variant` of a source.
 
     Args:
-      source: of one-channel images.
-      look: "color", "noisy" or "scream".
-      texture: picture for "scream"; brought to 350 x 274 pixels at most, as in the study, which takes Munch's painting.
-        One of our own if not given.
+      source: Source of one-channel images.
+      look: Name of the variant: "color", "noisy" or "scream".
+      texture: Path of a picture for "scream"; by default, a texture of our own. It is scaled down to at most 350 x 274
+        pixels, as in the study, which uses Munch's painting.
 
     Raises:
-      ValueError: images of several channels, another look, a texture that can't be read or is smaller than the images.
+      ValueError: The images have several channels, the variant is unknown, or the texture cannot be read or is smaller
+        than the images.
     """
     if source.image_shape[2] != 1:
         raise ValueError(f"{look} is a look of one-channel images; {source.name} has {source.image_shape[2]} channels")
@@ -122,18 +125,23 @@ def _before_texture(texture: jax.Array, key: jax.Array, image: jax.Array) -> jax
 
 
 def read_texture(path: Path | str) -> np.ndarray:
-    """A picture as float32 [h, w, 3] in [0, 1], of 350 x 274 pixels at most. ValueError if it can't be read."""
+    """Reads a picture as float32 [h, w, 3] in [0, 1], of at most 350 x 274 pixels.
+
+    Raises:
+      ValueError: The picture cannot be read.
+    """
     try:
-        with Image.open(path) as picture:
-            small = picture.convert("RGB")
-            small.thumbnail(TEXTURE_SHAPE[::-1])
-            return np.asarray(small, np.float32) / 255
-    except OSError as error:
+        levels = read_picture(Path(path))[0]
+        levels = levels if levels.dtype == np.uint8 else np.round(255 * levels).astype(np.uint8)
+        small = Image.fromarray(levels).convert("RGB")
+        small.thumbnail(TEXTURE_SHAPE[::-1])
+        return np.asarray(small, np.float32) / 255
+    except UNREADABLE as error:
         raise ValueError(f"the texture {path} can't be read ({error})") from error
 
 
 def swirls() -> np.ndarray:
-    """A warm sky over dark water: waves of a few lengths, bent by slower ones."""
+    """Draws a warm sky over dark water: waves of a few lengths, bent by slower ones."""
     down, right = np.meshgrid(*(np.linspace(0, 1, side) for side in TEXTURE_SHAPE), indexing="ij")
     bent = down + 0.08 * np.sin(2 * math.pi * (1.3 * right + 0.7 * down)) + 0.03 * np.sin(2 * math.pi * 4.1 * right)
     bands = 0.5 + 0.5 * np.sin(2 * math.pi * (9 * bent + 0.8 * np.sin(2 * math.pi * 1.7 * right)))

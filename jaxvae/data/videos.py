@@ -1,4 +1,4 @@
-"""Clips of a sprite that moves before a background that does not."""
+"""Clips of a sprite that moves in front of a static background."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +16,7 @@ from jaxvae.streams import Stream
 @partial(jax.tree_util.register_dataclass, data_fields=["texture"], meta_fields=["resolution", "frames", "speed"])
 @dataclass(frozen=True, eq=False)
 class MovingSprites:
-    """Clips of a coloured sprite of `Sprites` that crosses a still background and turns back at the borders.
+    """Clips of a coloured sprite of `Sprites` that crosses a static background and is reflected at the borders.
 
         video       [n, T, H, W, 3] = mask * colour + (1 - mask) * background
         mask        [n, T, H, W, 1], 1 where the sprite is
@@ -24,14 +24,15 @@ class MovingSprites:
         image       [n, H, W, 3], the first frame
         factors     int32 [n, K], of the first frame
 
-    Shape, scale and orientation stay, x and y move by a velocity of up to `speed` places a frame in each direction.
+    Shape, scale and orientation are constant. The position (x, y) moves by a velocity of at most `speed` grid positions
+    per frame in each direction.
     """
 
     resolution: int
     frames: int
     speed: int
     texture: jax.Array | np.ndarray
-    """float32 [h, w, 3] in [0, 1], larger than the frames"""
+    """Texture that backgrounds are cropped from, float32 [h, w, 3] in [0, 1], larger than the frames."""
 
     name = property(lambda self: "moving-sprites")
     factor_names = property(lambda self: Sprites.factor_names)
@@ -40,20 +41,20 @@ class MovingSprites:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, 3)"""
+        """Shape of a frame (height, width, 3)."""
         return (self.resolution, self.resolution, 3)
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """The clips that start with these points of the grid of `Sprites`, always the same ones."""
+        """Returns the clips that start with these points of the grid of `Sprites`; they are always the same ones."""
         return self._clips(jax.random.key(Stream.CLIP), Sprites(self.resolution).at(index)["factors"], index)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """Clips first .. first+n-1 of the endless list that `key` names."""
+        """Returns clips first .. first+n-1 of the infinite sequence that `key` determines."""
         factors = Sprites(self.resolution).sample_factors(key, n, first)
         return self._clips(jax.random.fold_in(key, Stream.CLIP), factors, first + jnp.arange(n))
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """The clips of update number `step`."""
+        """Returns the clips of a step."""
         return independent_batch(self, key, step, n, part)
 
     def _clips(self, key: jax.Array, factors: jax.Array, place: jax.Array) -> dict[str, jax.Array]:
@@ -75,16 +76,16 @@ class MovingSprites:
 
 
 def moving_sprites(resolution: int = 32, frames: int = 8, speed: int = 3, texture: str | None = None) -> MovingSprites:
-    """Clips of a coloured sprite that crosses a still background and turns back at the borders
+    """Clips of a coloured sprite that crosses a static background and is reflected at the borders
 
     Args:
-      resolution: pixels a side, a multiple of 16.
-      frames: T, at least 2.
-      speed: most places of the 32 x 32 grid that a sprite moves in a frame and direction, 0 to 31.
-      texture: picture that backgrounds are cropped from; one of our own if not given.
+      resolution: Height and width in pixels, a multiple of 16.
+      frames: Number of frames T, at least 2.
+      speed: Largest number of positions of the 32 x 32 grid that a sprite moves per frame in each direction, 0 to 31.
+      texture: Path of a picture that backgrounds are cropped from; by default, a texture of our own.
 
     Raises:
-      ValueError: settings other than these, or a texture that can't be read or is smaller than the frames.
+      ValueError: A setting is out of range, or the texture cannot be read or is smaller than the frames.
     """
     if frames < 2 or not 0 <= speed < 32:
         raise ValueError(f"clips need at least 2 frames and a speed of 0 to 31, got {frames} and {speed}")
@@ -96,6 +97,6 @@ def moving_sprites(resolution: int = 32, frames: int = 8, speed: int = 3, textur
 
 
 def reflected(place: jax.Array, size: int) -> jax.Array:
-    """Whole numbers folded into 0 .. size-1, as a ball between two walls."""
+    """Reflects integers at the borders of 0 .. size-1, like a ball between two walls."""
     folded = jnp.abs(place) % (2 * size - 2)
     return jnp.minimum(folded, 2 * size - 2 - folded)

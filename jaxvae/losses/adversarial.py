@@ -1,7 +1,7 @@
-"""Losses of two networks that work against each other, and the penalties that keep the critic smooth.
+"""Losses of two networks that are trained against each other, and penalties that keep the critic smooth.
 
-A discriminator, or critic, maps every image to one logit, high for real ones. Its own losses take what it is shown of
-the generator without gradient: `jax.lax.stop_gradient(fake)`.
+A discriminator, or critic, maps every image to one logit, which is high for real images. Pass the generator's images to
+the discriminator's own losses without a gradient: `jax.lax.stop_gradient(fake)`.
 """
 
 from collections.abc import Callable
@@ -14,19 +14,20 @@ from jaxvae.losses.batches import global_rows
 from jaxvae.losses.checks import check_same_shape, working_floats
 
 Critic = Callable[[jax.Array], jax.Array]
-"""Images [B, ...] -> logits [B], each of its own image alone."""
+"""Function from images [B, ...] to logits [B], each of which depends on its own image only."""
 SMALLEST_SQUARE = 1e-12
-"""Added to squared norms: a critic that is flat somewhere has gradients all the same."""
+"""Constant that is added to squared norms, so that gradients are finite for a locally constant critic."""
 
 
 def logistic_generator_loss(fake: Float[Array, " B"]) -> Float[Array, " B"]:
-    """softplus(-fake), the "non-saturating" loss: large gradients where the discriminator is sure.
+    """Computes softplus(-fake), the "non-saturating" loss, whose gradients are large where the discriminator is
+    certain.
 
     Args:
-      fake: logits of generated images.
+      fake: Logits of generated images.
 
     Returns:
-      Nats per image, at least float32; log 2 for a discriminator that knows nothing.
+      Nats per image, at least float32; log 2 for an uninformed discriminator.
 
     Reference: Goodfellow et al. (2014), section 3.
     """
@@ -35,17 +36,17 @@ def logistic_generator_loss(fake: Float[Array, " B"]) -> Float[Array, " B"]:
 
 
 def logistic_discriminator_loss(real: Float[Array, " B"], fake: Float[Array, " B"]) -> Float[Array, " B"]:
-    """softplus(-real) + softplus(fake), the cross-entropies of real and generated images.
+    """Computes softplus(-real) + softplus(fake), the cross-entropies of real and generated images.
 
     Args:
-      real: logits of real images.
-      fake: logits of generated ones.
+      real: Logits of real images.
+      fake: Logits of generated images.
 
     Returns:
-      Nats per pair, at least float32; 2 log 2 for a discriminator that knows nothing.
+      Nats per pair, at least float32; 2 log 2 for an uninformed discriminator.
 
     Raises:
-      ValueError: shapes differ, or an input is not floating.
+      ValueError: The shapes differ, or an input is not floating-point.
 
     Reference: Goodfellow et al. (2014), equation 1.
     """
@@ -55,7 +56,7 @@ def logistic_discriminator_loss(real: Float[Array, " B"], fake: Float[Array, " B
 
 
 def hinge_generator_loss(fake: Float[Array, " B"]) -> Float[Array, " B"]:
-    """-fake: the generator's side of `hinge_discriminator_loss`, and of `wasserstein_critic_loss`.
+    """Computes -fake: the generator's loss for `hinge_discriminator_loss` and `wasserstein_critic_loss`.
 
     Reference: Lim & Ye (2017); Arjovsky et al. (2017).
     """
@@ -64,9 +65,10 @@ def hinge_generator_loss(fake: Float[Array, " B"]) -> Float[Array, " B"]:
 
 
 def hinge_discriminator_loss(real: Float[Array, " B"], fake: Float[Array, " B"]) -> Float[Array, " B"]:
-    """max(0, 1 - real) + max(0, 1 + fake): nothing to gain from being more than sure.
+    """Computes max(0, 1 - real) + max(0, 1 + fake), which does not reward logits beyond the margin.
 
-    Args and errors as in `logistic_discriminator_loss`. Returns a number per pair, at least float32.
+    Arguments and errors are those of `logistic_discriminator_loss`. The result is one number per pair, at least
+    float32.
 
     Reference: Lim & Ye (2017).
     """
@@ -76,10 +78,11 @@ def hinge_discriminator_loss(real: Float[Array, " B"], fake: Float[Array, " B"])
 
 
 def wasserstein_critic_loss(real: Float[Array, " B"], fake: Float[Array, " B"]) -> Float[Array, " B"]:
-    """fake - real. For a critic of slope 1 at most, minus its mean is at most the Wasserstein-1 distance.
+    """Computes fake - real. For a critic with a Lipschitz constant of 1, minus its mean is at most the Wasserstein-1
+    distance.
 
-    Args and errors as in `logistic_discriminator_loss`. Returns a number per pair, at least float32. The critic must be
-    kept smooth, see `gradient_penalty`.
+    Arguments and errors are those of `logistic_discriminator_loss`. The result is one number per pair, at least
+    float32. The critic must be kept smooth; see `gradient_penalty`.
 
     Reference: Arjovsky et al. (2017).
     """
@@ -97,27 +100,28 @@ def gradient_penalty(
     axes: tuple[int, ...] | None = None,
     axis_name: str | None = None,
 ) -> Float[Array, " B"]:
-    """( |grad critic(x)| - 1 )^2 at a random point x between each real image and a generated one.
+    """Computes ( |grad critic(x)| - 1 )^2 at a random point x between each real image and a generated one.
 
         x = e real + (1 - e) fake,   e ~ U(0, 1), one for each pair
 
     The norm is over all axes of an image.
 
     Args:
-      key: the same on every device; the e of a pair depends on it and on the pair's place in the global batch.
-      critic: images [B, ...] -> [B], each of its own image alone.
-      real: images.
-      fake: as many generated ones; no gradient goes to them, or to the real ones.
-      axes: of an image, counted from 1, that a norm is over instead; the penalty is then the mean over what is left.
-        The authors' VA-GAN has (1,), a fault, which lets the critic be about sqrt(width) times steeper.
-      axis_name: axis that the batch is split over, in equal parts.
+      key: Random key, the same on every device. The e of a pair depends on it and on the pair's position in the global
+        batch.
+      critic: Function from images [B, ...] to logits [B], each of which depends on its own image only.
+      real: Real images.
+      fake: Generated images, as many as real ones. Neither receives a gradient.
+      axes: Axes of an image, counted from 1, that a norm is over instead. The penalty is then the mean over the
+        remaining axes. The authors' VA-GAN uses (1,), an error that lets the critic be about sqrt(width) times steeper.
+      axis_name: Mesh axis that the batch is split over, in equal parts.
 
     Returns:
-      One number per pair, at least float32; finite, with finite gradients, for a critic that is flat.
+      One number per pair, at least float32; finite, with finite gradients, for a constant critic.
 
     Raises:
-      ValueError: shapes differ or have no axis beside the batch, an axis that is not there, or an input that is not
-        floating.
+      ValueError: The shapes differ or have no axis besides the batch, an axis does not exist, or an input is not
+        floating-point.
 
     Reference: Gulrajani et al. (2017), equation 3.
     """
@@ -137,17 +141,17 @@ def gradient_penalty(
 
 
 def r1_penalty(critic: Critic, real: Float[Array, "B *event"]) -> Float[Array, " B"]:
-    """|grad critic(x)|^2 / 2 at real images: flat where the data is.
+    """Computes |grad critic(x)|^2 / 2 at real images. The penalty makes the critic flat at the data.
 
     Args:
-      critic: images [B, ...] -> [B], each of its own image alone.
-      real: images; the weight usual with it (10) is for values from -1 to 1.
+      critic: Function from images [B, ...] to logits [B], each of which depends on its own image only.
+      real: Real images. The usual weight of this penalty (10) is for values from -1 to 1.
 
     Returns:
       One number per image, at least float32.
 
     Raises:
-      ValueError: no axis beside the batch, or an input that is not floating.
+      ValueError: There is no axis besides the batch, or an input is not floating-point.
 
     Reference: Mescheder, Geiger & Nowozin (2018), equation 9.
     """
@@ -158,5 +162,5 @@ def r1_penalty(critic: Critic, real: Float[Array, "B *event"]) -> Float[Array, "
 
 
 def _slopes(critic: Critic, images: jax.Array) -> jax.Array:
-    """Gradient of each logit in its own image."""
+    """Computes the gradient of each logit with respect to its own image."""
     return jax.grad(lambda x: critic(x).astype(x.dtype).sum())(images)

@@ -1,4 +1,4 @@
-"""The aggregate posterior q(z) = mean_n q(z | x_n), estimated from a batch, and the terms it splits the KL into."""
+"""The aggregate posterior q(z) = mean_n q(z | x_n), estimated from a batch, and the decomposition of the KL by it."""
 
 import math
 from typing import Literal, NamedTuple
@@ -19,20 +19,22 @@ class LogQz(NamedTuple):
     """Log-densities of sampled codes under the aggregate posterior."""
 
     joint: Float[Array, " B"]
-    """log q(z_i), nats"""
+    """Joint log-density log q(z_i) in nats."""
     marginals: Float[Array, "B D"]
-    """log q(z_ij) of every latent j, nats"""
+    """Marginal log-density log q(z_ij) of every latent j in nats."""
 
 
 class KLTerms(NamedTuple):
-    """The KL to the standard normal in three parts, nats per example; the last two are >= 0 in expectation."""
+    """Decomposition of the KL to the standard normal, in nats per example. The last two terms are >= 0 in
+    expectation.
+    """
 
     mutual_information: Float[Array, " B"]
-    """log q(z|x) - log q(z): of code and example."""
+    """Mutual information of code and example, log q(z|x) - log q(z)."""
     total_correlation: Float[Array, " B"]
-    """log q(z) - sum_j log q(z_j): dependence among the latents."""
+    """Total correlation, the dependence among the latents: log q(z) - sum_j log q(z_j)."""
     dimensionwise_kl: Float[Array, " B"]
-    """sum_j [ log q(z_j) - log p(z_j) ]: distance of the marginals from the prior."""
+    """Dimension-wise KL, the distance of the marginals from the prior: sum_j [ log q(z_j) - log p(z_j) ]."""
 
 
 def minibatch_log_qz(
@@ -45,36 +47,38 @@ def minibatch_log_qz(
     axis_name: str | None = None,
     block_size: int | None = None,
 ) -> LogQz:
-    """log q(z_i) and log q(z_ij) estimated from the batch: log sum_k W_ik q(z_i | x_k), and the same per latent.
+    """Estimates log q(z_i) and log q(z_ij) from the batch: log sum_k W_ik q(z_i | x_k), and the same per latent.
 
-    With N = dataset_size and B the global batch, M = B - 1, the weights W_ik are
+    With N = dataset_size, B the size of the global batch and M = B - 1, the weights W_ik are
 
         uniform  1/N for k = i, (N-1)/(N M) else        unbiased for q(z_i), rows sum to 1, exact for B = N
         mss      1/N for k = i, (N-M)/(N M) for k = i+1 (cyclic), 1/M else    the paper's stratified weights, unbiased
         mws      1/(N B)         the paper's minibatch weights: low by up to log N, with the gradients of "batch"
         batch    1/B             the batch taken for the data set
 
-    "Unbiased" is about q, with a batch drawn without replacement; its logarithm is biased low, and the more so the more
-    nats beyond log B the code carries. Public code often shifts the self weight of mss off the diagonal.
+    "Unbiased" refers to q, with a batch drawn without replacement. The logarithm of q is biased low, and the bias grows
+    with the nats beyond log B that the code carries. Public code often shifts the self weight of mss off the diagonal.
 
-    The pairs of the batch are streamed in blocks, forwards and backwards, in O(B D) memory. Split over devices, each
-    has its own z and gathers the posteriors of all, 2 B D numbers: the same value and gradient as on one device.
+    The pairs of the batch are streamed in blocks, in the forward and in the backward pass, in O(B D) memory. If the
+    batch is split over devices, each device has its own z and gathers the posteriors of all devices, 2 B D numbers.
+    Value and gradient are the same as on one device.
 
     Args:
-      z: sampled codes, z_i from the posterior of example i.
-      mean, logvar: posteriors, in the same order.
-      dataset_size: N, number of examples in the set that the batch was drawn from.
-      weighting: "uniform", "mss", "mws" or "batch".
-      axis_name: axis that the batch is split over, in equal parts; B and the sum over k are then global.
-      block_size: posteriors per block; None chooses. With B or more nothing is streamed: [B, B, D] numbers in memory,
-        and forward-mode derivatives (`jax.jvp`, `jax.hessian`), which the streamed form does not have.
+      z: Sampled codes, z_i from the posterior of example i.
+      mean, logvar: Means and log variances of the posteriors, in the same order.
+      dataset_size: Number of examples N in the set that the batch was drawn from.
+      weighting: Kind of weights: "uniform", "mss", "mws" or "batch".
+      axis_name: Mesh axis that the batch is split over, in equal parts; B and the sum over k are then global.
+      block_size: Number of posteriors per block; None chooses. With B or more, nothing is streamed: this takes [B, B,
+        D] numbers in memory, and supports forward-mode derivatives (`jax.jvp`, `jax.hessian`), which the streamed form
+        does not.
 
     Returns:
       LogQz of the local z, at least float32.
 
     Raises:
-      ValueError: shapes differ or are not [B, D], an input is not floating, B < 2, N < B, block_size < 1, or an unknown
-        weighting.
+      ValueError: The shapes differ or are not [B, D], an input is not floating-point, B < 2, N < B, block_size < 1, or
+        the weighting is unknown.
 
     Reference: Chen, Li, Grosse & Duvenaud (2018), appendix C (mws, mss). "uniform" spreads the weight of mss's last
     example over all others: the same expectation with less variance (derived here).
@@ -120,20 +124,20 @@ def exact_log_qz(
     *,
     block_size: int | None = None,
 ) -> LogQz:
-    """log q(z_i) and log q(z_ij) under the posteriors of a whole data set: q(z) = mean_n q(z | x_n), no estimate.
+    """Computes log q(z_i) and log q(z_ij) under the posteriors of a whole data set: q(z) = mean_n q(z | x_n) exactly.
 
-    Streamed like `minibatch_log_qz`, in O((B + N) D) memory and O(B N D) time.
+    The computation is streamed like `minibatch_log_qz`, in O((B + N) D) memory and O(B N D) time.
 
     Args:
-      z: any codes.
-      means, logvars: posteriors of all examples.
-      block_size: as in `minibatch_log_qz`.
+      z: Codes of any origin.
+      means, logvars: Means and log variances of the posteriors of all examples.
+      block_size: Number of posteriors per block, as in `minibatch_log_qz`.
 
     Returns:
       LogQz, at least float32.
 
     Raises:
-      ValueError: shapes are not [B, D] and twice [N, D], an input is not floating, or block_size < 1.
+      ValueError: The shapes are not [B, D] and twice [N, D], an input is not floating-point, or block_size < 1.
 
     Reference: Chen, Li, Grosse & Duvenaud (2018), section 3.
     """
@@ -154,23 +158,24 @@ def inclusive_kl(
     axis_name: str | None = None,
     block_size: int | None = None,
 ) -> Float[Array, " M"]:
-    """KL(p(z) || q(z)) sampled from the prior: log p(s_i) - log mean_k q(s_i | x_k), with k over the batch.
+    """Estimates KL(p(z) || q(z)) from samples of the prior: log p(s_i) - log mean_k q(s_i | x_k), with k over the
+    batch.
 
-    Its mean over the samples is 0 in expectation where q(z) is the prior. Samples far from every code give large values
-    and gradients: warm its weight up.
+    The mean over the samples is 0 in expectation if q(z) is the prior. Samples far from every code give large values
+    and gradients, so increase the weight of this term gradually from 0.
 
     Args:
-      prior_samples: s_i, drawn from the prior.
-      log_prior: log p(s_i), nats.
-      mean, logvar: posteriors.
-      axis_name: axis that posteriors and samples are split over; the mean over k is then global.
-      block_size: as in `minibatch_log_qz`.
+      prior_samples: Samples s_i of the prior.
+      log_prior: Log-densities log p(s_i) in nats.
+      mean, logvar: Means and log variances of the posteriors.
+      axis_name: Mesh axis that posteriors and samples are split over; the mean over k is then global.
+      block_size: Number of posteriors per block, as in `minibatch_log_qz`.
 
     Returns:
       Nats per (local) sample, at least float32.
 
     Raises:
-      ValueError: shapes do not fit, an input is not floating, or block_size < 1.
+      ValueError: The shapes do not match, an input is not floating-point, or block_size < 1.
 
     Reference: Mathieu, Rainforth, Siddharth & Teh (2019): the divergence "kld_inc" of its code.
     """
@@ -188,18 +193,18 @@ def inclusive_kl(
 def kl_decomposition(
     z: Float[Array, "B D"], mean: Float[Array, "B D"], logvar: Float[Array, "B D"], log_qz: LogQz
 ) -> KLTerms:
-    """The sampled KL to the standard normal prior, in three parts that add up to log q(z|x) - log p(z) exactly.
+    """Splits the sampled KL to the standard normal prior into three terms, which sum to log q(z|x) - log p(z) exactly.
 
     Args:
-      z: sampled codes, z_i from the posterior of example i.
-      mean, logvar: posteriors, in the same order.
-      log_qz: of the same z.
+      z: Sampled codes, z_i from the posterior of example i.
+      mean, logvar: Means and log variances of the posteriors, in the same order.
+      log_qz: Log-densities of the same z under the aggregate posterior.
 
     Returns:
       KLTerms, nats per example, each [B]. Take the mean over the (global) batch for the terms of the bound.
 
     Raises:
-      ValueError: shapes differ, or an input is not floating.
+      ValueError: The shapes differ, or an input is not floating-point.
 
     Reference: Chen, Li, Grosse & Duvenaud (2018), equation 2.
     """

@@ -17,20 +17,21 @@ def sampled_kl(
     logvar: Float[Array, "*batch D"],
     log_prior: Callable[[jax.Array], jax.Array],
 ) -> Float[Array, "*batch"]:
-    """One-sample KL( q(z|x) || p(z) ), for a prior without a closed form: log q(z|x) - log p(z).
+    """One-sample estimate of KL( q(z|x) || p(z) ) for a prior without a closed form: log q(z|x) - log p(z).
 
-    Unbiased for z drawn from q(z|x); a single value can be negative. Where p is Normal, `kl_gaussian` has no noise.
+    The estimate is unbiased for z drawn from q(z|x), and a single value can be negative. If p is Normal, `kl_gaussian`
+    has no noise.
 
     Args:
-      z: sampled codes, of the posteriors below.
-      mean, logvar: posteriors, of the same shape.
-      log_prior: log-density [..., D] -> [...] in nats, such as `Prior.log_density`.
+      z: Sampled codes of the posteriors.
+      mean, logvar: Means and log variances of the posteriors, of the same shape.
+      log_prior: Log-density [..., D] -> [...] in nats, such as `Prior.log_density`.
 
     Returns:
       Nats per example [...], at least float32.
 
     Raises:
-      ValueError: shapes differ, an input is not floating, or log_prior does not return one value per example.
+      ValueError: The shapes differ, an input is not floating-point, or log_prior does not return one value per example.
 
     Reference: Kingma & Welling (2014).
     """
@@ -46,20 +47,20 @@ def sampled_kl(
 def importance_weighted_bound(
     log_joint: Float[Array, "K *batch"], log_posterior: Float[Array, "K *batch"]
 ) -> Float[Array, "*batch"]:
-    """A lower bound on log p(x) from K samples of q(z|x): logsumexp_k( log p(x, z_k) - log q(z_k|x) ) - log K.
+    """Lower bound on log p(x) from K samples of q(z|x): logsumexp_k( log p(x, z_k) - log q(z_k|x) ) - log K.
 
-    K = 1 is the one-sample ELBO. In expectation it rises with K, to log p(x) for K -> infinity; it is log p(x) for
-    every K where q is the exact posterior.
+    K = 1 gives the one-sample ELBO. In expectation, the bound increases with K and tends to log p(x) for K -> infinity.
+    It equals log p(x) for every K if q is the exact posterior.
 
     Args:
-      log_joint: log p(x|z_k) + log p(z_k), constants included, nats.
-      log_posterior: log q(z_k|x), summed over the latents, of the same shape.
+      log_joint: Log-densities log p(x|z_k) + log p(z_k) in nats, including constants.
+      log_posterior: Log-densities log q(z_k|x) in nats, summed over the latents, of the same shape.
 
     Returns:
       Nats per example [...], at least float32.
 
     Raises:
-      ValueError: shapes differ, there is no sample axis or no sample, or an input is not floating.
+      ValueError: The shapes differ, there is no sample axis or no sample, or an input is not floating-point.
 
     Reference: Burda, Grosse & Salakhutdinov (2016).
     """

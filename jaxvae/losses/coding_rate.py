@@ -1,11 +1,11 @@
-"""How many nats a set of features takes up, as a whole and class by class: maximal coding rate reduction."""
+"""Coding rates of features, as a whole and per class: maximal coding rate reduction."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvae.losses.batches import global_mean
-from jaxvae.losses.checks import working_floats
+from jaxvae.losses.checks import check_positive, working_floats
 
 SHORTEST = 1e-12
 """Length below which a vector counts as 0 and has no direction."""
@@ -14,20 +14,21 @@ EMPTY = 1e-12
 
 
 def unit_length(vector: Float[Array, "*batch D"]) -> Float[Array, "*batch D"]:
-    """z / |z|, with finite gradients everywhere; vectors shorter than 1e-12 give 0, with a gradient of 0.
+    """Computes z / |z| with finite gradients. Vectors shorter than 1e-12 give 0, with a gradient of 0.
 
     Args:
-      vector: [..., D], of length up to 1e18.
+      vector: Vectors [..., D], of length up to 1e18.
 
     Returns:
-      [..., D] of length 1, at least float32.
+      Vectors [..., D] of length 1, at least float32.
 
-    ValueError for input that is not floating.
+    Raises:
+      ValueError: The input is not floating-point.
     """
     (vector,) = working_floats(vector=vector)
     squared = (vector**2).sum(axis=-1, keepdims=True)
     has_direction = squared > SHORTEST**2
-    # The root never sees 0, or its gradient would be NaN where it is not taken.
+    # The root never sees 0: its gradient would be NaN even where it is not selected.
     return jnp.where(has_direction, vector / jnp.sqrt(jnp.where(has_direction, squared, 1)), 0)
 
 
@@ -38,25 +39,27 @@ def coding_rate(
     scale: float | Float[Array, ""] = 1.0,
     axis_name: str | None = None,
 ) -> Float[Array, ""]:
-    """Nats per feature vector for coding the batch up to a squared error of eps^2, as if it were Gaussian:
+    """Coding rate of the batch up to a squared error of eps^2 in nats per feature vector, as if features were Gaussian:
 
         R = 1/2 log det( I + scale D / eps^2 mean_b z_b z_b^T )
 
-    Features must be of unit length (not checked, see `unit_length`): R grows without bound with their length. Then
-    R <= D/2 log(1 + 1/eps^2), where they are spread evenly over all directions, and R >= 1/2 log(1 + D/eps^2), where
-    all are equal (scale 1). The smaller one of D x D and B x B is factored, without axis_name.
+    Features must be of unit length (which is not checked, see `unit_length`), because R grows without bound with their
+    length. For such features and scale 1, R <= D/2 log(1 + 1/eps^2), with equality if they are spread evenly over all
+    directions, and R >= 1/2 log(1 + D/eps^2), with equality if all are equal. Without axis_name, the smaller of the D x
+    D and the B x B matrix is factorized.
 
     Args:
-      z: features of unit length.
-      eps_squared: eps^2 > 0, the distortion. In float32 R is 0.2 % off at D / eps^2 = 1e5, and lost beyond 1e7.
-      scale: of the second moments, > 0: gamma1 of the self-supervised objective.
-      axis_name: axis that the batch is split over, in equal parts.
+      z: Features of unit length.
+      eps_squared: Distortion eps^2 > 0. In float32, R has an error of 0.2 % at D / eps^2 = 1e5, and no precision beyond
+        1e7.
+      scale: Factor of the second moments, > 0: gamma1 of the self-supervised objective.
+      axis_name: Mesh axis that the batch is split over, in equal parts.
 
     Returns:
       One number for the (global) batch, at least float32, the same on every device.
 
     Raises:
-      ValueError: the shape is not [B, D], the input is empty or not floating, or eps^2 or scale is a number <= 0.
+      ValueError: The shape is not [B, D], the input is empty or not floating-point, or eps^2 or scale is not positive.
 
     Reference: Ma, Derksen, Hong & Wright (2007); Yu, Chan, You, Song & Ma (2020).
     """
@@ -77,28 +80,30 @@ def class_coding_rate(
     eps_squared: float | Float[Array, ""] = 0.5,
     axis_name: str | None = None,
 ) -> Float[Array, ""]:
-    """Nats per feature vector for coding every class of the batch for itself:
+    """Coding rate of the batch in nats per feature vector if every class is coded on its own:
 
         R_c = sum_k p_k / 2 log det( I + D / eps^2 mean_b (pi_bk / p_k) z_b z_b^T ),   p_k = mean_b pi_bk
 
-    R - R_c >= 0 where memberships sum to 1 over the classes, and 0 where all classes have the same second moments.
-    With K balanced classes, spread evenly over orthogonal subspaces of D / K dimensions, R is at its bound and R_c is
-    D / (2 K) log(1 + K / eps^2). Small classes make R_c too low: batches should hold several times D examples.
+    If memberships sum to 1 over the classes, R - R_c >= 0, with equality if all classes have the same second moments.
+    With K balanced classes that are spread evenly over orthogonal subspaces of D / K dimensions, R reaches its bound
+    and R_c is D / (2 K) log(1 + K / eps^2). Small classes make R_c too low: batches should hold several times D
+    examples.
 
     Args:
-      z: features of unit length (not checked).
-      membership: pi >= 0 (not checked): one-hot labels, or shares of classes that sum to 1. A class that is empty
-        in the (global) batch counts 0, with a gradient of 0.
-      eps_squared: as in `coding_rate`.
-      axis_name: axis that the batch is split over, in equal parts.
+      z: Features of unit length (not checked).
+      membership: Memberships pi >= 0 (not checked): one-hot labels, or shares of classes that sum to 1. A class that is
+        empty in the (global) batch contributes 0, with a gradient of 0.
+      eps_squared: Distortion eps^2, as in `coding_rate`.
+      axis_name: Mesh axis that the batch is split over, in equal parts.
 
     Returns:
       One number for the (global) batch, at least float32, the same on every device. Memory is O(K D (B + D)).
 
     Raises:
-      ValueError: shapes are not [B, D] and [B, K], an input is empty or not floating, or eps^2 is a number <= 0.
+      ValueError: The shapes are not [B, D] and [B, K], an input is empty or not floating-point, or eps^2 is not
+        positive.
 
-    Reference: Yu, Chan, You, Song & Ma (2020), equation 6 by memory.
+    Reference: Yu, Chan, You, Song & Ma (2020), equation 6, from memory.
     """
     z, membership = _checked(eps_squared, 1.0, z=z, membership=membership)
     weight = z.shape[1] / jnp.asarray(eps_squared, z.dtype)
@@ -112,7 +117,7 @@ def class_coding_rate(
 
 
 def _log_det_of_one_plus(moments: jax.Array) -> jax.Array:
-    """log det(I + A) of positive semidefinite matrices: [..., n, n] -> [...]."""
+    """Computes log det(I + A) of positive semidefinite matrices: [..., n, n] -> [...]."""
     size = moments.shape[-1]
     one = jnp.eye(size, dtype=moments.dtype).reshape((1,) * (moments.ndim - 2) + (size, size))
     diagonal = jnp.diagonal(jnp.linalg.cholesky(one + moments), axis1=-2, axis2=-1)
@@ -120,14 +125,14 @@ def _log_det_of_one_plus(moments: jax.Array) -> jax.Array:
 
 
 def _checked(eps_squared: float | jax.Array, scale: float | jax.Array, **arrays: jax.Array) -> tuple[jax.Array, ...]:
-    """The arrays in at least float32, if they are [B, ...] and hold anything; what is traced is not looked at."""
+    """Returns the arrays in at least float32, after checking that they are [B, ...] and not empty. Traced values are
+    not checked.
+    """
     for name, array in arrays.items():
         if jnp.ndim(array) != 2 or 0 in jnp.shape(array):
             raise ValueError(f"{name} must be [batch, ...] with two axes and not empty, got shape {jnp.shape(array)}")
     lengths = {name: jnp.shape(array)[0] for name, array in arrays.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"these must have one row per example: {lengths}")
-    for name, value in (("eps_squared", eps_squared), ("scale", scale)):
-        if isinstance(value, int | float) and not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+    check_positive(eps_squared=eps_squared, scale=scale)
     return working_floats(**arrays)

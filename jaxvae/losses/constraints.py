@@ -1,4 +1,4 @@
-"""What is known of some examples, as a penalty on their codes: equal values, orders, distances, analogies, labels."""
+"""Penalties on codes for known relations between examples: equal values, orders, distances, analogies, labels."""
 
 from typing import Literal, TypeAlias, get_args
 
@@ -6,30 +6,30 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Integer
 
-from jaxvae.losses.checks import check_same_shape, working_floats
+from jaxvae.losses.checks import check_positive, check_same_shape, working_floats
 
 StressWeighting: TypeAlias = Literal["raw", "stress-1", "sammon"]
 
 SQUARED_DISTANCE_OFFSET = 1e-12
-"""Added to a squared distance before its root, whose slope at 0 is infinite."""
+"""Constant that is added to a squared distance before the root, whose slope at 0 is infinite."""
 
 
 def match_pairing(
     mean: Float[Array, "*batch D"], mean2: Float[Array, "*batch D"], same: Bool[Array, "*batch D"]
 ) -> Float[Array, "*batch"]:
-    """Two examples agree in some factors: sum over the latents marked the same of (mean - mean2)^2.
+    """Penalty for two examples that agree in some factors: sum over the shared latents of (mean - mean2)^2.
 
-    Codes that are all equal cost nothing: it needs a counterweight, such as a reconstruction.
+    Codes that are all equal have no penalty, so the loss needs a counterweight, such as a reconstruction.
 
     Args:
-      mean, mean2: posterior means of the first and the second example of every pair.
-      same: which latents the two have in common.
+      mean, mean2: Posterior means of the first and the second example of every pair.
+      same: Mask of the latents that the two examples share.
 
     Returns:
       One number per pair [...], at least float32.
 
     Raises:
-      ValueError: shapes differ, codes that are not floating, or marks that are not boolean.
+      ValueError: The shapes differ, the codes are not floating-point, or the mask is not boolean.
 
     Reference: Shu et al. (2020), as a penalty.
     """
@@ -46,21 +46,22 @@ def rank_pairing(
     *,
     scale: float | Float[Array, ""] = 1.0,
 ) -> Float[Array, " B"]:
-    """Which of two examples has more of a factor, the first F latents being tied to the F factors, one each:
+    """Loss for the order of two examples by their factors. The first F latents are tied to the F factors, one each:
 
         sum_f softplus(-order_f scale (mean_f - mean2_f)) over the factors of known order
 
     Args:
-      mean, mean2: posterior means of the first and the second example of every pair.
-      order: its sign is that of the first's factor minus the second's. 0 is not known and costs nothing.
-      scale: positive; a number or a scalar array.
+      mean, mean2: Posterior means of the first and the second example of every pair.
+      order: Sign of the difference of the first example's factor and the second's. An order of 0 is unknown and
+        contributes 0.
+      scale: Scale of the differences, positive; a number or a scalar array.
 
     Returns:
       Nats per pair, at least float32: log 2 per known order for equal codes.
 
     Raises:
-      ValueError: more factors than latents, other shapes, codes that are not floating, an order that is not a signed
-        integer, or a scale that is a number and not positive.
+      ValueError: There are more factors than latents, the shapes do not match, the codes are not floating-point, the
+        order is not a signed integer, or scale is not positive (unchecked if traced).
 
     Reference: Shu et al. (2020), as a penalty.
     """
@@ -73,7 +74,7 @@ def rank_pairing(
         raise ValueError(f"every factor needs a latent of its own: {factors} factors, {latents} latents")
     if not jnp.issubdtype(jnp.result_type(order), jnp.signedinteger):
         raise ValueError(f"order must be a signed integer, got {jnp.result_type(order)}")
-    _check_positive("scale", scale)
+    check_positive(scale=scale)
     mean, mean2 = working_floats(mean=mean, mean2=mean2)
     sign = jnp.sign(order).astype(mean.dtype)
     ahead = sign * jnp.asarray(scale, mean.dtype) * (mean - mean2)[:, :factors]
@@ -81,20 +82,21 @@ def rank_pairing(
 
 
 def group_variance(mean: Float[Array, "G N D"], shared: Bool[Array, "G D"]) -> Float[Array, " G"]:
-    """The members of a group share some values: sum over these latents of the variance (divided by N) among them.
+    """Penalty for groups whose members share some values: sum over the shared latents of the variance (divided by N).
 
-    For N = 2 it is `match_pairing` / 4. Codes that are all equal cost nothing: it needs a counterweight, such as a
-    reconstruction or a variance of 1 over the batch.
+    For N = 2, it is `match_pairing` / 4. Codes that are all equal have no penalty, so the loss needs a counterweight,
+    such as a reconstruction or a variance of 1 over the batch.
 
     Args:
-      mean: posterior means, of N members in each of G groups.
-      shared: which latents the members of a group have in common.
+      mean: Posterior means of N members in each of G groups.
+      shared: Mask of the latents that the members of a group share.
 
     Returns:
       One number per group, at least float32.
 
     Raises:
-      ValueError: fewer than 2 members, other shapes, codes that are not floating, or marks that are not boolean.
+      ValueError: There are fewer than 2 members, the shapes do not match, the codes are not floating-point, or the mask
+        is not boolean.
 
     Reference: Ridgeway (2016).
     """
@@ -115,32 +117,33 @@ def mds_stress(
     weighting: StressWeighting = "raw",
     scale_free: bool = False,
 ) -> Float[Array, ""]:
-    """Metric multidimensional scaling: how far the distances d of the codes are from the given t. Over pairs a < b,
+    """Metric multidimensional scaling: stress between distances d of the codes and given distances t, over pairs a < b:
 
         raw         sum (d - t)^2
         stress-1    sqrt( sum (d - t)^2 / sum d^2 )
         sammon      sum (d - t)^2 / t / sum t,    pairs with t = 0 left out
 
-    `scale_free` takes the least of it over all scales of the codes, c d in place of d. With w = 1, or 1 / t for
-    "sammon", that is c = sum w d t / sum w d^2; but c = sum t^2 / sum d t for "stress-1", whose divisor grows with c.
+    `scale_free` takes the minimum over all scales c of the codes, with c d in place of d. With w = 1, or 1 / t for
+    "sammon", the minimum is at c = sum w d t / sum w d^2. For "stress-1", whose divisor grows with c, it is at c = sum
+    t^2 / sum d t.
 
-    d is the root of 1e-12 plus the squared distance, so that codes that coincide get a gradient, of 0. The stress of no
+    d is the root of 1e-12 plus the squared distance, so that the gradient of codes that coincide is 0. The stress of no
     pairs is 0. Memory is O(B^2 D).
 
-    Unlike a statistic of the batch there is no global one to estimate from parts: distances belong to the listed
-    examples, all on one device.
+    The stress cannot be estimated from parts of a batch: distances belong to the listed examples, which must be on one
+    device.
 
     Args:
-      z: codes.
-      distances: t >= 0, symmetric (only t_ab with a < b is read). NaN is not known, and left out.
-      weighting: as above.
-      scale_free: as above.
+      z: Codes.
+      distances: Distances t >= 0, symmetric (only t_ab with a < b is read). NaN is unknown, and its pair is left out.
+      weighting: Kind of stress: "raw", "stress-1" or "sammon".
+      scale_free: Whether to minimize over the scale of the codes.
 
     Returns:
       Scalar, at least float32.
 
     Raises:
-      ValueError: shapes are not [B, D] and [B, B], an input is not floating, or an unknown weighting.
+      ValueError: The shapes are not [B, D] and [B, B], an input is not floating-point, or the weighting is unknown.
 
     Reference: Kruskal (1964); Sammon (1969).
     """
@@ -177,21 +180,22 @@ def triplet(
     *,
     margin: float | Float[Array, ""] = 0.0,
 ) -> Float[Array, "*batch"]:
-    """An example is closer to a second than to a third: softplus(|anchor - near|^2 - |anchor - far|^2 + margin).
+    """Loss for an example that is closer to a second than to a third: softplus(|anchor - near|^2 - |anchor - far|^2 +
+    margin).
 
     Args:
-      anchor, near, far: codes.
-      margin: of squared distances; a number or a scalar array.
+      anchor, near, far: Codes of the three examples.
+      margin: Margin of the squared distances; a number or a scalar array.
 
     Returns:
       Nats per triplet [...], at least float32: log 2 for equal distances and no margin.
 
     Raises:
-      ValueError: shapes differ, or an input is not floating.
+      ValueError: The shapes differ, or an input is not floating-point.
     """
     check_same_shape(anchor=anchor, near=near, far=far)
     anchor, near, far = working_floats(anchor=anchor, near=near, far=far)
-    # The difference of the squares as a product: both may be large, and alike.
+    # The difference of the squares is written as a product, as both may be large and nearly equal.
     excess = ((far - near) * ((anchor - near) + (anchor - far))).sum(axis=-1)
     return jax.nn.softplus(excess + jnp.asarray(margin, excess.dtype))
 
@@ -199,18 +203,18 @@ def triplet(
 def additive_analogy(
     a: Float[Array, "*batch D"], b: Float[Array, "*batch D"], c: Float[Array, "*batch D"]
 ) -> Float[Array, "*batch D"]:
-    """The code d of the analogy a : b :: c : d, by vector addition: c + (b - a).
+    """Computes the code d of the analogy a : b :: c : d by vector addition: c + (b - a).
 
-    Decode it, and compare with the fourth example by a likelihood.
+    Decode it, and compare it with the fourth example by a likelihood.
 
     Args:
-      a, b, c: codes; of a VAE, the means.
+      a, b, c: Codes; for a VAE, the posterior means.
 
     Returns:
       Codes [..., D], at least float32.
 
     Raises:
-      ValueError: shapes differ, or an input is not floating.
+      ValueError: The shapes differ, or an input is not floating-point.
 
     Reference: Reed, Zhang, Zhang & Lee (2015).
     """
@@ -225,21 +229,21 @@ def multiplicative_analogy(
     c: Float[Array, "*batch D"],
     weight: Float[Array, "D D D"],
 ) -> Float[Array, "*batch D"]:
-    """The code d of the analogy a : b :: c : d, by an increment that depends on where it starts:
+    """Computes the code d of the analogy a : b :: c : d by an increment that depends on c:
 
         d_k = c_k + sum_ij weight_ijk (b - a)_i c_j
 
-    Decode it, and compare with the fourth example by a likelihood.
+    Decode it, and compare it with the fourth example by a likelihood.
 
     Args:
-      a, b, c: codes; of a VAE, the means.
-      weight: learned.
+      a, b, c: Codes; for a VAE, the posterior means.
+      weight: Learned weights.
 
     Returns:
       Codes [..., D], at least float32.
 
     Raises:
-      ValueError: shapes of the codes differ, a weight that is not [D, D, D], or an input is not floating.
+      ValueError: The shapes of the codes differ, the weight is not [D, D, D], or an input is not floating-point.
 
     Reference: Reed et al. (2015).
     """
@@ -254,19 +258,20 @@ def multiplicative_analogy(
 def swap_latents(
     b: Float[Array, "*batch D"], c: Float[Array, "*batch D"], mask: Bool[Array, "*batch D"] | Bool[Array, " D"]
 ) -> Float[Array, "*batch D"]:
-    """The code d of an analogy a : b :: c : d that changes known factors: their latents of b, and the rest of c.
+    """Computes the code d of an analogy a : b :: c : d that changes known factors: their latents from b, the others
+    from c.
 
-    Decode it, and compare with the fourth example by a likelihood.
+    Decode it, and compare it with the fourth example by a likelihood.
 
     Args:
-      b, c: codes; of a VAE, the means.
-      mask: which latents to take from b: of the same shape, or [D] for all examples.
+      b, c: Codes; for a VAE, the posterior means.
+      mask: Mask of the latents to take from b, of the same shape, or [D] for all examples.
 
     Returns:
       Codes [..., D], at least float32.
 
     Raises:
-      ValueError: shapes do not fit, codes that are not floating, or a mask that is not boolean.
+      ValueError: The shapes do not match, the codes are not floating-point, or the mask is not boolean.
 
     Reference: Reed et al. (2015), the disentangled features.
     """
@@ -282,17 +287,17 @@ def swap_latents(
 def analogy_manifold(
     c: Float[Array, "*batch D"], d: Float[Array, "*batch D"], increment: Float[Array, "*batch D"]
 ) -> Float[Array, "*batch"]:
-    """How far an analogy's increment leads past the code of the fourth example: |d - c - increment|^2.
+    """Computes the squared distance of an analogy's result to the code of the fourth example: |d - c - increment|^2.
 
     Args:
-      c, d: codes of the third and the fourth example.
-      increment: what the analogy adds to c: its code minus c.
+      c, d: Codes of the third and the fourth example.
+      increment: Increment that the analogy adds to c: its code minus c.
 
     Returns:
       One number per analogy [...], at least float32.
 
     Raises:
-      ValueError: shapes differ, or an input is not floating.
+      ValueError: The shapes differ, or an input is not floating-point.
 
     Reference: Reed et al. (2015), the regulariser.
     """
@@ -308,22 +313,23 @@ def embedding_cross_entropy(
     *,
     sharpness: float | Float[Array, ""] = 1.0,
 ) -> Float[Array, " B"]:
-    """One latent against one factor, whose K values have learned places e_k on the latent's axis:
+    """Cross-entropy of one latent with one factor, whose K values have learned positions e_k on the latent's axis:
 
         -log softmax(logits)_label,    logits_k = -(sharpness (mean - e_k))^2
 
     Args:
-      mean: posterior means of the latent.
-      labels: 0 to K - 1, or -1 where it is not known, which costs nothing. Others give NaN.
-      embedding: e_k, at different places from the start: equal ones get equal gradients from equally many labels.
-      sharpness: positive; a number or a scalar array, which may be learned.
+      mean: Posterior means of the latent.
+      labels: Labels from 0 to K - 1, or -1 for an unknown label, which contributes 0. Other labels give NaN.
+      embedding: Positions e_k. Initialize them at different positions, because equal positions get equal gradients from
+        equally many labels.
+      sharpness: Sharpness, positive; a number or a scalar array, which may be learned.
 
     Returns:
       Nats per example, at least float32.
 
     Raises:
-      ValueError: shapes are not [B], [B] and [K >= 1], codes or places that are not floating, labels that are not
-        integers, or a sharpness that is a number and not positive.
+      ValueError: The shapes are not [B], [B] and [K >= 1], the codes or positions are not floating-point, the labels
+        are not integers, or sharpness is not positive (unchecked if traced).
 
     Reference: Locatello et al. (2020, "few labels"), their code.
     """
@@ -333,7 +339,7 @@ def embedding_cross_entropy(
         raise ValueError(f"codes and labels of one latent must be [B], and the embedding [K >= 1], got {listed}")
     if not jnp.issubdtype(jnp.result_type(labels), jnp.integer):
         raise ValueError(f"labels must be integers, got {jnp.result_type(labels)}")
-    _check_positive("sharpness", sharpness)
+    check_positive(sharpness=sharpness)
     mean, embedding = working_floats(mean=mean, embedding=embedding)
     labels = jnp.asarray(labels).astype(jnp.int32)
     last = embedding.shape[0] - 1
@@ -345,15 +351,10 @@ def embedding_cross_entropy(
 
 
 def _ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
-    """0 where the denominator is not positive."""
+    """Divides, with a result of 0 where the denominator is not positive."""
     return jnp.where(denominator > 0, numerator / jnp.where(denominator > 0, denominator, 1), 0)
 
 
 def _check_boolean(name: str, marks: jax.Array) -> None:
     if jnp.result_type(marks) != jnp.bool_:
         raise ValueError(f"{name} must be boolean, got {jnp.result_type(marks)}")
-
-
-def _check_positive(name: str, value: float | jax.Array) -> None:
-    if isinstance(value, int | float) and value <= 0:
-        raise ValueError(f"{name} must be positive, got {value}")

@@ -1,4 +1,4 @@
-"""Groups of weights that are switched off together: the group lasso, its proximal step and the prior it comes from."""
+"""Group sparsity of weights: the group lasso, its proximal step, and the prior that it corresponds to."""
 
 import math
 
@@ -6,20 +6,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxvae.losses.checks import working_floats
+from jaxvae.losses.checks import check_at_least, check_positive, working_floats
 
 
 def group_norms(weights: Float[Array, "*groups p"]) -> Float[Array, "*groups"]:
-    """Euclidean length of every group, with a gradient of 0 for a group of zeros.
+    """Computes the Euclidean length of every group, with a gradient of 0 for a group of zeros.
 
     Args:
-      weights: [..., p], a group along the last axis.
+      weights: Weights [..., p], with a group along the last axis.
 
     Returns:
-      [...], at least float32. The group lasso is their sum.
+      Lengths [...], at least float32. The group lasso is their sum.
 
     Raises:
-      ValueError: not floating, or no axis.
+      ValueError: The weights are not floating-point, or have no axis.
     """
     (weights,) = _groups(weights)
     largest = jnp.abs(weights).max(axis=-1, keepdims=True)
@@ -33,27 +33,27 @@ def group_norms(weights: Float[Array, "*groups p"]) -> Float[Array, "*groups"]:
 def group_soft_threshold(
     weights: Float[Array, "*groups p"], threshold: float | Float[Array, ""]
 ) -> Float[Array, "*groups p"]:
-    """The proximal step of the group lasso: argmin_u |u - w|^2 / 2 + threshold |u|, for every group w.
+    """Takes the proximal step of the group lasso: argmin_u |u - w|^2 / 2 + threshold |u|, for every group w.
 
         w max(0, 1 - threshold / |w|)
 
-    Groups shorter than the threshold become exactly 0. After a gradient step of rate r, an objective with the penalty
-    lam sum |w| takes threshold r lam, which supposes plain gradient descent: Adam has no one rate.
+    Groups shorter than the threshold become exactly 0. After a gradient step with learning rate r, an objective with
+    the penalty lam sum |w| uses the threshold r lam. This requires plain gradient descent, as Adam has no single
+    learning rate.
 
     Args:
-      weights: [..., p], a group along the last axis.
-      threshold: >= 0; a number or a scalar array.
+      weights: Weights [..., p], with a group along the last axis.
+      threshold: Threshold >= 0; a number or a scalar array.
 
     Returns:
-      [..., p], at least float32.
+      Weights [..., p], at least float32.
 
     Raises:
-      ValueError: not floating, no axis, or a threshold that is a number is negative.
+      ValueError: The weights are not floating-point or have no axis, or threshold is negative (unchecked if traced).
 
-    Reference: Ainsworth, Foti, Lee & Fox (2018), section 3.2 by memory.
+    Reference: Ainsworth, Foti, Lee & Fox (2018), section 3.2, from memory.
     """
-    if isinstance(threshold, int | float) and threshold < 0:
-        raise ValueError(f"threshold must be >= 0, got {threshold}")
+    check_at_least(0, threshold=threshold)
     (weights,) = _groups(weights)
     length = group_norms(weights)[..., None]
     kept = length > threshold
@@ -68,23 +68,22 @@ def group_laplace_log_density(
 
         p(w) = c_p strength^p exp(-strength |w|),   c_p = Gamma(p / 2) / (2 pi^(p/2) Gamma(p))
 
-    It is Normal(0, s I) with s ~ Gamma(shape (p + 1) / 2, rate strength^2 / 2), integrated over s; the Laplace density
-    for p = 1.
+    It is Normal(0, s I) with s ~ Gamma(shape (p + 1) / 2, rate strength^2 / 2), integrated over s. For p = 1, it is the
+    Laplace density.
 
     Args:
-      weights: [..., p], a group along the last axis.
-      strength: positive; a number or a scalar array.
+      weights: Weights [..., p], with a group along the last axis.
+      strength: Strength of the prior, positive; a number or a scalar array.
 
     Returns:
       Nats per group [...], at least float32.
 
     Raises:
-      ValueError: not floating, no axis, or a strength that is a number is not positive.
+      ValueError: The weights are not floating-point or have no axis, or strength is not positive (unchecked if traced).
 
-    Reference: Ainsworth et al. (2018), for the hierarchy; the constant is derived (and tested by integration).
+    Reference: Ainsworth et al. (2018) for the hierarchy; the constant is derived (and tested by integration).
     """
-    if isinstance(strength, int | float) and strength <= 0:
-        raise ValueError(f"strength must be positive, got {strength}")
+    check_positive(strength=strength)
     (weights,) = _groups(weights)
     p = weights.shape[-1]
     strength = jnp.asarray(strength, weights.dtype)

@@ -1,8 +1,8 @@
-"""Log-density of points under a mixture of diagonal Gaussians, with a memory that does not grow with its square.
+"""Log-density of points under a mixture of diagonal Gaussians, without the memory of all pairs.
 
-The pairwise log-densities [B, N, D] of B points and N components are never held: they are computed in blocks, twice
-more in the backward pass. The loops are elementwise over arrays whose last axis is long, with blocks and latents
-unrolled: the form that XLA vectorises and spreads over cores (reductions of the same size ran up to 8 times slower).
+The pairwise log-densities [B, N, D] of B points and N components are never stored. They are computed in blocks, and
+twice more in the backward pass. The loops are elementwise over arrays whose last axis is long, with blocks and latents
+unrolled. XLA vectorises this form and distributes it over cores; reductions of the same size ran up to 8 times slower.
 """
 
 import math
@@ -15,9 +15,10 @@ import jax.numpy as jnp
 from jaxvae.losses.gaussian import MAX_DEVIATIONS, gaussian_log_density
 
 DIRECT_COMPONENTS = 64
-"""Up to this many components the direct computation is as fast, measured for D = 10 and 64."""
+"""Number of components up to which the direct computation is as fast, measured for D = 10 and 64."""
 BLOCK = 16
-"""Components per block. Of 8, 16, 32 and 64 the fastest; below 16 XLA fuses the weights into the inner loop."""
+"""Number of components per block, the fastest of 8, 16, 32 and 64. Below 16, XLA fuses the weights into the inner
+loop."""
 LOWEST = -1e38
 
 TwoArrays: TypeAlias = tuple[jax.Array, jax.Array]
@@ -26,16 +27,20 @@ Residuals: TypeAlias = tuple[jax.Array, ...]
 
 
 class PairWeights(NamedTuple):
-    """Log-weight of component k for point i, by the distance from i to k in the cyclic order of the batch."""
+    """Log-weight of component k for point i, which depends on the distance from i to k in the cyclic order of the
+    batch.
+    """
 
     same: float
-    """k = i"""
+    """Log-weight for k = i."""
     next: float
-    """k = i + 1"""
+    """Log-weight for k = i + 1."""
     rest: float
 
     def between(self, rows: jax.Array, columns: jax.Array, count: int) -> jax.Array:
-        """float32 [len(rows), len(columns)]; columns beyond `count` are padding and weigh nothing."""
+        """Returns the log-weights, float32 [len(rows), len(columns)]. Columns beyond `count` are padding with weight
+        0.
+        """
         offset = columns[None, :] - rows[:, None]
         follows = (offset == 1) | (offset == 1 - count)  # the remainder of a division by count would be slow
         weights = jnp.where(follows, jnp.float32(self.next), jnp.float32(self.rest))
@@ -51,14 +56,14 @@ def mixture_log_density(
     weights: PairWeights,
     block_size: int | None,
 ) -> tuple[jax.Array, jax.Array]:
-    """log sum_k W_ik N(z_i; k) of the whole vector [B] and of every latent [B, D].
+    """Computes log sum_k W_ik N(z_i; k) of the whole vector [B] and of every latent [B, D].
 
     Args:
-      z: points [B, D].
-      mean, logvar: components [N, D].
-      rows: int32 [B], index of each point among the components, for `weights`.
-      weights: W.
-      block_size: components per block; None chooses; N or more is the direct computation.
+      z: Points [B, D].
+      mean, logvar: Means and log variances of the components [N, D].
+      rows: Index of each point among the components, for `weights`, int32 [B].
+      weights: Weights W.
+      block_size: Number of components per block; None chooses. N or more gives the direct computation.
 
     Raises:
       ValueError: block_size < 1.
@@ -89,7 +94,9 @@ def _direct(
 def _streamed(
     z: jax.Array, mean: jax.Array, logvar: jax.Array, rows: jax.Array, weights: PairWeights, block: int
 ) -> tuple[jax.Array, jax.Array]:
-    """As `_direct`. Points lie along the last axis; a running maximum and sum are carried over blocks of components."""
+    """Computes the result of `_direct` in blocks of components, with a running maximum and sum. Points are the last
+    axis.
+    """
     points = z.T
 
     def absorb(carry: FourArrays, components: tuple[jax.Array, ...]) -> tuple[FourArrays, None]:
@@ -141,7 +148,7 @@ _streamed.defvjp(_forward, _backward)
 def _point_gradient(
     points: tuple[jax.Array, ...], mean: jax.Array, logvar: jax.Array, weights: PairWeights, block: int
 ) -> jax.Array:
-    """Gradient in z [B, D]: points along the last axis, summed over blocks of components."""
+    """Computes the gradient with respect to z [B, D] in blocks of components. Points are the last axis."""
     z, rows, joint, marginals, to_joint, to_marginals = points
     z, marginals, to_marginals = z.T, marginals.T, to_marginals.T
 
@@ -162,7 +169,9 @@ def _point_gradient(
 def _component_gradients(
     points: tuple[jax.Array, ...], mean: jax.Array, logvar: jax.Array, weights: PairWeights, block: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Gradients in mean and logvar [N, D]: components along the last axis, summed over blocks of points."""
+    """Computes the gradients with respect to mean and logvar [N, D] in blocks of points. Components are the last
+    axis.
+    """
     count = mean.shape[0]
     centre, precision, constant, columns = (array.T for array in _components(mean, logvar))
 
@@ -192,9 +201,10 @@ def _component_gradients(
 
 
 def _components(mean: jax.Array, logvar: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """What the loops need of the components: mean, sqrt(1/2) / deviation, log-density at the mean [N, D]; index [N].
+    """Returns the components in the form of the loops: mean, sqrt(1/2) / deviation, log-density at the mean [N, D];
+    index [N].
 
-    log N(z; k) = constant - ((z - mean) * precision)^2, so no exponential of a logvar is left to the loops.
+    log N(z; k) = constant - ((z - mean) * precision)^2, so the loops contain no exponential of a logvar.
     """
     precision = math.sqrt(0.5) * jnp.exp(-0.5 * logvar)
     constant = -0.5 * (math.log(2 * math.pi) + logvar)
@@ -204,13 +214,15 @@ def _components(mean: jax.Array, logvar: jax.Array) -> tuple[jax.Array, jax.Arra
 def _pairs(
     points: jax.Array, mean: jax.Array, precision: jax.Array, constant: jax.Array
 ) -> list[tuple[jax.Array, jax.Array, jax.Array]]:
-    """For each component of a block: scaled deviation of all points [D, B], its square, and the constant [D, 1]."""
+    """Returns the scaled deviation of all points [D, B], its square, and the constant [D, 1], for each component of a
+    block.
+    """
     deviations = [(points - m[:, None]) * p[:, None] for m, p in zip(mean, precision, strict=True)]
     return [(d, _square(d), c[:, None]) for d, c in zip(deviations, constant, strict=True)]
 
 
 def _joint_density(points: jax.Array, mean: jax.Array, precision: jax.Array, constant: jax.Array) -> jax.Array:
-    """log-density of all points [D, B] under each component of a block: [block, B]."""
+    """Computes the log-density of all points [D, B] under each component of a block: [block, B]."""
     density = constant.sum(axis=1)[:, None]
     for latent in range(points.shape[0]):
         deviation = (points[latent][None, :] - mean[:, latent][:, None]) * precision[:, latent][:, None]
@@ -223,12 +235,12 @@ def _square(deviation: jax.Array) -> jax.Array:
 
 
 def _component_blocks(mean: jax.Array, logvar: jax.Array, block: int) -> tuple[jax.Array, ...]:
-    """`_components` in blocks; those that fill up the last block have indices beyond the count."""
+    """Returns `_components` in blocks. The components that pad the last block have indices beyond the count."""
     return _blocks(_components(mean, logvar), block, fill=(0, 0, 0, mean.shape[0]))
 
 
 def _blocks(arrays: tuple[jax.Array, ...], block: int, fill: tuple[int | float, ...]) -> tuple[jax.Array, ...]:
-    """Each array [n, ...] as [blocks, block, ...], filled up at the end."""
+    """Reshapes each array [n, ...] to [blocks, block, ...], with padding at the end."""
     missing = -arrays[0].shape[0] % block
     padded = []
     for array, value in zip(arrays, fill, strict=True):
@@ -238,6 +250,6 @@ def _blocks(arrays: tuple[jax.Array, ...], block: int, fill: tuple[int | float, 
 
 
 def _vary_alike(z: jax.Array, mean: jax.Array, logvar: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Under `shard_map` all three then count as varying over the mesh axes of any, as the loops' carries must."""
+    """Makes all three arrays vary over the same mesh axes, as `shard_map` requires of the carries of loops."""
     zero = 0 * (z[0, 0] + mean[0, 0] + logvar[0, 0])
     return z + zero, mean + zero, logvar + zero

@@ -1,4 +1,6 @@
-"""Second moments of the codes of a batch: the DIP-VAE penalty, and how dependent a Gaussian of given covariance is."""
+"""Second moments of the codes of a batch: the DIP-VAE penalty, and the dependence of a Gaussian with a given
+covariance.
+"""
 
 from typing import Literal
 
@@ -10,23 +12,26 @@ from jaxvae.losses.batches import global_mean
 from jaxvae.losses.checks import check_same_shape, working_floats
 
 MAX_LOGVAR = 34.0
-"""A variance counts as exp(34) = 6e14 at most, with a gradient of 0 beyond: its square must not overflow float32."""
+"""Largest log variance; larger ones count as exp(34) = 6e14, with a gradient of 0, as their square would overflow
+float32."""
 
 
 def code_covariance(mean: Float[Array, "B D"], *, axis_name: str | None = None) -> Float[Array, "D D"]:
     """Covariance of codes over the global batch: mean_b (mu_b - mbar)(mu_b - mbar)^T, divided by B and not B - 1.
 
-    Centred before it is squared (mean of squares minus square of means loses its digits where the mean is large).
+    Codes are centred before they are squared, as the mean of squares minus the square of the mean loses precision if
+    the mean is large.
 
     Args:
-      mean: codes.
-      axis_name: axis that the batch is split over, in equal parts.
+      mean: Codes.
+      axis_name: Mesh axis that the batch is split over, in equal parts.
 
     Returns:
-      S [D, D], at least float32, the same on every device.
+      Covariance S [D, D], at least float32, the same on every device.
 
     Raises:
-      ValueError: the shape is not [B, D], the input is not floating, or the global batch has fewer than 2 examples.
+      ValueError: The shape is not [B, D], the input is not floating-point, or the global batch has fewer than 2
+        examples.
     """
     if jnp.ndim(mean) != 2:
         raise ValueError(f"codes must be [batch, latents], got shape {jnp.shape(mean)}; use vmap for further axes")
@@ -50,32 +55,34 @@ def dip_vae_penalty(
     lambda_d: float | Float[Array, ""],
     axis_name: str | None = None,
 ) -> Float[Array, ""]:
-    """Distance of the covariance S of the codes from the identity, which a prior Normal(0, I) has:
+    """Distance of the covariance S of the codes from the identity, the covariance of a prior Normal(0, I):
 
         lambda_od sum_{i != j} S_ij^2 + lambda_d sum_i (S_ii - 1)^2
 
         kind "i"   S = Cov(mu)                                  of the encoder's means
         kind "ii"  S = Cov(mu) + diag( mean_b exp(logvar_b) )   of the sampled codes (law of total covariance)
 
-    Kind "i" asks every latent for a variance of 1 and lets none switch off; kind "ii" does. Only second moments count:
-    codes that are uncorrelated but dependent cost nothing, and where S = I so does any rotation of them. For
-    independent codes of unit variance the first sum is about D (D - 1) / B all the same: take B well above D^2.
+    Kind "i" pulls the variance of every latent's mean to 1 and lets no latent become inactive; kind "ii" does. Only
+    second moments count: codes that are uncorrelated but dependent have no penalty, and if S = I, neither has any
+    rotation of them. Even for independent codes of unit variance, the first sum is about D (D - 1) / B, so choose B
+    well above D^2.
 
-    Split over devices, the moments are those of the global batch, before they are squared.
+    If the batch is split over devices, the moments are those of the global batch, before they are squared.
 
     Args:
-      mean, logvar: posteriors; kind "i" does not read logvar. Variances count as exp(34) at most.
-      kind: "i" or "ii".
-      lambda_od: weight of the off-diagonal entries, both triangles.
-      lambda_d: weight of the diagonal; the paper's code takes 10 lambda_od for kind "i", lambda_od for kind "ii".
-      axis_name: axis that the batch is split over, in equal parts.
+      mean, logvar: Means and log variances of the posteriors; kind "i" does not read logvar. Variances count as exp(34)
+        at most.
+      kind: Kind of penalty, "i" or "ii".
+      lambda_od: Weight of the off-diagonal entries, both triangles.
+      lambda_d: Weight of the diagonal. The paper's code uses 10 lambda_od for kind "i", and lambda_od for kind "ii".
+      axis_name: Mesh axis that the batch is split over, in equal parts.
 
     Returns:
-      One number for the batch, at least float32, the same on every device; added once to the mean loss.
+      One number for the batch, at least float32, the same on every device. Add it once to the mean loss.
 
     Raises:
-      ValueError: shapes differ or are not [B, D], an input is not floating, the global batch has fewer than 2 examples,
-        or an unknown kind.
+      ValueError: The shapes differ or are not [B, D], an input is not floating-point, the global batch has fewer than 2
+        examples, or the kind is unknown.
 
     Reference: Kumar, Sattigeri & Balakrishnan (2018), equations 6 and 7.
     """
@@ -99,20 +106,22 @@ def dip_vae_penalty(
 def gaussian_total_correlation(cov: Float[Array, "*batch D D"]) -> Float[Array, "*batch"]:
     """Total correlation of Normal(., S): ( sum_i log S_ii - log det S ) / 2 >= 0.
 
-    By the chain rule, from the Cholesky factor L of S: -sum_i log(1 - sum_{k<i} L_ik^2 / S_ii) / 2, the information
-    that the latents before i have about i. Keeps its digits near independence, at any scale of the latents.
+    It is computed by the chain rule from the Cholesky factor L of S: -sum_i log(1 - sum_{k<i} L_ik^2 / S_ii) / 2, the
+    information that the latents before i have about i. This form is precise near independence, at any scale of the
+    latents.
 
-    A latent of variance 0 is constant, so independent of all others: it counts 0. Any other matrix that is not positive
-    definite to working precision gives inf (a latent is a function of others), with a gradient that is not finite.
+    A latent of variance 0 is constant, thus independent of all others, and contributes 0. Any other matrix that is not
+    positive definite to working precision gives inf (a latent is a function of others), with a gradient that is not
+    finite.
 
     Args:
-      cov: covariance matrices, symmetric.
+      cov: Covariance matrices, symmetric.
 
     Returns:
       Nats [...], at least float32.
 
     Raises:
-      ValueError: the last two axes are not square, or the input is not floating.
+      ValueError: The last two axes are not square, or the input is not floating-point.
 
     Reference: Watanabe (1960), for Gaussians; Locatello et al. (2019), for codes of a batch.
     """
@@ -131,22 +140,24 @@ def gaussian_total_correlation(cov: Float[Array, "*batch D D"]) -> Float[Array, 
 def gaussian_wasserstein_correlation(
     cov: Float[Array, "*batch D D"], *, normalized: bool = False
 ) -> Float[Array, "*batch"]:
-    """Squared 2-Wasserstein distance of Normal(., S) to the Gaussian of its variances, Normal(., diag S):
+    """Squared 2-Wasserstein distance of Normal(., S) to the Gaussian with the same variances, Normal(., diag S):
 
         2 tr S - 2 tr( (diag(S)^1/2 S diag(S)^1/2)^1/2 ) >= 0
 
-    Unlike the total correlation, finite for a singular S. Eigenvalues of the product that are rounding errors (below
-    1e-14 of the squared trace in float32) count 0, with a gradient of 0, so that gradients are finite everywhere.
+    Unlike the total correlation, it is finite for a singular S. Eigenvalues of the product that are rounding errors
+    (below 1e-14 of the squared trace in float32) count as 0, with a gradient of 0, so that gradients are finite
+    everywhere.
 
     Args:
-      cov: covariance matrices, symmetric.
-      normalized: divided by tr S: the same at every common scale of the latents, and 0 for S = 0.
+      cov: Covariance matrices, symmetric.
+      normalized: Whether to divide by tr S. The result is then the same at every common scale of the latents, and 0 for
+        S = 0.
 
     Returns:
       Squared units of the codes (none if normalized) [...], at least float32.
 
     Raises:
-      ValueError: the last two axes are not square, or the input is not floating.
+      ValueError: The last two axes are not square, or the input is not floating-point.
 
     Reference: Dowson & Landau (1982) for the distance; disentanglement_lib of Locatello et al. (2019) for the use.
     """
@@ -168,6 +179,8 @@ def _square_floats(cov: jax.Array) -> tuple[jax.Array, ...]:
 
 
 def _safe_sqrt(value: jax.Array) -> jax.Array:
-    """0, with a gradient of 0, for what is not positive to working precision; `value` is at most about 1."""
+    """Computes the root; 0 with a gradient of 0 for values not positive to working precision. `value` is at most about
+    1.
+    """
     positive = value > jnp.finfo(value.dtype).eps ** 2
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, value, 1)), 0)

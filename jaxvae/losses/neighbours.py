@@ -1,4 +1,4 @@
-"""Stochastic neighbour embedding: how far the neighbourhoods of codes are from those of the data, in a batch."""
+"""Stochastic neighbour embedding: divergence between the neighbourhoods of codes and those of the data, in a batch."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -9,26 +9,28 @@ from jax.scipy.special import xlogy
 from jaxtyping import Array, Float
 
 from jaxvae.losses.batches import global_rows
-from jaxvae.losses.checks import working_floats
+from jaxvae.losses.checks import check_at_least, check_positive, working_floats
 
 LogKernel: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
-"""(z [B, D], others [N, D]) -> unnormalised log-similarity [B, N]."""
+"""Function (z [B, D], others [N, D]) -> unnormalised log-similarity [B, N]."""
 BISECTIONS = 30
-"""Halvings of the bracket: less than float32 resolves is left."""
+"""Number of halvings of the bracket; the remainder is below the resolution of float32."""
 BRACKET = 30.0
-"""Nats either way of the inverse mean distance that widths are looked for in: some rows may be far from all others."""
+"""Half-width in nats of the bracket around the inverse mean distance, in which widths are searched. It is wide because
+some rows may be far from all others."""
 
 
 def student_t_similarity(df: float = 1.0, scale: float = 1.0) -> LogKernel:
-    """-(df + 1) / 2 log(1 + d^2 / (df scale^2)), d the distance: heavy tails, so that what is not near may be far.
+    """Builds the similarity -(df + 1) / 2 log(1 + d^2 / (df scale^2)) of the distance d, whose tails are heavy.
 
-    1 degree of freedom is t-SNE; many are the Gaussian kernel.
+    One degree of freedom gives t-SNE; many give the Gaussian similarity.
 
-    ValueError for df or scale that are not positive.
+    Raises:
+      ValueError: df or scale is not positive.
 
     Reference: van der Maaten & Hinton (2008).
     """
-    _check_positive(df=df, scale=scale)
+    check_positive(df=df, scale=scale)
 
     def log_kernel(z: jax.Array, others: jax.Array) -> jax.Array:
         return -0.5 * (df + 1) * jnp.log1p(_differences(z, others) / (df * scale**2))
@@ -37,20 +39,26 @@ def student_t_similarity(df: float = 1.0, scale: float = 1.0) -> LogKernel:
 
 
 def gaussian_similarity(scale: float = 1.0) -> LogKernel:
-    """-d^2 / (2 scale^2), d the distance. ValueError for a scale that is not positive.
+    """Builds the similarity -d^2 / (2 scale^2) of the distance d.
+
+    Raises:
+      ValueError: The scale is not positive.
 
     Reference: Hinton & Roweis (2003).
     """
-    _check_positive(scale=scale)
+    check_positive(scale=scale)
     return lambda z, others: -_differences(z, others) / (2 * scale**2)
 
 
 def von_mises_similarity(concentration: float = 1.0) -> LogKernel:
-    """concentration cos(angle between the codes), for codes on a sphere. ValueError for one that is not positive.
+    """Builds the similarity concentration cos(angle between the codes), for codes on a sphere.
+
+    Raises:
+      ValueError: The concentration is not positive.
 
     Reference: Graving & Couzin (2020), for codes in polar coordinates.
     """
-    _check_positive(concentration=concentration)
+    check_positive(concentration=concentration)
 
     def log_kernel(z: jax.Array, others: jax.Array) -> jax.Array:
         return concentration * jnp.matmul(_unit(z), _unit(others).T, precision=jax.lax.Precision.HIGHEST)
@@ -61,30 +69,30 @@ def von_mises_similarity(concentration: float = 1.0) -> LogKernel:
 def neighbour_affinities(
     x: Float[Array, "B P"], perplexity: float | Float[Array, ""], *, axis_name: str | None = None
 ) -> Float[Array, "B N"]:
-    """How much example j is a neighbour of example i, in the data: p_ij = softmax over j != i of -b_i |x_i - x_j|^2.
+    """Affinity of example j as a neighbour of example i in the data: p_ij = softmax over j != i of -b_i |x_i - x_j|^2.
 
-    b_i is such that exp(entropy of row i) = perplexity, by bisection: an effective number of neighbours, of the N in
-    the (global) batch. Perplexities out of reach are cut: more than 0.99 (N - 1); or fewer than the exact duplicates of
-    x_i, which share the row equally. Standardise features first: distances depend on their scale, and squared ones are
-    known to about 1e-6 of the largest squared distance from the batch's mean. No gradient.
+    b_i is found by bisection such that exp(entropy of row i) = perplexity, an effective number of neighbours among the
+    N examples of the (global) batch. Perplexities that cannot be reached are clipped: those above 0.99 (N - 1), and
+    those below the number of exact duplicates of x_i, which share the row equally. Standardise features first, since
+    distances depend on their scale. Squared distances have an error of about 1e-6 of the largest squared distance from
+    the batch's mean. The result has no gradient.
 
     Args:
-      x: examples, or features of them.
-      perplexity: >= 1; a number or a scalar array.
-      axis_name: axis that the batch is split over, in equal parts; neighbours are then those of the global batch.
+      x: Examples, or features of them.
+      perplexity: Perplexity >= 1; a number or a scalar array.
+      axis_name: Mesh axis that the batch is split over, in equal parts; neighbours are then those of the global batch.
 
     Returns:
-      [B, N], at least float32: rows add up to 1, and p_ii = 0. N = B on one device.
+      Affinities [B, N], at least float32. Rows sum to 1, and p_ii = 0. N = B on one device.
 
     Raises:
-      ValueError: x is not [B, P], or not floating; fewer than 3 examples; a perplexity that is a number and below 1.
+      ValueError: x is not [B, P] or not floating-point, there are fewer than 3 examples, or the perplexity is below 1.
 
     Reference: Hinton & Roweis (2003).
     """
     if jnp.ndim(x) != 2:
         raise ValueError(f"x must be [examples, features], got shape {jnp.shape(x)}")
-    if isinstance(perplexity, int | float) and perplexity < 1:
-        raise ValueError(f"perplexity is a number of neighbours and must be >= 1, got {perplexity}")
+    check_at_least(1, perplexity=perplexity)
     (x,) = working_floats(x=jax.lax.stop_gradient(x))
     everyone, itself = _gathered(x, axis_name)
     distance = jnp.where(itself, jnp.inf, _squared_distances(x, everyone))
@@ -122,21 +130,22 @@ def neighbour_divergence(
 
         sum_{j != i} p_ij (log p_ij - log q_ij),   q_ij = softmax over j != i of the log-similarity of z_i and z_j
 
-    symmetric=True is t-SNE's: p is made (p_ij + p_ji) / (2 N), q is normalised over all pairs, and the sum is times N,
-    so that the mean over the batch is the divergence of the two.
+    symmetric=True gives the objective of t-SNE: p becomes (p_ij + p_ji) / (2 N), q is normalised over all pairs, and
+    the sum is multiplied by N, so that the mean over the batch is the divergence of the two.
 
     Args:
-      z: codes; the gradient flows through both of a pair.
-      affinities: p of the same batch, from `neighbour_affinities`; constant.
-      similarity: `student_t_similarity`, `gaussian_similarity`, `von_mises_similarity`, or any such function.
-      symmetric: as above.
-      axis_name: axis that both are split over, in equal parts.
+      z: Codes; the gradient flows through both codes of a pair.
+      affinities: Affinities p of the same batch, from `neighbour_affinities`; constant.
+      similarity: Log-similarity: `student_t_similarity`, `gaussian_similarity`, `von_mises_similarity`, or any such
+        function.
+      symmetric: Whether to use the symmetric objective of t-SNE.
+      axis_name: Mesh axis that both are split over, in equal parts.
 
     Returns:
       Nats per (local) example, at least float32; >= 0, with symmetric=True in the mean.
 
     Raises:
-      ValueError: z is not [B, D], affinities are not those of this batch, or an input is not floating.
+      ValueError: z is not [B, D], the affinities are not those of this batch, or an input is not floating-point.
 
     Reference: Hinton & Roweis (2003); van der Maaten & Hinton (2008); Graving & Couzin (2020).
     """
@@ -163,14 +172,14 @@ def neighbour_divergence(
 
 
 def _log_sum_of_all(log_sums: jax.Array, axis_name: str | None) -> jax.Array:
-    """log of the sum of all exp(log_sums), over all devices: a scalar as [1, 1]."""
+    """Computes the log of the sum of all exp(log_sums) over all devices: a scalar as [1, 1]."""
     local = jax.nn.logsumexp(log_sums)[None]
     everywhere = local if axis_name is None else jax.lax.all_gather(local, axis_name, axis=0, tiled=True)
     return jax.nn.logsumexp(everywhere)[None, None]
 
 
 def _gathered(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array]:
-    """The rows of the global batch [N, ...], and which of them is which of the local ones: bool [B, N]."""
+    """Gathers the rows of the global batch [N, ...], and marks the local ones among them: bool [B, N]."""
     index = global_rows(x.shape[0], axis_name)
     everyone = x if axis_name is None else jax.lax.all_gather(x, axis_name, axis=0, tiled=True)
     if everyone.shape[0] < 3:
@@ -179,7 +188,7 @@ def _gathered(x: jax.Array, axis_name: str | None) -> tuple[jax.Array, jax.Array
 
 
 def _squared_distances(x: jax.Array, others: jax.Array) -> jax.Array:
-    """[B, P], [N, P] -> [B, N], by a matrix product."""
+    """Computes squared distances by a matrix product: [B, P], [N, P] -> [B, N]."""
     centre = others.mean(axis=0)[None, :]
     x, others = x - centre, others - centre
     squares = (x**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)[None, :]
@@ -187,7 +196,7 @@ def _squared_distances(x: jax.Array, others: jax.Array) -> jax.Array:
 
 
 def _differences(z: jax.Array, others: jax.Array) -> jax.Array:
-    """[B, D], [N, D] -> squared distances [B, N], for few latents."""
+    """Computes squared distances by differences, for few latents: [B, D], [N, D] -> [B, N]."""
     return ((z[:, None, :] - others[None, :, :]) ** 2).sum(axis=-1)
 
 
@@ -195,9 +204,3 @@ def _unit(z: jax.Array) -> jax.Array:
     square = (z**2).sum(axis=-1, keepdims=True)
     present = square > 0
     return jnp.where(present, z / jnp.sqrt(jnp.where(present, square, 1)), 0)
-
-
-def _check_positive(**values: float) -> None:
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{name} must be positive, got {value}")

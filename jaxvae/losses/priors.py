@@ -1,4 +1,4 @@
-"""Priors over codes, each a log-density and a sampler."""
+"""Priors over codes. Each has a log-density and a sampler."""
 
 import functools
 import math
@@ -10,33 +10,35 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxvae.losses.batches import global_rows
-from jaxvae.losses.checks import working_floats
+from jaxvae.losses.checks import check_positive, working_floats
 from jaxvae.losses.gaussian import MAX_DEVIATIONS, gaussian_log_density
 
 
 class Prior(NamedTuple):
-    """A density over codes of a fixed number of latents. It holds functions: close over it, no argument of `jax.jit`.
+    """A density over codes with a fixed number of latents. It holds functions: close over it instead of passing it to
+    `jax.jit`.
 
     Parameters that are arrays may be learned: build the prior inside the function that is differentiated.
     """
 
     log_density: Callable[[jax.Array], jax.Array]
-    """log_density(z [..., D]) -> nats [...], summed over the latents, at least float32. Finite, with finite gradients,
-    for |z| <= 1e18; a z more than 1e15 scales away counts as 1e15 away, with a gradient of 0. ValueError for another
-    number of latents, or a z that is not floating."""
+    """Function log_density(z [..., D]) -> nats [...], summed over the latents, at least float32. Values and gradients
+    are finite for |z| <= 1e18. A z more than 1e15 scales away counts as 1e15 away, with a gradient of 0. It raises
+    ValueError for another number of latents, or a z that is not floating-point."""
     sample: Callable[..., jax.Array]
-    """sample(key, n, axis_name=None) -> z [n, D], independent draws. Draw i depends on the key and on its index in the
-    global batch alone, as in `reparameterize`: n per device and one key for all, the n draws of a device are its part
-    of those on one device. Use a fresh key in every step. ValueError for n < 1."""
+    """Function sample(key, n, axis_name=None) -> z [n, D], independent draws. Draw i depends only on the key and on its
+    index in the global batch, as in `reparameterize`: with n draws per device and the same key on all devices, the
+    draws of a device are its part of the draws on one device. Use a new key in every step. It raises ValueError for n <
+    1."""
     variances: jax.Array | None = None
-    """[D] of a prior that is Normal(0, diag variances), for the closed form of its KL; None for any other."""
+    """Variances [D] of a prior Normal(0, diag variances), for the closed form of its KL; None for any other prior."""
 
 
 def standard_normal(latent_dim: int) -> Prior:
-    """Normal(0, I).
+    """Builds the prior Normal(0, I).
 
     Args:
-      latent_dim: D.
+      latent_dim: Number of latents D.
 
     Returns:
       Prior.
@@ -48,23 +50,24 @@ def standard_normal(latent_dim: int) -> Prior:
 
 
 def anisotropic_normal(variances: Float[Array, " D"]) -> Prior:
-    """Normal(0, diag variances): unequal variances take away the freedom to rotate the code.
+    """Builds the prior Normal(0, diag variances). Unequal variances break the invariance to rotations of the code.
 
     The KL to it has the closed form `kl_gaussian(mean, logvar, zeros, log(variances))`.
 
     Args:
-      variances: positive (not checked); see `softmax_variances` for variances that are learned.
+      variances: Variances, positive; see `softmax_variances` for learned variances.
 
     Returns:
       Prior, differentiable in the variances.
 
     Raises:
-      ValueError: variances are not [D], D >= 1, or not floating.
+      ValueError: The variances are not [D] with D >= 1, not floating-point, or not positive (unchecked if traced).
 
     Reference: Mathieu, Rainforth, Siddharth & Teh (2019).
     """
     if jnp.ndim(variances) != 1:
         raise ValueError(f"variances must be [latents], got shape {jnp.shape(variances)}")
+    check_positive(variances=variances)
     (variances,) = working_floats(variances=variances)
 
     def log_density(z: jax.Array) -> jax.Array:
@@ -78,32 +81,35 @@ def anisotropic_normal(variances: Float[Array, " D"]) -> Prior:
 
 
 def softmax_variances(v: Float[Array, " D"], scale: float = 1.0) -> Float[Array, " D"]:
-    """Variances of a given mean, for `anisotropic_normal`: scale D softmax(v).
+    """Computes variances with a given mean, for `anisotropic_normal`: scale D softmax(v).
 
-    v = 0 gives the isotropic prior; v = log of the D largest squared singular values of the data gives variances in
-    proportion to its principal components.
+    v = 0 gives the isotropic prior. With v = log of the D largest squared singular values of the data, the variances
+    are proportional to those of its principal components.
 
     Args:
-      v: unconstrained; a constant shift changes nothing.
-      scale: mean of the variances, positive.
+      v: Unconstrained parameters; adding a constant changes nothing.
+      scale: Mean of the variances, positive.
 
     Returns:
       Variances [D], at least float32.
 
     Raises:
-      ValueError: v is not [D], or not floating, or scale is not positive.
+      ValueError: v is not [D] or not floating-point, or scale is not positive.
 
     Reference: Mathieu, Rainforth, Siddharth & Teh (2019), its code.
     """
     if jnp.ndim(v) != 1:
         raise ValueError(f"v must be [latents], got shape {jnp.shape(v)}")
-    _check_positive(scale=scale)
+    check_positive(scale=scale)
     (v,) = working_floats(v=v)
     return scale * v.shape[0] * jax.nn.softmax(v)
 
 
 def student_t(latent_dim: int, df: float, scale: float | Float[Array, ""] | Float[Array, " D"] = 1.0) -> Prior:
-    """Independent Student-t latents of location 0, heavy-tailed and not invariant to rotation. Per latent, t = z/scale:
+    """Builds a prior of independent Student-t latents with location 0. It is heavy-tailed and not invariant to
+    rotation.
+
+    The log-density of a latent with t = z/scale is
 
         lgamma((df + 1)/2) - lgamma(df/2) - log(df pi)/2 - log scale - (df + 1)/2 log(1 + t^2/df)
 
@@ -111,22 +117,25 @@ def student_t(latent_dim: int, df: float, scale: float | Float[Array, ""] | Floa
     have huge outliers.
 
     Args:
-      latent_dim: D.
-      df: degrees of freedom, positive and finite.
-      scale: positive; a number, a scalar array or [D].
+      latent_dim: Number of latents D.
+      df: Degrees of freedom, positive and finite.
+      scale: Scale of the latents, positive; a number, a scalar array or [D].
 
     Returns:
       Prior, differentiable in a scale that is an array.
 
     Raises:
-      ValueError: latent_dim < 1, df is not positive and finite, or scale has another shape or is a number that is not
-        positive.
+      ValueError: latent_dim < 1, df is not positive and finite, scale has another shape, or scale is not positive
+        (unchecked if traced).
 
     Reference: Mathieu, Rainforth, Siddharth & Teh (2019).
     """
-    _check_positive(df=df, scale=scale)
+    check_positive(scale=scale)
+    if not 0 < df < math.inf:
+        raise ValueError(f"df must be positive and finite, got {df}")
     if jnp.shape(scale) not in ((), (latent_dim,)):
         raise ValueError(f"scale must be a scalar or [{latent_dim}], got shape {jnp.shape(scale)}")
+    df = float(df)
     half = 0.5 * df
     # Large lgammas cancel to their last digits; the limit is off by 1 / (8 half).
     lgammas = math.lgamma(half + 0.5) - math.lgamma(half) if half < 1e7 else 0.5 * math.log(half)
@@ -145,26 +154,27 @@ def student_t(latent_dim: int, df: float, scale: float | Float[Array, ""] | Floa
 
 
 def spike_and_slab(latent_dim: int, spike_share: float = 0.8, spike_scale: float = 0.05) -> Prior:
-    """Sparse codes: every latent is Normal(0, spike_scale^2) with probability spike_share, and Normal(0, 1) else.
+    """Builds a sparse prior: every latent is Normal(0, spike_scale^2) with probability spike_share, otherwise Normal(0,
+    1).
 
     The variance of a latent is spike_share spike_scale^2 + 1 - spike_share.
 
     Args:
-      latent_dim: D.
-      spike_share: in [0, 1]; 0 is the standard normal.
-      spike_scale: standard deviation (not variance) of the spike, positive.
+      latent_dim: Number of latents D.
+      spike_share: Probability of the spike, in [0, 1]; 0 is the standard normal.
+      spike_scale: Standard deviation (not variance) of the spike, positive.
 
     Returns:
       Prior.
 
     Raises:
-      ValueError: latent_dim < 1, spike_share outside [0, 1], or spike_scale is not positive.
+      ValueError: latent_dim < 1, spike_share is outside [0, 1], or spike_scale is not positive.
 
     Reference: Mathieu, Rainforth, Siddharth & Teh (2019); 0.05 is the standard deviation in its code.
     """
     if not 0 <= spike_share <= 1:
         raise ValueError(f"spike_share must be in [0, 1], got {spike_share}")
-    _check_positive(spike_scale=spike_scale)
+    check_positive(spike_scale=spike_scale)
     # A share of 0 would be a log-density of -inf, with NaN gradients.
     parts = [(share, s) for share, s in ((spike_share, spike_scale), (1 - spike_share, 1.0)) if share > 0]
 
@@ -188,19 +198,19 @@ def gaussian_mixture(
     variances: float | Float[Array, ""] | Float[Array, "K D"],
     weights: Float[Array, " K"] | None = None,
 ) -> Prior:
-    """Clusters: sum_k w_k Normal(z; means_k, diag variances_k), a mixture of joint densities (latents are dependent).
+    """Builds a prior with clusters, sum_k w_k Normal(z; means_k, diag variances_k). Its latents are dependent.
 
     Args:
-      means: of the K components.
-      variances: positive; a number, a scalar array, or one per component and latent.
-      weights: positive (not checked), divided by their sum; None for equal ones.
+      means: Means of the K components.
+      variances: Variances, positive; a number, a scalar array, or one per component and latent.
+      weights: Weights, positive (not checked), which are divided by their sum; by default, equal weights.
 
     Returns:
-      Prior, differentiable in the parameters that are arrays (the choice of a sample's component is not).
+      Prior, differentiable in the parameters that are arrays (but not in the choice of a sample's component).
 
     Raises:
-      ValueError: shapes do not fit, K < 1, D < 1, arrays that are not floating, or variances that are a number are not
-        positive.
+      ValueError: The shapes do not match, K < 1, D < 1, arrays are not floating-point, or variances are not positive
+        (unchecked if traced).
 
     Reference: Mathieu, Rainforth, Siddharth & Teh (2019).
     """
@@ -209,7 +219,7 @@ def gaussian_mixture(
     count, latent_dim = jnp.shape(means)
     if jnp.shape(variances) not in ((), (count, latent_dim)):
         raise ValueError(f"variances must be a scalar or {(count, latent_dim)}, got shape {jnp.shape(variances)}")
-    _check_positive(variances=variances)
+    check_positive(variances=variances)
     if weights is None:
         weights = jnp.ones(count)
     if jnp.shape(weights) != (count,):
@@ -234,7 +244,8 @@ def gaussian_mixture(
 
 
 def pinwheel_mixture() -> Prior:
-    """The four clusters in two latents of the pinwheel experiment: means at distance 1 on the axes, variance 0.03.
+    """Builds the mixture of the pinwheel experiment: four clusters in two latents, means at distance 1 on the axes,
+    variance 0.03.
 
     Returns:
       Prior.
@@ -247,7 +258,7 @@ def pinwheel_mixture() -> Prior:
 def _prior(
     latent_dim: int, log_density: Callable[[jax.Array], jax.Array], draw: Callable[[jax.Array], jax.Array]
 ) -> Prior:
-    """From a density of checked codes, and a function that draws one code [D] from its own key."""
+    """Builds a prior from a density of checked codes, and a function that draws one code [D] from its own key."""
     if latent_dim < 1:
         raise ValueError(f"a prior needs at least 1 latent, got {latent_dim}")
 
@@ -262,9 +273,3 @@ def _prior(
         return jax.vmap(lambda i: draw(jax.random.fold_in(key, i)))(global_rows(n, axis_name))
 
     return Prior(checked_log_density, sample)
-
-
-def _check_positive(**values: float | jax.Array) -> None:
-    for name, value in values.items():
-        if isinstance(value, int | float) and not 0 < value < math.inf:
-            raise ValueError(f"{name} must be positive and finite, got {value}")

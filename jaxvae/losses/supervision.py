@@ -1,4 +1,4 @@
-"""How far codes are from the labels of their examples: the first F latents are tied to the F factors, one each."""
+"""Losses between codes and the labels of their examples. The first F latents are tied to the F factors, one each."""
 
 import jax
 import jax.numpy as jnp
@@ -13,17 +13,17 @@ def label_cross_entropy(mean: Float[Array, "B D"], target: Float[Array, "B F"]) 
 
         sum_f softplus(mean_f) - target_f mean_f
 
-    A target of NaN is not known and costs nothing; the known ones of an example count F / (their number) each.
+    A target of NaN is unknown and contributes 0. Each known target of an example counts F / (number of known targets).
 
     Args:
-      mean: posterior means.
-      target: factor values, on a scale from 0 to 1.
+      mean: Posterior means.
+      target: Factor values, scaled to [0, 1].
 
     Returns:
       Nats per example, at least float32.
 
     Raises:
-      ValueError: more factors than latents, other shapes, or an input that is not floating.
+      ValueError: There are more factors than latents, the shapes do not match, or an input is not floating-point.
 
     Reference: Locatello et al. (2020, "few labels"), appendix; their code divides a value by the number of values, so
     that no target reaches 1, and sums over the batch.
@@ -35,11 +35,11 @@ def label_cross_entropy(mean: Float[Array, "B D"], target: Float[Array, "B F"]) 
 def label_squared_error(mean: Float[Array, "B D"], target: Float[Array, "B F"]) -> Float[Array, " B"]:
     """Squared error of the first F latents, through the logistic function s: sum_f (s(mean_f) - target_f)^2.
 
-    Unknown targets, arguments, errors and source as in `label_cross_entropy`. (In the authors' code an axis too many
+    Unknown targets, arguments, errors and source are as in `label_cross_entropy`. (In the authors' code, an extra axis
     compares every example with every label.)
 
     Returns:
-      [B], at least float32.
+      Squared errors [B], at least float32.
     """
     tied, target, known = _tied(mean, target)
     return _over_known((jax.nn.sigmoid(tied) - target) ** 2, known)
@@ -52,18 +52,20 @@ def label_covariance(
 
         sum_{d != f} Cov(mean_d, target_f)^2,    Cov divided by B
 
-    It asks latents to be silent about other factors, not to know their own.
+    The loss penalizes information of latents about other factors, but does not ask for information about their own. It
+    grows with the square of the targets' scale: the authors use the labels as they are, 0, 1, ..., whereas the
+    cross-entropy has them on a scale up to 1.
 
     Args:
-      mean: posterior means.
-      target: factor values; one of NaN is not known and counts as its factor's mean.
-      axis_name: axis that the batch is split over, in equal parts.
+      mean: Posterior means.
+      target: Factor values, on any scale; a target of NaN is unknown and counts as its factor's mean.
+      axis_name: Mesh axis that the batch is split over, in equal parts.
 
     Returns:
       Scalar, at least float32, the same on every device.
 
     Raises:
-      ValueError: other shapes, or an input that is not floating.
+      ValueError: The shapes do not match, or an input is not floating-point.
 
     Reference: Locatello et al. (2020, "few labels").
     """
@@ -83,7 +85,7 @@ def label_covariance(
 
 
 def _tied(mean: jax.Array, target: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """[B, F] each: the latents tied to factors, their targets, and which of these are known."""
+    """Returns the latents tied to factors, their targets, and a mask of the known targets, [B, F] each."""
     _check_batch(mean, target)
     factors, latents = jnp.shape(target)[1], jnp.shape(mean)[1]
     if factors > latents:

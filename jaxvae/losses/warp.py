@@ -1,8 +1,8 @@
 """Affine warps of feature maps, differentiable in the map and in the motion.
 
-A motion is [2, 3], (x, y) of a source from (u, v, 1) of a target; both go from -1 at the middle of the first pixel to 1
-at the middle of the last, x to the right and y down. It says where the values come from: with (1, 0, t; 0, 1, 0) and
-t > 0 a picture moves to the left, by t (width - 1) / 2 pixels.
+A motion is [2, 3] and maps a target position (u, v, 1) to a source position (x, y). Both range from -1 at the centre of
+the first pixel to 1 at the centre of the last, with x to the right and y down. A motion says where values come from:
+with (1, 0, t; 0, 1, 0) and t > 0, a picture moves to the left, by t (width - 1) / 2 pixels.
 """
 
 import jax
@@ -13,20 +13,21 @@ from jaxvae.losses.checks import working_floats
 
 
 def affine_warp(feature_map: Float[Array, "B h w C"], motion: Float[Array, "B 2 3"]) -> Float[Array, "B h w C"]:
-    """The maps with every value taken from where its motion says, bilinearly, and zeros from outside.
+    """Warps each map by bilinear interpolation at the positions given by its motion, with zeros from outside.
 
     Args:
-      feature_map: sides of at least 2.
-      motion: one per map.
+      feature_map: Feature maps with sides of at least 2.
+      motion: Motions, one per map.
 
     Returns:
-      [B, h, w, C], at least float32. Finite for any finite motion; the gradient in a motion that leads outside is 0,
-      and in one that leads to whole pixels, as none does, it is that of going right and down.
+      Warped maps [B, h, w, C], at least float32, which are finite for any finite motion. The gradient with respect to a
+      motion that leads outside is 0. At a motion that leads to whole pixels, such as the identity, it is the one-sided
+      gradient to the right and down.
 
     Raises:
-      ValueError: shapes other than these, or an input that is not floating.
+      ValueError: The shapes are different from these, or an input is not floating-point.
 
-    Reference: Jaderberg, Simonyan, Zisserman & Kavukcuoglu (2015), equations 1 and 5 by memory.
+    Reference: Jaderberg, Simonyan, Zisserman & Kavukcuoglu (2015), equations 1 and 5, from memory.
     """
     shape = jnp.shape(feature_map)
     if len(shape) != 4 or min(shape[1:3]) < 2 or jnp.shape(motion) != (shape[0], 2, 3):
@@ -39,7 +40,7 @@ def affine_warp(feature_map: Float[Array, "B h w C"], motion: Float[Array, "B 2 
 
 
 def compose_affine(first: Float[Array, "*batch 2 3"], second: Float[Array, "*batch 2 3"]) -> Float[Array, "*batch 2 3"]:
-    """One motion for two: warping by it is warping by the first, and the result by the second."""
+    """Composes two motions: warping by the result is warping by the first and then warping the result by the second."""
     return jnp.concatenate(
         [
             jnp.einsum("...ij,...jk->...ik", first[..., :2], second[..., :2]),
@@ -50,7 +51,7 @@ def compose_affine(first: Float[Array, "*batch 2 3"], second: Float[Array, "*bat
 
 
 def invert_affine(motion: Float[Array, "*batch 2 3"]) -> Float[Array, "*batch 2 3"]:
-    """The motion that undoes another; not finite for one that folds the picture, with a determinant of 0."""
+    """Inverts a motion. The result is not finite for a motion with a determinant of 0."""
     (a, b), (c, d) = ((motion[..., i, 0], motion[..., i, 1]) for i in range(2))
     rows = jnp.stack([jnp.stack([d, -b], axis=-1), jnp.stack([-c, a], axis=-1)], axis=-2)
     inverse = rows / (a * d - b * c)[..., None, None]
@@ -58,16 +59,16 @@ def invert_affine(motion: Float[Array, "*batch 2 3"]) -> Float[Array, "*batch 2 
 
 
 def _warped(feature_map: jax.Array, motion: jax.Array) -> jax.Array:
-    """[h, w, C], [2, 3] -> [h, w, C]"""
+    """Warps a single map: [h, w, C], [2, 3] -> [h, w, C]."""
     height, width, channels = feature_map.shape
-    # In pixels from the middle, which are exact: no motion takes every value from its own pixel, bit for bit.
+    # Positions are in pixels from the centre, which are exact: the identity copies every pixel, bit for bit.
     across, down = (width - 1) / 2, (height - 1) / 2
     x = (jnp.arange(width, dtype=motion.dtype) - across)[None, :]
     y = (jnp.arange(height, dtype=motion.dtype) - down)[:, None]
     (a, b, right), (c, d, lower) = motion
     column = (a * x + b * y * (across / down) + right * across + across).reshape(-1)
     row = (c * x * (down / across) + d * y + lower * down + down).reshape(-1)
-    # Two pixels outside all is 0, however far; what is not clipped could not be rounded to a whole number.
+    # All values are 0 from two pixels outside. Positions are clipped, as far ones cannot be rounded to an integer.
     column, row = jnp.clip(column, -2, width + 1), jnp.clip(row, -2, height + 1)
     left, above = (jnp.floor(jax.lax.stop_gradient(place)).astype(jnp.int32) for place in (column, row))
     beside, below = column - left.astype(column.dtype), row - above.astype(row.dtype)

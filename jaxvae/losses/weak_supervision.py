@@ -1,4 +1,4 @@
-"""What images that share factors tell about their codes, without a label."""
+"""Weak supervision by images that share factors, without labels."""
 
 import math
 from typing import Literal, TypeAlias, get_args
@@ -12,21 +12,22 @@ Averaging: TypeAlias = Literal["gvae", "ml-vae", "ml-vae-harmonic"]
 
 
 def shared_latents(divergence: Float[Array, "*batch D"]) -> Bool[Array, "*batch D"]:
-    """Which latents two images have in common: those that differ less than halfway from the least to the most.
+    """Finds the latents that two images share: those whose divergence is below the middle of the smallest and the
+    largest.
 
         divergence_d < (max_d divergence_d + min_d divergence_d) / 2
 
-    A latent that does not differ at all is shared; otherwise, where all differ alike, none is. Without a gradient, as
-    any choice.
+    A latent with a divergence of 0 is always shared. Otherwise, if all divergences are equal, no latent is shared. The
+    result has no gradient.
 
     Args:
-      divergence: of the two posteriors, per latent [..., D], >= 0: most often `kl_gaussian_per_latent`.
+      divergence: Divergence of the two posteriors per latent [..., D], >= 0; usually `kl_gaussian_per_latent`.
 
     Returns:
-      Whether each is shared [..., D].
+      Mask of the shared latents [..., D].
 
     Raises:
-      ValueError: an input is not floating.
+      ValueError: An input is not floating-point.
 
     Reference: Locatello et al. (2020), equation 5.
     """
@@ -39,25 +40,25 @@ def shared_latents(divergence: Float[Array, "*batch D"]) -> Bool[Array, "*batch 
 def average_posteriors(
     mean: Float[Array, "G *batch D"], logvar: Float[Array, "G *batch D"], kind: Averaging = "gvae"
 ) -> tuple[Float[Array, "*batch D"], Float[Array, "*batch D"]]:
-    """One Gaussian posterior per latent for the images of a group, from theirs.
+    """Combines the Gaussian posteriors of the images of a group into one posterior per latent.
 
         gvae              mean of the means, mean of the variances
         ml-vae            product of the densities: 1/v = sum_g 1/v_g, mean = v sum_g mean_g / v_g
         ml-vae-harmonic   the same mean, but G v: the harmonic mean of the variances, equal for equal posteriors
 
     Args:
-      mean: [G, ..., D], the images of a group on the first axis.
-      logvar: log variance, of the same shape.
-      kind: as above.
+      mean: Means [G, ..., D], with the images of a group on the first axis.
+      logvar: Log variances, of the same shape.
+      kind: Kind of combination: "gvae", "ml-vae" or "ml-vae-harmonic".
 
     Returns:
-      mean and log variance [..., D], at least float32.
+      Means and log variances [..., D], at least float32.
 
     Raises:
-      ValueError: shapes differ, an input is not floating, or an unknown kind.
+      ValueError: The shapes differ, an input is not floating-point, or the kind is unknown.
 
-    Reference: Hosoya (2019) for "gvae"; Bouchacourt et al. (2018) for "ml-vae", whose product counts the prior once
-    per image; "ml-vae-harmonic" is what the code of Locatello et al. (2020) computes.
+    Reference: Hosoya (2019) for "gvae"; Bouchacourt et al. (2018) for "ml-vae", whose product counts the prior once per
+    image; "ml-vae-harmonic" is what the code of Locatello et al. (2020) computes.
     """
     check_same_shape(mean=mean, logvar=logvar)
     mean, logvar = working_floats(mean=mean, logvar=logvar)

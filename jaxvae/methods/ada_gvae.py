@@ -72,11 +72,12 @@ def ada_gvae(
     """Ada-GVAE, Ada-ML-VAE: pairs of images that share most of their factors (Locatello et al., 2020).
 
     Args:
-      networks: encoder and decoder.
-      likelihood: of an image given its code.
-      averaging: of the posteriors of shared latents: gvae, ml-vae or ml-vae-harmonic.
-      masks: which latents are shared: estimated from the posteriors, or known from the batch.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder and decoder.
+      likelihood: Likelihood of an image given its code.
+      averaging: Rule for averaging the posteriors of shared latents: gvae (means and variances), ml-vae (product of the
+        densities), or ml-vae-harmonic (as in the authors' code).
+      masks: Source of the shared latents: estimated from the posteriors, or known from the batch, as a control.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for beta < 0; when it is traced, for more factors than latents with masks="known".
     """

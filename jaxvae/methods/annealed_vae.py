@@ -71,10 +71,10 @@ def annealed_vae(
     """Annealed VAE: the KL held at a growing capacity (Burgess et al., 2018).
 
     Args:
-      networks: encoder and decoder.
-      likelihood: of the images.
-      form: whether the mean KL of the batch is held at the capacity, or that of every image.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder and decoder.
+      likelihood: Likelihood of an image given its code.
+      form: What is held at the capacity: the mean KL of the batch, or the KL of every image.
+      hyperparameters: Default values; a sweep replaces some of them.
     """
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:

@@ -87,11 +87,12 @@ def beta_tc_vae(
     """beta-TCVAE: the total correlation weighted by beta (Chen et al., 2018).
 
     Args:
-      networks: encoder and decoder.
-      likelihood: of the images.
-      weighting: of the batch in the estimate of q(z), see `minibatch_log_qz`.
-      form: the closed-form KL plus what the weights add to it, or the weighted sum of the three sampled terms.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder and decoder.
+      likelihood: Likelihood of an image given its code.
+      weighting: Weights of the examples of a batch in the estimate of log q(z), see `minibatch_log_qz`.
+      form: Form of the loss: closed (the KL in closed form plus the weighted excess of the sampled terms), or sampled
+        (the weighted sum of the three sampled terms).
+      hyperparameters: Default values; a sweep replaces some of them.
     """
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:

@@ -77,10 +77,10 @@ def equivariant_rendering(
     """Equivariant rendering: a moving foreground and a still background, from clips (Resnick et al., 2020).
 
     Args:
-      networks: foreground, background, motion and renderer, of `jaxvae.networks.layered_networks`.
-      most_gap: frames between two that are compared, at most.
-      third_frame: whether backgrounds are those of a third frame (yes), or of the first of the two (no).
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Foreground, background, motion and renderer, of `jaxvae.networks.layered_networks`.
+      most_gap: Largest number of frames between two frames that are compared.
+      third_frame: Whether the background comes from a third frame (yes) or from the first of the two (no).
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for a negative weight or no gap; when it is traced, for clips of fewer than 2 frames.
     """

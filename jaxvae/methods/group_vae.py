@@ -59,12 +59,13 @@ def group_vae(
     """ML-VAE, Group-VAE: groups of images with a common content, each its own style (Bouchacourt et al., 2018).
 
     Args:
-      networks: encoder and decoder.
-      likelihood: of an image given its code.
-      averaging: of the posteriors of a group: gvae, ml-vae or ml-vae-harmonic.
-      members: images of a group, at least 2.
-      content: latents that a group shares, the first ones.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder and decoder.
+      likelihood: Likelihood of an image given its code.
+      averaging: Rule for averaging the posteriors of a group: gvae (means and variances), ml-vae (product of the
+        densities), or ml-vae-harmonic (as in the authors' code).
+      members: Number of images in a group, at least 2.
+      content: Number of latents that a group shares; they are the first ones.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for beta < 0, or sizes below 2 and 1; when it is traced, for fewer latents than `content`, or a batch
     that is no whole number of groups.

@@ -63,10 +63,10 @@ def iwae(
     """IWAE: the importance-weighted bound (Burda et al., 2016).
 
     Args:
-      networks: encoder and decoder.
-      likelihood: of the images.
-      samples: K, codes per image; time and memory grow with it.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder and decoder.
+      likelihood: Likelihood of an image given its code.
+      samples: Number of codes per image, K in the equation. Time and memory grow with it.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     Raises:
       ValueError: samples < 1.

@@ -9,8 +9,10 @@ import jax
 
 from jaxvae.choose import choose
 from jaxvae.losses import bernoulli_nll, gaussian_nll, laplace_nll
+from jaxvae.losses.checks import check_positive
 
 LikelihoodName: TypeAlias = Literal["bernoulli", "gaussian", "laplace"]
+Output: TypeAlias = Literal["linear", "sigmoid"]
 
 
 class Likelihood(NamedTuple):
@@ -31,13 +33,30 @@ def bernoulli() -> Likelihood:
 
 
 def gaussian(scale: float = 1.0) -> Likelihood:
-    """Each pixel normal around the raw output, with a fixed standard deviation. `scale` and beta trade off exactly."""
+    """Each pixel normal around the raw output, with a fixed standard deviation. `scale` and beta trade off exactly.
+
+    ValueError for a scale that is not positive.
+    """
+    check_positive(scale=scale)
     return Likelihood(partial(gaussian_nll, scale=scale), lambda raw: raw)
 
 
 def laplace(scale: float = 1.0) -> Likelihood:
-    """Each pixel Laplace around the raw output, with a fixed scale: the absolute error."""
+    """Each pixel Laplace around the raw output, with a fixed scale: the absolute error.
+
+    ValueError for a scale that is not positive.
+    """
+    check_positive(scale=scale)
     return Likelihood(partial(laplace_nll, scale=scale), lambda raw: raw)
+
+
+def with_output(likelihood: Likelihood, output: Output) -> Likelihood:
+    """The likelihood given the decoder's output itself ("linear"), or the logistic function of it ("sigmoid")."""
+    if output == "linear":
+        return likelihood
+    return Likelihood(
+        lambda raw, image: likelihood.nll(jax.nn.sigmoid(raw), image), lambda raw: likelihood.mean(jax.nn.sigmoid(raw))
+    )
 
 
 def likelihood_of(name: LikelihoodName, scale: float = 1.0) -> Likelihood:

@@ -79,9 +79,9 @@ def mcr2(networks: Mapping[str, Network], *, classes: int, hyperparameters: MCR2
     code is a feature vector, with a variance of next to nothing.
 
     Args:
-      networks: encoder, image -> features [B, D], of `jaxvae.networks.feature_network`.
-      classes: K, number of classes.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder, image -> features [B, D], of `jaxvae.networks.feature_network`.
+      classes: Number of classes, K in the equation.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for no encoder, no classes, or eps_squared, gamma1 or gamma2 out of range.
     """

@@ -129,10 +129,19 @@ def pass_for(discriminator: Discriminator, fake: jax.Array, kind: jax.Array) -> 
     return logistic_generator_loss(logit).mean(), class_cross_entropy(kinds, kind)
 
 
-def tell_apart(discriminator: Discriminator, real: jax.Array, kind: jax.Array, fake: jax.Array) -> jax.Array:
-    """Loss of a discriminator of real and made images, constant here, and of the classes of real ones."""
+def tell_apart(
+    discriminator: Discriminator,
+    real: jax.Array,
+    kind: jax.Array,
+    fake: jax.Array,
+    weight: float | jax.Array = 1.0,
+) -> jax.Array:
+    """Loss of a discriminator of real and made images, constant here, and of the classes of real ones.
+
+    `weight` is that of telling real from made.
+    """
     (logit, kinds), (fake_logit, _) = discriminator(real), discriminator(jax.lax.stop_gradient(fake))
-    return logistic_discriminator_loss(logit, fake_logit).mean() + class_cross_entropy(kinds, kind)
+    return weight * logistic_discriminator_loss(logit, fake_logit).mean() + class_cross_entropy(kinds, kind)
 
 
 def decayed_adam(rate: float | jax.Array) -> optax.GradientTransformation:

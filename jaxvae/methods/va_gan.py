@@ -76,12 +76,13 @@ def va_gan(
     """VA-GAN: a map of all that tells cases from controls, by a Wasserstein critic (Baumgartner et al., 2018).
 
     Args:
-      networks: map and critic, of `jaxvae.networks.attribution_networks`.
-      output: how an image and its map make another: additive, or tanh of the sum.
-      penalty_axes: of the image that the critic's slope is measured over: all, or one as in the authors' code.
-      critic_steps: updates of the critic for one of the map.
-      long_steps: the same, for the map's first 25 updates and every 100th.
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Map and critic, of `jaxvae.networks.attribution_networks`.
+      output: How an image and its map are combined: additive, or tanh of their sum.
+      penalty_axes: Axes of the image over which the norm of the critic's gradient is taken: all, or one, as in the
+        authors' code.
+      critic_steps: Number of critic steps per step of the map.
+      long_steps: Number of critic steps per step of the map for its first 25 steps and every 100th.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for a negative weight, or fewer than one step.
     """

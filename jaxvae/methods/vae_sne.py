@@ -20,7 +20,8 @@ When to use. For a map of data in two latents that takes new points. Not to coun
 for the best neighbourhoods of given points: t-SNE keeps more.
 
 Presets. No code of the paper was ever published: of the constants, P is second-hand, and all others are our choice.
-successor: nets and batches of the first author's later code. sphere: the polar variant.
+successor: nets and batches of the first author's later code. sphere: the polar variant. Both on scikit-learn's digits;
+the paper's own data are no part of this package.
 
 Measured here. Common 1 % nearest neighbours of held-out digits: 0.33 ± 0.02, VAE 0.29 ± 0.02, PCA 0.17, t-SNE of the
 test points 0.65; 29 ± 5 clusters for 10 digits (experiments/neighbour_embedding.py).
@@ -71,8 +72,10 @@ class VAESNE(NamedTuple):
 
 DEFAULTS = {"batch_size": 256}
 PRESETS = {
-    "successor": Preset(VAESNE(), {"network": "selu", "latents": 2, "batch_size": 512}),
-    "sphere": Preset(VAESNE(), {"latents": 3, "batch_size": 256, "space": "sphere", "similarity": "von-mises"}),
+    "successor": Preset(VAESNE(), {"data": "digits", "network": "selu", "latents": 2, "batch_size": 512}),
+    "sphere": Preset(
+        VAESNE(), {"data": "digits", "latents": 3, "batch_size": 256, "space": "sphere", "similarity": "von-mises"}
+    ),
 }
 
 
@@ -88,12 +91,12 @@ def vae_sne(
     """VAE-SNE: neighbours in the data stay neighbours in the code (Graving & Couzin, 2020).
 
     Args:
-      networks: encoder, decoder and, unless the space is a sphere, prior: see `jaxvae.networks.mixture_prior`.
-      likelihood: of an image given its code.
-      similarity: of two codes, which their neighbourhoods are made of.
-      space: of the codes: any number of latents, or the unit sphere in three.
-      features: image [B, H, W, C] -> what distances of the data are taken of [B, ...].
-      hyperparameters: their defaults, and what a sweep starts from.
+      networks: Encoder, decoder and, unless the space is a sphere, prior: see `jaxvae.networks.mixture_prior`.
+      likelihood: Likelihood of an image given its code.
+      similarity: Similarity of two codes, from which their neighbourhoods follow.
+      space: Space of the codes: a plane of any number of latents, or the unit sphere in three.
+      features: Function of images [B, H, W, C] that returns the features [B, ...] between which distances are taken.
+      hyperparameters: Default values; a sweep replaces some of them.
 
     ValueError for a weight < 0 or a perplexity outside (0, 1); when it is traced, for other than 3 latents of a sphere.
     """

@@ -23,8 +23,8 @@ factor_vae_score(GridCodes(lambda factors: 2.0 * factors, factor_sizes=(4, 4))).
 Where the public reference code and the paper differ, `convention="reference"` selects the former and
 `convention="paper"` the latter (`factor_vae_score`, `infomec`, `irs`, `modularity`, `udr`). On eight kinds of codes,
 the deterministic metrics agree with the reference code to 1e-6, and those with random draws or a learner agree within
-its spread (tests/metrics/test_reference.py). `dci` grows its trees with LightGBM, which is within 0.03 of the
-reference there; `learner="scikit-learn"` uses the learner of the reference.
+its spread (tests/metrics/test_reference.py). `dci` grows the reference's trees with LightGBM; how far it agrees on
+200 random cases is in benchmarks/README.md. `learner="scikit-learn"` uses the learner of the reference.
 
 `jaxvae train` prints the fast metrics. `jaxvae evaluate` computes all but `downstream` and `dci_es`, which take
 longer: ask for them with `--metrics downstream dci_es`.
@@ -33,16 +33,19 @@ A metric of your own is a function of codes and factors, or of codes only, that 
 where it is, as in `--metrics mig my_package.my_metrics:gap`, or offer it by name through the entry-point group
 `jaxvae.metrics`.
 
-Metrics with a learner are fitted to the first rows and scored on the remaining ones; shuffle rows that are in grid
-order first. Confidence intervals are over resampled examples, not over seeds. `score_stacked` in
+Metrics with a learner are fitted to some rows, drawn at random, and scored on others; their definition says how many.
+`shuffle=False` splits rows by their position, as the reference does, and must not be given rows in grid order. Metrics
+that compare factors are NaN, with a warning, where one factor varies. Confidence intervals are over resampled
+examples, not over seeds. `score_stacked` in
 `jaxvae.metrics.stacked` scores the codes of many models in one compiled call.
 """
 
 from jaxvae.metrics.dci import DCI, dci
 from jaxvae.metrics.dci_es import DCIES, dci_es
 from jaxvae.metrics.downstream import Downstream, downstream
+from jaxvae.metrics.draws import GridCodes, SampledCodes
 from jaxvae.metrics.infomec import InfoMEC, infomec
-from jaxvae.metrics.interventions import GridCodes, Intervention, SampledCodes, beta_vae_score, factor_vae_score
+from jaxvae.metrics.interventions import Intervention, beta_vae_score, factor_vae_score
 from jaxvae.metrics.irs import IRS, irs
 from jaxvae.metrics.mcc import MCC, amari_index, mcc
 from jaxvae.metrics.mig import MIG, mig

@@ -15,21 +15,27 @@ from jaxvae.metrics.results import Result
 
 @dataclass(frozen=True, eq=False)
 class DCIES(Result):
-    """Explicitness as the score, with D, C, I at the best capacity, and size."""
+    """Explicitness as the score, with disentanglement, completeness and informativeness at the best capacity, and
+    size.
+    """
 
     disentanglement: float
     completeness: float
     informativeness: float
-    """Mean over factors of the best test accuracy."""
+    """Best test accuracy, averaged over factors."""
     size: float
-    """Factors over codes, K / D."""
+    """Number of factors divided by the number of codes, K / D."""
     per_factor: np.ndarray
-    """Explicitness, [K]; NaN for ignored factors."""
+    """Explicitness of each factor [K]; NaN for ignored factors."""
     capacities: tuple[int, ...]
     losses: np.ndarray
-    """1 - test accuracy at each capacity, [P, K]; NaN for ignored factors."""
+    """Loss, 1 - test accuracy, at each capacity [P, K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
+    num_train: int
+    """Number of training rows."""
+    num_test: int
+    """Number of test rows, which are disjoint from the training rows."""
 
 
 def dci_es(
@@ -39,33 +45,37 @@ def dci_es(
     depths: Sequence[int] = (1, 2, 3, 4, 8, 12, 16, 20),
     trees: int = 100,
     train_fraction: float = 2 / 3,
+    shuffle: bool = True,
     seed: int = 0,
     jobs: int = -1,
 ) -> DCIES:
     """DCI with explicitness and size: how much capacity does a probe need to read the factors off the codes?
 
-    Random forests of rising depth; explicitness of a factor is 1 - 2 A, where A is the area between its loss curve and
-    that curve's minimum, in units of the capacity range and of the loss of guessing, 1 - 1/S. From -1 to 1: 0 for a
-    straight line. A useless code has explicitness 1 as its curve never falls: read it beside informativeness.
+    The probes are random forests of increasing depth. The explicitness of a factor is 1 - 2 A, where A is the area
+    between its loss curve and that curve's minimum, in units of the capacity range and of the loss of guessing, 1 -
+    1/S. It is between -1 and 1, and 0 for a straight line. A useless code has explicitness 1, as its curve never falls,
+    so read explicitness together with informativeness.
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      depths: of the forests, the capacities, rising.
-      trees: in a forest.
-      train_fraction: share of the rows, the first ones, to learn from.
-      seed: of the forests.
-      jobs: threads; -1 is all cores.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      depths: Depths of the forests, which are the capacities, increasing.
+      trees: Number of trees in a forest.
+      train_fraction: Share of the rows to train on; the other rows are for testing.
+      shuffle: Whether to draw the training rows at random; otherwise, they are the first ones, as in the reference.
+      seed: Random seed for the forests.
+      jobs: Number of threads; -1 uses all cores.
 
     Raises:
-      ValueError: as `mig`; fewer than two depths or not rising ones; rows that can't be split.
+      ValueError: The errors of `mig`; there are fewer than two depths, or they do not increase; or the rows cannot be
+        split.
 
     Reference: Eastwood et al. (2023).
     """
     if len(depths) < 2 or any(a >= b for a, b in itertools.pairwise(depths)) or depths[0] < 1:
         raise ValueError(f"depths must be at least two rising numbers from 1, got {tuple(depths)}")
     data = examples(codes, factors)
-    train, test = split_rows(len(data.codes), train_fraction)
+    train, test = split_rows(len(data.codes), train_fraction, shuffle)
     losses = np.zeros((len(depths), data.factors.shape[1]))
     importance = np.zeros((len(depths), data.codes.shape[1], data.factors.shape[1]))
     for p, depth in enumerate(depths):
@@ -78,7 +88,8 @@ def dci_es(
     curves = [explicitness_of(depths, loss, 1 - 1 / size) for loss, size in zip(losses.T, data.sizes, strict=True)]
     return DCIES(
         score=float(np.mean(curves)),
-        definition=f"DCI-ES explicitness, forests of depth {depths[0]} to {depths[-1]}, {train.stop} training rows",
+        definition=f"DCI-ES explicitness, forests of depth {depths[0]} to {depths[-1]}, "
+        f"{len(train)} training and {len(test)} test rows",
         disentanglement=disentanglement_of(importance[best])[0],
         completeness=completeness_of(importance[best])[0],
         informativeness=float((1 - losses.min(axis=0)).mean()),
@@ -88,19 +99,22 @@ def dci_es(
         losses=data.spread(losses),
         ignored_factors=data.ignored_factors,
         num_samples=len(data.codes),
+        num_train=len(train),
+        num_test=len(test),
     )
 
 
 def explicitness_of(
     capacities: ArrayLike, losses: ArrayLike, baseline_loss: float, largest: float | None = None
 ) -> float:
-    """Of one loss-capacity curve: 1 - 2 * area above its minimum / (capacity range * baseline loss).
+    """Computes the explicitness of a loss-capacity curve: 1 - 2 * area above its minimum / (capacity range * baseline
+    loss).
 
     Args:
-      capacities: rising, [P].
-      losses: at each capacity, [P]; the running minimum counts.
-      baseline_loss: of guessing.
-      largest: capacity that the curve is drawn out to, flat, where others of a set go further.
+      capacities: Capacities [P], increasing.
+      losses: Losses at each capacity [P], of which the running minimum is used.
+      baseline_loss: Loss of guessing.
+      largest: Capacity up to which the curve is extended by its last value, if other curves of the set go further.
     """
     x, curve = np.asarray(capacities, np.float64), np.minimum.accumulate(np.asarray(losses, np.float64))
     if largest is not None and largest > x[-1]:

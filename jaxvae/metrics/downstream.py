@@ -1,4 +1,4 @@
-"""Downstream accuracy: how many labels does a classifier on the codes need?"""
+"""Downstream accuracy of classifiers on the codes, by the number of labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
+from sklearn.ensemble import GradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.model_selection import KFold
 
-from jaxvae.metrics.dci import boosted_trees
+from jaxvae.metrics.boosting import boost
 from jaxvae.metrics.fitting import in_threads
-from jaxvae.metrics.inputs import choose, examples
+from jaxvae.metrics.inputs import SPLIT_SEED, choose, examples
 from jaxvae.metrics.results import Result
 
 Kind = Literal["logistic", "lightgbm", "scikit-learn"]
@@ -20,14 +21,14 @@ Kind = Literal["logistic", "lightgbm", "scikit-learn"]
 
 @dataclass(frozen=True, eq=False)
 class Downstream(Result):
-    """Accuracy with the most labels as the score, and with fewer."""
+    """Downstream accuracy with the largest number of labels as the score, and with smaller numbers."""
 
     accuracy: dict[int, float]
-    """Number of labelled examples -> mean test accuracy over factors."""
+    """Test accuracy, averaged over factors, by number of labelled examples."""
     per_factor: dict[int, np.ndarray]
-    """Number of labelled examples -> test accuracy, [K]; NaN for ignored factors."""
+    """Test accuracy of each factor [K], by number of labelled examples; NaN for ignored factors."""
     sample_efficiency: float
-    """Mean accuracy with 100 labels over that with the most."""
+    """Mean accuracy with 100 labels divided by that with the largest number of labels."""
     ignored_factors: tuple[int, ...]
     num_test: int
 
@@ -39,24 +40,27 @@ def downstream(
     sizes: Sequence[int] = (10, 100, 1000, 10_000),
     num_test: int | None = None,
     learner: Kind = "logistic",
+    shuffle: bool = True,
     seed: int = 0,
 ) -> Downstream:
     """Downstream accuracy and sample efficiency: test accuracy by number of labels, mean over factors
 
-    "logistic" is the reference's LogisticRegressionCV (10 penalties, 5 folds that are not shuffled); where a value of
-    the factor has too few labels for the folds, it is a logistic regression with the default penalty. The others are
-    boosted trees, as in `dci`. Values that training never saw are never predicted.
+    "logistic" is the reference's LogisticRegressionCV (10 penalties, 5 folds that are not shuffled). If a value of the
+    factor has too few labels for the folds, it is a logistic regression with the default penalty. The other learners
+    are boosted trees, as in `dci`. Values that do not occur in training are never predicted.
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      sizes: numbers of labelled examples, the first rows; those beyond what the test leaves are left out.
-      num_test: rows that are tested on, the last ones; a third if not given.
-      learner: of the classifiers.
-      seed: of the trees.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      sizes: Numbers of labelled examples. Numbers that exceed the rows left by the test are skipped.
+      num_test: Number of test rows, none of which is labelled; by default, a third of the rows.
+      learner: Kind of the classifiers.
+      shuffle: Whether to take the rows in a random order; otherwise, the first rows are labelled and the last are for
+        testing.
+      seed: Random seed for the trees.
 
     Raises:
-      ValueError: as `mig`; or no size fits.
+      ValueError: The errors of `mig`; or none of the sizes fits.
 
     Reference: Locatello et al. (2019), section 5.5.
     """
@@ -69,9 +73,11 @@ def downstream(
         raise ValueError(
             f"{rows} rows leave {rows - tested} to learn from and {tested} to test on: too few for {sizes}"
         )
+    order = np.random.default_rng(SPLIT_SEED).permutation(rows) if shuffle else np.arange(rows)
+    ordered, columns = data.codes[order], data.factors[order].T
     per_factor = {}
     for size in fitting:
-        tasks = [(data.codes, factor, size, rows - tested, learner, seed) for factor in data.factors.T]
+        tasks = [(ordered, factor, size, rows - tested, learner, seed) for factor in columns]
         accuracy = in_threads(_accuracy, tasks)
         per_factor[size] = data.spread(np.array(accuracy))
     mean = {size: float(np.nanmean(values)) for size, values in per_factor.items()}
@@ -92,15 +98,17 @@ def _accuracy(
 ) -> float:
     classes, labels = np.unique(factor[:size], return_inverse=True)
     predicted = np.full(len(factor) - first, classes[0])
-    if len(classes) > 1:
+    if learner == "lightgbm":
+        predicted = boost(codes[:size], factor[:size], codes[first:], seed).test
+    elif len(classes) > 1:
         model = _model(learner, labels, seed).fit(codes[:size], labels)
         predicted = classes[model.predict(codes[first:])]
     return float((predicted == factor[first:]).mean())
 
 
 def _model(learner: Kind, labels: Array[np.int64], seed: int) -> Any:
-    if learner != "logistic":
-        return boosted_trees(learner, seed)
+    if learner == "scikit-learn":
+        return GradientBoostingClassifier(random_state=seed)
     folds = KFold(5)
     everywhere = len(labels) >= 5 and all(
         len(set(labels[train])) == len(set(labels)) for train, _ in folds.split(labels)

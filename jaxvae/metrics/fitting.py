@@ -1,4 +1,4 @@
-"""Many small scikit-learn models at a time."""
+"""Fits of many small scikit-learn models in parallel."""
 
 import warnings
 from collections.abc import Callable, Iterable
@@ -12,9 +12,10 @@ T = TypeVar("T")
 
 
 def in_threads(fit: Callable[..., T], arguments: Iterable[tuple[object, ...]]) -> list[T]:
-    """`fit(*a)` for each, on all cores; models that stopped before they converged are the metrics' own, no warning.
+    """Computes `fit(*a)` for each tuple of arguments, on all cores.
 
-    Each uses one thread of linear algebra: on matrices this small, more threads cost more than they save.
+    Convergence warnings are suppressed, as metrics expect models that stop early. Each fit uses one thread of linear
+    algebra: on matrices this small, more threads cost more than they save.
     """
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -1,4 +1,4 @@
-"""InfoM, InfoE, InfoC: modularity, explicitness and compactness from information."""
+"""InfoM, InfoE, InfoC: modularity, explicitness and compactness from mutual information."""
 
 import warnings
 from dataclasses import dataclass
@@ -9,30 +9,33 @@ from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 from scipy.special import digamma
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 
 from jaxvae.metrics.fitting import in_threads
-from jaxvae.metrics.inputs import CONVENTIONS, choose, examples
+from jaxvae.metrics.inputs import CONVENTIONS, choose, examples, split_rows
 from jaxvae.metrics.mutual_information import contingency, entropy, plug_in_mutual_information
 from jaxvae.metrics.results import Result
 
 ACTIVE_SHARE = 1 / 20
-"""Codes with less of the largest range are not counted."""
+"""Share of the largest range below which a code is not counted."""
 
 
 @dataclass(frozen=True, eq=False)
 class InfoMEC(Result):
-    """InfoM as the score, InfoE and InfoC, with what they were computed from."""
+    """InfoM as the score, with InfoE, InfoC and the quantities that they are computed from."""
 
     infom: float
     infoe: float
     infoc: float
     normalised_information: np.ndarray
-    """Mutual information over the factor's entropy, [K, D]; NaN for ignored factors."""
+    """Mutual information divided by the factor's entropy [K, D]; NaN for ignored factors."""
     active: np.ndarray
-    """Codes that are counted in InfoM and InfoC, [D]."""
+    """Mask of the codes that are counted in InfoM and InfoC [D]."""
     ignored_factors: tuple[int, ...]
     num_samples: int
+    num_train: int
+    """Number of training rows of InfoE."""
+    num_test: int
+    """Number of test rows of InfoE."""
 
 
 def infomec(
@@ -41,35 +44,40 @@ def infomec(
     *,
     neighbours: int = 10,
     discrete_codes: bool = False,
+    train_fraction: float | None = 2 / 3,
     convention: Literal["reference", "paper"] = "reference",
     seed: int = 0,
 ) -> InfoMEC:
     """InfoM, InfoE, InfoC: modularity, explicitness and compactness from mutual information
 
-    With NMI[k, d] = I(y_k; z_d) / H(y_k), estimated by nearest neighbours (Ross, 2014), over the A active codes, those
-    with a range above 1/20 of the largest:
+    NMI[k, d] = I(y_k; z_d) / H(y_k) is estimated by nearest neighbours (Ross, 2014). It is used for the A active codes,
+    whose range is above 1/20 of the largest:
 
         InfoM = (mean_d max_k NMI / sum_k NMI - 1/K) / (1 - 1/K)
         InfoC = (mean_k max_d NMI / sum_d NMI - 1/A) / (1 - 1/A)
         InfoE = mean_k 1 - CE_k / log S_k
 
-    CE_k is the cross entropy, on the same rows, of an unpenalised, class-balanced logistic regression from all codes.
-    Without information InfoM and InfoC are not near 0: read them beside InfoE.
+    CE_k is the cross entropy, on rows that were not learned from, of an unpenalised, class-balanced logistic regression
+    from all codes; a factor that it predicts worse than guessing counts as 0. Without information InfoM and InfoC are
+    not near 0: read them beside InfoE.
 
     Args:
-      codes: [N, D], real, or whole numbers with `discrete_codes`.
-      factors: [N, K], whole numbers.
-      neighbours: of the estimate of information.
-      discrete_codes: codes are categories: plug-in information, and one column per category in the regression.
-      convention: "reference" has NaN where an active code has no information about any factor; "paper" leaves such
-        codes out.
-      seed: of the tiny noise (relative 1e-10) that breaks ties.
+      codes: Codes [N, D], real, or integers with `discrete_codes`.
+      factors: Factors [N, K], integers.
+      neighbours: Number of neighbours of the estimate of information.
+      discrete_codes: Whether codes are categories, with plug-in information and one column per category in the
+        regression.
+      train_fraction: Share of the rows, drawn at random, that the regression is trained on; the other rows are for
+        testing. None trains on all rows and computes CE_k on the same rows, as the reference does.
+      convention: Convention: "reference" has NaN if an active code has no information about any factor; "paper" leaves
+        such codes out.
+      seed: Random seed for the tiny noise (relative 1e-10) that breaks ties.
 
     Warns:
-      UserWarning: a factor is constant and left out; or InfoM is undefined.
+      UserWarning: A factor is constant and left out; or InfoM is undefined.
 
     Raises:
-      ValueError: as `mig`; or discrete codes that are not whole numbers.
+      ValueError: The errors of `mig`; or discrete codes are not integers.
 
     Reference: Hsu et al. (2023), sections 3 and A.
     """
@@ -88,6 +96,8 @@ def infomec(
     ranges = np.ptp(data.codes, axis=0)
     active = ranges > (0 if discrete_codes else ranges.max() * ACTIVE_SHARE)
     counted = active & (normalised.sum(axis=0) > 0) if convention == "paper" else active
+    everything = np.arange(len(data.codes))
+    train, test = (everything, everything) if train_fraction is None else split_rows(len(data.codes), train_fraction)
     infom, infoc = _gap(normalised[:, counted].T), _gap(normalised[:, counted])
     if np.isnan(infom):
         warnings.warn(
@@ -97,25 +107,30 @@ def infomec(
         )
     return InfoMEC(
         score=infom,
-        definition=f"InfoM, {'plug-in' if discrete_codes else f'{neighbours} neighbours'}, {convention} convention",
+        definition=f"InfoM, {'plug-in' if discrete_codes else f'{neighbours} neighbours'}, {convention} convention; "
+        f"InfoE from {len(train)} training and {len(test)} test rows",
         infom=infom,
-        infoe=_explicitness(data.codes, kinds, data.factors, discrete_codes),
+        infoe=_explicitness(data.codes, kinds, data.factors, discrete_codes, train, test),
         infoc=infoc,
         normalised_information=data.spread(normalised.T).T,
         active=active,
         ignored_factors=data.ignored_factors,
         num_samples=len(data.codes),
+        num_train=len(train),
+        num_test=len(test),
     )
 
 
 def neighbour_information(
     codes: Array[np.float64], factors: Array[np.int64], neighbours: int, rng: np.random.Generator
 ) -> Array[np.float64]:
-    """Mutual information of real codes [N, D] and discrete factors [N, K], nats [D, K], clipped at 0 (Ross, 2014).
+    """Estimates mutual information of real codes [N, D] and discrete factors [N, K], nats [D, K], clipped at 0 (Ross,
+    2014).
 
-    Per value of the factor, the distance r to the k-th nearest code of the same value (k at most the others there are);
-    m codes of any value lie nearer than r, itself included: I = psi(N) + mean(psi(k) - psi(n_value) - psi(m)). Values
-    with one example are left out. One-dimensional codes are sorted, so that no pair of examples is ever compared.
+    Within each value of the factor, r is the distance of a code to its k-th nearest code with the same value (k is at
+    most the number of others with it). Let m be the number of codes with any value that are nearer than r, including
+    the code itself. Then I = psi(N) + mean(psi(k) - psi(n_value) - psi(m)). Values with one example are left out.
+    One-dimensional codes are sorted, so that no pairwise comparison is needed.
     """
     noisy = codes / np.where(codes.std(axis=0) > 0, codes.std(axis=0), 1)
     noisy = noisy + 1e-10 * np.maximum(1, np.abs(noisy).mean(axis=0)) * rng.standard_normal(noisy.shape)
@@ -128,7 +143,7 @@ def neighbour_information(
 
 
 def _neighbour_information(code: Array[np.float64], factor: Array[np.int64], neighbours: int) -> float:
-    """Of a sorted code [N]."""
+    """Estimates the mutual information of a sorted code [N] and a factor [N], nats."""
     counts = np.bincount(factor)
     several = counts[factor] > 1
     code, factor = code[several], factor[several]
@@ -147,7 +162,7 @@ def _neighbour_information(code: Array[np.float64], factor: Array[np.int64], nei
 
 
 def _distance_to(code: Array[np.float64], k: int) -> Array[np.float64]:
-    """Distance of each entry of a sorted column to its k-th nearest other entry."""
+    """Computes the distance of each entry of a sorted column to its k-th nearest other entry."""
     padded = np.concatenate([np.full(k, -np.inf), code, np.full(k, np.inf)])
     left = np.arange(len(code))
     return np.min(
@@ -156,7 +171,7 @@ def _distance_to(code: Array[np.float64], k: int) -> Array[np.float64]:
 
 
 def _gap(normalised: Array[np.float64]) -> float:
-    """Mean over rows of largest over sum, rescaled so that an even spread is 0; NaN where that is undefined."""
+    """Computes the row mean of largest entry / sum, rescaled so that an even spread gives 0; NaN if it is undefined."""
     rows, columns = normalised.shape
     total = normalised.sum(axis=1)
     if rows == 0 or columns < 2 or (total == 0).any():
@@ -165,20 +180,31 @@ def _gap(normalised: Array[np.float64]) -> float:
 
 
 def _explicitness(
-    codes: Array[np.float64], kinds: Array[np.int64], factors: Array[np.int64], discrete_codes: bool
+    codes: Array[np.float64],
+    kinds: Array[np.int64],
+    factors: Array[np.int64],
+    discrete_codes: bool,
+    train: Array[np.int64],
+    test: Array[np.int64],
 ) -> float:
     if discrete_codes:
         columns = np.concatenate([np.eye(int(kind.max()) + 1)[kind] for kind in kinds.T], axis=1)
     else:
-        deviation = codes.std(axis=0)
-        columns = (codes - codes.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    gains = in_threads(_gain, [(columns, factor) for factor in factors.T])
+        deviation = codes[train].std(axis=0)
+        columns = (codes - codes[train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    gains = in_threads(_gain, [(columns, factor, train, test) for factor in factors.T])
     return float(np.mean(gains))
 
 
-def _gain(columns: Array[np.float64], factor: Array[np.int64]) -> float:
+def _gain(columns: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]) -> float:
     """Share of the cross entropy of guessing that a regression takes away."""
-    model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100).fit(columns, factor)
-    # Without codes, a balanced regression predicts every value alike.
+    if len(set(factor[train])) < 2:
+        return 0.0
+    model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100).fit(columns[train], factor[train])
+    probability = np.zeros((len(test), int(factor.max()) + 1))
+    probability[:, model.classes_] = model.predict_proba(columns[test])
+    # Without codes, a balanced regression gives all values the same probability.
     nothing = np.log(factor.max() + 1)
-    return float((nothing - log_loss(factor, model.predict_proba(columns))) / nothing)
+    likelihood = probability[np.arange(len(test)), factor[test]]
+    loss = -np.log(np.maximum(likelihood, np.finfo(np.float64).eps)).mean()
+    return max(0.0, float((nothing - loss) / nothing))

@@ -1,4 +1,4 @@
-"""Codes and factors as every metric takes them, and what is refused."""
+"""Codes and factors as inputs of metrics, and their checks."""
 
 import math
 import warnings
@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 
+SPLIT_SEED = 0
+"""Random seed for the choice of the training rows."""
 CONVENTIONS = ("reference", "paper")
 
 
@@ -15,44 +17,44 @@ class Examples(NamedTuple):
     """Checked codes and factors."""
 
     codes: Array[np.float64]
-    """[N, D]"""
+    """Codes [N, D]."""
     factors: Array[np.int64]
-    """[N, K'], values 0..S-1: only the factors that vary."""
+    """Factors that vary [N, K'], with values 0..S-1."""
     kept: Array[np.int64]
-    """Their columns in what was given, [K']."""
+    """Columns of these factors in the input [K']."""
     num_factors: int
-    """K, with those that do not vary."""
+    """Number of factors K, including constant ones."""
 
     @property
     def ignored_factors(self) -> tuple[int, ...]:
-        """Columns that are constant and left out."""
+        """Columns of the constant factors, which are left out."""
         return tuple(sorted(set(range(self.num_factors)) - set(self.kept.tolist())))
 
     @property
     def live(self) -> Array[np.bool_]:
-        """Codes that are not constant, [D]."""
+        """Mask of the codes that are not constant [D]."""
         return self.codes.max(axis=0) > self.codes.min(axis=0)
 
     @property
     def sizes(self) -> Array[np.int64]:
-        """Number of values of each factor, [K']."""
+        """Number of values of each factor [K']."""
         return self.factors.max(axis=0) + 1
 
     def spread(self, per_factor: Array[np.float64]) -> Array[np.float64]:
-        """Values of the varying factors [..., K'] among all factors [..., K], NaN for the ignored ones."""
+        """Inserts NaN for the ignored factors: values of the varying factors [..., K'] -> [..., K]."""
         full = np.full((*per_factor.shape[:-1], self.num_factors), np.nan)
         full[..., self.kept] = per_factor
         return full
 
 
 def examples(codes: ArrayLike, factors: ArrayLike) -> Examples:
-    """Codes [N, D] and factors [N, K] for a metric.
+    """Checks codes [N, D] and factors [N, K] for a metric.
 
     Warns:
-      UserWarning: a factor is constant and left out.
+      UserWarning: A factor is constant and left out.
 
     Raises:
-      ValueError: shapes that do not fit, codes that are not finite, factors not whole or all constant.
+      ValueError: The shapes do not match, the codes are not finite, or the factors are not integers or all constant.
     """
     continuous, discrete = checked_codes(codes), checked_factors(factors)
     if len(continuous) != len(discrete):
@@ -67,7 +69,7 @@ def examples(codes: ArrayLike, factors: ArrayLike) -> Examples:
 
 
 def warn_of_fine_factors(data: Examples, num_bins: int) -> None:
-    """UserWarning where a factor takes more values than there are bins."""
+    """Warns with UserWarning if a factor has more values than there are bins."""
     fine = data.kept[data.sizes > num_bins].tolist()
     if fine:
         warnings.warn(
@@ -78,10 +80,10 @@ def warn_of_fine_factors(data: Examples, num_bins: int) -> None:
 
 
 def checked_codes(codes: ArrayLike) -> Array[np.float64]:
-    """Codes as float64 [N, D].
+    """Returns codes as float64 [N, D].
 
     Raises:
-      ValueError: not two axes, nothing in them, or values (or their range) that are not finite.
+      ValueError: The codes do not have two axes, are empty, or their values (or the range of these) are not finite.
     """
     array = np.asarray(codes).astype(np.float64)
     _require_table("codes", array)
@@ -99,10 +101,10 @@ def checked_codes(codes: ArrayLike) -> Array[np.float64]:
 
 
 def checked_factors(factors: ArrayLike) -> Array[np.int64]:
-    """Factors [N, K] of any whole numbers as int64 [N, K]: values of a column become 0..S-1 in order.
+    """Converts factors [N, K] of any integers to int64 [N, K], with the sorted values of each column as 0..S-1.
 
     Raises:
-      ValueError: not two axes, nothing in them, or a value that is not a whole number.
+      ValueError: The factors do not have two axes, are empty, or contain a value that is not an integer.
     """
     array = np.asarray(factors)
     _require_table("factors", array)
@@ -111,25 +113,45 @@ def checked_factors(factors: ArrayLike) -> Array[np.int64]:
     return np.stack([np.unique(column, return_inverse=True)[1] for column in array.T], axis=1).astype(np.int64)
 
 
-def split_rows(rows: int, train_fraction: float) -> tuple[slice, slice]:
-    """The first ceil(rows * train_fraction) rows to learn from, and the rest to test on; nothing is shuffled.
+def split_rows(rows: int, train_fraction: float, shuffle: bool = True) -> tuple[Array[np.int64], Array[np.int64]]:
+    """Splits the rows into disjoint training and test rows.
 
-    ValueError where one of them would be empty.
+    Args:
+      rows: Number of rows.
+      train_fraction: Share of training rows; there are ceil(rows * train_fraction) of them.
+      shuffle: Whether to draw the training rows at random, always the same ones; otherwise, they are the first rows, as
+        in the reference.
+
+    Raises:
+      ValueError: One of the two parts would be empty.
     """
     train = math.ceil(rows * train_fraction) if 0 < train_fraction < 1 else 0
     if not 0 < train < rows:
         raise ValueError(f"{rows} rows can't be split with train_fraction={train_fraction}: both parts need rows")
-    return slice(0, train), slice(train, rows)
+    order = np.random.default_rng(SPLIT_SEED).permutation(rows) if shuffle else np.arange(rows)
+    return order[:train], order[train:]
+
+
+def enough_factors(data: Examples, metric: str) -> bool:
+    """Whether at least two factors vary. Warns with UserWarning if not, as a single factor cannot be told from
+    others.
+    """
+    if data.factors.shape[1] < 2:
+        warnings.warn(f"{metric} needs two factors that vary, and these examples have one", stacklevel=3)
+    return data.factors.shape[1] > 1
 
 
 def choose(kind: str, value: str, options: tuple[str, ...]) -> None:
-    """ValueError for a value that is not one of the options: a misspelt convention must not be another one."""
+    """Raises ValueError for a value that is not one of the options, such as a misspelt convention."""
     if value not in options:
         raise ValueError(f"{kind} must be {' or '.join(options)}, got {value!r}")
 
 
 def second_best(values: Array[np.float64]) -> tuple[Array[np.float64], Array[np.float64]]:
-    """Largest and second largest over the first axis, [D, K] -> two of [K]; the second of a single one is 0."""
+    """Returns the largest and second-largest values over the first axis, [D, K] -> two of [K].
+
+    The second-largest of a single value is 0.
+    """
     second, first = np.sort(np.pad(values, ((1, 0), (0, 0))), axis=0)[-2:]
     return first, second
 

@@ -1,9 +1,8 @@
-"""Scores that hold a factor fixed: the BetaVAE and the FactorVAE score, and codes that are never encoded twice."""
+"""Scores that hold a factor fixed: the BetaVAE score and the FactorVAE score, and codes that are encoded only once."""
 
 import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,139 +10,26 @@ from numpy.typing import NDArray as Array
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from jaxvae.metrics.inputs import CONVENTIONS, checked_codes, choose, examples
+from jaxvae.metrics.draws import BLOCK, Divisible, Draws, GridCodes, SampledCodes
+from jaxvae.metrics.inputs import CONVENTIONS, choose
 from jaxvae.metrics.results import Result
-
-BLOCK = 500
-"""Points whose images are looked up together."""
-
-
-class Draws(Protocol):
-    """Codes of random examples, with a factor held fixed. K factors, D codes."""
-
-    factor_sizes: tuple[int, ...]
-    """K numbers of values."""
-
-    def any(self, rng: np.random.Generator, n: int) -> Array:
-        """[n, D]"""
-        ...
-
-    def alike(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> Array:
-        """For each given factor [n], examples with one value of it: [n, length, D]."""
-        ...
-
-    def pairs(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> tuple[Array, Array]:
-        """For each given factor [n], pairs of examples that agree in it: twice [n, length, D]."""
-        ...
-
-
-class SampledCodes:
-    """Examples that have been encoded: fixing a factor draws among those with its value, with replacement."""
-
-    def __init__(self, codes: ArrayLike, factors: ArrayLike) -> None:
-        """Codes [N, D] and factors [N, K]. ValueError as `mig`."""
-        data = examples(codes, factors)
-        self.factor_sizes = tuple(data.sizes.tolist())
-        self._codes, self._factors = data.codes, data.factors
-        self._orders = [np.argsort(factor, kind="stable") for factor in data.factors.T]
-        self._counts = [np.bincount(factor) for factor in data.factors.T]
-
-    def any(self, rng: np.random.Generator, n: int) -> Array:
-        """As in `Draws`."""
-        return self._codes[rng.integers(len(self._codes), size=n)]
-
-    def alike(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> Array:
-        """As in `Draws`."""
-        first = np.repeat(rng.integers(len(self._codes), size=(len(factor), 1)), length, axis=1)
-        return self._codes[self._partners(rng, factor, first)]
-
-    def pairs(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> tuple[Array, Array]:
-        """As in `Draws`."""
-        one = rng.integers(len(self._codes), size=(len(factor), length))
-        return self._codes[one], self._codes[self._partners(rng, factor, one)]
-
-    def _partners(self, rng: np.random.Generator, factor: Array[np.int64], rows: Array[np.int64]) -> Array[np.int64]:
-        """For each row [n, L] a random one that has its value of the given factor [n]."""
-        partners = np.empty_like(rows)
-        share = rng.random(rows.shape)
-        for k, (order, counts) in enumerate(zip(self._orders, self._counts, strict=True)):
-            mine = factor == k
-            value = self._factors[rows[mine], k]
-            partners[mine] = order[(np.cumsum(counts) - counts)[value] + (share[mine] * counts[value]).astype(np.int64)]
-        return partners
-
-
-class GridCodes:
-    """Codes of the combinations of all factors, each encoded when it is first asked for and never again."""
-
-    def __init__(self, encode: Callable[[Array[np.int64]], ArrayLike], factor_sizes: Sequence[int]) -> None:
-        """`encode` takes factors [n, K] to codes [n, D]."""
-        self.factor_sizes = tuple(factor_sizes)
-        self.encoded = 0
-        """Number of images encoded so far."""
-        self._encode = encode
-        self._codes: Array[np.float32] | None = None
-        self._known = np.zeros(int(np.prod(self.factor_sizes)), bool)
-
-    @classmethod
-    def of_array(cls, codes: ArrayLike, factor_sizes: Sequence[int]) -> "GridCodes":
-        """From codes of the whole grid [N, D], the last factor fastest. ValueError where N is no product of sizes."""
-        array = checked_codes(codes)
-        if len(array) != np.prod(factor_sizes):
-            raise ValueError(f"a grid of {tuple(factor_sizes)} has {np.prod(factor_sizes)} codes, got {len(array)}")
-        return cls(lambda factors: array[np.ravel_multi_index(tuple(factors.T), tuple(factor_sizes))], factor_sizes)
-
-    def __call__(self, factors: Array[np.int64]) -> Array[np.float32]:
-        """Factors [n, K] -> codes [n, D]."""
-        numbers = np.ravel_multi_index(tuple(factors.T), self.factor_sizes)
-        new = np.unique(numbers[~self._known[numbers]])
-        if len(new) or self._codes is None:
-            found = checked_codes(self._encode(np.stack(np.unravel_index(new, self.factor_sizes), axis=1)))
-            if self._codes is None:
-                self._codes = np.zeros((len(self._known), found.shape[1]), np.float32)
-            self._codes[new] = found
-            self._known[new] = True
-            self.encoded += len(new)
-        return self._codes[numbers]
-
-    def any(self, rng: np.random.Generator, n: int) -> Array:
-        """As in `Draws`."""
-        return self(self._uniform(rng, (n,)))
-
-    def alike(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> Array:
-        """As in `Draws`."""
-        combinations = self._uniform(rng, (len(factor), length))
-        rows = np.arange(len(factor))
-        combinations[rows, :, factor] = combinations[rows, :1, factor]
-        return self._of(combinations)
-
-    def pairs(self, rng: np.random.Generator, factor: Array[np.int64], length: int) -> tuple[Array, Array]:
-        """As in `Draws`."""
-        one, two = (self._uniform(rng, (len(factor), length)) for _ in range(2))
-        rows = np.arange(len(factor))
-        two[rows, :, factor] = one[rows, :, factor]
-        return self._of(one), self._of(two)
-
-    def _uniform(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array[np.int64]:
-        return np.stack([rng.integers(size, size=shape) for size in self.factor_sizes], axis=-1)
-
-    def _of(self, combinations: Array[np.int64]) -> Array:
-        """[n, L, K] -> [n, L, D]"""
-        n, length, num_factors = combinations.shape
-        return self(combinations.reshape(-1, num_factors)).reshape(n, length, -1)
 
 
 @dataclass(frozen=True, eq=False)
 class Intervention(Result):
-    """An accuracy on fresh points, with what it was computed from."""
+    """Accuracy on points of held-out examples, with the quantities that it is computed from."""
 
     train_score: float
-    """Accuracy on the points that were learned from: biased upwards."""
+    """Accuracy on the training points, which is biased upwards."""
     counts: np.ndarray
-    """FactorVAE: votes of code d for factor k, [D, K]. BetaVAE: true and predicted factor, [K, K]. (Factors that are
-    constant in given examples are left out.)"""
+    """Votes of code d for factor k [D, K] for FactorVAE; true and predicted factor [K, K] for BetaVAE. Factors that are
+    constant in given examples are left out."""
     active_codes: np.ndarray
-    """Codes that were not left out, [D]."""
+    """Mask of the codes that were not left out [D]."""
+    train_examples: int
+    """Number of different examples in training points."""
+    test_examples: int
+    """Number of different examples in test points, which are disjoint from those in training points."""
     num_train: int
     num_eval: int
     batch_size: int
@@ -161,34 +47,42 @@ def beta_vae_score(
 ) -> Intervention:
     """BetaVAE score: does the mean difference of codes tell which factor two batches share?
 
-    One point: a factor k, `batch_size` pairs of random examples that agree in k, and the mean of |z_1 - z_2|. Logistic
-    regression (scikit-learn's defaults) predicts k; the score is the accuracy on fresh points. Chance is 1/K.
+    A point is the mean of |z_1 - z_2| over `batch_size` pairs of random examples that agree in a factor k. Logistic
+    regression (scikit-learn's defaults) predicts k; the score is the accuracy on points of held-out examples. Chance
+    level is 1/K; a single factor gives NaN.
 
     Args:
-      codes: `GridCodes` of a source and an encoder, which draws combinations of factors as the reference does; or
+      codes: `GridCodes` of a source and an encoder, which draws combinations of factors as the reference does; or codes
         [N, D], with pairs drawn among these examples.
-      factors: whole numbers [N, K], for codes [N, D].
-      num_train: points to learn from.
-      num_eval: points to test on.
-      batch_size: pairs per point.
-      convention: "reference" takes differences as they are, so that the penalty makes the score depend on the scale of
+      factors: Factors [N, K], integers, for codes [N, D].
+      num_train: Number of training points.
+      num_eval: Number of test points.
+      batch_size: Number of pairs per point.
+      convention: "reference" does not scale differences, so that the penalty makes the score depend on the scale of
         codes (a perfect code times 0.01 scores chance); "paper" standardises them (Higgins et al. do not say).
-      seed: of the points.
+      seed: Random seed for the points.
+
+    Warns:
+      UserWarning: A factor is constant and left out; or only one factor varies, so that the score is undefined.
 
     Raises:
-      ValueError: as `mig`; no factor that varies; or numbers below 1.
+      ValueError: The errors of `mig`; no factor varies; or a number is below 1.
 
     Reference: Higgins et al. (2017), section 4; Locatello et al. (2019).
     """
     choose("convention", convention, CONVENTIONS)
     draws = _draws(codes, factors)
     rng, varying = _checked(draws, num_train, num_eval, batch_size, seed)
+    train, test = draws.split()
+    if len(varying) < 2:
+        return _undefined("BetaVAE score", train, test, len(draws.factor_sizes), num_train, num_eval, batch_size)
     features, labels = [], []
-    for n in _blocks(num_train + num_eval):
-        factor = varying[rng.integers(len(varying), size=n)]
-        one, two = draws.pairs(rng, factor, batch_size)
-        features.append(np.abs(one - two).mean(axis=1, dtype=np.float64))
-        labels.append(factor)
+    for part, number in ((train, num_train), (test, num_eval)):
+        for n in _blocks(number):
+            factor = varying[rng.integers(len(varying), size=n)]
+            one, two = part.pairs(rng, factor, batch_size)
+            features.append(np.abs(one - two).mean(axis=1, dtype=np.float64))
+            labels.append(factor)
     x, y = np.concatenate(features), np.concatenate(labels)
     if convention == "paper":
         deviation = x[:num_train].std(axis=0)
@@ -202,10 +96,13 @@ def beta_vae_score(
     np.add.at(confusion, (y[num_train:], predicted[num_train:]), 1)
     return Intervention(
         score=float((predicted[num_train:] == y[num_train:]).mean()),
-        definition=f"BetaVAE score, {num_train} points of {batch_size} pairs, {convention} convention",
+        definition=f"BetaVAE score, {num_train} points of {batch_size} pairs of {train.size} examples, tested on "
+        f"{num_eval} points of {test.size} others, {convention} convention",
         train_score=float((predicted[:num_train] == y[:num_train]).mean()),
         counts=confusion,
         active_codes=np.ones(x.shape[1], bool),
+        train_examples=train.size,
+        test_examples=test.size,
         num_train=num_train,
         num_eval=num_eval,
         batch_size=batch_size,
@@ -226,58 +123,86 @@ def factor_vae_score(
 ) -> Intervention:
     """FactorVAE score: does the code that varies least, when a factor is fixed, name that factor?
 
-    One vote: a factor k, a batch of random examples with one value of k, and the code with the smallest variance
-    relative to its variance over all data. Codes vote for the factor that they voted for most often in training; the
-    score is the share of fresh votes that are right. Chance is about 1/K.
+    A vote is the code with the smallest variance, relative to its variance over all data, in a batch of random examples
+    with one value of a factor k. A code predicts the factor that it voted for most often in training; the score is the
+    share of correct votes on held-out examples. Chance level is about 1/K; a single factor gives NaN.
 
     Args:
-      codes: `GridCodes` of a source and an encoder, which draws combinations of factors as the reference does; or
+      codes: `GridCodes` of a source and an encoder, which draws combinations of factors as the reference does; or codes
         [N, D], with batches drawn among these examples.
-      factors: whole numbers [N, K], for codes [N, D].
-      num_train: votes to learn from.
-      num_eval: votes to test on.
-      batch_size: examples per vote.
-      num_variance: random examples that the variances are taken from.
-      prune_below: codes with a smaller standard deviation have no vote; constant codes never have.
-      convention: "reference" takes `prune_below` as it is; "paper" relative to the largest deviation, which takes away
-        the dependence on scale (Kim & Mnih leave out codes that collapsed to the prior, without a number).
-      seed: of the votes.
+      factors: Factors [N, K], integers, for codes [N, D].
+      num_train: Number of training votes.
+      num_eval: Number of test votes.
+      batch_size: Number of examples per vote.
+      num_variance: Number of random examples for the variances.
+      prune_below: Standard deviation below which codes have no vote; constant codes never have one.
+      convention: "reference" uses `prune_below` as it is; "paper" uses it relative to the largest deviation, which
+        removes the dependence on scale (Kim & Mnih leave out codes that collapsed to the prior, without a number).
+      seed: Random seed for the votes.
+
+    Warns:
+      UserWarning: A factor is constant and left out; or only one factor varies, so that the score is undefined.
 
     Raises:
-      ValueError: as `mig`; no factor that varies; or numbers below 1.
+      ValueError: The errors of `mig`; no factor varies; or a number is below 1.
 
     Reference: Kim & Mnih (2018), section 5; Locatello et al. (2019).
     """
     choose("convention", convention, CONVENTIONS)
     draws = _draws(codes, factors)
     rng, varying = _checked(draws, num_train, num_eval, batch_size, seed)
+    train, test = draws.split()
     if batch_size < 2 or num_variance < 2:
         raise ValueError(f"variances need at least two examples, got {batch_size=} and {num_variance=}")
-    overall = draws.any(rng, num_variance).var(axis=0, ddof=1, dtype=np.float64)
+    if len(varying) < 2:
+        return _undefined("FactorVAE score", train, test, len(draws.factor_sizes), num_train, num_eval, batch_size)
+    overall = train.any(rng, num_variance).var(axis=0, ddof=1, dtype=np.float64)
     least = prune_below * (np.sqrt(overall.max()) if convention == "paper" else 1)
     active = (np.sqrt(overall) >= least) & (overall > 0)
     votes = np.zeros((2, len(overall), len(draws.factor_sizes)), np.int64)
-    for part, number in enumerate((num_train, num_eval) if active.any() else ()):
+    for place, (part, number) in enumerate(((train, num_train), (test, num_eval)) if active.any() else ()):
         for n in _blocks(number):
             factor = varying[rng.integers(len(varying), size=n)]
-            local = draws.alike(rng, factor, batch_size).var(axis=1, ddof=1, dtype=np.float64)
+            local = part.alike(rng, factor, batch_size).var(axis=1, ddof=1, dtype=np.float64)
             relative = np.where(active, local / np.where(active, overall, 1), np.inf)
-            np.add.at(votes[part], (relative.argmin(axis=1), factor), 1)
+            np.add.at(votes[place], (relative.argmin(axis=1), factor), 1)
     chosen = votes[0].argmax(axis=1)
     right = votes[:, np.arange(len(overall)), chosen].sum(axis=1)
     return Intervention(
         score=float(right[1] / num_eval),
-        definition=f"FactorVAE score, {num_train} votes of {batch_size} examples, {convention} convention",
+        definition=f"FactorVAE score, {num_train} votes of {batch_size} of {train.size} examples, tested on {num_eval} "
+        f"votes of {test.size} others, {convention} convention",
         train_score=float(right[0] / num_train),
         counts=votes[0],
         active_codes=active,
+        train_examples=train.size,
+        test_examples=test.size,
         num_train=num_train,
         num_eval=num_eval,
         batch_size=batch_size,
     )
 
 
-def _draws(codes: GridCodes | ArrayLike, factors: ArrayLike | None) -> Draws:
+def _undefined(
+    metric: str, train: Draws, test: Draws, factors: int, num_train: int, num_eval: int, batch_size: int
+) -> Intervention:
+    """Returns the undefined score (NaN) of a single factor, and warns: any code would name that factor."""
+    warnings.warn(f"{metric} needs two factors that vary, and these examples have one", stacklevel=3)
+    return Intervention(
+        score=float("nan"),
+        definition=f"{metric}, undefined for one factor",
+        train_score=float("nan"),
+        counts=np.zeros((0, factors), np.int64),
+        active_codes=np.zeros(0, bool),
+        train_examples=train.size,
+        test_examples=test.size,
+        num_train=num_train,
+        num_eval=num_eval,
+        batch_size=batch_size,
+    )
+
+
+def _draws(codes: GridCodes | ArrayLike, factors: ArrayLike | None) -> Divisible:
     if isinstance(codes, GridCodes):
         return codes
     if factors is None:
@@ -286,9 +211,9 @@ def _draws(codes: GridCodes | ArrayLike, factors: ArrayLike | None) -> Draws:
 
 
 def _checked(
-    draws: Draws, num_train: int, num_eval: int, batch_size: int, seed: int
+    draws: Divisible, num_train: int, num_eval: int, batch_size: int, seed: int
 ) -> tuple[np.random.Generator, Array[np.int64]]:
-    """A generator, and the factors that vary."""
+    """Returns a random generator, and the factors that vary."""
     if min(num_train, num_eval, batch_size) < 1:
         raise ValueError(
             f"num_train, num_eval and batch_size must be at least 1, got {num_train}, {num_eval}, {batch_size}"

@@ -1,4 +1,4 @@
-"""Interventional robustness."""
+"""Interventional robustness score (IRS)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,14 +13,14 @@ from jaxvae.metrics.results import Result
 
 @dataclass(frozen=True, eq=False)
 class IRS(Result):
-    """An interventional robustness score, with what it was computed from."""
+    """Interventional robustness score, with the quantities that it is computed from."""
 
     per_code: np.ndarray
-    """[D]; NaN for constant codes."""
+    """Score of each code [D]; NaN for constant codes."""
     parent: np.ndarray
-    """The factor that each code is most robust for, [D]; -1 for constant codes."""
+    """Factor that each code is most robust for [D]; -1 for constant codes."""
     weights: np.ndarray
-    """Largest deviation of each code from its mean, [D]."""
+    """Largest deviation of each code from its mean [D]."""
     live_codes: int
     ignored_factors: tuple[int, ...]
     quantile: float
@@ -35,20 +35,20 @@ def irs(
         Q[d, k] = mean over values v of factor k of the `quantile` of |z_d - mean of z_d given v|
         score_d = max_k 1 - Q[d, k] / T_d,    T_d = max |z_d - mean of z_d|
 
-    and IRS = mean over codes, weighted by T_d. Noise does not score 0. Factors of more than
-    `num_bins` values are binned.
+    The score is the mean over codes, weighted by T_d. Noise does not score 0. Factors with more than `num_bins` values
+    are binned.
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      num_bins: values of a factor that are told apart.
-      convention: "reference" takes the 99th percentile; "paper" the largest deviation.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      num_bins: Largest number of distinct values of a factor.
+      convention: Convention: "reference" uses the 99th percentile, and "paper" the largest deviation.
 
     Warns:
-      UserWarning: a factor is constant and left out, or has more values than there are bins.
+      UserWarning: A factor is constant and left out, or has more values than there are bins.
 
     Raises:
-      ValueError: as `mig`.
+      ValueError: The errors of `mig`.
 
     Reference: Suter et al. (2019); Locatello et al. (2019).
     """

@@ -1,4 +1,4 @@
-"""Mean correlation coefficient."""
+"""Mean correlation coefficient (MCC)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -14,31 +14,31 @@ from jaxvae.metrics.results import Result
 
 @dataclass(frozen=True, eq=False)
 class MCC(Result):
-    """A mean correlation coefficient, with what it was computed from."""
+    """Mean correlation coefficient, with the quantities that it is computed from."""
 
     over_factors: float
-    """Sum over the matched pairs divided by K: counts the factors that have no code of their own."""
+    """Sum over the matched pairs divided by K. It includes the factors that have no code of their own."""
     match: np.ndarray
-    """Code of each factor, [K]; -1 for none."""
+    """Code of each factor [K]; -1 for none."""
     correlation: np.ndarray
-    """Absolute, [K, D]; 0 where one side is constant."""
+    """Absolute correlations [K, D]; 0 if the factor or the code is constant."""
     num_samples: int
 
 
 def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson", "spearman"] = "pearson") -> MCC:
     """Mean correlation coefficient: absolute correlations of factors and codes under the best matching
 
-    Each factor is given a code of its own so that the sum of absolute correlations is largest; the score is the mean
-    over the min(D, K) pairs. With fewer codes than factors it hides those that were missed: see `over_factors`. Chance
-    is of order 1 / sqrt(N), more with many codes.
+    Each factor is matched to its own code such that the sum of absolute correlations is largest. The score is the mean
+    over the min(D, K) pairs. With fewer codes than factors, it ignores the missing factors; see `over_factors`. Chance
+    level is of order 1 / sqrt(N), and higher with many codes.
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], real: sources need not be whole numbers here.
-      correlation: Pearson's, or Spearman's of ranks (ties get their mean).
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], real; they need not be integers here.
+      correlation: Kind of correlation: Pearson's, or Spearman's rank correlation (ties get their mean rank).
 
     Raises:
-      ValueError: codes or factors that are not finite, or shapes that do not fit.
+      ValueError: The codes or factors are not finite, or the shapes do not match.
 
     Reference: Hyvärinen & Morioka (2016); Khemakhem et al. (2020).
     """
@@ -67,15 +67,15 @@ def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson",
 
 
 def amari_index(product: ArrayLike) -> float:
-    """How far a matrix is from a scaled permutation: 0 for one, 1 where all entries are equally large.
+    """Computes the distance of a matrix from a scaled permutation: 0 for one, and 1 if all entries are equally large.
 
         [ sum_i (sum_j |p_ij| / max_j |p_ij| - 1) + sum_j (sum_i |p_ij| / max_i |p_ij| - 1) ] / (2 n (n - 1))
 
     Args:
-      product: [n, n], n >= 2: an unmixing matrix times the true mixing matrix.
+      product: Product of an unmixing matrix and the true mixing matrix [n, n], n >= 2.
 
     Raises:
-      ValueError: not [n, n] with n >= 2, not finite, or a row or column of zeros.
+      ValueError: The matrix is not [n, n] with n >= 2, is not finite, or has a row or column of zeros.
 
     Reference: Amari, Cichocki & Yang (1996), scaled to [0, 1].
     """
@@ -90,7 +90,7 @@ def amari_index(product: ArrayLike) -> float:
 
 
 def _unit(columns: np.ndarray) -> np.ndarray:
-    """Centred columns of length 1; 0 for constant ones."""
+    """Centres columns and scales them to length 1; constant columns become 0."""
     centred = np.where(np.ptp(columns, axis=0) > 0, columns - columns.mean(axis=0), 0)
     length = np.linalg.norm(centred, axis=0)
     return centred / np.where(length > 0, length, 1)

@@ -1,4 +1,4 @@
-"""The mutual information gap."""
+"""Mutual information gap (MIG)."""
 
 from dataclasses import dataclass
 
@@ -12,18 +12,19 @@ from jaxvae.metrics.results import Result
 
 @dataclass(frozen=True, eq=False)
 class MIG(Result):
-    """A mutual information gap, with what it was computed from."""
+    """Mutual information gap, with the quantities that it is computed from."""
 
     per_factor: np.ndarray
-    """Gap between the two largest mutual informations over the entropy, [K]; NaN for ignored factors."""
+    """Gap between the two largest mutual informations divided by the entropy, for each factor [K]; NaN for ignored
+    factors."""
     mutual_information: np.ndarray
-    """Of binned codes and factors, nats [D, K]."""
+    """Mutual information of binned codes and factors in nats [D, K]."""
     factor_entropy: np.ndarray
-    """Empirical, nats [K]."""
+    """Empirical entropy of each factor in nats [K]."""
     live_codes: int
     """Number of codes that are not constant."""
     ignored_factors: tuple[int, ...]
-    """Factors that are constant in these examples; left out of the score."""
+    """Factors that are constant in these examples and are left out of the score."""
     num_bins: int
     num_samples: int
 
@@ -31,21 +32,21 @@ class MIG(Result):
 def mig(codes: ArrayLike, factors: ArrayLike, *, num_bins: int = 20) -> MIG:
     """Mutual information gap: is each factor carried by one code and by no second one?
 
-    MIG = mean over factors k of (I_1 - I_2) / H(y_k), where I_1 >= I_2 are the two largest mutual
-    informations of factor k with the codes. Each code is cut into `num_bins` bins of equal width between its
-    extremes (so an outlier lowers the score); information and entropy are plug-in estimates. With one code,
-    I_2 = 0. 1 is best, 0 is chance.
+    MIG is the mean over factors k of (I_1 - I_2) / H(y_k), where I_1 >= I_2 are the two largest mutual informations of
+    factor k with the codes. Each code is cut into `num_bins` bins of equal width between its extremes, so an outlier
+    lowers the score. Information and entropy are plug-in estimates. With a single code, I_2 = 0. The best score is 1,
+    and chance level is 0.
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      num_bins: bins per code. A factor with more values than bins keeps a perfect code below 1.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      num_bins: Number of bins per code. A factor with more values than bins keeps the score of a perfect code below 1.
 
     Warns:
-      UserWarning: a factor is constant and left out, or has more values than there are bins.
+      UserWarning: A factor is constant and left out, or has more values than there are bins.
 
     Raises:
-      ValueError: shapes that do not fit, codes that are not finite, factors not whole or all constant.
+      ValueError: The shapes do not match, the codes are not finite, or the factors are not integers or all constant.
 
     Reference: Chen et al. (2018), section 4; binned as in Locatello et al. (2019).
     """

@@ -10,19 +10,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from jaxvae.metrics.fitting import in_threads
-from jaxvae.metrics.inputs import CONVENTIONS, choose, examples, split_rows, warn_of_fine_factors
+from jaxvae.metrics.inputs import CONVENTIONS, choose, enough_factors, examples, split_rows, warn_of_fine_factors
 from jaxvae.metrics.mutual_information import discretise, mutual_information_matrix
 from jaxvae.metrics.results import Result
 
 
 @dataclass(frozen=True, eq=False)
 class Modularity(Result):
-    """A modularity, with what it was computed from."""
+    """Modularity as the score, with the quantities that it is computed from."""
 
     per_code: np.ndarray
-    """[D]; 0 for codes without information."""
+    """Modularity of each code [D]; 0 for codes without information."""
     mutual_information: np.ndarray
-    """Of binned codes and factors, nats [D, K]; NaN for ignored factors."""
+    """Mutual information of binned codes and factors in nats [D, K]; NaN for ignored factors."""
     informed_codes: int
     """Number of codes with any information."""
     ignored_factors: tuple[int, ...]
@@ -32,13 +32,17 @@ class Modularity(Result):
 
 @dataclass(frozen=True, eq=False)
 class Explicitness(Result):
-    """An explicitness, with what it was computed from."""
+    """Explicitness as the score, with the quantities that it is computed from."""
 
     train_score: float
     per_factor: np.ndarray
-    """Area under the curve on the test rows, mean over the factor's values, [K]; NaN for ignored factors."""
+    """Area under the ROC curve on the test rows, averaged over the factor's values [K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
+    num_train: int
+    """Number of training rows."""
+    num_test: int
+    """Number of test rows, which are disjoint from the training rows."""
 
 
 def modularity(
@@ -50,25 +54,28 @@ def modularity(
 ) -> Modularity:
     """Modularity: does each code know of one factor only?
 
-    For code d with mutual informations m[d, k] and t = max_k m^2:  1 - (sum_k m^2 - t) / (t (K - 1)), and the mean over
-    codes. Noise does not score 0 (its floor depends on the number of examples), and one factor gives NaN.
+    For code d with mutual informations m[d, k] and t = max_k m^2, it is 1 - (sum_k m^2 - t) / (t (K - 1)), and the
+    score is the mean over codes. Noise does not score 0 (its floor depends on the number of examples), and one factor
+    gives NaN.
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      num_bins: bins per code, of equal width.
-      convention: "reference" counts codes without any information as 0; "paper" leaves them out.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      num_bins: Number of bins per code, of equal width.
+      convention: Convention: "reference" counts codes without any information as 0; "paper" leaves them out.
 
     Warns:
-      UserWarning: a factor is constant and left out, or has more values than there are bins.
+      UserWarning: A factor is constant and left out, or has more values than there are bins; or only one factor varies,
+        so that modularity is undefined.
 
     Raises:
-      ValueError: as `mig`.
+      ValueError: The errors of `mig`.
 
     Reference: Ridgeway & Mozer (2018); Locatello et al. (2019).
     """
     choose("convention", convention, CONVENTIONS)
     data = examples(codes, factors)
+    enough_factors(data, "modularity")
     warn_of_fine_factors(data, num_bins)
     information = mutual_information_matrix(discretise(data.codes, num_bins), data.factors)
     per_code = modularity_of(information)
@@ -88,7 +95,10 @@ def modularity(
 
 
 def modularity_of(information: Array[np.float64]) -> Array[np.float64]:
-    """Of a mutual information matrix [D, K], per code [D]; 0 for codes without information, NaN for one factor."""
+    """Computes the modularity of each code [D] from a mutual information matrix [D, K].
+
+    It is 0 for codes without information, and NaN for a single factor.
+    """
     if information.shape[1] < 2:
         return np.full(len(information), np.nan)
     squared = information**2
@@ -97,40 +107,48 @@ def modularity_of(information: Array[np.float64]) -> Array[np.float64]:
     return np.where(top > 0, 1 - rest, 0)
 
 
-def explicitness(codes: ArrayLike, factors: ArrayLike, *, train_fraction: float = 2 / 3) -> Explicitness:
+def explicitness(
+    codes: ArrayLike, factors: ArrayLike, *, train_fraction: float = 2 / 3, shuffle: bool = True
+) -> Explicitness:
     """Explicitness: how well does a linear classifier read each factor off all codes?
 
-    Logistic regression (scikit-learn's defaults) on standardised codes; area under the ROC curve of each value against
-    all others on the test rows, mean over the values that occur there, then over factors. Noise scores 0.5. A value
-    that training never saw gets the probability 0 everywhere, and so 0.5. (In the reference it shifts the others.)
+    A logistic regression (scikit-learn's defaults) is fitted to standardised codes. The score is the area under the ROC
+    curve of each value against all others on the test rows, averaged over the values that occur there, then over
+    factors. Noise scores 0.5. A value that does not occur in training gets the probability 0 everywhere, and thus
+    scores 0.5. (In the reference, it shifts the other values.)
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      train_fraction: share of the rows, the first ones, to learn from.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      train_fraction: Share of the rows to train on; the other rows are for testing.
+      shuffle: Whether to draw the training rows at random; otherwise, they are the first ones, as in the reference.
 
     Raises:
-      ValueError: as `mig`; or rows that can't be split.
+      ValueError: The errors of `mig`; or the rows cannot be split.
 
     Reference: Ridgeway & Mozer (2018); Locatello et al. (2019).
     """
     data = examples(codes, factors)
-    train, test = split_rows(len(data.codes), train_fraction)
+    train, test = split_rows(len(data.codes), train_fraction, shuffle)
     deviation = data.codes[train].std(axis=0)
     scaled = (data.codes - data.codes[train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
     parts = in_threads(_areas, [(scaled, factor, train, test) for factor in data.factors.T])
     areas = np.array(parts)
     return Explicitness(
         score=float(areas[:, 1].mean()),
-        definition=f"explicitness, one-vs-rest AUC on {test.stop - test.start} test rows",
+        definition=f"explicitness, one-vs-rest AUC, {len(train)} training and {len(test)} test rows",
         train_score=float(areas[:, 0].mean()),
         per_factor=data.spread(areas[:, 1]),
         ignored_factors=data.ignored_factors,
         num_samples=len(data.codes),
+        num_train=len(train),
+        num_test=len(test),
     )
 
 
-def _areas(codes: Array[np.float64], factor: Array[np.int64], train: slice, test: slice) -> tuple[float, float]:
+def _areas(
+    codes: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]
+) -> tuple[float, float]:
     if len(set(factor[train])) < 2:
         return 0.5, 0.5
     model = LogisticRegression().fit(codes[train], factor[train])

@@ -10,12 +10,12 @@ from jaxvae.metrics.inputs import checked_codes
 def discretise(codes: ArrayLike, num_bins: int) -> Array[np.int64]:
     """Cuts each code, between its own minimum and maximum, into bins of equal width, closed on the left.
 
-    Edges come from `linspace` and are compared with the values: `floor(num_bins * (z - min) / (max - min))`
-    puts values that lie on an edge, as noise-free codes do, into other bins.
+    Edges come from `linspace` and are compared with the values. `floor(num_bins * (z - min) / (max - min))` would put
+    values on an edge, which noise-free codes have, into other bins.
 
     Args:
-      codes: [N, D], finite.
-      num_bins: bins per code.
+      codes: Codes [N, D], finite.
+      num_bins: Number of bins per code.
 
     Returns:
       Bins 0..num_bins-1, [N, D]. The maximum is in the last bin. A constant code fills one bin.
@@ -25,16 +25,16 @@ def discretise(codes: ArrayLike, num_bins: int) -> Array[np.int64]:
 
 
 def contingency(left: Array[np.int64], right: Array[np.int64]) -> Array[np.int64]:
-    """Counts of each pair of values of two columns [N] from 0 up: [max(left) + 1, max(right) + 1]."""
+    """Counts the pairs of values of two columns [N] with values from 0 up: [max(left) + 1, max(right) + 1]."""
     rows, columns = int(left.max()) + 1, int(right.max()) + 1
     return np.bincount(left * columns + right, minlength=rows * columns).reshape(rows, columns)
 
 
 def plug_in_mutual_information(counts: Array[np.int64]) -> float:
-    """Mutual information in nats of the empirical distribution that a contingency table [R, C] counts.
+    """Computes the mutual information in nats of the empirical distribution given by a contingency table [R, C].
 
-    Exactly 0 if either variable takes one value: the ratio of integer counts is then exactly 1.
-    Independent variables score about (R - 1)(C - 1) / (2 N) above 0, the bias of this estimate.
+    It is exactly 0 if either variable takes one value, as the ratio of integer counts is then exactly 1. Independent
+    variables score about (R - 1)(C - 1) / (2 N), the bias of this estimate.
     """
     total = counts.sum()
     independent = counts.sum(axis=1, keepdims=True) * counts.sum(axis=0, keepdims=True)
@@ -44,15 +44,15 @@ def plug_in_mutual_information(counts: Array[np.int64]) -> float:
 
 
 def mutual_information_matrix(bins: Array[np.int64], factors: Array[np.int64]) -> Array[np.float64]:
-    """Plug-in mutual information of columns of `bins` [N, D] and of `factors` [N, K], nats [D, K].
+    """Computes the plug-in mutual information of columns of `bins` [N, D] and of `factors` [N, K], nats [D, K].
 
-    Both hold values from 0 up.
+    Both have values from 0 up.
     """
     return np.array([[plug_in_mutual_information(contingency(b, f)) for f in factors.T] for b in bins.T])
 
 
 def entropy(factors: Array[np.int64]) -> Array[np.float64]:
-    """Empirical entropy of each column of `factors` [N, K] (values from 0 up), nats [K]."""
+    """Computes the empirical entropy of each column of `factors` [N, K] (values from 0 up), nats [K]."""
     return np.array([plug_in_mutual_information(contingency(factor, factor)) for factor in factors.T])
 
 

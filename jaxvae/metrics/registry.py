@@ -1,4 +1,4 @@
-"""The metrics by name: those of this package, those that other packages add, and one's own."""
+"""Metrics by name: those of this package, of other packages, and of the user."""
 
 import inspect
 from collections.abc import Callable
@@ -38,37 +38,36 @@ METRICS: dict[str, Callable[..., Result]] = {
     "downstream": downstream,
     "dci_es": dci_es,
 }
-"""Of codes [N, D] and factors [N, K]. The first line of a docstring is a metric's description."""
+"""Metrics of codes [N, D] and factors [N, K]. The first line of a docstring is the description of its metric."""
 
 EXPENSIVE = ("downstream", "dci_es")
-"""Metrics that take longest: tens of seconds, minutes on a busy machine."""
+"""Metrics that take longest: tens of seconds, or minutes on a busy machine."""
 
 UNSUPERVISED: dict[str, Callable[..., Result]] = {
     "gaussian_total_correlation": gaussian_total_correlation,
     "gaussian_wasserstein_correlation": gaussian_wasserstein_correlation,
     "mutual_information_score": mutual_information_score,
 }
-"""Of codes [N, D] alone."""
+"""Metrics of codes [N, D] alone."""
 
 
 class Metric(NamedTuple):
-    """A metric as the command line finds it."""
+    """A metric of the command line."""
 
     compute: Callable[..., Result]
-    """(codes [N, D]) or (codes, factors [N, K]) -> result"""
+    """Function (codes [N, D]) or (codes, factors [N, K]) -> result."""
     needs_factors: bool
 
 
 def metric_named(name: str) -> Metric:
-    """A metric.
+    """Finds a metric by name.
 
     Args:
-      name: a key of `METRICS` or `UNSUPERVISED`, an entry point of another package, or
-        "package.module:NAME" for a function of one's own: of codes and
-        factors, or of codes alone, that returns a `Result` or a number.
+      name: Key of `METRICS` or `UNSUPERVISED`, an entry point of another package, or "package.module:NAME" for a
+        function of your own. It takes codes and factors, or codes alone, and returns a `Result` or a number.
 
     Raises:
-      ValueError: no such metric; an import that fails.
+      ValueError: The metric does not exist, or an import fails.
     """
     function = choose_or_import("metric", name, {**METRICS, **UNSUPERVISED})
 
@@ -76,9 +75,12 @@ def metric_named(name: str) -> Metric:
         result = function(*arrays)
         return result if isinstance(result, Result) else Result(float(result), name)
 
-    return Metric(compute, _needs_factors(function))
+    return Metric(compute, name in METRICS or (name not in UNSUPERVISED and _takes_factors(function)))
 
 
-def _needs_factors(function: Callable[..., Result]) -> bool:
+def _takes_factors(function: Callable[..., Result]) -> bool:
+    """Whether a function of one's own has a second argument without a default."""
     parameters = inspect.signature(function).parameters.values()
+    if "factors" in inspect.signature(function).parameters:
+        return True
     return sum(each.default is each.empty and each.kind is not each.KEYWORD_ONLY for each in parameters) > 1

@@ -1,4 +1,4 @@
-"""What every metric returns: a score with its definition and what it was computed from."""
+"""Results of metrics: a score with its definition and the quantities that it is computed from."""
 
 from dataclasses import dataclass, fields
 from typing import Any
@@ -8,20 +8,20 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A score, and what exactly it is. Subclasses add per-factor parts, what was left out, and settings."""
+    """A score and its definition. Subclasses add per-factor parts, what was left out, and settings."""
 
     score: float
-    """The one number; NaN where it is undefined, with the reason in a warning."""
+    """Score, a single number. It is NaN if undefined, with the reason in a warning."""
     definition: str
-    """What exactly the score is, in a phrase."""
+    """Short definition of what exactly was computed."""
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as plain Python values; NaN and infinity are None."""
+        """Converts all fields to plain Python values, with None for NaN and infinity."""
         return {field.name: plain(getattr(self, field.name)) for field in fields(self)}
 
 
 def plain(value: Any) -> Any:
-    """Arrays, tuples and NumPy numbers as what JSON has."""
+    """Converts arrays, tuples and NumPy numbers to JSON types."""
     if isinstance(value, np.ndarray | np.generic):
         value = value.tolist()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The mutual information gap of Gaussian posteriors, as in the paper: sampled, nothing is binned."""
+"""Mutual information gap of Gaussian posteriors, estimated by sampling and without bins, as in the paper."""
 
 import math
 from collections.abc import Sequence
@@ -13,19 +13,19 @@ from jaxvae.metrics.inputs import checked_codes, second_best
 from jaxvae.metrics.results import Result
 
 BLOCK = 4_000_000
-"""Log densities that are held at once."""
+"""Number of log-densities that are held at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class SampledMIG(Result):
-    """A sampled mutual information gap, with what it was computed from."""
+    """Sampled mutual information gap, with the quantities that it is computed from."""
 
     per_factor: np.ndarray
-    """[K]; NaN for factors of one value."""
+    """Gap of each factor [K]; NaN for factors with one value."""
     mutual_information: np.ndarray
-    """Nats, [D, K]."""
+    """Mutual information in nats [D, K]."""
     marginal_entropy: np.ndarray
-    """Of each code, nats [D]."""
+    """Entropy of each code's marginal in nats [D]."""
     num_samples: int
 
 
@@ -36,19 +36,19 @@ def sampled_mig(
 
         I(z_d; y_k) = H(q(z_d)) - mean over values v of H(q(z_d | y_k = v)),    H = -E log q
 
-    where q is the mixture of the posteriors of all (or of all v's) grid points; expectations are over one sample of
-    each of at most `max_samples` random points. The gap of the two largest, clipped at 0, over log S_k. Costs
-    N * D * max_samples * (1 + K) densities: subsample large grids.
+    q is the mixture of the posteriors of all grid points, or of all grid points with value v. Expectations are over one
+    sample of each of at most `max_samples` random points. The score is the gap of the two largest, clipped at 0,
+    divided by log S_k. It takes N * D * max_samples * (1 + K) densities, so subsample large grids.
 
     Args:
-      mean: posterior means of the grid, the last factor fastest, [N, D].
-      logvar: log variances, [N, D].
-      factor_sizes: K numbers of values, with the product N.
-      max_samples: of a mixture.
-      seed: of the samples.
+      mean: Posterior means of the grid [N, D], with the last factor varying fastest.
+      logvar: Posterior log variances [N, D].
+      factor_sizes: Numbers of values of the K factors, whose product is N.
+      max_samples: Largest number of samples of a mixture.
+      seed: Random seed for the samples.
 
     Raises:
-      ValueError: shapes that don't fit, values that are not finite, or a grid of one point.
+      ValueError: The shapes do not match, values are not finite, or the grid has one point.
 
     Reference: Chen et al. (2018), section 4 and appendix.
     """
@@ -63,7 +63,7 @@ def sampled_mig(
     samples = centres + np.exp(logvars / 2) * rng.standard_normal(centres.shape)
 
     def entropies(rows: Array[np.int64]) -> Array[np.float64]:
-        """Of the mixture of some posteriors, per code [D]."""
+        """Estimates the entropy of the mixture of the posteriors in `rows`, for each code [D]."""
         chosen = rows if len(rows) <= max_samples else rng.choice(rows, max_samples, replace=False)
         return np.array(
             [_entropy(samples[chosen, d], centres[rows, d], logvars[rows, d]) for d in range(centres.shape[1])]
@@ -90,7 +90,7 @@ def sampled_mig(
 
 
 def _entropy(samples: Array[np.float64], means: Array[np.float64], logvars: Array[np.float64]) -> float:
-    """-mean over samples [M] of the log density of the equal mixture of Gaussians [N]."""
+    """Computes -mean over samples [M] of the log-density of the equal mixture of Gaussians [N]."""
     total = 0.0
     for block in np.array_split(samples, max(1, math.ceil(len(samples) * len(means) / BLOCK))):
         scaled = (block[:, None] - means) ** 2 * np.exp(-logvars) + logvars + math.log(2 * math.pi)

@@ -1,4 +1,4 @@
-"""Separated attribute predictability."""
+"""Separated attribute predictability (SAP)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,17 +12,17 @@ from jaxvae.metrics.inputs import Examples, choose, examples, second_best, split
 from jaxvae.metrics.results import Result
 
 SMALLEST_VARIANCE = 1e-12
-"""Codes with less predict nothing."""
+"""Variance below which a code predicts nothing."""
 
 
 @dataclass(frozen=True, eq=False)
 class SAP(Result):
-    """A SAP score, with what it was computed from."""
+    """SAP score, with the quantities that it is computed from."""
 
     per_factor: np.ndarray
-    """Gap between the two best single codes, [K]; NaN for ignored factors."""
+    """Gap between the two best single codes for each factor [K]; NaN for ignored factors."""
     predictability: np.ndarray
-    """Squared correlation, or test accuracy, of each code alone, [D, K]; NaN for ignored factors."""
+    """Squared correlation, or test accuracy, of each code alone [D, K]; NaN for ignored factors."""
     ignored_factors: tuple[int, ...]
     num_samples: int
 
@@ -33,6 +33,7 @@ def sap(
     *,
     kind: Literal["continuous", "discrete"] = "continuous",
     train_fraction: float = 2 / 3,
+    shuffle: bool = True,
     seed: int = 0,
 ) -> SAP:
     """Separated attribute predictability: the gap between the two codes that best predict a factor, alone
@@ -40,19 +41,21 @@ def sap(
         continuous: s[d, k] = cov(z_d, y_k)^2 / (var z_d  var y_k), on all rows
         discrete:   s[d, k] = test accuracy of a linear support vector classifier (C = 0.01, balanced classes) on z_d
 
-    Both are the reference's. The continuous form supposes ordered factors; it ignores scale. The discrete form, that
-    of the large-scale study, depends on the scale of codes and can't reach 1 for factors of more than a few values:
-    a linear classifier on one number picks out its ends only (a perfect code of 8 values: accuracy 0.26).
+    Both forms are those of the reference. The continuous form assumes ordered factors and does not depend on scale. The
+    discrete form, which the large-scale study uses, depends on the scale of codes. It cannot reach 1 for factors with
+    more than a few values, because a linear classifier on one number can only separate the extremes (a perfect code of
+    8 values: accuracy 0.26).
 
     Args:
-      codes: [N, D], real.
-      factors: [N, K], whole numbers.
-      kind: of predictability.
-      train_fraction: share of the rows, the first ones, that the classifiers learn from (discrete).
-      seed: of the classifiers.
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], integers.
+      kind: Kind of predictability: "continuous" or "discrete".
+      train_fraction: Share of the rows that the classifiers are trained on (discrete); the other rows are for testing.
+      shuffle: Whether to draw the training rows at random; otherwise, they are the first ones, as in the reference.
+      seed: Random seed for the classifiers.
 
     Raises:
-      ValueError: as `mig`; or rows that can't be split.
+      ValueError: The errors of `mig`; or the rows cannot be split.
 
     Reference: Kumar et al. (2018), section 3; Locatello et al. (2019).
     """
@@ -61,9 +64,9 @@ def sap(
     if kind == "continuous":
         predictability, definition = _squared_correlation(data), "SAP, squared correlation"
     else:
-        train, test = split_rows(len(data.codes), train_fraction)
+        train, test = split_rows(len(data.codes), train_fraction, shuffle)
         predictability = _svm_accuracy(data, train, test, seed)
-        definition = f"SAP, test accuracy of LinearSVC(C=0.01), {train.stop} training rows"
+        definition = f"SAP, test accuracy of LinearSVC(C=0.01), {len(train)} training and {len(test)} test rows"
     first, second = second_best(predictability)
     return SAP(
         score=float((first - second).mean()),
@@ -85,13 +88,13 @@ def _squared_correlation(data: Examples) -> np.ndarray:
     return np.where(enough[:, None], squared, 0)
 
 
-def _svm_accuracy(data: Examples, train: slice, test: slice, seed: int) -> np.ndarray:
+def _svm_accuracy(data: Examples, train: np.ndarray, test: np.ndarray, seed: int) -> np.ndarray:
     pairs = [(code, factor, train, test, seed) for code in data.codes.T for factor in data.factors.T]
     accuracies = in_threads(_accuracy, pairs)
     return np.reshape(accuracies, (data.codes.shape[1], data.factors.shape[1]))
 
 
-def _accuracy(code: np.ndarray, factor: np.ndarray, train: slice, test: slice, seed: int) -> float:
+def _accuracy(code: np.ndarray, factor: np.ndarray, train: np.ndarray, test: np.ndarray, seed: int) -> float:
     if len(set(factor[train])) < 2:
         return float((factor[test] == factor[train][0]).mean())
     classifier = LinearSVC(C=0.01, class_weight="balanced", random_state=seed).fit(code[train, None], factor[train])

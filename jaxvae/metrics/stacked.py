@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 
+from jaxvae.metrics.draws import BLOCK, SampledCodes
 from jaxvae.metrics.inputs import checked_codes, examples
-from jaxvae.metrics.interventions import BLOCK, SampledCodes
 from jaxvae.metrics.sap import SMALLEST_VARIANCE
 
 
@@ -24,27 +24,27 @@ def score_stacked(
     prune_below: float = 0.05,
     seed: int = 0,
 ) -> dict[str, Array]:
-    """Scores of stacked models on the same examples, computed on JAX's device in one compiled call.
+    """Computes scores of stacked models on the same examples, on JAX's device in one compiled call.
 
-    Each is what the function of its name gives for each model's codes, in float32: `mig`, `modularity`, `sap`
+    Each score is that of the function of its name for each model's codes, in float32: `mig`, `modularity`, `sap`
     (continuous), `gaussian_total_correlation`, `gaussian_wasserstein_correlation`, `mutual_information_score` and
-    `factor_vae_score`. They agree to about 1e-3: a code that lies on the edge of two bins may fall into the other
-    one.
+    `factor_vae_score`. They agree to about 1e-3, because a code on the edge of two bins may fall into the other bin.
+    With one factor, modularity and the FactorVAE score are NaN.
 
     Args:
-      codes: of M models [M, N, D], all of the same N examples.
-      factors: of the examples [N, K], whole numbers. Constant ones are left out.
-      num_bins: bins per code, of equal width.
-      num_votes: of the FactorVAE score to learn from; half as many are tested on.
-      batch_size: examples per vote.
-      prune_below: standard deviation below which a code has no vote.
-      seed: of the votes, which are the same for all models.
+      codes: Codes of M models [M, N, D], all for the same N examples.
+      factors: Factors of the examples [N, K], integers. Constant factors are left out.
+      num_bins: Number of bins per code, of equal width.
+      num_votes: Number of training votes of the FactorVAE score; half as many votes are for testing.
+      batch_size: Number of examples per vote.
+      prune_below: Standard deviation below which a code has no vote.
+      seed: Random seed for the votes, which are the same for all models.
 
     Returns:
-      {name: [M]}
+      Scores by name, [M] each.
 
     Raises:
-      ValueError: codes that are not [M, N, D]; numbers of bins, votes or examples below 2; or as `mig`.
+      ValueError: The codes are not [M, N, D]; a number of bins, votes or examples is below 2; or the errors of `mig`.
     """
     stacked = np.asarray(codes, np.float32)
     if stacked.ndim != 3 or stacked.size == 0:
@@ -61,17 +61,19 @@ def score_stacked(
 
 
 def _votes(factors: Array, num_votes: int, batch_size: int, seed: int) -> tuple[Array, Array, Array]:
-    """Rows for the variances [n], and of each vote [blocks, BLOCK, L] with its factor [blocks, BLOCK], as
-    `factor_vae_score` draws them; votes that fill up the last blocks are for no factor, -1."""
+    """Draws rows for the variances [n], and rows of each vote [blocks, BLOCK, L] with its factor [blocks, BLOCK].
+
+    They are drawn as in `factor_vae_score`. Votes that fill up the last blocks have the factor -1, which is none.
+    """
     rng = np.random.default_rng(seed)
-    numbers = SampledCodes(np.arange(len(factors))[:, None], factors)
-    overall = numbers.any(rng, 10_000)[:, 0].astype(np.int32)
+    train, test = SampledCodes(np.arange(len(factors))[:, None], factors).split()
+    overall = train.any(rng, 10_000)[:, 0].astype(np.int32)
     rows, voted = [], []
-    for number in (num_votes, num_votes // 2):
+    for part, number in ((train, num_votes), (test, num_votes // 2)):
         for first in range(0, number, BLOCK):
             n = min(BLOCK, number - first)
             factor = rng.integers(factors.shape[1], size=n)
-            alike = numbers.alike(rng, factor, batch_size)[:, :, 0].astype(np.int32)
+            alike = part.alike(rng, factor, batch_size)[:, :, 0].astype(np.int32)
             rows.append(np.pad(alike, ((0, BLOCK - n), (0, 0))))
             voted.append(np.pad(factor.astype(np.int32), (0, BLOCK - n), constant_values=-1))
     return overall, np.stack(rows), np.stack(voted)
@@ -79,7 +81,7 @@ def _votes(factors: Array, num_votes: int, batch_size: int, seed: int) -> tuple[
 
 @partial(jax.jit, static_argnames=("sizes", "num_bins", "num_votes"))
 def _scores(codes: jax.Array, *drawn: Any, **settings: Any) -> dict[str, jax.Array]:
-    """Of all models: codes [M, N, D]."""
+    """Computes the scores of all models from their codes [M, N, D]."""
     return jax.vmap(lambda one: _score(one, *drawn, **settings))(codes)
 
 
@@ -95,7 +97,7 @@ def _score(
     num_bins: int,
     num_votes: int,
 ) -> dict[str, jax.Array]:
-    """Of one model: codes [N, D], factors [N, K]."""
+    """Computes the scores of one model from its codes [N, D] and factors [N, K]."""
     latents = codes.shape[1]
     live = codes.max(axis=0) > codes.min(axis=0)
     bins = _one_hot_bins(codes, num_bins)
@@ -118,14 +120,14 @@ def _score(
 
 
 def _one_hot_bins(codes: jax.Array, num_bins: int) -> jax.Array:
-    """[N, D] -> [N, D, num_bins]"""
+    """Bins codes into one-hot vectors: [N, D] -> [N, D, num_bins]."""
     edges = jnp.linspace(codes.min(axis=0), codes.max(axis=0), num_bins + 1)[:-1]
     number = (codes[None] >= edges[:, None]).sum(axis=0) - 1
     return jax.nn.one_hot(number, num_bins, dtype=jnp.float32)
 
 
 def _information(left: jax.Array, right: jax.Array) -> jax.Array:
-    """Plug-in mutual information of one-hot columns [N, D, R] and [N, K, C], nats [D, K]."""
+    """Computes the plug-in mutual information of one-hot columns [N, D, R] and [N, K, C], nats [D, K]."""
     joint = jnp.einsum("ndr,nkc->dkrc", left, right, precision="highest") / left.shape[0]
     independent = joint.sum(axis=3, keepdims=True) * joint.sum(axis=2, keepdims=True)
     seen = joint > 0
@@ -192,4 +194,5 @@ def _factor_vae(
     learned = -(-num_votes // BLOCK)
     train, test = counts[:learned].sum(axis=0), counts[learned:].sum(axis=0)
     right = jnp.take_along_axis(test, train.argmax(axis=1)[:, None], axis=1).sum()
-    return jnp.where(active.any(), right / (num_votes // 2), 0.0)
+    score = jnp.where(active.any(), right / (num_votes // 2), 0.0)
+    return score if num_factors > 1 else jnp.float32(jnp.nan)

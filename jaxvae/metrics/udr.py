@@ -1,4 +1,4 @@
-"""Unsupervised disentanglement ranking: agreement between models."""
+"""Unsupervised disentanglement ranking (UDR): agreement between models."""
 
 import warnings
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ from jaxvae.metrics.inputs import CONVENTIONS, checked_codes, choose
 from jaxvae.metrics.results import Result
 
 SWITCHED_OFF = 0.01
-"""Nats: codes with a smaller mean KL are noise."""
+"""KL in nats below which a code is inactive."""
 
 
 @dataclass(frozen=True, eq=False)
 class UDR(Result):
-    """The best model's score, and those of all."""
+    """Best model's score, with the scores of all models."""
 
     model_scores: np.ndarray
-    """Median agreement of each model with the others, [M]."""
+    """Median agreement of each model with the others [M]."""
     pairwise: np.ndarray
-    """Agreement of each pair, [M, M]; 0 on the diagonal."""
+    """Agreement of each pair of models [M, M]; 0 on the diagonal."""
     informative: np.ndarray
-    """Codes that are compared, [M, D]."""
+    """Mask of the codes that are compared [M, D]."""
     num_samples: int
 
 
@@ -42,22 +42,23 @@ def udr(
 ) -> UDR:
     """Unsupervised disentanglement ranking: models that disentangle agree up to order and sign
 
-    For models i and j with R[a, b] = the similarity of code a of i and code b of j (codes are standardised):
+    R[a, b] is the similarity of code a of model i and code b of model j, where codes are standardised. Then
 
         UDR_ij = (mean_b r_b + mean_a r_a) / 2,    r_b = max_a R[a, b]^2 / sum_a R[a, b],  r_a likewise
 
-    over informative codes, and a model's score is its median over the others. A perfect match scores 1 with Spearman's
-    correlation and 0.9 with the Lasso, whose penalty (0.1) shrinks the one coefficient of 1.
+    over informative codes, and a model's score is the median over the other models. A perfect match scores 1 with
+    Spearman's correlation and 0.9 with the Lasso, whose penalty (0.1) shrinks the single coefficient of 1.
 
     Args:
-      codes: of M models, each [N, D], of the same N inputs.
-      kl: mean KL of each code, nats [M, D].
-      similarity: absolute Lasso coefficients or absolute rank correlations.
-      kl_threshold: nats; codes with less are left out.
-      convention: "reference" is the mean of two means; "paper" divides the sum of all r by the number of codes in both.
+      codes: Codes of M models, each [N, D], for the same N inputs.
+      kl: Mean KL of each code in nats [M, D].
+      similarity: Kind of similarity: absolute Lasso coefficients or absolute rank correlations.
+      kl_threshold: KL in nats below which a code is left out.
+      convention: Convention: "reference" is the mean of two means; "paper" divides the sum of all r by the number of
+        codes in both models.
 
     Raises:
-      ValueError: fewer than two models, shapes that differ, or codes that are not finite.
+      ValueError: There are fewer than two models, the shapes differ, or the codes are not finite.
 
     Reference: Duan et al. (2020).
     """
@@ -90,7 +91,7 @@ def udr(
 
 
 def agreement_of(similarity: Array[np.float64], convention: str = "reference") -> float:
-    """Of a similarity matrix [D1, D2] of informative codes; 0 where a model has none."""
+    """Computes the agreement from a similarity matrix [D1, D2] of informative codes; 0 if a model has none."""
     if similarity.size == 0:
         return 0.0
     columns, rows = _strength(similarity), _strength(similarity.T)
@@ -100,7 +101,7 @@ def agreement_of(similarity: Array[np.float64], convention: str = "reference") -
 
 
 def _strength(similarity: Array[np.float64]) -> Array[np.float64]:
-    """Of each column: its largest entry squared over its sum; 0 for columns of zeros."""
+    """Computes for each column its largest entry squared divided by its sum; 0 for columns of zeros."""
     total = similarity.sum(axis=0)
     return similarity.max(axis=0) ** 2 / np.where(total > 0, total, 1)
 
@@ -119,5 +120,5 @@ def _lasso(one: Array[np.float64], other: Array[np.float64]) -> Array[np.float64
 
 
 def _spearman(one: Array[np.float64], other: Array[np.float64]) -> Array[np.float64]:
-    """0 where a code is constant."""
+    """Computes absolute rank correlations of two sets of codes; 0 for constant codes."""
     return np.abs(_standardised(rankdata(one, axis=0)).T @ _standardised(rankdata(other, axis=0))) / len(one)

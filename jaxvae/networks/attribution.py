@@ -1,4 +1,4 @@
-"""A critic of images, and a network that draws a change of them."""
+"""A critic of images, and a network that predicts a change of an image."""
 
 from typing import Literal
 
@@ -18,7 +18,11 @@ GROUPS = 4
 
 
 class ConvCritic(nn.Module):
-    """3x3 convolutions with ReLU, 2x2 maxima between levels, the mean of a last 1x1 convolution. No normalisation."""
+    """Critic of images: 3x3 convolutions with ReLU, 2x2 max pooling between levels, and the mean of a last 1x1
+    convolution.
+
+    It has no normalisation layers.
+    """
 
     levels: tuple[tuple[int, ...], ...]
     """Channels of the convolutions of every level."""
@@ -26,7 +30,7 @@ class ConvCritic(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> logits [B], float32"""
+        """Maps images [B, H, W, C] to logits [B], float32."""
         x = image
         for level, widths in enumerate(self.levels):
             x = x if level == 0 else halved(x)
@@ -36,17 +40,17 @@ class ConvCritic(nn.Module):
 
 
 class UNet(nn.Module):
-    """Down by 2x2 maxima and up again, every level seen by its mirror image. The change is 0 at the start."""
+    """U-Net with 2x2 max pooling and skip connections between equal levels. Its output is 0 at initialization."""
 
     widths: tuple[int, ...]
-    """Channels of the levels, a multiple of 4."""
+    """Channels of the levels, each a multiple of 4."""
     up: int
-    """Channels that come up from the level below."""
+    """Number of channels that are upsampled from the level below."""
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, H, W, C], float32"""
+        """Maps images [B, H, W, C] to changes of them [B, H, W, C], float32."""
         x, kept = image, []
         for level, width in enumerate(self.widths):
             x = x if level == 0 else halved(x)
@@ -61,16 +65,17 @@ class UNet(nn.Module):
     def _level(self, x: jax.Array, width: int) -> jax.Array:
         for _ in range(2):
             x = nn.Conv(width, (3, 3), kernel_init=HE, use_bias=False, dtype=self.dtype)(x)
-            # Statistics in full precision, whatever the rest is computed in.
+            # Statistics are computed in full precision, whatever the precision of the rest.
             x = nn.relu(nn.GroupNorm(GROUPS)(x.astype(jnp.float32)).astype(self.dtype))
         return x
 
 
 def halved(x: jax.Array) -> jax.Array:
-    """Maxima of 2x2 pixels: [B, H, W, C] -> [B, H/2, W/2, C]. Quicker in second derivatives than a reduced window.
+    """Takes maxima of 2x2 pixels: [B, H, W, C] -> [B, H/2, W/2, C].
 
-    Pair by pair: the slope of a maximum over axes is divided by the number of values that equal it, which is 0 where
-    a compiler has computed them twice and rounded differently.
+    Second derivatives of this form are faster than those of `reduce_window`. Maxima are taken pair by pair: the
+    gradient of a maximum over axes is divided by the number of values that equal it, and this number can be 0 if a
+    compiler computes the values twice and rounds them differently.
     """
     batch, height, width, channels = x.shape
     x = x.reshape(batch, height // 2, 2, width // 2, 2, channels)
@@ -88,16 +93,19 @@ UNETS: dict[NetSize, tuple[tuple[int, ...], int]] = {"small": ((8, 16, 32), 8), 
 def attribution_networks(
     image_shape: Shape, size: NetSize = "small", dtype: DTypeLike = jnp.float32
 ) -> dict[str, Network]:
-    """The networks of the VA-GAN: {"map": image -> change of it, "critic": image -> logit [B]}.
+    """Builds the networks of the VA-GAN.
 
     Args:
-      image_shape: (height, width, channels), sides divisible by 4 (small) or 16 (paper).
-      size: "small", three levels of 8, 16 and 32 channels; or "paper", the two-dimensional nets of Baumgartner et al.
-        (2018), with GroupNorm where their U-Net has BatchNorm.
-      dtype: of the computation; parameters and outputs are float32 whatever it is.
+      image_shape: Shape of the images (height, width, channels), with sides divisible by 4 (small) or 16 (paper).
+      size: Size of the networks: "small" has three levels of 8, 16 and 32 channels; "paper" has the two-dimensional
+        networks of Baumgartner et al. (2018), with GroupNorm in place of the BatchNorm in their U-Net.
+      dtype: Precision of the computation. Parameters and outputs are always float32.
+
+    Returns:
+      The networks "map", from an image to a change of it, and "critic", from an image to a logit [B].
 
     Raises:
-      ValueError: an unknown size, or sides that are not divisible.
+      ValueError: The size is unknown, or the sides are not divisible.
     """
     if size not in CRITICS:
         raise ValueError(f"networks are small or paper, got {size!r}")

@@ -1,4 +1,4 @@
-"""Encoder and decoder pairs by name, for any image shape."""
+"""Pairs of encoder and decoder by name, for any image shape."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from jax.typing import DTypeLike
 
 from jaxvae.choose import choose_or_import
 from jaxvae.method import Network
-from jaxvae.networks.conv import BurgessDecoder, BurgessEncoder, StudyDecoder, StudyEncoder
+from jaxvae.networks.conv import BurgessDecoder, BurgessEncoder, KimDecoder, KimEncoder, StudyDecoder, StudyEncoder
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mlp import MLPDecoder, MLPEncoder
 from jaxvae.networks.xtanh import XtanhDecoder, XtanhEncoder
@@ -26,6 +26,11 @@ def _burgess(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module
     return BurgessEncoder(latent_dim, dtype), BurgessDecoder(shape, dtype)
 
 
+def _kim(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
+    """The conv nets of Kim & Mnih (2018): dense layers of 128, all kernels 4x4"""
+    return KimEncoder(latent_dim, dtype), KimDecoder(shape, dtype)
+
+
 def _mlp(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
     """The 1200-unit dense nets of Higgins et al. (2017), tanh in the decoder"""
     return MLPEncoder(latent_dim, dtype=dtype), MLPDecoder(shape, dtype=dtype)
@@ -40,24 +45,25 @@ def _mlp_small(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Modu
 
 
 def _selu(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """Four dense layers of 256 with SELU each way, of Graving's code after the VAE-SNE"""
+    """Four dense layers of 256 with SELU each way, from Graving's code after the VAE-SNE"""
     return MLPEncoder(latent_dim, (256,) * 4, nn.selu, dtype), MLPDecoder(shape, (256,) * 4, nn.selu, dtype)
 
 
 def _xtanh(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """Three dense nets with two layers of 100, tanh(h) + h/10 between, of Khemakhem et al. (2020), for vectors"""
+    """Three dense nets with two layers of 100, tanh(h) + h/10 between (Khemakhem et al., 2020), for vectors"""
     return XtanhEncoder(latent_dim, dtype), XtanhDecoder(shape, dtype)
 
 
 ARCHITECTURES: dict[str, Callable[[Shape, int, DTypeLike], tuple[nn.Module, nn.Module]]] = {
     "conv": _study,
     "burgess": _burgess,
+    "kim": _kim,
     "mlp": _mlp,
     "mlp-small": _mlp_small,
     "selu": _selu,
     "xtanh": _xtanh,
 }
-"""Name -> (image_shape, latent_dim, dtype) -> (encoder, decoder)."""
+"""Functions (image_shape, latent_dim, dtype) -> (encoder, decoder), by name."""
 
 
 def autoencoder(
@@ -68,24 +74,28 @@ def autoencoder(
     *,
     aux_dim: int = 0,
 ) -> dict[str, Network]:
-    """The networks of the VAE family: {"encoder": image -> Posterior, "decoder": code -> raw outputs}.
+    """Builds the encoder and the decoder of a VAE.
 
     Args:
-      architecture: a key of `ARCHITECTURES`, or "package.module:NAME" for a function of one's own, which is called as
-        those are and returns Linen modules or `Network`s.
-      image_shape: (height, width, channels); "conv" and "burgess" need sides divisible by 16.
-      latent_dim: D, the size of the code.
-      dtype: of the computation; parameters and outputs are float32 whatever it is.
-      aux_dim: channels that the encoder sees besides the image's own.
+      architecture: Key of `ARCHITECTURES`, or "package.module:NAME" for a function of your own, which is called like
+        those in `ARCHITECTURES` and returns Linen modules or `Network`s.
+      image_shape: Shape of the images (height, width, channels); "conv", "burgess" and "kim" need sides divisible by
+        16.
+      latent_dim: Number of latents D.
+      dtype: Precision of the computation. Parameters and outputs are always float32.
+      aux_dim: Number of channels that the encoder sees in addition to those of the image.
+
+    Returns:
+      The networks "encoder", from images to a Posterior, and "decoder", from codes to raw outputs.
 
     Raises:
-      ValueError: unknown architecture, sides not divisible by 16, or latent_dim < 1.
+      ValueError: The architecture is unknown, the sides are not divisible by 16, or latent_dim < 1.
     """
     make = choose_or_import("network", architecture, ARCHITECTURES)
     if latent_dim < 1:
         raise ValueError(f"a code needs at least 1 latent, got latent_dim={latent_dim}")
     height, width, channels = image_shape
-    if architecture in ("conv", "burgess") and (height % 16 or width % 16):
+    if architecture in ("conv", "burgess", "kim") and (height % 16 or width % 16):
         raise ValueError(
             f"network {architecture!r} needs image sides divisible by 16, got {height}x{width}: "
             "choose another image size (--image-size resizes), or the network 'mlp'"

@@ -1,7 +1,7 @@
-"""A module of Flax NNX or of Equinox as a `Network`.
+"""Modules of Flax NNX and of Equinox as a `Network`.
 
-Parameters are nested dicts of arrays under the names of the module's attributes, whatever the library: Optax and
-checkpoints need neither the library nor the module's class.
+Parameters are nested dicts of arrays under the names of the module's attributes, whatever the library. Optax and
+checkpoints therefore need neither the library nor the module's class.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ from jaxvae.method import Network, Params, Posterior
 
 
 def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
-    """A Flax NNX module as a `Network`: its `nnx.Param`s are the parameters.
+    """Makes a `Network` of a Flax NNX module, whose `nnx.Param`s are the parameters.
 
     ```python
     import jax.numpy as jnp
@@ -41,17 +41,17 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
     ```
 
     Args:
-      build: builds the module from its random streams: its class, where that takes `rngs` alone, or a function such as
-        `lambda rngs: Encoder(64, rngs=rngs)`. The module is called with batches, [B, ...] each. An encoder returns a
-        `Posterior`, or its mean and logvar as a pair.
+      build: Function that builds the module from its random streams: the module's class if it takes `rngs` alone, or a
+        function such as `lambda rngs: Encoder(64, rngs=rngs)`. The module is called with batches, [B, ...] each. An
+        encoder returns a `Posterior`, or its mean and logvar as a pair.
 
     Returns:
-      The network. Its `init` is a pure function of the key. Arrays of the module that are no variables, such as a grid
+      The network. Its `init` is a pure function of the key. Arrays of the module that are not variables, such as a grid
       of coordinates, are constants.
 
     Raises:
-      TypeError: `build` is a module, or builds something else than a module.
-      ValueError: the module has variables that are not trained, as BatchNorm and Dropout have, or a constant that is
+      TypeError: `build` is a module, or does not build a module.
+      ValueError: The module has variables that are not trained, as BatchNorm and Dropout have, or a constant that is
         drawn at random.
     """
     if isinstance(build, nnx.Module):
@@ -80,7 +80,9 @@ def from_nnx(build: Callable[[nnx.Rngs], nnx.Module]) -> Network:
 
 
 def from_equinox(build: Callable[[jax.Array], Any], *, batched: bool = False) -> Network:
-    """An Equinox module as a `Network`: its floating-point arrays are the parameters (needs `pip install equinox`).
+    """Makes a `Network` of an Equinox module, whose floating-point arrays are the parameters.
+
+    It needs `pip install equinox`.
 
     ```python
     import equinox as eqx
@@ -107,19 +109,19 @@ def from_equinox(build: Callable[[jax.Array], Any], *, batched: bool = False) ->
     ```
 
     Args:
-      build: builds the module from a key: its class, where that takes the key alone, or a function such as
-        `lambda key: Encoder(64, key=key)`. An encoder returns a `Posterior`, or its mean and logvar as a pair. Images
-        are [H, W, C], where Equinox's convolutions take [C, H, W].
-      batched: whether the module is called with a batch, [B, ...]. By default it is called with single examples, as
-        Equinox's layers are, under `jax.vmap`.
+      build: Function that builds the module from a key: the module's class if it takes the key alone, or a function
+        such as `lambda key: Encoder(64, key=key)`. An encoder returns a `Posterior`, or its mean and logvar as a pair.
+        Images are [H, W, C], whereas Equinox's convolutions take [C, H, W].
+      batched: Whether the module is called with a batch, [B, ...]. By default, it is called with single examples under
+        `jax.vmap`, as Equinox's layers are.
 
     Returns:
       The network. Its `init` is a pure function of the key. Arrays of integers and booleans are constants.
 
     Raises:
       ImportError: Equinox is not installed.
-      TypeError: `build` is a module, or builds something that can't be called.
-      ValueError: the module has state, as BatchNorm has, or a Dropout that is not switched off, or a constant that is
+      TypeError: `build` is a module, or builds an object that is not callable.
+      ValueError: The module has state, as BatchNorm has, a Dropout that is not switched off, or a constant that is
         drawn at random.
     """
     try:
@@ -159,10 +161,12 @@ def from_equinox(build: Callable[[jax.Array], Any], *, batched: bool = False) ->
 
 
 def _network(parts: Callable[[jax.Array], tuple[Any, Any, Any]], merge: Callable[[Any, Any, Any], Any]) -> Network:
-    """The network of a module that `parts` takes apart and `merge` puts together: (structure, params, constants)."""
+    """Builds the network of a module that `parts` splits into (structure, params, constants) and `merge` joins
+    again.
+    """
 
     def split(key: jax.Array) -> tuple[Any, Any, Any]:
-        # Arrays that do not depend on the key are computed even while JAX traces: they are constants, not tracers.
+        # Arrays that do not depend on the key are computed even while JAX traces, which makes them constants.
         with jax.ensure_compile_time_eval():
             return parts(key)
 

@@ -14,7 +14,7 @@ from jaxvae.networks.layers import Conv, ConvTranspose, in_parts
 
 
 def _convolved(layers: Sequence[Conv], image: jax.Array) -> jax.Array:
-    """ReLU after each; [B, H, W, C] -> features [B, F]"""
+    """Applies convolutions with ReLU after each: [B, H, W, C] -> features [B, F]."""
 
     def apply(x: jax.Array) -> jax.Array:
         for layer in layers:
@@ -25,7 +25,7 @@ def _convolved(layers: Sequence[Conv], image: jax.Array) -> jax.Array:
 
 
 def _drawn(layers: Sequence[ConvTranspose], features: jax.Array) -> jax.Array:
-    """ReLU after each but the last; [B, h, w, F] -> [B, H, W, C], float32"""
+    """Applies transposed convolutions with ReLU after each but the last: [B, h, w, F] -> [B, H, W, C], float32."""
 
     def apply(x: jax.Array) -> jax.Array:
         for layer in layers[:-1]:
@@ -36,9 +36,9 @@ def _drawn(layers: Sequence[ConvTranspose], features: jax.Array) -> jax.Array:
 
 
 class StudyEncoder(nn.Module):
-    """The encoder of the large-scale study (Locatello et al., 2019): 4 convolutions, 1 dense layer.
+    """Encoder of the large-scale study (Locatello et al., 2019): 4 convolutions and 1 dense layer.
 
-    The kernels of the last two convolutions are 2x2, as in the study's code; Higgins et al. (2017) have 4x4.
+    The kernels of the last two convolutions are 2x2, as in the study's code; those of Higgins et al. (2017) are 4x4.
     """
 
     latent_dim: int
@@ -46,7 +46,7 @@ class StudyEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> Posterior:
-        """[B, H, W, C] -> mean and logvar [B, D]"""
+        """Maps images [B, H, W, C] to means and log variances [B, D]."""
         layers = [Conv(features, kernel, self.dtype) for features, kernel in ((32, 4), (32, 4), (64, 2), (64, 2))]
         x = _convolved(layers, image)
         x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(x))
@@ -54,14 +54,14 @@ class StudyEncoder(nn.Module):
 
 
 class StudyDecoder(nn.Module):
-    """The decoder of the large-scale study (Locatello et al., 2019): 2 dense layers, 4 transposed convolutions."""
+    """Decoder of the large-scale study (Locatello et al., 2019): 2 dense layers and 4 transposed convolutions."""
 
     image_shape: tuple[int, int, int]
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        """[B, D] -> raw outputs (logits for a Bernoulli likelihood) [B, H, W, C], float32"""
+        """Maps codes [B, D] to raw outputs [B, H, W, C], float32. They are logits for a Bernoulli likelihood."""
         height, width, channels = self.image_shape
         x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(z))
         x = nn.relu(nn.Dense((height // 16) * (width // 16) * 64, kernel_init=GLOROT, dtype=self.dtype)(x))
@@ -70,7 +70,10 @@ class StudyDecoder(nn.Module):
 
 
 def burgess_halvings(image_shape: tuple[int, ...]) -> int:
-    """Number of stride-2 layers: down to 4x4 (3 for 32x32, 4 for 64x64), as far as both sides stay even."""
+    """Returns the number of stride-2 layers that reduce an image to 4x4, as long as both sides stay even.
+
+    It is 3 for 32x32 and 4 for 64x64 images.
+    """
     height, width, _ = image_shape
     halvings = int(math.log2(min(height, width) / 4))
     while math.gcd(height, width) % 2**halvings:
@@ -79,14 +82,14 @@ def burgess_halvings(image_shape: tuple[int, ...]) -> int:
 
 
 class BurgessEncoder(nn.Module):
-    """The encoder of Burgess et al. (2018): 32-channel 4x4 convolutions down to 4x4, 2 dense layers."""
+    """Encoder of Burgess et al. (2018): 4x4 convolutions with 32 channels down to 4x4, and 2 dense layers."""
 
     latent_dim: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, image: jax.Array) -> Posterior:
-        """[B, H, W, C] -> mean and logvar [B, D]"""
+        """Maps images [B, H, W, C] to means and log variances [B, D]."""
         x = _convolved([Conv(32, 4, self.dtype) for _ in range(burgess_halvings(image.shape[1:]))], image)
         for _ in range(2):
             x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(x))
@@ -94,14 +97,14 @@ class BurgessEncoder(nn.Module):
 
 
 class BurgessDecoder(nn.Module):
-    """The decoder of Burgess et al. (2018): the encoder mirrored."""
+    """Decoder of Burgess et al. (2018), which mirrors the encoder."""
 
     image_shape: tuple[int, int, int]
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        """[B, D] -> raw outputs [B, H, W, C], float32"""
+        """Maps codes [B, D] to raw outputs [B, H, W, C], float32."""
         height, width, channels = self.image_shape
         halvings = burgess_halvings(self.image_shape)
         height, width = height // 2**halvings, width // 2**halvings
@@ -111,3 +114,38 @@ class BurgessDecoder(nn.Module):
         x = x.reshape(x.shape[0], height, width, 32)
         widths = [32] * (halvings - 1) + [channels]
         return _drawn([ConvTranspose(features, self.dtype) for features in widths], x)
+
+
+class KimEncoder(nn.Module):
+    """The encoder of Kim & Mnih (2018) for dSprites: 4 convolutions, 1 dense layer of 128; all kernels are 4x4."""
+
+    latent_dim: int
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, image: jax.Array) -> Posterior:
+        """[B, H, W, C] -> mean and logvar [B, D]"""
+        x = _convolved([Conv(features, 4, self.dtype) for features in (32, 32, 64, 64)], image)
+        x = nn.relu(nn.Dense(128, kernel_init=GLOROT, dtype=self.dtype)(x))
+        return gaussian_head(x, self.latent_dim, self.dtype)
+
+
+class KimDecoder(nn.Module):
+    """The decoder of Kim & Mnih (2018): 1 dense layer of 128, 5 transposed convolutions, the first onto one pixel.
+
+    That one is a dense layer with one bias per channel, as in public code.
+    """
+
+    image_shape: tuple[int, int, int]
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        """[B, D] -> raw outputs (logits for a Bernoulli likelihood) [B, H, W, C], float32"""
+        height, width, channels = self.image_shape
+        x = nn.relu(nn.Dense(128, kernel_init=GLOROT, dtype=self.dtype)(z))
+        first = (height // 16) * (width // 16) * 64
+        x = nn.Dense(first, use_bias=False, kernel_init=GLOROT, dtype=self.dtype)(x)
+        bias = self.param("bias", nn.initializers.zeros_init(), (64,)).astype(self.dtype)
+        x = nn.relu(x.reshape(x.shape[0], height // 16, width // 16, 64) + bias.reshape(1, 1, 1, -1))
+        return _drawn([ConvTranspose(features, self.dtype) for features in (64, 32, 32, channels)], x)

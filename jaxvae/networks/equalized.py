@@ -1,8 +1,8 @@
-"""Layers with an equalised learning rate (Karras et al., 2018), and the networks of the ALAE that are made of them.
+"""Layers with an equalised learning rate (Karras et al., 2018), and the networks of the ALAE, which consist of them.
 
-A layer keeps weights of unit variance and multiplies them by sqrt(2 / inputs) when it is applied, so that under Adam
-all layers learn at one speed. ALAE's code keeps scaled weights and scales Adam's steps instead: with no epsilon in
-Adam the two are the same.
+A layer stores weights of unit variance and multiplies them by sqrt(2 / inputs) when it is applied, so that all layers
+learn at the same speed under Adam. ALAE's code stores scaled weights and scales Adam's steps instead. The two are
+equivalent if Adam's epsilon is 0.
 """
 
 import math
@@ -24,14 +24,14 @@ Shape = tuple[int, int, int]
 WIDTHS = {"small": 256, "paper": 1024}
 CHANNELS = (32, 64, 64, 64, 64)
 SLOW = 0.1
-"""How much slower than the rest the mapping and the discriminator learn."""
+"""Learning rate of the mapping and the discriminator, relative to the other networks."""
 
 
 def equalized(module: nn.Module, shape: Sequence[int], inputs: int, rate: float) -> tuple[jax.Array, jax.Array]:
-    """Weights of a shape, whose last axis is the outputs, and biases, ready to be applied.
+    """Creates the weights and biases of a layer, ready to be applied. The last axis of the weights is that of the
+    outputs.
 
-    Weights start at N(0, 2 / inputs), whatever `rate` is; their steps, and those of the biases, are `rate` times as
-    large.
+    Weights are initialized from N(0, 2 / inputs), whatever `rate` is. Steps of weights and biases are scaled by `rate`.
     """
     weights = module.param("kernel", nn.initializers.normal(1 / rate), tuple(shape))
     bias = module.param("bias", nn.initializers.zeros_init(), (shape[-1],))
@@ -40,7 +40,7 @@ def equalized(module: nn.Module, shape: Sequence[int], inputs: int, rate: float)
 
 
 class EqualizedDense(nn.Module):
-    """[B, I] -> [B, features]"""
+    """Dense layer with an equalised learning rate."""
 
     features: int
     rate: float = 1.0
@@ -48,13 +48,15 @@ class EqualizedDense(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, I] -> [B, features]"""
+        """Maps [B, I] to [B, features]."""
         weights, bias = equalized(self, (x.shape[-1], self.features), x.shape[-1], self.rate)
         return x.astype(self.dtype) @ weights + bias[None]
 
 
 class EqualizedConv(nn.Module):
-    """4x4 kernel, stride 2: [B, H, W, C] -> [B, H/2, W/2, features], or twice the sides."""
+    """Convolution, or with `larger` transposed convolution, with a 4x4 kernel, stride 2 and an equalised learning
+    rate.
+    """
 
     features: int
     larger: bool = False
@@ -63,23 +65,23 @@ class EqualizedConv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, H/2, W/2, features], or [B, 2H, 2W, features]"""
+        """Maps [B, H, W, C] to [B, H/2, W/2, features], or with `larger` to [B, 2H, 2W, features]."""
         channels = x.shape[-1]
-        # Of the 16 weights of a transposed convolution with stride 2, 4 meet in a pixel.
+        # 4 of the 16 weights of a transposed convolution with stride 2 contribute to each pixel.
         inputs = (4 if self.larger else 16) * channels
         weights, bias = equalized(self, (4, 4, channels, self.features), inputs, self.rate)
         return (double if self.larger else halve)(x.astype(self.dtype), weights) + bias[None, None, None]
 
 
 class Mapping(nn.Module):
-    """F: a pixel norm, then six slow layers; leaky ReLU after each."""
+    """Mapping network F: a pixel norm, then six layers at the reduced learning rate, each followed by leaky ReLU."""
 
     latent_dim: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        """[B, D] -> [B, D], float32"""
+        """Maps latents z [B, D] to codes w [B, D], float32."""
         x = pixel_norm(z)
         for _ in range(6):
             x = nn.leaky_relu(EqualizedDense(self.latent_dim, SLOW, self.dtype)(x), SLOPE)
@@ -87,7 +89,7 @@ class Mapping(nn.Module):
 
 
 class Generator(nn.Module):
-    """G: dense layers, and transposed convolutions where it has any; a linear output."""
+    """Generator G: dense layers, then transposed convolutions if there are any, with a linear output."""
 
     image_shape: Shape
     width: int
@@ -96,7 +98,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, w: jax.Array) -> jax.Array:
-        """[B, D] -> [B, H, W, C], float32"""
+        """Maps codes w [B, D] to images [B, H, W, C], float32."""
         height, width, channels = self.image_shape
         x = nn.leaky_relu(EqualizedDense(self.width, dtype=self.dtype)(w), SLOPE)
         if not self.halvings:
@@ -111,7 +113,9 @@ class Generator(nn.Module):
 
 
 class Encoder(nn.Module):
-    """E: the generator mirrored. A leaky ReLU after the last layer too makes its range that of the mapping."""
+    """Encoder E: the generator mirrored. Its last layer has a leaky ReLU as well, so that its range is that of the
+    mapping.
+    """
 
     latent_dim: int
     width: int
@@ -120,7 +124,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, D], float32"""
+        """Maps images [B, H, W, C] to codes w [B, D], float32."""
         x = image
         for features in CHANNELS[: self.halvings]:
             x = nn.leaky_relu(EqualizedConv(features, dtype=self.dtype)(x), SLOPE)
@@ -131,14 +135,14 @@ class Encoder(nn.Module):
 
 
 class LinearDiscriminator(nn.Module):
-    """D: three slow layers with nothing between them, which is one linear map."""
+    """Discriminator D: three layers at the reduced learning rate without nonlinearities, which form one linear map."""
 
     latent_dim: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, w: jax.Array) -> jax.Array:
-        """[B, D] -> logits [B], float32"""
+        """Maps codes w [B, D] to logits [B], float32."""
         x = w
         for features in (self.latent_dim, self.latent_dim, 1):
             x = EqualizedDense(features, SLOW, self.dtype)(x)
@@ -146,7 +150,7 @@ class LinearDiscriminator(nn.Module):
 
 
 def pixel_norm(z: jax.Array) -> jax.Array:
-    """z / sqrt( mean of squares + 1e-8 ), over the last axis."""
+    """Computes z / sqrt( mean of squares + 1e-8 ), with the mean over the last axis."""
     return z * jax.lax.rsqrt((z**2).mean(axis=-1, keepdims=True) + 1e-8)
 
 
@@ -158,19 +162,21 @@ def latent_adversarial_networks(
     size: Literal["small", "paper"] = "small",
     dtype: DTypeLike = jnp.float32,
 ) -> dict[str, Network]:
-    """The networks of the ALAE: {"mapping": z -> w, "decoder": w -> image, "encoder": image -> w, "discriminator": w ->
-    logit [B]}.
+    """Builds the networks of the ALAE.
 
     Args:
-      image_shape: (height, width, channels); for "conv" both sides even.
-      latent_dim: D, the size of z and w.
-      architecture: "mlp", two hidden layers each way; or "conv", one, and as many layers of stride 2 as bring the sides
-        to 4 pixels, which is ours.
-      size: "small", 256 units; "paper", the 1,024 of Pidhorskyi et al. (2020) for MNIST.
-      dtype: of the computation; parameters and outputs are float32 whatever it is.
+      image_shape: Shape of the images (height, width, channels); "conv" needs both sides even.
+      latent_dim: Size D of z and w.
+      architecture: Kind of the networks: "mlp" has two hidden layers each way; "conv" has one, and as many layers of
+        stride 2 as reduce the sides to 4 pixels. The "conv" architecture is ours.
+      size: Size of the networks: "small" has 256 units; "paper" has the 1,024 of Pidhorskyi et al. (2020) for MNIST.
+      dtype: Precision of the computation. Parameters and outputs are always float32.
+
+    Returns:
+      The networks "mapping", z -> w; "decoder", w -> image; "encoder", image -> w; and "discriminator", w -> logit [B].
 
     Raises:
-      ValueError: an unknown architecture or size, latent_dim < 1, or sides that are odd or below 8 for "conv".
+      ValueError: The architecture or size is unknown, latent_dim < 1, or the sides are odd or below 8 for "conv".
     """
     if architecture not in ("mlp", "conv") or size not in WIDTHS:
         raise ValueError(f"networks are mlp or conv, small or paper; got {architecture!r} and {size!r}")

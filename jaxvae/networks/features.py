@@ -1,4 +1,4 @@
-"""Networks that give features of unit length: points on a sphere, where only directions tell images apart."""
+"""Networks whose outputs are features of unit length: points on a sphere, where images differ only in direction."""
 
 from typing import Literal
 
@@ -13,13 +13,13 @@ from jaxvae.networks.linen import from_linen
 
 Kind = Literal["mlp", "resnet"]
 GROUPS = 32
-"""Of channels, in every norm."""
+"""Number of groups of channels in every group norm."""
 STAGES = (64, 128, 256, 512)
-"""Channels, with two blocks each."""
+"""Channels of the stages, each with two blocks."""
 
 
 class MLPFeatures(nn.Module):
-    """Dense layers of 512 with ReLU."""
+    """Dense layers of 512 units with ReLU."""
 
     features: int
     widths: tuple[int, ...] = (512, 512)
@@ -27,7 +27,7 @@ class MLPFeatures(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> unit vectors [B, D], float32"""
+        """Maps images [B, H, W, C] to unit vectors [B, D], float32."""
         x = image.reshape(image.shape[0], -1)
         for width in self.widths:
             x = nn.relu(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
@@ -35,7 +35,7 @@ class MLPFeatures(nn.Module):
 
 
 class Block(nn.Module):
-    """Two convolutions beside a shortcut, which is a convolution itself where the shape changes (He et al., 2016)."""
+    """Residual block of two convolutions, with a convolution on the shortcut if the shape changes (He et al., 2016)."""
 
     channels: int
     stride: int
@@ -43,7 +43,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, H / stride, W / stride, channels]"""
+        """Maps [B, H, W, C] to [B, H / stride, W / stride, channels]."""
         y = nn.relu(_normed(_convolution(self.channels, 3, self.stride, self.dtype)(x), self.dtype))
         y = _normed(_convolution(self.channels, 3, 1, self.dtype)(y), self.dtype)
         if x.shape != y.shape:
@@ -52,9 +52,10 @@ class Block(nn.Module):
 
 
 class ResNetFeatures(nn.Module):
-    """ResNet-18 in its form for small images, and a head of two dense layers (Yu et al., 2020; from their code).
+    """ResNet-18 for small images, with a head of two dense layers (Yu et al., 2020; from their code).
 
-    A stem of 3x3 without pooling; group norm of 32 groups where they have batch norm, in the head as well.
+    The stem is a 3x3 convolution without pooling. Group norm with 32 groups takes the place of batch norm, in the head
+    as well.
     """
 
     features: int
@@ -62,7 +63,7 @@ class ResNetFeatures(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> unit vectors [B, D], float32"""
+        """Maps images [B, H, W, C] to unit vectors [B, D], float32."""
         x = nn.relu(_normed(_convolution(STAGES[0], 3, 1, self.dtype)(image), self.dtype))
         for stage, channels in enumerate(STAGES):
             for stride in (1 if stage == 0 else 2, 1):
@@ -76,16 +77,17 @@ class ResNetFeatures(nn.Module):
 def feature_network(
     image_shape: tuple[int, int, int], features: int, kind: Kind = "mlp", dtype: DTypeLike = jnp.float32
 ) -> Network:
-    """Images [B, H, W, C] -> features of unit length [B, features]: the "encoder" of MCR^2.
+    """Builds a network from images [B, H, W, C] to features of unit length [B, features]: the "encoder" of MCR^2.
 
     Args:
-      image_shape: (height, width, channels), of any size.
-      features: D, number of dimensions.
-      kind: "mlp", dense layers of 512, 512; "resnet", the ResNet-18 of the paper's CIFAR experiments.
-      dtype: of the computation; parameters and features are float32 whatever it is.
+      image_shape: Shape of the images (height, width, channels), of any size.
+      features: Number of feature dimensions D.
+      kind: Kind of the network: "mlp" has two dense layers of 512; "resnet" is the ResNet-18 of the paper's CIFAR
+        experiments.
+      dtype: Precision of the computation. Parameters and features are always float32.
 
     Raises:
-      ValueError: an unknown kind, or no dimensions.
+      ValueError: The kind is unknown, or the number of dimensions is below 1.
     """
     if features < 1:
         raise ValueError(f"features need at least 1 dimension, got features={features}")
@@ -116,7 +118,7 @@ def _normed(x: jax.Array, dtype: DTypeLike) -> jax.Array:
 
 
 def _on_the_sphere(x: jax.Array) -> jax.Array:
-    """x / |x|, float32; 0 for x = 0, with a gradient of 0."""
+    """Computes x / |x| in float32. The result is 0 with a gradient of 0 for x = 0."""
     x = x.astype(jnp.float32)
     squared = (x**2).sum(axis=-1, keepdims=True)
     has_direction = squared > 1e-24

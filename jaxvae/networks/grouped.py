@@ -1,4 +1,4 @@
-"""A decoder in groups: each group of an image's values has a small generator, fed by a linear map of the code."""
+"""A decoder in groups: each group of pixel values has a small generator, whose input is a linear map of the code."""
 
 import math
 from collections import Counter
@@ -16,10 +16,10 @@ Shape = tuple[int, int, int]
 
 
 class Generators(nn.Module):
-    """One net per group, all of the same hidden widths."""
+    """One generator per group; all have the same hidden widths."""
 
     order: tuple[int, ...]
-    """Of the groups' values, one group after another, in the flat image."""
+    """Positions of the groups' values in the flattened image, one group after another."""
     sizes: tuple[int, ...]
     image_shape: Shape
     hidden: tuple[int, ...]
@@ -27,7 +27,7 @@ class Generators(nn.Module):
 
     @nn.compact
     def __call__(self, loads: jax.Array) -> jax.Array:
-        """[B, G, p] -> raw outputs [B, H, W, C], float32"""
+        """Maps the groups' inputs [B, G, p] to raw outputs [B, H, W, C], float32."""
         outputs = []
         for group, size in enumerate(self.sizes):
             x = loads[:, group]
@@ -48,23 +48,24 @@ def grouped_decoder(
     hidden: Sequence[int] = (),
     dtype: DTypeLike = jnp.float32,
 ) -> dict[str, Network]:
-    """The decoder of the oi-VAE in its parts, for groups that share a code.
+    """Builds the parts of the decoder of the oi-VAE, whose groups share a code.
 
     Args:
-      image_shape: (height, width, channels).
-      latent_dim: K, the size of the code.
-      groups: places of each group's values in the flat image; together all of them, each once. The rows of the image if
-        not given.
-      width: p, numbers that a generator is fed.
-      hidden: widths of each generator's hidden layers, tanh; none is a linear generator.
-      dtype: of the computation; parameters and outputs are float32 whatever it is.
+      image_shape: Shape of the images (height, width, channels).
+      latent_dim: Number of latents K.
+      groups: Positions of each group's values in the flattened image. Together the groups contain every position once.
+        By default, the groups are the rows of the image.
+      width: Number of inputs p of each generator.
+      hidden: Widths of each generator's hidden layers, with tanh; without hidden layers, generators are linear.
+      dtype: Precision of the computation. Parameters and outputs are always float32.
 
     Returns:
-      "loadings": code [B, K] -> [B, G, p], with the one parameter "weights" [G, K, p], standard normal at the start;
-      "decoder": [B, G, p] -> raw outputs [B, H, W, C]; "scales": nothing -> log standard deviations [H, W, C].
+      The networks "loadings", code [B, K] -> [B, G, p], whose one parameter "weights" [G, K, p] is initialized from a
+      standard normal; "decoder", [B, G, p] -> raw outputs [B, H, W, C]; and "scales", without inputs -> log standard
+      deviations [H, W, C].
 
     Raises:
-      ValueError: a size below 1, or groups that are empty, overlap, or leave a value out.
+      ValueError: A size is below 1, or groups are empty, overlap, or leave a value out.
     """
     values = math.prod(image_shape)
     if groups is None:

@@ -1,4 +1,4 @@
-"""What the encoders share: their initialiser and their output layer."""
+"""Parts that encoders share: their initializer and their output layer."""
 
 import flax.linen as nn
 import jax
@@ -11,7 +11,7 @@ GLOROT = nn.initializers.glorot_uniform()
 
 
 def gaussian_head(x: jax.Array, latent_dim: int, dtype: DTypeLike) -> Posterior:
-    """Two linear layers, inside a compact module: features [B, F] -> float32 mean and logvar [B, D]."""
+    """Applies two linear layers inside a compact module: features [B, F] -> float32 mean and logvar [B, D]."""
     mean = nn.Dense(latent_dim, kernel_init=GLOROT, dtype=dtype, name="mean")(x)
     logvar = nn.Dense(latent_dim, kernel_init=GLOROT, dtype=dtype, name="logvar")(x)
     return Posterior(mean.astype(jnp.float32), logvar.astype(jnp.float32))

@@ -1,4 +1,4 @@
-"""What is learned beside an autoencoder whose latents are compared with labels."""
+"""Networks that are trained beside an autoencoder whose latents are compared with labels."""
 
 from collections.abc import Sequence
 
@@ -8,22 +8,23 @@ import jax.numpy as jnp
 from jaxvae.method import Network
 
 HIDDEN = 20
-"""Units of a critic."""
+"""Number of hidden units of a critic."""
 
 
 def label_networks(factor_sizes: Sequence[int], latent_dim: int) -> dict[str, Network]:
-    """The networks that some forms of supervision need, see `jaxvae.methods.semi_supervised_vae`.
+    """Builds the networks that some forms of supervision need; see `jaxvae.methods.semi_supervised_vae`.
 
     Args:
-      factor_sizes: number of values of each of K factors.
-      latent_dim: D, the size of the code.
+      factor_sizes: Number of values of each of the K factors.
+      latent_dim: Number of latents D.
 
     Returns:
-      "embedding": nothing -> the place of every value on its latent's axis, K arrays [size], and log sharpness, a
-      scalar; "critics": targets [B, K], codes [B, D] -> scores [B, K, D], each of one factor and one latent, by one
-      layer of 20 ELU units (Locatello et al., 2020).
+      The networks "embedding", without inputs -> the position of every value on its latent's axis, K arrays [size], and
+      the log sharpness, a scalar; and "critics", targets [B, K], codes [B, D] -> scores [B, K, D], one for each pair of
+      a factor and a latent, computed by one layer of 20 ELU units (Locatello et al., 2020).
 
-    ValueError for no factors, or a size below 1.
+    Raises:
+      ValueError: There are no factors, or a size is below 1.
     """
     if not factor_sizes or min(latent_dim, *factor_sizes) < 1:
         raise ValueError(

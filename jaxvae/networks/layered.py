@@ -1,4 +1,4 @@
-"""Networks that take a frame apart into what moves and what stays, and put it together again."""
+"""Networks that decompose a frame into a moving foreground and a static background, and render a frame from both."""
 
 import math
 from typing import Literal
@@ -19,13 +19,16 @@ Motion = Literal["translation", "affine"]
 WIDTHS = {"small": (16, 8), "paper": (64, 64)}
 """Channels of the hidden layers, and of the maps."""
 MOST_TURN = 0.5
-"""Bound on how far the matrix of a motion is from the identity, in each entry."""
+"""Largest difference of each entry of a motion's matrix from the identity."""
 RARE = 3.0
-"""How far the mask's logit is below 0 where the foreground is empty: there, nothing covers the background."""
+"""Negative of the mask's logit where the foreground is empty; there, nothing covers the background."""
 
 
 class ForegroundMap(nn.Module):
-    """Every pixel, so that a motion by whole pixels moves it exactly; no normalisation, so that empty stays empty."""
+    """Foreground map at full resolution, so that a motion by whole pixels moves it exactly.
+
+    It has no normalisation layers, so that empty regions stay empty.
+    """
 
     width: int
     channels: int
@@ -33,7 +36,7 @@ class ForegroundMap(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, H, W, channels], float32"""
+        """Maps images [B, H, W, C] to foreground maps [B, H, W, channels], float32."""
         x = nn.leaky_relu(nn.Conv(self.width, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(image), SLOPE)
         x = nn.leaky_relu(nn.Conv(self.width, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(x), SLOPE)
         x = nn.Conv(self.channels, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(x).astype(jnp.float32)
@@ -41,7 +44,10 @@ class ForegroundMap(nn.Module):
 
 
 class BackgroundMap(nn.Module):
-    """Half the sides, down to an eighth and back, with shortcuts: what is hidden can be guessed from what is around."""
+    """Background map at half the resolution, from a U-Net with three halvings.
+
+    Its receptive field is large enough to predict hidden regions from their surroundings.
+    """
 
     width: int
     channels: int
@@ -49,7 +55,7 @@ class BackgroundMap(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, H/2, W/2, channels], float32"""
+        """Maps images [B, H, W, C] to background maps [B, H/2, W/2, channels], float32."""
         half = nn.leaky_relu(Conv(self.width, 4, self.dtype)(image), SLOPE)
         quarter = nn.leaky_relu(Conv(2 * self.width, 4, self.dtype)(half), SLOPE)
         x = nn.leaky_relu(Conv(2 * self.width, 4, self.dtype)(quarter), SLOPE)
@@ -60,14 +66,14 @@ class BackgroundMap(nn.Module):
 
 
 class MotionNetwork(nn.Module):
-    """Both frames together, down to a motion that starts as none."""
+    """Predicts the motion between two frames. At initialization, it predicts no motion."""
 
     kind: Motion
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, first: jax.Array, second: jax.Array) -> jax.Array:
-        """[B, H, W, C] twice -> [B, 2, 3], float32"""
+        """Maps two frames [B, H, W, C] to affine motions [B, 2, 3], float32."""
         x = jnp.concatenate([second - first, first + second - 1], axis=-1)
         for width in (16, 32, 32):
             x = nn.leaky_relu(Conv(width, 4, self.dtype)(x), SLOPE)
@@ -80,7 +86,10 @@ class MotionNetwork(nn.Module):
 
 
 class Renderer(nn.Module):
-    """Each map to pixels, and a mask of the foreground over the background. No biases in front: empty stays empty."""
+    """Renders both maps to pixels, and blends them with a mask of the foreground over the background.
+
+    The foreground's layers have no biases, so that empty regions stay empty.
+    """
 
     channels: int
     width: int
@@ -88,7 +97,7 @@ class Renderer(nn.Module):
 
     @nn.compact
     def __call__(self, foreground: jax.Array, background: jax.Array) -> jax.Array:
-        """[B, H, W, c], [B, H/2, W/2, c] -> [B, H, W, C] in [0, 1], float32"""
+        """Maps foreground [B, H, W, c] and background [B, H/2, W/2, c] to images [B, H, W, C] in [0, 1], float32."""
         front = nn.leaky_relu(self._conv(self.width)(foreground), SLOPE)
         front = self._conv(self.channels + 1)(front).astype(jnp.float32)
         back = nn.leaky_relu(nn.Conv(self.width, (3, 3), kernel_init=GLOROT, dtype=self.dtype)(background), SLOPE)
@@ -107,20 +116,21 @@ def layered_networks(
     size: Literal["small", "paper"] = "small",
     dtype: DTypeLike = jnp.float32,
 ) -> dict[str, Network]:
-    """The networks of equivariant rendering.
+    """Builds the networks of equivariant rendering.
 
     Args:
-      image_shape: (height, width, channels), sides divisible by 8.
-      motion: what the foreground can do between two frames: a shift, or any affine motion near it.
-      size: "small", maps of 8 channels; "paper", of 64, a larger version: the paper's networks could not be read.
-      dtype: of the computation; parameters and outputs are float32 whatever it is.
+      image_shape: Shape of the images (height, width, channels), with sides divisible by 8.
+      motion: Motion of the foreground between two frames: a translation, or any affine motion near it.
+      size: Size of the networks: "small" has maps of 8 channels; "paper" is a larger version with maps of 64 channels.
+        The architecture is ours, as the paper's could not be read.
+      dtype: Precision of the computation. Parameters and outputs are always float32.
 
     Returns:
-      "foreground": frame -> map [B, H, W, c]; "background": frame -> map [B, H/2, W/2, c]; "motion": two frames ->
-      [B, 2, 3], see `jaxvae.losses.affine_warp`; "renderer": the two maps -> frame.
+      The networks "foreground", frame -> map [B, H, W, c]; "background", frame -> map [B, H/2, W/2, c]; "motion", two
+      frames -> [B, 2, 3], see `jaxvae.losses.affine_warp`; and "renderer", the two maps -> frame.
 
     Raises:
-      ValueError: an unknown motion or size, or sides that are not divisible.
+      ValueError: The motion or size is unknown, or the sides are not divisible.
     """
     height, width, channels = image_shape
     if motion not in ("translation", "affine") or size not in WIDTHS:

@@ -1,9 +1,10 @@
-"""Convolutions that halve the sides of an image, and transposed ones that double them.
+"""Convolutions that halve the sides of an image, and transposed convolutions that double them.
 
-Parameters and results are those of Flax's `Conv` and `ConvTranspose` with stride 2 and padding "SAME". Accelerators get
-one call of `lax` each. On CPUs XLA is slow at some of these: a transposed convolution's weight gradient is 60% of a
-training step. There the products and their gradients are written in the forms measured to be fastest
-(`python -m benchmarks.train_step`); these are plain `lax` as well, so that every transformation of JAX applies.
+Parameters and results are those of Flax's `Conv` and `ConvTranspose` with stride 2 and padding "SAME". On accelerators,
+each layer is one call of `lax`. On CPUs, XLA is slow at some of these operations: the weight gradient of a transposed
+convolution takes 60% of a training step. There, the products and their gradients are written in the forms that were
+measured to be fastest (`python -m benchmarks.train_step`). These forms use `lax` as well, so every transformation of
+JAX applies.
 """
 
 from collections.abc import Callable
@@ -20,15 +21,15 @@ from jaxvae.networks.heads import GLOROT
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 IMAGES = 16
-"""In a part of a batch, at least: about what a CPU's caches hold."""
+"""Least number of images in a part of a batch: about as many as fit into a CPU's caches."""
 MOST_PARTS = 4
-"""Of a batch: more take longer to compile."""
+"""Largest number of parts of a batch. More parts take longer to compile."""
 
 Product: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class Conv(nn.Module):
-    """Square kernel, stride 2, padding "SAME"; [B, H, W, C] -> [B, H/2, W/2, features]."""
+    """Convolution with a square kernel, stride 2 and padding "SAME"."""
 
     features: int
     kernel: int
@@ -36,12 +37,12 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, H/2, W/2, features]"""
+        """Maps [B, H, W, C] to [B, H/2, W/2, features]."""
         return _affine(self, halve, x, self.kernel)
 
 
 class ConvTranspose(nn.Module):
-    """4x4 kernel, stride 2, padding "SAME"; [B, H, W, C] -> [B, 2H, 2W, features]."""
+    """Transposed convolution with a 4x4 kernel, stride 2 and padding "SAME"."""
 
     features: int
     dtype: DTypeLike = jnp.float32
@@ -49,7 +50,7 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> [B, 2H, 2W, features]"""
+        """Maps [B, H, W, C] to [B, 2H, 2W, features]."""
         return _affine(self, double, x, 4, self.use_bias)
 
 
@@ -65,7 +66,7 @@ def _affine(
 
 
 def in_parts(layers: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """`layers(x)` of some images at a time on CPUs, whose caches hold no more: [B, ..] -> [B, ..]."""
+    """Computes `layers(x)`, [B, ..] -> [B, ..]. On CPUs, the batch is split into parts that fit into the caches."""
     if jax.default_backend() != "cpu":
         return layers(x)
     size = max(IMAGES, -(-len(x) // MOST_PARTS))
@@ -73,7 +74,9 @@ def in_parts(layers: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Arra
 
 
 def halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """[B, H, W, C], [k, k, C, F] -> [B, H/2, W/2, F]: cross-correlation of stride 2, padding "SAME"."""
+    """Convolves with stride 2 and padding "SAME": [B, H, W, C], [k, k, C, F] -> [B, H/2, W/2, F]
+    (cross-correlation).
+    """
     even = x.shape[1] % 2 == x.shape[2] % 2 == 0
     if jax.default_backend() == "cpu" and even and kernel.shape[:2] == (2, 2):
         return _halve_by_blocks(x, kernel)
@@ -83,7 +86,7 @@ def halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def double(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """[B, H, W, C], [4, 4, C, F] -> [B, 2H, 2W, F]: `lax.conv_transpose` of stride 2, padding "SAME"."""
+    """Computes `lax.conv_transpose` with stride 2 and padding "SAME": [B, H, W, C], [4, 4, C, F] -> [B, 2H, 2W, F]."""
     if jax.default_backend() == "cpu":
         return _double4(x, kernel)
     return lax.conv_transpose(x, kernel, (2, 2), "SAME", dimension_numbers=LAYOUT)
@@ -94,21 +97,23 @@ def _strided(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _halve_by_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A 2x2 kernel sees every pixel once: a matrix product."""
+    """Convolves with a 2x2 kernel by a matrix product, as the kernel sees every pixel once."""
     return jnp.tensordot(_blocks(x), kernel, axes=((3, 4, 5), (0, 1, 2)))
 
 
 def _blocks(x: jax.Array) -> jax.Array:
-    """[B, H, W, C] -> [B, H/2, W/2, 2, 2, C]"""
+    """Splits images into blocks of 2x2 pixels: [B, H, W, C] -> [B, H/2, W/2, 2, 2, C]."""
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
 
 
 def _overlap_add(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`double` as a matrix product, [.., C] x [C, 16 F], and a sum of what falls on the same pixel."""
+    """Computes `double` as a matrix product, [.., C] x [C, 16 F], and a sum over the values that fall on the same
+    pixel.
+    """
     batch, height, width, _ = x.shape
     patches = jnp.tensordot(x, kernel, axes=((3,), (2,)))
-    # Pixel 2i + a of a row is reached from input i + a - 1 by tap a, and from the next one by tap a + 2.
+    # Tap a of input i + a - 1 and tap a + 2 of the next input contribute to pixel 2i + a of a row.
     patches = patches.reshape(batch, height, width, 2, 2, 2, 2, kernel.shape[3])
     zero = jnp.zeros((), patches.dtype)
 
@@ -126,7 +131,10 @@ def _overlap_add(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Of `_strided` with a 4x4 kernel, for input [B, H, W, C] and cotangent [B, H/2, W/2, F]: [4, 4, C, F]."""
+    """Computes the kernel gradient of `_strided` for a 4x4 kernel.
+
+    The input is [B, H, W, C], the cotangent [B, H/2, W/2, F], and the gradient [4, 4, C, F].
+    """
     _, height, width, channels = x.shape
     if channels <= 4:
         x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -147,15 +155,17 @@ def _kernel_gradient(x: jax.Array, y: jax.Array) -> jax.Array:
 
 
 def _flip(kernel: jax.Array) -> jax.Array:
-    """[4, 4, C, F] -> [4, 4, F, C]: the adjoint of `_strided` with the one is `double` with the other."""
+    """Flips the kernel [4, 4, C, F] -> [4, 4, F, C]. `double` with the result is the adjoint of `_strided` with the
+    kernel.
+    """
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
 def _with_gradients(product: Product, by_input: Product, by_kernel: Product) -> Product:
-    """The bilinear `product(x, kernel)` of these gradients: by_input(cotangent, kernel), by_kernel(x, cotangent).
+    """Gives the bilinear `product(x, kernel)` the gradients by_input(cotangent, kernel) and by_kernel(x, cotangent).
 
-    The derivative is written as the transpose of the gradients. Reverse mode, which transposes it back, runs them as
-    they are; forward mode, second derivatives, `vmap` and `shard_map` need no rules of their own.
+    The derivative is written as the transpose of the gradients. Reverse mode transposes it back and runs the gradients
+    as they are. Forward mode, second derivatives, `vmap` and `shard_map` need no rules of their own.
     """
     known = jax.custom_jvp(product)
 
@@ -176,7 +186,7 @@ def _with_gradients(product: Product, by_input: Product, by_kernel: Product) -> 
 
 
 def _varying_alike(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Where shard_map tracks what varies over its devices, a transpose wants both to vary over the same axes."""
+    """Makes both arrays vary over the same mesh axes, which a transpose needs inside `shard_map`."""
 
     def axes(array: jax.Array) -> frozenset[str]:
         return getattr(getattr(jax.typeof(array), "manual_axis_type", None), "varying", frozenset())

@@ -1,4 +1,4 @@
-"""A Flax Linen module as a `Network`."""
+"""Flax Linen modules as a `Network`."""
 
 import flax.linen as nn
 import jax
@@ -8,11 +8,11 @@ from jaxvae.method import Network
 
 
 def from_linen(module: nn.Module, *input_shapes: tuple[int, ...]) -> Network:
-    """The module's `init` and `apply` over its "params" collection.
+    """Makes a `Network` of a module's `init` and `apply` over its "params" collection.
 
     Args:
-      module: a Linen module without mutable state (no BatchNorm: it couples the examples of a batch).
-      *input_shapes: the shape of each float32 input, without the batch axis.
+      module: Linen module without mutable state. BatchNorm is excluded, as it couples the examples of a batch.
+      *input_shapes: Shape of each float32 input, without the batch axis.
     """
 
     def init(key: jax.Array) -> dict:

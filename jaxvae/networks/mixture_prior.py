@@ -1,4 +1,4 @@
-"""A mixture of Gaussians whose components are learned: a prior over codes."""
+"""A prior over codes that is a mixture of Gaussians with learned components."""
 
 import jax
 import jax.numpy as jnp
@@ -7,14 +7,16 @@ from jaxvae.method import Network
 
 
 def mixture_prior(latent_dim: int, components: int = 100, *, spread: float = 5.0) -> Network:
-    """Nothing -> (means [K, latent_dim], log weights [K]): the "prior" of the VAE-SNE.
+    """Builds the "prior" of the VAE-SNE, without inputs -> (means [K, latent_dim], log weights [K]).
 
     Args:
-      latent_dim: size of the code.
-      components: K, many more than there may be clusters.
-      spread: standard deviation of the means at the start: wide, as codes spread further than Adam moves a mean.
+      latent_dim: Number of latents.
+      components: Number of components K, which should be much larger than the expected number of clusters.
+      spread: Standard deviation of the means at initialization. It should be large, because codes spread further than
+        Adam moves a mean.
 
-    ValueError for a size below 1, or a spread that is negative.
+    Raises:
+      ValueError: A size is below 1, or the spread is negative.
     """
     if min(latent_dim, components) < 1 or spread < 0:
         raise ValueError(

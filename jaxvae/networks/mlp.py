@@ -13,7 +13,7 @@ from jaxvae.networks.heads import GLOROT, gaussian_head
 
 
 class MLPEncoder(nn.Module):
-    """Dense layers. Higgins et al. (2017), dSprites: (1200, 1200) with ReLU."""
+    """Dense layers. Higgins et al. (2017) use two layers of 1,200 with ReLU on dSprites."""
 
     latent_dim: int
     widths: tuple[int, ...] = (1200, 1200)
@@ -22,7 +22,7 @@ class MLPEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> Posterior:
-        """[B, H, W, C] -> mean and logvar [B, D]"""
+        """Maps images [B, H, W, C] to means and log variances [B, D]."""
         x = image.reshape(image.shape[0], -1)
         for width in self.widths:
             x = self.activation(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
@@ -30,7 +30,7 @@ class MLPEncoder(nn.Module):
 
 
 class MLPDecoder(nn.Module):
-    """Dense layers. Higgins et al. (2017), dSprites: (1200, 1200, 1200) with tanh."""
+    """Dense layers. Higgins et al. (2017) use three layers of 1,200 with tanh on dSprites."""
 
     image_shape: tuple[int, int, int]
     widths: tuple[int, ...] = (1200, 1200, 1200)
@@ -39,7 +39,7 @@ class MLPDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        """[B, D] -> raw outputs (logits for a Bernoulli likelihood) [B, H, W, C], float32"""
+        """Maps codes [B, D] to raw outputs [B, H, W, C], float32. They are logits for a Bernoulli likelihood."""
         x = z
         for width in self.widths:
             x = self.activation(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))

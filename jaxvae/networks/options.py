@@ -13,20 +13,20 @@ from jax.typing import DTypeLike
 from jaxvae.choose import choose
 from jaxvae.method import Network
 from jaxvae.networks.autoencoders import autoencoder
-from jaxvae.networks.discriminator import discriminator
+from jaxvae.networks.discriminator import SLOPE, discriminator
 
 
 class Examples(Protocol):
-    """What networks are made for: any `jaxvae.data.Source` is one."""
+    """Properties of the data that networks depend on. Any `jaxvae.data.Source` has them."""
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(height, width, channels)"""
+        """Shape of the images (height, width, channels)."""
         ...
 
     @property
     def factor_sizes(self) -> tuple[int, ...]:
-        """Numbers of values of the factors."""
+        """Number of values of each factor."""
         ...
 
 
@@ -38,12 +38,16 @@ class NetworkOptions:
     """Precision of the networks' arithmetic. Parameters and losses are float32 in any case."""
 
     def make(self, source: Examples) -> dict[str, Network]:
-        """The networks for the examples of a source, by name. ValueError, in one line, for sizes that do not fit."""
+        """Builds the networks for the examples of a source, by name.
+
+        Raises:
+          ValueError: The sizes are incompatible. The message is one line.
+        """
         raise NotImplementedError
 
     @property
     def jax_dtype(self) -> DTypeLike:
-        """The precision as JAX names it."""
+        """Precision as a JAX dtype."""
         return choose("dtype", self.dtype, {"float32": jnp.float32, "bfloat16": jnp.bfloat16})
 
 
@@ -57,7 +61,7 @@ class Autoencoder(NetworkOptions):
     """Number of latents."""
 
     def make(self, source: Examples) -> dict[str, Network]:
-        """An encoder and a decoder."""
+        """Builds an encoder and a decoder."""
         return autoencoder(self.network, source.image_shape, self.latents, self.jax_dtype)
 
 
@@ -70,9 +74,14 @@ class WithDiscriminator(Autoencoder):
 
     logits: ClassVar[int] = 2
 
+    @property
+    def slope(self) -> float:
+        """Of the discriminator's leaky ReLU below 0."""
+        return SLOPE
+
     def make(self, source: Examples) -> dict[str, Network]:
-        """An encoder, a decoder and a discriminator."""
-        critic = discriminator(self.latents, self.logits, self.discriminator, self.jax_dtype)
+        """Builds an encoder, a decoder and a discriminator."""
+        critic = discriminator(self.latents, self.logits, self.discriminator, self.jax_dtype, self.slope)
         return {**super().make(source), "discriminator": critic}
 
 

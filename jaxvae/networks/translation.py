@@ -1,4 +1,4 @@
-"""Networks that take an image apart, into content and attribute, and put it together again: those of the ICAM."""
+"""Networks of the ICAM, which split an image into content and attribute and translate it between two classes."""
 
 from typing import Literal, NamedTuple
 
@@ -17,18 +17,18 @@ NORMAL = nn.initializers.normal(0.02)
 
 
 class Sizes(NamedTuple):
-    """How large the networks are."""
+    """Sizes of the networks."""
 
     width: int
-    """Channels of the content's first layer, a quarter of its last."""
+    """Channels of the content encoder's first layer, a quarter of those of its last."""
     blocks: int
-    """Residual blocks of the content encoder, and one fewer in the generator, but one at least."""
+    """Number of residual blocks of the content encoder. The generator has one fewer, but at least one."""
     pools: int
-    """Blocks that halve an image after the attribute encoder's first layer has."""
+    """Number of blocks that halve the image after the attribute encoder's first layer, which halves it as well."""
     discriminator: tuple[int, ...]
-    """Channels of its layers, which halve the image."""
+    """Channels of the discriminator's layers, each of which halves the image."""
     content: int
-    """Layers of the content's discriminator, which halve it."""
+    """Number of layers of the content's discriminator, each of which halves it."""
 
 
 SIZES = {
@@ -38,42 +38,42 @@ SIZES = {
 
 
 def conv(features: int, kernel: int, dtype: DTypeLike) -> nn.Conv:
-    """Of stride 1, as the paper starts it."""
+    """Builds a convolution of stride 1 with the paper's initialization."""
     return nn.Conv(features, (kernel, kernel), kernel_init=NORMAL, dtype=dtype)
 
 
 def instance_norm(x: jax.Array) -> jax.Array:
-    """Every channel of every image on its own, in full precision; inside a compact module."""
+    """Normalises every channel of every image on its own, in full precision. It must be called in a compact module."""
     return nn.GroupNorm(num_groups=None, group_size=1)(x.astype(jnp.float32)).astype(x.dtype)
 
 
 def halved_by_mean(x: jax.Array) -> jax.Array:
-    """Means of 2x2 pixels: [B, H, W, C] -> [B, H/2, W/2, C]"""
+    """Takes means of 2x2 pixels: [B, H, W, C] -> [B, H/2, W/2, C]."""
     batch, height, width, channels = x.shape
     return x.reshape(batch, height // 2, 2, width // 2, 2, channels).mean(axis=(2, 4))
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside the input, with instance norm."""
+    """Two 3x3 convolutions with instance norm, added to the input."""
 
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, h, w, C] -> [B, h, w, C]"""
+        """Maps [B, h, w, C] to [B, h, w, C]."""
         y = nn.relu(instance_norm(conv(x.shape[-1], 3, self.dtype)(x)))
         return x + instance_norm(conv(x.shape[-1], 3, self.dtype)(y))
 
 
 class ContentEncoder(nn.Module):
-    """To a quarter of the sides."""
+    """Encodes an image into a content map with a quarter of its sides."""
 
     sizes: Sizes
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, image: jax.Array) -> jax.Array:
-        """[B, H, W, C] -> content [B, H/4, W/4, 4 width], float32"""
+        """Maps images [B, H, W, C] to content [B, H/4, W/4, 4 width], float32."""
         x = nn.relu(conv(self.sizes.width, 3, self.dtype)(image))
         for factor in (2, 4):
             x = nn.relu(instance_norm(Conv(factor * self.sizes.width, 4, self.dtype)(x)))
@@ -83,14 +83,14 @@ class ContentEncoder(nn.Module):
 
 
 class AttributeEncoder(nn.Module):
-    """Residual blocks with average pooling, then a map of means and one of log variances."""
+    """Residual blocks with average pooling, then a map of means and a map of log variances."""
 
     sizes: Sizes
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, image: jax.Array) -> Posterior:
-        """[B, H, W, C] -> mean and logvar [B, D], one latent per place of the last map"""
+        """Maps images [B, H, W, C] to means and log variances [B, D], with one latent per position of the last map."""
         x = nn.leaky_relu(Conv(self.sizes.width, 4, self.dtype)(image), SLOPE)
         for factor in range(2, 2 + self.sizes.pools):
             width = factor * self.sizes.width
@@ -102,7 +102,7 @@ class AttributeEncoder(nn.Module):
 
 
 class Translator(nn.Module):
-    """Content and attribute, side by side, back to an image."""
+    """Decodes content and attribute, concatenated, into an image."""
 
     image_shape: Shape
     sizes: Sizes
@@ -110,7 +110,7 @@ class Translator(nn.Module):
 
     @nn.compact
     def __call__(self, content: jax.Array, attribute: jax.Array) -> jax.Array:
-        """[B, H/4, W/4, 4 width], [B, D] -> [B, H, W, C] from -1 to 1, float32"""
+        """Maps content [B, H/4, W/4, 4 width] and attribute [B, D] to images [B, H, W, C] in [-1, 1], float32."""
         height, width, channels = self.image_shape
         shrunk, repeats = 2 ** (1 + self.sizes.pools), 2 ** (self.sizes.pools - 1)
         x = attribute.reshape(-1, height // shrunk, width // shrunk, 1).astype(self.dtype)
@@ -121,7 +121,7 @@ class Translator(nn.Module):
             x = ResidualBlock(self.dtype)(x)
         for factor in (2, 1):
             x = ConvTranspose(factor * self.sizes.width, self.dtype)(x)
-            # Over all of an image: in one channel alone it would take the attribute's strength away.
+            # Normalised over the whole image: normalising each channel would remove the strength of the attribute.
             x = nn.leaky_relu(nn.GroupNorm(1)(x.astype(jnp.float32)).astype(self.dtype), SLOPE)
         return nn.tanh(conv(channels, 1, self.dtype)(x).astype(jnp.float32))
 
@@ -134,7 +134,7 @@ class ImageDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """[B, H, W, C] -> logit of being real [B], and of either class [B, 2], float32"""
+        """Maps images [B, H, W, C] to the logit of being real [B] and the logits of both classes [B, 2], float32."""
         x = image
         for width in self.sizes.discriminator:
             x = nn.leaky_relu(Conv(width, 3, self.dtype)(x), SLOPE)
@@ -143,14 +143,14 @@ class ImageDiscriminator(nn.Module):
 
 
 class ContentDiscriminator(nn.Module):
-    """Tells the class from the content."""
+    """Predicts the class from the content."""
 
     sizes: Sizes
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, content: jax.Array) -> jax.Array:
-        """[B, h, w, c] -> logits of either class [B, 2], float32"""
+        """Maps content [B, h, w, c] to the logits of both classes [B, 2], float32."""
         x = content
         for _ in range(self.sizes.content):
             x = nn.leaky_relu(Conv(content.shape[-1], 4, self.dtype)(x), SLOPE)
@@ -158,32 +158,32 @@ class ContentDiscriminator(nn.Module):
 
 
 class AttributeClassifier(nn.Module):
-    """Tells the class from the attribute, linearly."""
+    """Predicts the class from the attribute by a linear map."""
 
     @nn.compact
     def __call__(self, attribute: jax.Array) -> jax.Array:
-        """[B, D] -> logits of either class [B, 2]"""
+        """Maps attributes [B, D] to the logits of both classes [B, 2]."""
         return nn.Dense(2, kernel_init=NORMAL)(attribute)
 
 
 def translation_networks(
     image_shape: Shape, size: Literal["small", "paper"] = "small", dtype: DTypeLike = jnp.float32
 ) -> dict[str, Network]:
-    """The networks of the ICAM, for images from -1 to 1 of two classes.
+    """Builds the networks of the ICAM, for images of two classes with values in [-1, 1].
 
     Args:
-      image_shape: (height, width, channels), sides divisible by 8 (small) or 64 (paper).
-      size: "small", with attributes of H W / 64 latents; or "paper", the two-dimensional nets of Bass et al. (2020),
-        with attributes of H W / 256 latents, 64 for their 128 x 128 pixels.
-      dtype: of the computation; parameters and outputs are float32 whatever it is.
+      image_shape: Shape of the images (height, width, channels), with sides divisible by 8 (small) or 64 (paper).
+      size: Size of the networks: "small" has attributes of H W / 64 latents; "paper" has the two-dimensional networks
+        of Bass et al. (2020), with attributes of H W / 256 latents, which are 64 for their 128 x 128 pixels.
+      dtype: Precision of the computation. Parameters and outputs are always float32.
 
     Returns:
-      "content": image -> map; "attribute": image -> Posterior; "classifier": attribute -> logits [B, 2]; "decoder":
-      (content, attribute) -> image; "discriminator" and "random_discriminator": image -> (logit [B], logits [B, 2]);
-      "content_discriminator": content -> logits [B, 2].
+      The networks "content", image -> map; "attribute", image -> Posterior; "classifier", attribute -> logits [B, 2];
+      "decoder", (content, attribute) -> image; "discriminator" and "random_discriminator", image -> (logit [B], logits
+      [B, 2]); and "content_discriminator", content -> logits [B, 2].
 
     Raises:
-      ValueError: an unknown size, or sides that are not divisible.
+      ValueError: The size is unknown, or the sides are not divisible.
     """
     if size not in SIZES:
         raise ValueError(f"networks are small or paper, got {size!r}")

@@ -1,4 +1,4 @@
-"""The dense nets of the identifiable VAE (Khemakhem et al., 2020): tanh with a slope that never vanishes."""
+"""Dense networks of the identifiable VAE (Khemakhem et al., 2020): tanh with a slope that never vanishes."""
 
 import math
 
@@ -12,11 +12,11 @@ from jaxvae.networks.heads import GLOROT
 from jaxvae.networks.linen import from_linen
 
 WIDTHS = (100, 100)
-"""Of the hidden layers."""
+"""Widths of the hidden layers."""
 
 
 def xtanh(h: jax.Array) -> jax.Array:
-    """tanh(h) + h / 10, invertible."""
+    """Computes tanh(h) + h / 10, which is invertible."""
     return jnp.tanh(h) + 0.1 * h
 
 
@@ -28,42 +28,43 @@ class XtanhMLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """[B, F] -> [B, outputs], float32"""
+        """Maps inputs [B, F] to outputs [B, outputs], float32."""
         for width in WIDTHS:
             x = xtanh(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
         return nn.Dense(self.outputs, kernel_init=GLOROT, dtype=self.dtype)(x).astype(jnp.float32)
 
 
 class XtanhEncoder(nn.Module):
-    """A net for the means and another for the log variances."""
+    """One network for the means and another for the log variances."""
 
     latent_dim: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, image: jax.Array) -> Posterior:
-        """[B, ...] -> mean and logvar [B, D]"""
+        """Maps inputs [B, ...] to means and log variances [B, D]."""
         x = image.reshape(image.shape[0], -1)
         mean = XtanhMLP(self.latent_dim, self.dtype, name="mean")(x)
         return Posterior(mean, XtanhMLP(self.latent_dim, self.dtype, name="logvar")(x))
 
 
 class XtanhDecoder(nn.Module):
-    """One net."""
+    """One network from codes to outputs."""
 
     image_shape: tuple[int, int, int]
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        """[B, D] -> raw outputs [B, H, W, C], float32"""
+        """Maps codes [B, D] to raw outputs [B, H, W, C], float32."""
         return XtanhMLP(math.prod(self.image_shape), self.dtype)(z).reshape(z.shape[0], *self.image_shape)
 
 
 def conditional_prior(aux_dim: int, latent_dim: int, dtype: DTypeLike = jnp.float32) -> Network:
-    """Auxiliary variable [B, aux_dim] -> mean and logvar [B, latent_dim] of the code: the "prior" of the iVAE.
+    """Builds the "prior" of the iVAE: auxiliary variable [B, aux_dim] -> mean and logvar [B, latent_dim] of the code.
 
-    ValueError for a size below 1.
+    Raises:
+      ValueError: A size is below 1.
     """
     if min(aux_dim, latent_dim) < 1:
         raise ValueError(f"sizes must be at least 1, got aux_dim={aux_dim}, latent_dim={latent_dim}")

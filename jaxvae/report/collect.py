@@ -1,4 +1,4 @@
-"""From a run to the numbers and pictures of its report."""
+"""Collects the numbers and pictures of a run's report."""
 
 import platform
 import shlex
@@ -18,10 +18,12 @@ from jaxvae.analysis import (
     reconstruct,
     traverse,
 )
+from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
-from jaxvae.report.data import ReportData
+from jaxvae.report.data import MOST_LATENTS, ReportData
 from jaxvae.report.page import report_html
+from jaxvae.report.pictures import in_colours, shown_channels
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.config import Config
 from jaxvae.runs.load import OwnConfig, Run
@@ -34,27 +36,28 @@ KNOWN_EFFECT = "known effect"
 QUANTILES = np.linspace(0, 1, 11)
 TRAVERSAL_VALUES = np.linspace(-2, 2, 11, dtype=np.float32)
 ACTIVE_KL = 0.1
-"""Nats below which a latent counts as switched off."""
+"""KL in nats below which a latent counts as inactive."""
 ACTIVE_CHANGE = 0.02
-"""The same, of codes that are points: change that it makes, over that of the latent that makes most."""
+"""Relative change below which a latent of a deterministic code counts as inactive. The change is relative to that of
+the latent that changes the image most."""
 
 
 def write_report(run: Run, codes: Representation, scores: dict[str, Any]) -> Path:
-    """Writes report/index.html in the run's folder and returns its path.
+    """Writes report/index.html into the run's folder and returns its path.
 
     Args:
-      run: the run, at the checkpoint to report on.
-      codes: of random examples of its data, from `jaxvae.runs.represent`.
-      scores: from `jaxvae.runs.evaluate`.
+      run: Run at the checkpoint to report on.
+      codes: Codes of random examples of the run's data, from `jaxvae.runs.represent`.
+      scores: Scores from `jaxvae.runs.evaluate`.
     """
-    path = run.folder / "report" / "index.html"
+    path = inside(run.folder, "report") / "index.html"
     path.parent.mkdir(exist_ok=True)
-    path.write_text(report_html(collect(run, codes, scores)))
+    write_text(path, report_html(collect(run, codes, scores)))
     return path
 
 
 def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportData:
-    """Everything the page shows, as numpy arrays and plain values."""
+    """Collects everything that the page shows, as NumPy arrays and plain values."""
     method, source = run.method, run.source
     picture_key, prior_key = jax.random.split(run.evaluation_key)
     batch = source.sample(picture_key, SHOWN_IMAGES)
@@ -63,7 +66,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     order = np.argsort(-(kl if change is None else change))
     information = factor_entropy = None
     latent_factor: list[str | None] = [None] * len(order)
-    if "mig" in scores["metrics"]:
+    if "mutual_information" in scores["metrics"].get("mig", {}):
         information = np.array(scores["metrics"]["mig"]["mutual_information"], float)
         factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"], float)
         share = information / np.maximum(factor_entropy, 1e-12)
@@ -110,8 +113,10 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
 
 
 def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
-    """Reconstructions of the batch, traversals from its first image, and images of the prior's codes: none of each
-    where codes make no images."""
+    """Decodes the batch, traversals from its first image, and samples of the prior.
+
+    The arrays are empty if codes cannot be decoded into images.
+    """
     method, params = run.method, run.state.params
     if method.decode is no_image or not len(order):
         return dict.fromkeys(("reconstructions", "traversals", "prior_samples"), np.zeros((0, *run.source.image_shape)))
@@ -123,20 +128,20 @@ def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: 
         z = method.sample_prior(net, key, run.source.sample(key, PRIOR_SAMPLES))
     return {
         "reconstructions": _pixels(reconstruct(method, params, batch)),
-        "traversals": _pixels(traverse(method, params, base, jnp.asarray(values)))[order],
+        "traversals": _pixels(traverse(method, params, base, jnp.asarray(values), order[:MOST_LATENTS].tolist())),
         "prior_samples": _pixels(method.decode(net, z)),
     }
 
 
 def _change_per_latent(run: Run, codes: Representation) -> np.ndarray | None:
-    """Of codes that are points and make images."""
-    if run.decoder is None or not codes.mean.size or (codes.logvar != POINT_LOGVAR).any():
+    """Computes the change of the image by each latent of a deterministic code that can be decoded; otherwise None."""
+    if run.decoder is None or not codes.mean.size or len(codes.mean) < 2 or (codes.logvar != POINT_LOGVAR).any():
         return None
     return latent_effects(run.decoder, codes.mean).size
 
 
 def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:
-    """What the method has to show of a batch, with the images themselves first, and the known effect."""
+    """Returns the method's pictures of a batch: the images first, then the pictures and the known effect."""
     if run.method.pictures is None:
         return {}
     batch = run.source.batch(key, jnp.int32(0), SHOWN_PICTURES)
@@ -148,7 +153,10 @@ def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:
 
 
 def _of_classes(run: Run, codes: Representation) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    """Spectra of the codes by class, and cosines, for methods that are about that: their codes make no images."""
+    """Computes the spectra of the codes by class, and cosines between codes, for methods that learn class subspaces.
+
+    Such methods do not decode their codes into images. For other methods, both values are None.
+    """
     method, names, config = run.method, run.source.factor_names, run.config
     if not isinstance(config, Config) or method.decode is not no_image or method.pictures is not None:
         return None, None
@@ -162,24 +170,26 @@ def _of_classes(run: Run, codes: Representation) -> tuple[np.ndarray, np.ndarray
 
 
 def _map_correlation(pictures: dict[str, np.ndarray]) -> float | None:
-    """A map takes an effect away, so that it is the effect's negative."""
+    """Correlates the negative of the maps with the known effect, since a map removes the effect."""
     if KNOWN_EFFECT not in pictures:
         return None
     return float(normalised_cross_correlation(-pictures["map"], pictures[KNOWN_EFFECT]).mean())
 
 
 def traversal_values(means: np.ndarray) -> np.ndarray:
-    """What latents are set to: -2 to 2, times the spread of the widest of codes [N, D] where those are wide."""
+    """Returns the values of latents in a traversal: -2 to 2, scaled up if the widest latent of the codes [N, D] is
+    wide.
+    """
     return TRAVERSAL_VALUES * max(1, round(float(means.std(axis=0).max(initial=0))))
 
 
 def reproduce_command(run: Run) -> str:
-    """The command line that trains this run again, every setting spelled out; "" for one trained in Python."""
+    """Returns the command line that trains this run again, with every setting; "" for a run trained in Python."""
     return "" if isinstance(run.config, OwnConfig) else command_of(run.config)
 
 
 def command_of(asked: Config[Any, Any, Any, Any] | BaselineConfig) -> str:
-    """The command line that stands for a configuration, every setting spelled out."""
+    """Returns the command line of a configuration, with every setting."""
     if isinstance(asked, BaselineConfig):
         settings: dict[str, Any] = {name: value for name, value in asked.to_json().items() if value != []}
         command = f"jaxvae fit {settings.pop('baseline')}"
@@ -195,7 +205,7 @@ def command_of(asked: Config[Any, Any, Any, Any] | BaselineConfig) -> str:
 
 
 def _pixels(images: jax.Array | np.ndarray) -> np.ndarray:
-    return np.clip(np.asarray(images, np.float32), 0.0, 1.0)
+    return in_colours(np.clip(np.asarray(images, np.float32), 0.0, 1.0))
 
 
 def _batch_size(run: Run) -> int:
@@ -205,6 +215,7 @@ def _batch_size(run: Run) -> int:
 
 
 def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
+    shape = run.source.image_shape
     parameters = sum(leaf.size for leaf in jax.tree.leaves(run.state.params))
     seconds = sum(row["seconds"] for row in run.history)
     speeds = [row["steps_per_second"] for row in run.history if "steps_per_second" in row]
@@ -215,7 +226,7 @@ def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
         steps = f"{int(run.state.step):,} of {_batch_size(run)} images"
     return {
         "method": run.method.name,
-        "data": f"{run.source.name}, {run.source.size:,} images of {'x'.join(map(str, run.source.image_shape))}",
+        "data": f"{run.source.name}, {run.source.size:,} images of {'x'.join(map(str, shape))}{shown_channels(shape)}",
         "steps": steps,
         "seed": str(run.config.seed),
         "parameters": f"{parameters:,}" if parameters else "",

@@ -1,4 +1,4 @@
-"""The page of a comparison: a table that sorts, and what each line learned."""
+"""The page of a comparison: a sortable table, and pictures of what the model in each row learned."""
 
 import math
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ from jaxvae.report.page import render_html
 from jaxvae.runs.compare import Column, Line, interval
 
 SHOWN_SIDE = 40
-"""Pixels that an image is shown at, about."""
+"""Approximate side in pixels at which an image is shown."""
 SPACE = 2
 BEHIND = (24, 27, 33)
 
 
 def comparison_html(columns: Sequence[Column], lines: Sequence[Line], *, title: str, version: str = "") -> str:
-    """One self-contained HTML document, to be stored as UTF-8."""
+    """Renders a comparison as one self-contained HTML document, to be stored as UTF-8."""
     best = {column.name: _best(column, lines) for column in columns}
     return render_html(
         "comparison.html",
@@ -39,13 +39,13 @@ def comparison_html(columns: Sequence[Column], lines: Sequence[Line], *, title: 
 
 
 def _cell(values: np.ndarray, best: bool) -> tuple[str, str, bool]:
-    """What it is sorted by, what is shown, and whether it is strong."""
+    """Returns the sort key of a cell, its text, and whether it is emphasized."""
     mean, half = interval(values)
     return f"{mean:.10g}" if math.isfinite(mean) else "", shown(mean, half), best
 
 
 def shown(mean: float, half: float) -> str:
-    """With digits that its size needs, and its interval if it has one."""
+    """Formats a mean with as many digits as its size requires, and its interval if it has one."""
     if not math.isfinite(mean):
         return "–"
     if 0 < abs(mean) < 0.001:
@@ -55,25 +55,29 @@ def shown(mean: float, half: float) -> str:
 
 
 def _best(column: Column, lines: Sequence[Line]) -> set[int]:
-    """Places of lines that are not told apart from the best one on the same data."""
+    """Places of lines that are told apart from a worse one and not from the best one, on the same data.
+
+    Two lines are told apart by intervals that do not overlap; a line without an interval is not told apart from any.
+    """
     best: set[int] = set()
     if not column.better:
         return best
     known = {place: interval(column.better * line.values[column.name]) for place, line in enumerate(lines)}
     for data in {line.data for line in lines}:
         rivals = [
-            (place, mean, half if math.isfinite(half) else 0.0)
+            (place, mean, half if math.isfinite(half) else math.inf)
             for place, (mean, half) in known.items()
             if lines[place].data == data and math.isfinite(mean)
         ]
-        if len(rivals) > 1:
+        if rivals:
             _, top, spread = max(rivals, key=lambda rival: rival[1])
-            best |= {place for place, mean, half in rivals if mean + half >= top - spread}
+            worst = min(mean + half for _, mean, half in rivals)
+            best |= {place for place, mean, half in rivals if mean + half >= top - spread and mean - half > worst}
     return best
 
 
 def _sheet(rows: np.ndarray) -> Image.Image:
-    """Rows of images [R, T, H, W, C] close together, in 256 colours: there are many of these on a page."""
+    """Tiles rows of images [R, T, H, W, C] without gaps, in 256 colours to keep the page small."""
     scale = max(1, round(SHOWN_SIDE / max(rows.shape[2:4])))
     tiles = np.rint(255 * np.broadcast_to(rows, (*rows.shape[:4], 3))).astype(np.uint8)
     tiles = tiles.repeat(scale, axis=2).repeat(scale, axis=3)

@@ -1,65 +1,72 @@
-"""What the page of a run shows, as plain arrays and values: the page knows nothing of models."""
+"""Data of a run's page, as plain arrays and values. The page does not depend on models."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+MOST_LATENTS = 16
+"""Latents shown in pictures."""
+
 
 class ReportData(NamedTuple):
-    """A run, ready to be shown. Images are [..., H, W, C], C = 1 or 3, values in [0, 1].
+    """Data of a run for its page. Images are [..., H, W, C] with C = 1 or 3 and values in [0, 1].
 
-    Every part may be empty (no rows, no entries, ""): its section is then left out.
+    Every field may be empty (no rows, no entries, ""); its section is then left out.
     """
 
     title: str
     summary: Mapping[str, str]
     """Facts by name: method, data, steps, seed, parameters, training time ..."""
     about_data: str
-    """A paragraph."""
+    """Paragraph about the data."""
     images: np.ndarray
     """Examples of the data [n, H, W, C]."""
     reconstructions: np.ndarray
-    """Of `images`, [n, H, W, C]; none of a method that draws no images."""
+    """Reconstructions of `images` [n, H, W, C]; empty for a method that does not reconstruct images."""
     traversals: np.ndarray
-    """One image decoded with one latent replaced by one value [D, T, H, W, C]; latents as in `latent_order`."""
+    """One image decoded with one latent replaced by one value [D', T, H, W, C]; the first latents in `latent_order`, at
+    most `MOST_LATENTS`."""
     traversal_values: np.ndarray
-    """The values, of the latent [T]; or, `by_quantile`, shares of examples whose value is below."""
+    """Values of each latent in the traversal [T]. With `by_quantile`, they are the quantile levels of the latent's
+    values."""
     by_quantile: bool
-    """Whether each latent takes values of its own, at these quantiles of it."""
+    """Whether the values of each latent are its own quantiles at the levels `traversal_values`."""
     latent_order: np.ndarray
-    """Indices of the latents, most informative first [D]."""
+    """Indices of the latents [D], most informative first."""
     latent_factor: Sequence[str | None]
-    """Factor that a latent carries most, or None for a latent that is switched off; as in `latent_order` [D]."""
+    """Factor that each latent encodes most, or None for an inactive latent [D]; latents are ordered as in
+    `latent_order`."""
     pictures: Mapping[str, np.ndarray]
-    """What a method has to show of examples beside them, by name, [n, H, W, C] each, the examples first. Those whose
+    """Further pictures of examples by the method, by name, [n, H, W, C] each; the examples come first. Pictures whose
     name ends in "map" are signed."""
     map_correlation: float | None
-    """Of the maps with the known effect; None where that is not known."""
+    """Correlation of the maps with the known effect; None if the effect is unknown."""
     spectra: np.ndarray | None
-    """Singular values of the codes of each class, largest first [K, r]; None where codes are not about classes."""
+    """Singular values of the codes of each class, largest first [K, r]; None if the method does not learn class
+    subspaces."""
     cosines: np.ndarray | None
-    """Absolute cosines of codes, sorted by class [m, m]."""
+    """Absolute cosines between codes, sorted by class [m, m]."""
     prior_samples: np.ndarray
-    """Images decoded from draws of the prior [m, H, W, C]."""
+    """Images decoded from samples of the prior [m, H, W, C]."""
     kl_per_latent: np.ndarray
-    """Mean KL to N(0, 1), nats [D], in the model's order 0..D-1."""
+    """Mean KL of each latent to N(0, 1) in nats [D], in the model's order 0..D-1."""
     change_per_latent: np.ndarray | None
-    """Mean change of an image's values by each latent [D], of codes that are points: their KL says nothing. None for
-    others."""
+    """Mean change of an image's values by each latent [D] for deterministic codes, whose KL is not informative. None
+    for other codes."""
     mutual_information: np.ndarray | None
-    """Of latents 0..D-1 and factors, nats [D, K]; None for data without known factors."""
+    """Mutual information of latents 0..D-1 and factors in nats [D, K]; None for data without known factors."""
     factor_names: Sequence[str] | None
-    """[K]"""
+    """Names of the factors [K]."""
     factor_entropy: np.ndarray | None
-    """Nats [K]."""
+    """Entropy of the factors in nats [K]."""
     scores: Mapping[str, Mapping[str, Any]]
-    """Metric -> {"score": float, "definition": str, and, if there: "per_factor": [K], "warnings": [str]}."""
+    """Metric -> {"score": float, "definition": str, and optionally "per_factor": [K], "warnings": [str]}."""
     history: Sequence[Mapping[str, Any]]
     """Rows of metrics.jsonl: {"step": int, "loss": float, ...}."""
     config: Mapping[str, Any]
     """Every setting, nested."""
     reproduce: str
-    """Shell commands."""
+    """Shell commands that train the run again."""
     versions: Mapping[str, str]
-    """Library -> version."""
+    """Version of each library."""

@@ -1,4 +1,4 @@
-"""Pictures as data URIs, so that the page is one file."""
+"""Pictures as data URIs, so that the page is a single file."""
 
 import base64
 import io
@@ -9,21 +9,22 @@ import numpy as np
 from PIL import Image
 
 PICTURE_BYTES = 600_000
-"""A picture whose PNG or GIF is larger, as of photographs, becomes a WebP of the best quality that is not."""
+"""Largest size in bytes of a PNG or GIF. Larger pictures, such as photographs, become a WebP of the best quality within
+this size."""
 QUALITIES = (85, 60, 30, 5)
 
 
 class Embedded(NamedTuple):
-    """A picture in the page."""
+    """A picture that is embedded in the page."""
 
     uri: str
     width: int
-    """Pixels."""
+    """Width in pixels."""
     height: int
 
 
 def embed(image: Image.Image) -> Embedded:
-    """A still picture, as PNG if that is small."""
+    """Embeds a still picture, as PNG if that is small enough."""
     data, kind = _save(image, "PNG", optimize=True), "png"
     if len(data) > PICTURE_BYTES:
         data, kind = _webp(image, method=4), "webp"
@@ -31,7 +32,9 @@ def embed(image: Image.Image) -> Embedded:
 
 
 def embed_animation(frames: Sequence[Image.Image], frame_milliseconds: int) -> Embedded:
-    """An endless loop, as GIF if that is small. All frames should differ: equal neighbours may be merged."""
+    """Embeds an endless animation, as GIF if that is small enough. All frames should differ, as equal neighbours may be
+    merged.
+    """
     palette = _shared_palette(frames)
     few_colours = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
     loop = {"save_all": True, "duration": frame_milliseconds, "loop": 0}
@@ -51,9 +54,9 @@ def _webp(image: Image.Image, **options: object) -> bytes:
 
 
 def _shared_palette(frames: Sequence[Image.Image]) -> Image.Image:
-    """256 colours for all frames together: colours fitted to each frame alone would flicker.
+    """Chooses 256 colours for all frames together, since colours fitted to each frame alone would flicker.
 
-    An octree gives rare colours their place too; a median cut leaves speckles in areas that are small in most frames.
+    An octree also keeps rare colours. A median cut leaves speckles in areas that are small in most frames.
     """
     stacked = Image.fromarray(np.concatenate([np.asarray(frame)[::2, ::2] for frame in frames]))
     return stacked.quantize(256, method=Image.Quantize.FASTOCTREE)

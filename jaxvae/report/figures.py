@@ -1,4 +1,4 @@
-"""Charts: latents by size, latents against factors, training curves. Drawn once for light and once for dark pages."""
+"""Charts of latent sizes, of latents against factors, and of training curves, for light and for dark pages."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,11 +14,11 @@ from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
 DPI = 192
-"""Two pixels per CSS pixel: a figure of 1 inch is 96 CSS pixels wide."""
+"""Resolution of two pixels per CSS pixel: a figure of 1 inch is 96 CSS pixels wide."""
 LOG_RATIO = 8
-"""A positive curve that spans a larger ratio is drawn on a log axis."""
+"""Ratio of the largest to the smallest value above which a positive curve is drawn on a log axis."""
 ROUND = (1, 2, 5, 10)
-"""First digits of steps between ticks."""
+"""Leading digits of the steps between ticks."""
 NOT_LOSS_TERMS = ("step", "seconds", "steps_per_second")
 
 
@@ -40,7 +40,7 @@ DARK = Theme("#191c22", "#e8eaee", "#98a1b0", "#2d323b", "#7ea6ff", "#4b5361")
 def latent_chart(
     sizes: np.ndarray, names: Sequence[str], active: Sequence[bool], label: str, theme: Theme
 ) -> Image.Image:
-    """Horizontal bars [D], one per latent with its name, top to bottom; faint where not active."""
+    """Draws a horizontal bar for each latent with its name [D], top to bottom; inactive latents are faint."""
     figure = _figure(4.45, 0.75 + 0.27 * len(sizes), theme)
     axes = figure.add_subplot()
     shown = np.nan_to_num(np.asarray(sizes, float), nan=0.0, posinf=0.0, neginf=0.0)
@@ -61,7 +61,7 @@ def latent_chart(
 
 
 def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], theme: Theme) -> Image.Image:
-    """Numbers in [0, 1] (or NaN) [D, K] as annotated cells; the largest of each column is framed."""
+    """Draws numbers in [0, 1] (or NaN) [D, K] as annotated cells; the largest number in each column is framed."""
     figure = _figure(1.2 + max(0.62 * len(columns), 2.2), 0.75 + 0.27 * len(rows), theme)
     axes = figure.add_subplot()
     colours = LinearSegmentedColormap.from_list("share", [theme.card, theme.accent])
@@ -90,7 +90,7 @@ def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], the
 
 
 def spectra_chart(spectra: np.ndarray, theme: Theme) -> Image.Image:
-    """Singular values of classes [K, r], a line each, as shares of the largest of all."""
+    """Draws the singular values of each class [K, r] as a line, relative to the largest of all."""
     figure = _figure(4.45, 3.2, theme)
     axes = figure.add_subplot()
     axes.plot(np.arange(1, spectra.shape[1] + 1), spectra.T / max(float(spectra.max()), 1e-12), color=theme.accent)
@@ -104,7 +104,7 @@ def spectra_chart(spectra: np.ndarray, theme: Theme) -> Image.Image:
 
 
 def cosine_map(cosines: np.ndarray, theme: Theme) -> Image.Image:
-    """Numbers in [0, 1] for pairs of examples [m, m], without annotation."""
+    """Draws numbers in [0, 1] for pairs of examples [m, m], without annotation."""
     figure = _figure(3.4, 3.4, theme)
     axes = figure.add_subplot()
     colours = LinearSegmentedColormap.from_list("cosine", [theme.card, theme.accent])
@@ -115,18 +115,18 @@ def cosine_map(cosines: np.ndarray, theme: Theme) -> Image.Image:
 
 
 def logged_terms(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Names of the loss terms that any row of the history holds, in order of appearance."""
+    """Returns the names of the loss terms in any row of the history, in order of appearance."""
     names = dict.fromkeys(name for row in history for name in row)
     return [name for name in names if name not in NOT_LOSS_TERMS]
 
 
 def term_values(history: Sequence[Mapping[str, Any]], term: str) -> np.ndarray:
-    """The term in every row, NaN where it is missing."""
+    """Returns the values of a term in every row, with NaN where it is missing."""
     return np.array([_number(row.get(term)) for row in history])
 
 
 def curve(history: Sequence[Mapping[str, Any]], term: str, theme: Theme) -> Image.Image:
-    """A small panel of one logged term against the step; a gap where it is missing or not finite."""
+    """Draws a small panel of one logged term against the step, with gaps where it is missing or not finite."""
     steps = np.array([row["step"] for row in history], float)
     values = term_values(history, term)
     finite = np.isfinite(values)
@@ -148,7 +148,7 @@ def curve(history: Sequence[Mapping[str, Any]], term: str, theme: Theme) -> Imag
 
 
 def wants_log_axis(values: np.ndarray) -> bool:
-    """Whether all finite values are positive and the largest is many times the smallest."""
+    """Whether all finite values are positive and the largest is much larger than the smallest."""
     finite = values[np.isfinite(values)]
     return bool(finite.size and finite.min() > 0 and finite.max() > LOG_RATIO * finite.min())
 
@@ -164,7 +164,7 @@ def _two_digits(value: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """One line in which a dollar sign does not start a formula."""
+    """Escapes a line of text so that a dollar sign does not start a formula."""
     text = " ".join(text.split())
     return (text if len(text) <= 24 else text[:23] + "…").replace("$", r"\$")
 
@@ -185,7 +185,7 @@ def _quiet(axes: Axes, theme: Theme, grid: Literal["x", "y"] | None = None) -> N
 
 
 def render(figure: Figure) -> Image.Image:
-    """The figure as pixels."""
+    """Renders the figure as pixels."""
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")

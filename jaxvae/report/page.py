@@ -1,4 +1,4 @@
-"""The page: one HTML file that needs nothing else, no network, and of a run no JavaScript either."""
+"""Pages as one self-contained HTML file, without network access; the page of a run needs no JavaScript either."""
 
 import base64
 import hashlib
@@ -11,7 +11,7 @@ from jaxvae.report.data import ReportData
 from jaxvae.report.sections import sections, shown_metric, shown_score
 
 MOST_HEADLINES = 4
-"""Scores at the top of the page."""
+"""Largest number of scores at the top of the page."""
 
 PAGES = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -28,7 +28,7 @@ PAGES.filters |= {
 
 
 def report_html(data: ReportData) -> str:
-    """The report of a run as a self-contained HTML document, to be stored as UTF-8."""
+    """Renders the report of a run as a self-contained HTML document, to be stored as UTF-8."""
     return render_html(
         "report.html",
         title=data.title,
@@ -41,5 +41,5 @@ def report_html(data: ReportData) -> str:
 
 
 def render_html(template: str, **values: object) -> str:
-    """A page of templates/ with these values; all of them are text, which is escaped wherever it stands."""
+    """Renders a page from templates/ with these values. All of them are text, and all of them are escaped."""
     return PAGES.get_template(template).render(values)

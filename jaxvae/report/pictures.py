@@ -1,4 +1,6 @@
-"""Pictures made of pixels: image grids, traversals and their animation, on one dark canvas that suits any page."""
+"""Pictures made of pixels: image grids, traversals and their animation, on a dark canvas that suits light and dark
+pages.
+"""
 
 import math
 from collections.abc import Sequence
@@ -11,14 +13,14 @@ from PIL import Image, ImageDraw, ImageFont
 
 CANVAS, INK, FAINT, LINE = (24, 27, 33), (236, 238, 241), (150, 158, 170), (58, 64, 75)
 TILE = 128
-"""Pixels that the longer side of an image is brought near to."""
+"""Approximate length in pixels of the longer side of a shown image."""
 GAP = 6
 LABEL_WIDTH, HEADER = 250, 44
 FRAME_MILLISECONDS = 90
 
 
 class Label(NamedTuple):
-    """What stands beside a row of images."""
+    """Label beside a row of images."""
 
     name: str
     detail: str = ""
@@ -26,7 +28,9 @@ class Label(NamedTuple):
 
 
 def tile_size(height: int, width: int) -> tuple[int, int]:
-    """Height and width at which an image is shown: a whole multiple of its own up to about `TILE`, or shrunk to it."""
+    """Returns the height and width at which an image is shown: an integer multiple of its size up to about `TILE`, or
+    shrunk to `TILE`.
+    """
     side = max(height, width)
     if side > TILE:
         return max(1, height * TILE // side), max(1, width * TILE // side)
@@ -34,13 +38,43 @@ def tile_size(height: int, width: int) -> tuple[int, int]:
     return height * scale, width * scale
 
 
+def in_colours(images: np.ndarray) -> np.ndarray:
+    """Converts images with any number of channels [..., H, W, C] to 1 or 3 channels, in which they are shown.
+
+    Two channels become red and green, and of four or more channels, the first three are shown. A vector, which is one
+    pixel of D channels, becomes a grey picture of D pixels, row by row, with black pixels at the end of the last row.
+    """
+    *several, height, width, channels = images.shape
+    if channels in (1, 3):
+        return images
+    if height == width == 1:
+        columns = math.ceil(math.sqrt(channels))
+        rows = math.ceil(channels / columns)
+        room = np.zeros((*several, rows * columns), images.dtype)
+        room[..., :channels] = images[..., 0, 0, :]
+        return room.reshape(*several, rows, columns, 1)
+    return images[..., :3] if channels > 3 else np.concatenate([images, np.zeros_like(images[..., :1])], axis=-1)
+
+
+def shown_channels(image_shape: tuple[int, int, int]) -> str:
+    """Describes in brackets what `in_colours` does with images of this shape; "" if it does not change them."""
+    height, width, channels = image_shape
+    if channels in (1, 3):
+        return ""
+    if height == width == 1:
+        return " (shown as a grid of grey pixels)"
+    return " (shown in red and green)" if channels == 2 else " (the first three channels are shown)"
+
+
 def balanced_columns(count: int, most: int) -> int:
-    """Columns, `most` or fewer, that fill a grid of `count` entries in as few rows, evenly."""
+    """Returns the number of columns, at most `most`, that fills a grid of `count` entries evenly in the fewest rows."""
     return math.ceil(count / math.ceil(count / most))
 
 
 def image_rows(rows: np.ndarray, labels: Sequence[Label], headers: Sequence[str] = ()) -> Image.Image:
-    """Rows of images [R, T, H, W, C] with a label at the left of each row and an optional header above each column."""
+    """Draws rows of images [R, T, H, W, C] with a label to the left of each row and an optional header above each
+    column.
+    """
     height, width = tile_size(*rows.shape[2:4])
     top = HEADER if headers else 0
     canvas = _canvas(LABEL_WIDTH + rows.shape[1] * (width + GAP), top + rows.shape[0] * (height + GAP))
@@ -56,7 +90,7 @@ def image_rows(rows: np.ndarray, labels: Sequence[Label], headers: Sequence[str]
 
 
 def comparison(images: np.ndarray, reconstructions: np.ndarray, most_columns: int = 8) -> Image.Image:
-    """Images [n, H, W, C] with their reconstructions right below them, `most_columns` pairs or fewer abreast."""
+    """Draws images [n, H, W, C] with their reconstructions below them, in at most `most_columns` columns."""
     columns = balanced_columns(len(images), most_columns)
     blocks = []
     for start in range(0, len(images), columns):
@@ -71,7 +105,7 @@ def comparison(images: np.ndarray, reconstructions: np.ndarray, most_columns: in
 
 
 def image_grid(images: np.ndarray, most_columns: int = 8) -> Image.Image:
-    """Images [m, H, W, C] in rows of `most_columns` or fewer."""
+    """Draws images [m, H, W, C] in at most `most_columns` columns."""
     height, width = tile_size(*images.shape[1:3])
     columns = balanced_columns(len(images), most_columns)
     rows = math.ceil(len(images) / columns)
@@ -85,10 +119,11 @@ def image_grid(images: np.ndarray, most_columns: int = 8) -> Image.Image:
 def traversal_frames(
     traversals: np.ndarray, values: np.ndarray, labels: Sequence[Label], most_columns: int = 6
 ) -> list[Image.Image]:
-    """One picture per value [T], each with every latent's image [D, T, H, W, C] at that value above its label.
+    """Draws one frame per value [T]. Each frame shows the image of every latent [D, T, H, W, C] at that value, above
+    its label.
 
-    A mark at the bottom says where the value lies; it also keeps any two frames different, as the encoders of animated
-    pictures merge equal ones.
+    A mark at the bottom shows the position of the value. It also makes all frames different, as encoders of animations
+    merge equal ones.
     """
     return [
         _traversal_frame(traversals[:, t], values, t, labels, balanced_columns(len(labels), most_columns))
@@ -97,7 +132,7 @@ def traversal_frames(
 
 
 def back_and_forth(frames: Sequence[Image.Image]) -> list[Image.Image]:
-    """A loop without a jump: T frames -> 2 T - 2."""
+    """Orders frames as a loop without jumps: T frames -> 2 T - 2."""
     return [*frames, *frames[-2:0:-1]]
 
 
@@ -129,7 +164,7 @@ def _draw_track(draw: ImageDraw.ImageDraw, values: np.ndarray, index: int, width
 
 
 def signed(value: float) -> str:
-    """A latent's value with a sign: +1.2, −2, 0."""
+    """Formats a latent's value with a sign: +1.2, −2, 0."""
     text = f"{value:+.1f}".removesuffix(".0").replace("-", "−")
     return "0" if text in ("+0", "−0") else text
 

@@ -1,4 +1,4 @@
-"""The sections of the page of a run: the texts, numbers and pictures that its template shows."""
+"""Sections of a run's page: the texts, numbers and pictures that its template shows."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxvae.report.data import ReportData
+from jaxvae.report.data import MOST_LATENTS, ReportData
 from jaxvae.report.encoding import Embedded, embed, embed_animation
 from jaxvae.report.figures import (
     DARK,
@@ -34,14 +34,12 @@ from jaxvae.report.pictures import (
     traversal_frames,
 )
 
-MOST_LATENTS = 16
-"""Latents shown in pictures; the charts show all."""
 MOST_FACTORS_BESIDE = 8
-"""Factors in the heat map that leave room for the KL chart beside it."""
+"""Largest number of factors in the heat map that leaves room for the KL chart beside it."""
 
 
 class Unit(NamedTuple):
-    """What the size of a latent is measured in."""
+    """Unit of the size of a latent."""
 
     name: str
     title: str
@@ -60,7 +58,7 @@ class Picture(NamedTuple):
     density: float
     """Pixels per CSS pixel."""
     instead: Mapping[str, Embedded] = {}
-    """Media query -> the picture for browsers that match it."""
+    """Alternative pictures by media query, for browsers that match it."""
 
 
 class Card(NamedTuple):
@@ -72,7 +70,7 @@ class Card(NamedTuple):
 
 
 class Section(NamedTuple):
-    """A part of the page: texts, pictures and numbers, in the order of these fields; what is empty is not shown."""
+    """A part of the page: texts, pictures and numbers, in the order of these fields. Empty fields are not shown."""
 
     anchor: str
     title: str
@@ -80,9 +78,9 @@ class Section(NamedTuple):
     caption: str = ""
     picture: Picture | None = None
     wide: bool = True
-    """Whether `picture` keeps a least width on narrow screens, where it then scrolls."""
+    """Whether `picture` keeps a minimum width on narrow screens, where it then scrolls."""
     layout: str = ""
-    """CSS class of the box of `cards`."""
+    """CSS class of the container of `cards`."""
     cards: Sequence[Card] = ()
     scores: Mapping[str, Mapping[str, Any]] = {}
     settings: str = ""
@@ -91,7 +89,7 @@ class Section(NamedTuple):
 
 
 def sections(data: ReportData) -> list[Section]:
-    """All sections that have something to show, in reading order."""
+    """Returns all sections that have something to show, in reading order."""
     builders = (
         _animation,
         _scores,
@@ -109,12 +107,12 @@ def sections(data: ReportData) -> list[Section]:
 
 
 def shown_score(score: float | None) -> str:
-    """A score with three digits after the point, or a dash where it is undefined."""
+    """Formats a score with three digits after the decimal point, or as a dash if it is undefined."""
     return "–" if score is None or not math.isfinite(score) else f"{score:.3f}"
 
 
 def shown_metric(name: str) -> str:
-    """A metric's name as in prose: abbreviations in capitals."""
+    """Formats a metric's name for prose, with abbreviations in capitals."""
     return name.upper() if len(name) <= 4 else name.replace("_", " ").replace("-", " ")
 
 
@@ -190,7 +188,7 @@ def _classes(data: ReportData) -> Section | None:
 
 
 def _coloured(maps: np.ndarray) -> np.ndarray:
-    """Signed values [n, H, W, C] as colours on black [n, H, W, 3]."""
+    """Converts signed values [n, H, W, C] to colours on black [n, H, W, 3]."""
     value = np.asarray(maps, np.float64).mean(axis=-1, keepdims=True)
     value = value / max(float(np.abs(value).max()), 1e-12)
     return np.maximum(value, 0) * np.array([1.0, 0.45, 0.25]) + np.maximum(-value, 0) * np.array([0.3, 0.6, 1.0])
@@ -296,14 +294,14 @@ def _latents_and_factors(data: ReportData) -> list[tuple[int, str | None]]:
 
 
 def _sizes(data: ReportData) -> tuple[np.ndarray, Unit]:
-    """Of latents 0..D-1, in the unit that says something of them."""
+    """Returns the sizes of latents 0..D-1, and their unit: the KL in nats, or the change of the image in percent."""
     if data.change_per_latent is None:
         return np.asarray(data.kl_per_latent), NATS
     return 100 * np.asarray(data.change_per_latent), PERCENT
 
 
 def _labels(data: ReportData) -> list[Label]:
-    """Of the latents in `latent_order`: by factor where factors are known, else by index."""
+    """Returns the labels of the latents in `latent_order`, by factor if factors are known, otherwise by index."""
     labels = []
     sizes, unit = _sizes(data)
     for index, factor in _latents_and_factors(data):
@@ -316,7 +314,7 @@ def _labels(data: ReportData) -> list[Label]:
 
 
 def _latents_shown(data: ReportData) -> str:
-    total = len(data.traversals)
+    total = len(data.latent_order)
     if total == 1:
         return "The only latent"
     return (
@@ -341,7 +339,7 @@ def _carried(data: ReportData) -> str:
 
 
 def _information_share(information: np.ndarray, entropy: np.ndarray) -> np.ndarray:
-    """[D, K] over [K]; NaN for a factor without entropy."""
+    """Divides the information [D, K] by the entropy of each factor [K]; NaN for a factor without entropy."""
     entropy = np.asarray(entropy, float)
     return np.asarray(information, float) / np.where(entropy > 0, entropy, np.nan)
 

@@ -1,4 +1,6 @@
-"""Baselines as runs: an estimator fitted to images, in the form of a method, which scores and reports ask like any."""
+"""Baselines as runs: an estimator fitted to images and wrapped as a method, which scores and reports use like any
+other.
+"""
 
 import json
 import time
@@ -31,24 +33,25 @@ from jaxvae.choose import choose
 from jaxvae.data import Source, open_data
 from jaxvae.method import Batch, Method, Nets, Posterior, no_image
 from jaxvae.methods.autoencoding import point
+from jaxvae.runs.config import MOST_INTEGER
 from jaxvae.runs.typed import typed
 from jaxvae.training import TrainState, make_train_step
 
 FEW_ROUNDS = 10
-"""Of least squares for a new example: there are thousands of them."""
+"""Number of rounds of least squares for a new example, which is small because runs encode thousands of examples."""
 FEW_STARTS = {"n_codewords": 4, "n_init": 2, "max_iter": 50}
 SHUFFLED = 1000
-"""Codes that those of the "prior" are made of."""
+"""Number of codes from which codes of the "prior" are composed."""
 
 
 class Baseline(NamedTuple):
-    """How an estimator is made."""
+    """Specification of an estimator."""
 
     kind: type
     settings: Callable[[int, tuple[int, ...]], dict[str, Any]]
-    """(latents, numbers of values of the factors) -> its arguments"""
+    """Function (latents, numbers of values of the factors) -> arguments of the estimator."""
     by_factors: bool = False
-    """Whether it learns from factors, all of which must be combined."""
+    """Whether the estimator learns from factors, in which case the data must contain all combinations of them."""
 
 
 BASELINES = {
@@ -70,12 +73,12 @@ BASELINES = {
         CanonicalPolyadic, lambda d, sizes: {"rank": d, "max_iter": FEW_ROUNDS}, by_factors=True
     ),
 }
-"""Name on the command line -> how to make it of as many latents as asked for."""
+"""Specifications of the baselines by their names on the command line."""
 
 
 @dataclass(frozen=True)
 class BaselineConfig:
-    """Everything that decides the numbers of a fit."""
+    """All settings that determine the numbers of a fit."""
 
     baseline: tyro.conf.Fixed[str]
     """Name of the baseline, as `jaxvae list` gives it."""
@@ -93,12 +96,16 @@ class BaselineConfig:
     """Random seed."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Converts the configuration to JSON values."""
         return json.loads(json.dumps(asdict(self)))
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`. ValueError for another version's fields."""
+        """Creates a configuration from JSON values; the inverse of `to_json`.
+
+        Raises:
+          ValueError: The fields are those of another version.
+        """
         try:
             choose("baseline", str(values["baseline"]), BASELINES)
             return typed(cls, values)
@@ -112,21 +119,26 @@ class Fit(NamedTuple):
     source: Source
     method: Method
     state: TrainState
-    """Of no parameters: what was learned is in the method's functions."""
+    """Training state without parameters: what was learned is in the method's functions."""
     seconds: float
     warnings: tuple[str, ...]
-    """Of the fit."""
+    """Warnings raised during the fit."""
 
 
 def fit_baseline(config: BaselineConfig) -> Fit:
-    """Fits to random examples of the data. The same config gives the same fit, on one machine.
+    """Fits the baseline to random examples of the data. On the same machine, the same config gives the same fit.
 
     Raises:
-      ValueError: settings or data that can't be, in one line.
+      ValueError: Settings or data are invalid. The message is one line.
     """
     for name, least in (("latents", 1), ("examples", 2), ("seed", 0)):
         if getattr(config, name) < least:
             raise ValueError(f"--{name} must be at least {least}, got {getattr(config, name)}")
+    for name in ("latents", "examples", "image_size"):
+        if (getattr(config, name) or 0) >= MOST_INTEGER:
+            raise ValueError(f"--{name.replace('_', '-')} must be below 2**31, got {getattr(config, name)}")
+    if config.seed >= 2**32:
+        raise ValueError(f"--seed must be below 2**32, got {config.seed}")
     source = open_data(config.data, image_size=config.image_size)
     entry, estimator = choose("baseline", config.baseline, BASELINES), build_estimator(config, source.factor_sizes)
     if entry.by_factors and not source.factor_names:
@@ -149,7 +161,11 @@ def fit_baseline(config: BaselineConfig) -> Fit:
 
 
 def build_estimator(config: BaselineConfig, factor_sizes: tuple[int, ...]) -> Any:
-    """The estimator that a config names, not fitted. ValueError for an option that it does not have."""
+    """Creates the unfitted estimator of a config.
+
+    Raises:
+      ValueError: The estimator does not have one of the options.
+    """
     entry = choose("baseline", config.baseline, BASELINES)
     settings = entry.settings(config.latents, factor_sizes)
     names = entry.kind().get_params()
@@ -165,14 +181,14 @@ def build_estimator(config: BaselineConfig, factor_sizes: tuple[int, ...]) -> An
 
 
 def fitted_method(name: str, estimator: Any, image_shape: tuple[int, int, int], codes: np.ndarray) -> Method:
-    """A fitted estimator as a method without networks and objectives.
+    """Wraps a fitted estimator as a method without networks and objectives.
 
     Args:
-      name: of the method.
-      estimator: with `transform`, and `inverse_transform` if it has one.
-      image_shape: (height, width, channels).
-      codes: of examples [N, D]. Codes of the "prior" are columns of theirs, each of a random example: what images
-        would be if latents were independent.
+      name: Name of the method.
+      estimator: Fitted estimator with `transform`, and with `inverse_transform` if codes can be decoded.
+      image_shape: Shape of the images (height, width, channels).
+      codes: Codes of examples [N, D]. The "prior" draws each latent from a random row, so that its images show what the
+        data would be if latents were independent.
     """
 
     def encode(net: Nets, batch: Batch) -> Posterior:
@@ -208,7 +224,7 @@ def _rows(images: jax.Array) -> np.ndarray:
 
 
 def _value(text: str) -> Any:
-    """A JSON value (numbers, true, null, lists as tuples), or the text itself."""
+    """Parses a JSON value (numbers, true, null, and lists as tuples), or returns the text itself."""
     try:
         value = json.loads(text)
     except json.JSONDecodeError:
@@ -217,11 +233,11 @@ def _value(text: str) -> Any:
 
 
 def _ranks(latents: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
-    """Latents shared out evenly, 2 for each factor at least, and no more than it has values."""
+    """Distributes the latents evenly over the factors, with at least 2 per factor and at most its number of values."""
     return tuple(min(max(2, latents // len(sizes)), size) for size in sizes)
 
 
 def _near_square(n: int) -> tuple[int, int]:
-    """Sides of a grid of about n places, 3 at least."""
+    """Returns the sides, each at least 3, of a grid with about n positions."""
     side = max(3, round(n**0.5))
     return side, max(3, round(n / side))

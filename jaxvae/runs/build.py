@@ -1,34 +1,82 @@
-"""From a configuration to the data and the method that it names."""
+"""Builds the data and the method of a configuration."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
-from jaxvae.data import Source
+import jax
+
+from jaxvae.data import InClasses, Source
+from jaxvae.data.source import S, on_device
 from jaxvae.method import Method, Network
 from jaxvae.methods import likelihood_of, method_named
 from jaxvae.runs.config import Config, check_config
 
 
+def kept_once(source: S) -> S:
+    """The source with its arrays where a CPU computes with them, without another copy each time; on accelerators, and
+    where the data is read from files, the source itself.
+    """
+    return on_device(source) if jax.default_backend() == "cpu" else source
+
+
+class CannotOpen(ValueError):
+    """The data does not exist, or cannot be read."""
+
+
 class Experiment(NamedTuple):
-    """A configuration made real."""
+    """The data and the method of a configuration."""
 
     source: Source
-    """Wrapped as the method needs it."""
+    """Data, wrapped as the method needs it."""
     method: Method
 
 
 def build(config: Config[Any, Any, Any, Any]) -> Experiment:
-    """The source and the method that a configuration names. ValueError, in one line, for settings that do not fit."""
+    """Builds the source and the method of a configuration.
+
+    Raises:
+      ValueError: Settings are incompatible. The message is one line.
+    """
     check_config(config)
-    source = config.batches.wrap(config.source.open(), config.method)
+    try:
+        opened = config.source.open()
+    except ValueError as error:
+        raise CannotOpen(str(error)) from error
+    source = config.batches.wrap(opened, config.method)
     return Experiment(source, build_method(config, config.networks.make(source), source))
 
 
-def build_method(config: Config[Any, Any, Any, Any], networks: Mapping[str, Network], source: Source) -> Method:
-    """The method that a configuration names, with these networks, for a source that is wrapped.
+def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Experiment:
+    """Builds the experiment with a source that has no examples.
 
-    ValueError, in one line, for settings that do not fit.
+    Raises:
+      ValueError: Settings are incompatible. The message is one line.
+    """
+    check_config(config)
+    batches = config.batches
+    if isinstance(batches, InClasses):
+        batches = replace(
+            batches, label_noise=0.0
+        )  # label noise needs the examples, and the networks do not depend on it
+    with suppress(ValueError):  # some wrappers need the examples, and no network needs those wrappers
+        source = batches.wrap(source, config.method)
+    return Experiment(source, build_method(config, config.networks.make(source), source))
+
+
+def moved(config: Config[Any, Any, Any, Any], error: Exception) -> str:
+    """Returns the error message for a run whose data cannot be opened."""
+    kind, colon, _ = config.data.partition(":")
+    where = f"{kind}:PLACE" if colon else "DATA"
+    return f"{error}. If the data of the run lies elsewhere now, add --data {where}"
+
+
+def build_method(config: Config[Any, Any, Any, Any], networks: Mapping[str, Network], source: Source) -> Method:
+    """Builds the method of a configuration with the given networks, for a source that is already wrapped.
+
+    Raises:
+      ValueError: Settings are incompatible. The message is one line.
     """
     choices = asdict(config.options)
     if "likelihood" in choices:

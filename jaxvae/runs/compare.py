@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from scipy import stats
 
-from jaxvae.analysis import latent_effects
+from jaxvae.analysis import latent_effects, random_examples
 from jaxvae.method import Nets
 from jaxvae.metrics import metric_named
 from jaxvae.runs.config import names_with_role
@@ -32,6 +32,8 @@ COMPARED = ("mig", "dci", "sap", "modularity", "irs", "mcc", "factor_vae_score")
 COMPARED_SCORES = "compared.json"
 NAMED = ("config.json", TRAINED)
 """Files of a run of the command, and of one in Python."""
+BROKEN = (ValueError, OSError, KeyError, TypeError)
+"""What a damaged folder, or data that has changed, can raise: RunFolderError is a ValueError."""
 PICTURED = 1000
 """Examples whose codes say where a latent's values lie."""
 SHOWN_LATENTS, SHOWN_VALUES = 6, 6
@@ -80,7 +82,7 @@ def find_runs(folders: Sequence[Path]) -> list[Path]:
         below = sorted(
             {path.parent for deep in ("*", "*/*") for name in NAMED for path in folder.glob(f"{deep}/{name}")}
         )
-        here = [folder] if _has_run(folder) else [path for path in below if _is_run(_settings(path))]
+        here = [folder] if _has_run(folder) else [path for path in below if _may_be_run(path)]
         if not here:
             raise RunFolderError(f"there is no run in {folder}, nor below it: {' or '.join(NAMED)} is missing")
         found += [path for path in here if path.resolve() not in {other.resolve() for other in found}]
@@ -98,7 +100,8 @@ def compare(
 
     Runs whose scores.json does not hold what is asked for, of as many examples, are scored; what that gives is kept
     beside it, in compared.json. Runs that can't be loaded, have diverged or are not finished are noted in their line; a
-    line of which none can be loaded is left out. Of several with one seed the last counts.
+    line of which none can be loaded is left out, and so is a run whose settings can't be read. Of several with one seed
+    the last counts, and the line's note says so.
 
     Args:
       folders: of runs.
@@ -107,31 +110,48 @@ def compare(
       progress: is told what is scored, and what is left out.
 
     Raises:
-      RunFolderError: a folder that holds no run; none of the runs can be loaded.
+      RunFolderError: a folder that holds something else than a run; none of the runs can be loaded.
       ValueError: no such metric.
     """
     for name in metrics:
         metric_named(name)
     groups: dict[str, dict[int, Path]] = {}
+    repeated: dict[str, list[str]] = {}
+    failed: Exception | None = None
     for folder in folders:
-        if not _is_run(_settings(folder)):
+        try:
+            settings = _settings(folder)
+            known = config_of(folder) if (folder / NAMED[0]).exists() else own_config_of(folder)
+        except RunFolderError as error:
+            if len(folders) == 1:
+                raise
+            failed = error
+            progress(f"left out: {error}")
+            continue
+        if not _is_run(settings):
             raise RunFolderError(f"{folder / 'config.json'} is not of a run of jaxvae")
-        known = config_of(folder) if (folder / NAMED[0]).exists() else own_config_of(folder)
         apart = ("seed", *names_with_role("replicate", "bookkeeping"))
         settings = {name: value for name, value in flatten(known.to_json()).items() if name not in apart}
-        groups.setdefault(json.dumps(settings, sort_keys=True), {})[known.seed] = folder
+        key = json.dumps(settings, sort_keys=True)
+        members = groups.setdefault(key, {})
+        if known.seed in members:
+            note = f"seed {known.seed} is there more than once: {folder} counts, {members[known.seed]} does not"
+            repeated.setdefault(key, []).append(note)
+        members[known.seed] = folder
     configs = [json.loads(key) for key in groups]
     columns = [Column(name, name.replace("_", " "), float(metric_named(name).needs_factors), "") for name in metrics]
-    lines, failed = [], None
-    for name, config, members in zip(_names(configs), configs, groups.values(), strict=True):
+    lines = []
+    for name, config, (key, members) in zip(_names(configs), configs, groups.items(), strict=True):
         progress(f"{name}: {len(members)} run{'s' if len(members) > 1 else ''}")
         try:
-            lines.append(_line(name, config, list(members.values()), num_samples, metrics))
-        except RunFolderError as error:
+            line = _line(name, config, list(members.values()), num_samples, metrics)
+            notes = [note for note in (line.note, *repeated.get(key, ())) if note]
+            lines.append(line._replace(note=", ".join(notes)))
+        except BROKEN as error:
             failed = error
             progress(f"left out: {error}")
     if failed is not None and not lines:
-        raise failed
+        raise failed if isinstance(failed, ValueError) else RunFolderError(f"no run can be loaded: {failed}")
     return [*columns, *PROPERTIES], lines
 
 
@@ -144,10 +164,7 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
             stored = _stored(folder, num_samples, metrics)
             if not (folder / NAMED[0]).exists():
                 if stored is None:
-                    raise RunFolderError(
-                        f"the run in {folder} was trained in Python: score it there first, with jaxvae.runs.evaluate, "
-                        f"by {', '.join(metrics)} on {num_samples} examples"
-                    )
+                    raise RunFolderError(_to_be_scored(folder, num_samples, metrics))
                 rows.append(_values_of(folder, None, num_samples, metrics))
                 shown = shown or (None, ())
                 continue
@@ -155,7 +172,7 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
             rows.append(_values_of(folder, run, num_samples, metrics))
             if shown is None and run is not None:
                 shown = _picture(run)
-        except RunFolderError as error:
+        except BROKEN as error:
             failed = error
             rows.append({})
     if shown is None:
@@ -176,6 +193,17 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
     return Line(name, _data_name(_data_of(config)), tuple(folders), values, ", ".join(notes), *shown)
 
 
+def _to_be_scored(folder: Path, num_samples: int, metrics: Sequence[str]) -> str:
+    scores = read_scores(folder, SCORES)
+    if scores is not None and set(metrics) <= set(scores["asked"]) and scores["num_samples"] < num_samples:
+        there = scores["num_samples"]
+        return f"the run in {folder} has scores on {there} examples only: add --num-samples {there} to compare by them"
+    return (
+        f"the run in {folder} was trained in Python: score it there first, with jaxvae.runs.evaluate, "
+        f"by {', '.join(metrics)} on {num_samples} examples"
+    )
+
+
 def interval(values: np.ndarray) -> tuple[float, float]:
     """Mean of what is not NaN, and half the width of its 95 % interval by Student's t: NaN for fewer than two."""
     known = values[np.isfinite(values)]
@@ -186,20 +214,23 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Of lines: the method, and in which settings it differs from the first line of the same."""
+    """Of lines: the method, and the settings in which the lines of that method differ, of each of them."""
+    methods = [config.get("method") or config["baseline"] for config in configs]
+    varying: dict[str, dict[str, None]] = {}
     first: dict[str, dict[str, Any]] = {}
-    names = []
-    for config in configs:
-        method = config.get("method") or config["baseline"]
-        other = first.setdefault(method, config)
-        changed = [
-            (name, new)
-            for name, _, new in differences(other, config)
-            if name not in ("data", "source.data") and not name.startswith("data.")
-        ]
-        apart = [f"{name.rpartition('.')[2]} {_words(new)}" for name, new in changed]
-        names.append(" · ".join([method, *apart]))
-    return names
+    for method, config in zip(methods, configs, strict=True):
+        for name, _, _ in differences(first.setdefault(method, config), config):
+            if name not in ("data", "source.data") and not name.startswith("data."):
+                varying.setdefault(method, {})[name] = None
+    return [
+        " · ".join(
+            [
+                method,
+                *(f"{name.rpartition('.')[2]} {_words(config.get(name))}" for name in varying.get(method, ())),
+            ]
+        )
+        for method, config in zip(methods, configs, strict=True)
+    ]
 
 
 def _words(value: Any) -> str:
@@ -227,6 +258,14 @@ def _settings(folder: Path) -> dict[str, Any]:
     return read_config(folder) if (folder / NAMED[0]).exists() else read_trained(folder)
 
 
+def _may_be_run(folder: Path) -> bool:
+    """Whether its settings are those of a run, or can't be read: `compare` says what is wrong with these."""
+    try:
+        return _is_run(_settings(folder))
+    except RunFolderError:
+        return True
+
+
 def _is_run(config: Any) -> bool:
     return isinstance(config, dict) and ("method" in config or "baseline" in config)
 
@@ -239,7 +278,7 @@ def _values_of(folder: Path, run: Run | None, num_samples: int, metrics: Sequenc
         scores = score(run, represent(run, num_samples), metrics)
         write_json(folder / COMPARED_SCORES, scores)
     numbers = {name: scores["metrics"].get(name, {}).get("score") for name in metrics} | scores["properties"]
-    numbers["seconds"] = sum(row["seconds"] for row in read_history(folder))
+    numbers["seconds"] = sum(row.get("seconds", math.nan) for row in read_history(folder))
     return {name: math.nan if value is None else float(value) for name, value in numbers.items()}
 
 
@@ -251,7 +290,8 @@ def _stored(folder: Path, num_samples: int, metrics: Sequence[str]) -> dict[str,
             scores is not None
             and set(metrics) <= set(scores["asked"])
             and scores["step"] == newest_saved(folder)
-            and scores["num_samples"] >= num_samples
+            and scores["num_samples"] >= min(num_samples, scores.get("num_examples", math.inf))
+            and "num_examples" in scores
         ):
             return scores
     return None
@@ -267,7 +307,7 @@ def _picture(run: Run) -> tuple[np.ndarray | None, tuple[str, ...]]:
         shown = run.method.pictures(Nets(run.method.networks, run.state.params), run.evaluation_key, few)
         drawn = {"image": few["image"], **{name: rows for name, rows in shown.items() if not name.endswith("map")}}
         return _same_channels(list(drawn.values())), tuple(drawn)
-    images = independent(run.source).sample(run.evaluation_key, SHOWN_VALUES)["image"]
+    images = random_examples(independent(run.source), run.evaluation_key, SHOWN_VALUES)["image"]
     codes = represent(run, PICTURED).mean
     size = latent_effects(run.decoder, codes).size
     order = [d for d in np.argsort(-size)[:SHOWN_LATENTS] if size[d] > 0.01 * size.max()]

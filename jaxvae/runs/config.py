@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, Literal, Self, TypeVar
@@ -24,6 +23,10 @@ Batches = TypeVar("Batches", bound=Single)
 Networks = TypeVar("Networks", bound=NetworkOptions)
 VERSION = 2
 """Of config.json."""
+MOST_INTEGER = 2**31
+"""Whole numbers of a configuration are below it, as those of the compiled programs."""
+MOST_FLOAT = 3.4e38
+"""Float32, in which hyperparameters are, holds no more."""
 ROLE = "role"
 """Key of the metadata of fields that do not tell one run from another."""
 
@@ -134,6 +137,8 @@ class Config(Generic[HP, Options, Batches, Networks]):
                 values = from_version_1(values, kinds)
             elif values["version"] != VERSION:
                 raise ValueError(f"its version is {values['version']!r}, and this jaxvae reads {VERSION} and older")
+            elif unknown := [name for name in values if name not in ("version", "method", *kinds)]:
+                raise ValueError(f"unknown setting {unknown[0]!r}")
             given = {name: typed(kind, values[name]) for name, kind in kinds.items()}
             config = cls(method=str(values["method"]), **given)
             return config.with_flags() if "version" not in asked else config
@@ -164,13 +169,17 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
     for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("checkpoint_every", 1)):
         if getattr(training, name) < least:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(training, name)}")
+    for name, value in config.flags().items():
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, int) and abs(number) >= MOST_INTEGER and name != "seed":
+                raise ValueError(f"--{name.replace('_', '-')} must be below 2**31, got {str(number)[:40]}")
     if training.microbatch is not None and training.microbatch < 1:
         raise ValueError(f"--microbatch must be at least 1, got {training.microbatch}")
     if training.seed >= 2**32:
         raise ValueError(f"--seed must be below 2**32, got {training.seed}")
     for name, value in config.hyperparameters._asdict().items():
         words = name.replace("_", " ")
-        if not math.isfinite(value):
+        if not abs(value) <= MOST_FLOAT:
             raise ValueError(f"the hyperparameter {words} must be a finite number, got {value}")
         if name == "warmup" and value < 0:
             raise ValueError(f"the warmup is a number of steps and must be at least 0, got {value}")
@@ -201,7 +210,8 @@ def unknown_flag(name: str, method: str, known: Mapping[str, Any]) -> str:
     if others := methods_with(name):
         return f"{method} has no flag {flag}; it is for {', '.join(others)}"
     nearest = near(name, known)
-    return f"unknown flag {flag}" + (f": did you mean --{nearest.replace('_', '-')}?" if nearest else "")
+    hint = f": did you mean --{nearest.replace('_', '-')}?" if nearest else ""
+    return f"unknown flag {flag}{hint or f'; `jaxvae train {method} --help` lists the flags'}"
 
 
 def _kinds(entry: Entry) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, Self, TypeVar
 
+from jaxvae.data import Source
+from jaxvae.files import PARTIAL, LeadsOutside, write_json
 from jaxvae.runs.config import names_with_role
 from jaxvae.training.run_folder import (
     LOCK,
@@ -13,8 +15,12 @@ from jaxvae.training.run_folder import (
     flatten,
     only_writer,
     read_settings,
-    write_json,
+    same_content,
 )
+from jaxvae.training.steps import described_data
+
+DATA = "source.data"
+"""Dotted name, as in config.json, of where the data lies."""
 
 
 class Written(Protocol):
@@ -33,7 +39,7 @@ class Written(Protocol):
 W = TypeVar("W", bound=Written)
 
 
-def open_run(folder: Path, config: Written, *, resume: bool) -> None:
+def open_run(folder: Path, config: Written, *, resume: bool, source: Source | None = None) -> None:
     """Makes the folder and writes config.json, or checks that the run in it is the same one.
 
     Args:
@@ -41,6 +47,8 @@ def open_run(folder: Path, config: Written, *, resume: bool) -> None:
       config: of the run. It may ask for more steps than the one in the folder, or declare that finished at fewer, of
         which it has a checkpoint already or which it has not reached.
       resume: go on with the run in the folder if there is one.
+      source: data of `config`, opened. With it, the place of the data may be another one than that of the run in the
+        folder, where the content is the same.
 
     Raises:
       RunFolderError: there is a run and `resume` is off; it has another configuration; or it can't be written.
@@ -51,10 +59,12 @@ def open_run(folder: Path, config: Written, *, resume: bool) -> None:
             check_new(folder)
         with only_writer(folder):
             if resume and (folder / "config.json").exists():
-                _check_same(folder, known_as(type(config), folder).to_json(), config.to_json())
+                _check_same(folder, known_as(type(config), folder).to_json(), config.to_json(), source)
             else:
                 check_new(folder)
             write_json(folder / "config.json", config.to_json())
+    except LeadsOutside as error:
+        raise RunFolderError(str(error)) from error
     except OSError as error:
         raise RunFolderError(f"can't write to the run folder {folder}: {error.strerror or error}") from error
 
@@ -63,8 +73,8 @@ def check_new(folder: Path) -> None:
     """RunFolderError for a folder with a run in it, or with other files."""
     if (folder / "config.json").exists():
         raise RunFolderError(f"{folder} holds a run already: add --resume to go on with it, or choose another --run")
-    ours = ("config.json.partial", LOCK)
-    if folder.exists() and any(path.name not in ours for path in folder.iterdir()):
+    # A kill while the folder was made leaves the lock, and a file that was not whole yet.
+    if folder.exists() and any(path.name != LOCK and path.suffix != PARTIAL for path in folder.iterdir()):
         raise RunFolderError(f"{folder} has files but no run in it: choose another --run folder")
 
 
@@ -93,9 +103,13 @@ def newest_saved(folder: Path) -> int:
     return max((int(path.name) for path in folder.glob("checkpoints/*") if path.name.isdecimal()), default=0)
 
 
-def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], source: Source | None) -> None:
     before, after = flatten(old), flatten(new)
     found = []
+    elsewhere = source is not None and before.get(DATA) != after.get(DATA)
+    if elsewhere and source is not None and same_content(folder, described_data(source)):
+        before.pop(DATA)
+        after.pop(DATA)
     for name in names_with_role("length"):
         had, wanted = before.pop(name, 0), after.pop(name, 0)
         if wanted < had and wanted < (done := newest_saved(folder)):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +12,9 @@ import numpy as np
 
 from jaxvae.data.source import Source
 from jaxvae.method import Method, Nets, Posterior, no_image
+from jaxvae.runs.absent import absent_source
 from jaxvae.runs.baseline import BaselineConfig, fit_baseline
-from jaxvae.runs.build import build
+from jaxvae.runs.build import CannotOpen, build, build_without_data, kept_once, moved
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import known_as, read_config
 from jaxvae.runs.typed import typed
@@ -21,11 +23,13 @@ from jaxvae.training import TrainState, make_train_step
 from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
 from jaxvae.training.optimizers import evaluation_params
 from jaxvae.training.run_folder import (
+    CORES,
     TRAINED,
     RunFolderError,
     check_data,
     check_trained,
     read_history,
+    read_history_until,
     read_trained,
 )
 from jaxvae.training.steps import described, described_data
@@ -44,10 +48,11 @@ class OwnConfig:
     data: Mapping[str, Any]
     batch_size: int
     seed: int
+    cores: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What trained.json holds."""
-        return asdict(self)
+        """What trained.json holds, but for the machine."""
+        return {name: value for name, value in asdict(self).items() if name != CORES}
 
 
 class Run(NamedTuple):
@@ -105,13 +110,10 @@ class Run(NamedTuple):
         if not (images.min() >= 0 and images.max() <= 1):
             raise ValueError(f"images must be in [0, 1], got {images.min():g} to {images.max():g}: divide bytes by 255")
 
-        def encode(params: dict[str, Any], part: jax.Array) -> Posterior:
-            return self.method.encode(Nets(self.method.networks, params), {"image": part})
-
-        compiled = jax.jit(encode) if self.method.networks else encode
+        encode, _ = _compiled(_Identity(self.method))
         try:
             starts = range(0, len(images), ENCODED)
-            parts = [compiled(self.state.params, jnp.asarray(images[at : at + ENCODED])) for at in starts]
+            parts = [encode(self.state.params, jnp.asarray(images[at : at + ENCODED])) for at in starts]
         except KeyError as error:
             raise ValueError(f"the encoder of {self.method.name} sees {error} besides the image") from error
         return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
@@ -123,33 +125,85 @@ class Run(NamedTuple):
         if method.decode is no_image:
             return None
 
-        def decode(params: dict[str, Any], codes: jax.Array) -> jax.Array:
-            return method.decode(Nets(method.networks, params), codes)
-
-        compiled = jax.jit(decode) if method.networks else decode
-        return lambda codes: np.asarray(compiled(params, jnp.asarray(codes, jnp.float32)))
+        _, decode = _compiled(_Identity(method))
+        return lambda codes: np.asarray(decode(params, jnp.asarray(codes, jnp.float32)))
 
 
-def load_run(folder: Path | str, checkpoint: str | int = "latest") -> Run:
+@dataclass(frozen=True, eq=False)
+class _Identity:
+    """A method as a key, by which object it is: its networks are in a dictionary."""
+
+    method: Method
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Identity) and self.method is other.method
+
+    def __hash__(self) -> int:
+        return id(self.method)
+
+
+@lru_cache(maxsize=16)
+def _compiled(key: _Identity) -> tuple[Callable[..., Posterior], Callable[..., jax.Array]]:
+    """(params, images) -> posteriors, and (params, codes) -> images: compiled once per shape, however often asked for.
+
+    Parameters are arguments, so that checkpoints of one method share what is compiled.
+    """
+    method = key.method
+
+    def encode(params: dict[str, Any], images: jax.Array) -> Posterior:
+        return method.encode(Nets(method.networks, params), {"image": images})
+
+    def decode(params: dict[str, Any], codes: jax.Array) -> jax.Array:
+        return method.decode(Nets(method.networks, params), codes)
+
+    return (jax.jit(encode), jax.jit(decode)) if method.networks else (encode, decode)
+
+
+def load_run(
+    folder: Path | str, checkpoint: str | int = "latest", *, data: str | None = None, needs_data: bool = True
+) -> Run:
     """Loads a run. A baseline is fitted again: its run holds no more than what was asked for.
+
+    Images are encoded and codes decoded without the data. Where it cannot be opened, the run is loaded all the same,
+    with an `Absent` source, which raises a ValueError where examples are asked for.
 
     Args:
       folder: of the run.
       checkpoint: "latest", "best" (lowest training loss) or a step.
+      data: where the data of the run lies now, as for `open_data`; where it was trained on if not given.
+      needs_data: False leaves the data alone, even where it is there.
 
     Raises:
       RunFolderError: no run there, no checkpoint in it yet, none of that step, or one that is damaged; with "latest"
         and "best" those that are damaged are passed over, with a DamagedCheckpoint warning.
+      ValueError: `data` that does not exist or cannot be read.
+
+    An OtherData warning where the data is not what the run was trained on.
     """
     folder = Path(folder)
     config = config_of(folder)
     if isinstance(config, BaselineConfig):
         if checkpoint != "latest":
             raise RunFolderError(f"the run in {folder} is of a baseline, which has no checkpoints: leave them out")
-        fit = fit_baseline(config)
+        fit = fit_baseline(config if data is None else replace(config, data=data))
         return Run(folder, config, fit.source, fit.method, fit.state, read_history(folder))
-    source, method = build(config)
-    check_data(folder, described_data(source))
+    if data is not None:
+        config = config.with_flags(data=data)
+    if needs_data:
+        try:
+            source, method = build(config)
+        except CannotOpen as error:
+            if data is not None or (absent := absent_source(folder, moved(config, error))) is None:
+                raise ValueError(moved(config, error)) from error
+            source, method = build_without_data(config, absent)
+        else:
+            check_data(folder, described_data(source))
+            source = kept_once(source)
+    else:
+        absent = absent_source(folder, f"the run in {folder} was loaded without its data")
+        if absent is None:
+            raise RunFolderError(f"the run in {folder} does not say enough about its data: load it with the data")
+        source, method = build_without_data(config, absent)
     return _restored(folder, config, source, method, checkpoint)
 
 
@@ -167,7 +221,7 @@ def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint:
     """
     folder = Path(folder)
     config = own_config_of(folder)
-    check_trained(folder, described(method, source, config.batch_size, config.seed))
+    check_trained(folder, described(method, described_data(source), config.batch_size, config.seed))
     return _restored(folder, config, source, method, checkpoint)
 
 
@@ -203,8 +257,7 @@ def _restored(
         )
     state = restore(saved, step, jax.eval_shape(init, jax.random.key(config.seed)))
     state = state._replace(params=evaluation_params(state))
-    history = [row for row in read_history(folder) if row["step"] <= step]
-    return Run(folder, config, source, method, state, history)
+    return Run(folder, config, source, method, state, read_history_until(folder, step))
 
 
 def config_of(folder: Path) -> Config[Any, Any, Any, Any] | BaselineConfig:

@@ -30,11 +30,11 @@ LIKELIHOOD: tuple[tuple[str, Any, Any], ...] = (
 
 
 def options_of(entry: Entry) -> type:
-    """A dataclass of what a command line can give to the builder of a method beyond networks and hyperparameters.
+    """Derives a dataclass of the options that the command line can pass to a method's builder.
 
-    Those are keyword arguments that are a number or one of some words and that do not follow from the data; their help
-    is their paragraph in the docstring. A builder with the argument `likelihood` has the fields `likelihood`, a name,
-    and `scale`.
+    Networks and hyperparameters are not included. Options are keyword arguments that take a number or one of several
+    words and do not follow from the data. Their help is their paragraph in the builder's docstring. A builder with the
+    argument `likelihood` has the fields `likelihood` (a name) and `scale`.
     """
     told = frozenset(field.name for field in dataclasses.fields(entry.batches))
     return _options_of(entry.build, told)
@@ -69,7 +69,7 @@ def _options_of(build: Callable[..., Method], told: frozenset[str]) -> type:
 
 
 def _arguments(docstring: str) -> dict[str, str]:
-    """The paragraphs below "Args:", by argument."""
+    """Returns the paragraphs below "Args:", by argument."""
     found: dict[str, str] = {}
     lines = docstring.partition("Args:\n")[2].splitlines()
     name = ""

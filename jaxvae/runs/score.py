@@ -1,23 +1,23 @@
 """Scores of a run: its codes on random examples, metrics of them, and properties of the code."""
 
-import json
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import jax.numpy as jnp
 import msgspec
 import numpy as np
 
-from jaxvae.analysis import Representation, encode_samples, latent_effects
+from jaxvae.analysis import Representation, encode_samples, latent_effects, random_examples
 from jaxvae.data import Groups
 from jaxvae.data.source import Source
+from jaxvae.files import read_json, write_json
 from jaxvae.losses import negentropy
 from jaxvae.method import no_code
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED, metric_named
 from jaxvae.runs.load import Run
-from jaxvae.training.run_folder import RunFolderError, write_json
+from jaxvae.training.run_folder import RunFolderError
 
 RESAMPLED = ("mig", "sap", "modularity", "irs", "mcc", *UNSUPERVISED)
 """Metrics that are quick enough to be computed again on resampled examples, for their intervals."""
@@ -27,6 +27,10 @@ THOROUGH = tuple(name for name in (*METRICS, *UNSUPERVISED) if name not in EXPEN
 """All metrics but those that take longest."""
 SCORES = "scores.json"
 RESAMPLES = 20
+MOST_RESAMPLED = 64
+"""Latents of codes that are resampled: intervals for hundreds would take minutes."""
+SAME_CODES = ("step", "representation", "num_samples", "num_examples")
+"""What two sets of scores of the same codes agree in."""
 REBUILT = 512
 """Examples that the reconstruction error is the mean of."""
 
@@ -37,6 +41,8 @@ class Scores(TypedDict):
     step: int
     representation: str
     num_samples: int
+    num_examples: NotRequired[int]
+    """Examples that there are. Scores without it are of examples that were drawn with replacement."""
     asked: list[str]
     properties: dict[str, float | None]
     metrics: dict[str, dict[str, Any]]
@@ -44,7 +50,10 @@ class Scores(TypedDict):
 
 
 def represent(run: Run, num_samples: int) -> Representation:
-    """The codes of `num_samples` random examples of the run's data. ValueError for less than 1."""
+    """The codes of `num_samples` different random examples of the run's data, or of all where there are fewer.
+
+    ValueError for less than 1.
+    """
     if num_samples < 1:
         raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
     if run.method.encode is no_code:
@@ -58,8 +67,16 @@ def independent(source: Source) -> Source:
 
 
 def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:
-    """What `score` returns, also written to scores.json."""
+    """What `score` returns, also written to scores.json, beside the scores that it holds of the same codes."""
     scores = score(run, codes, metrics)
+    try:
+        earlier = read_scores(run.folder)
+    except RunFolderError:
+        earlier = None
+    if earlier is not None and all(earlier.get(name) == scores[name] for name in SAME_CODES):
+        scores["asked"] = list(dict.fromkeys([*earlier["asked"], *scores["asked"]]))
+        for kind in ("metrics", "sampled"):
+            scores[kind] = {**earlier[kind], **scores[kind]}
     write_json(run.folder / SCORES, scores)
     return scores
 
@@ -74,9 +91,10 @@ def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> di
         all are where no code is learned; one that can't be computed has the reason as its "error", and no score.
 
     Returns:
-      {"step", "representation", "num_samples", "asked" (the metrics), "properties", "metrics": {name: result},
-      "sampled": {name: result}}. Results of means have a 95 % "interval" from resampled examples where the metric is
-      quick. "properties" are those of `properties`.
+      {"step", "representation", "num_samples", "num_examples" (that there are), "asked" (the metrics), "properties",
+      "metrics": {name: result}, "sampled": {name: result}}. Results of means have a 95 % "interval" from resampled
+      examples where the metric is quick and there are at most 64 latents. "properties" are those of `properties`. A
+      result without a score has the reason as its "error".
 
     Raises:
       ValueError: no such metric.
@@ -90,6 +108,7 @@ def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> di
         "step": int(run.state.step),
         "representation": "posterior mean",
         "num_samples": len(codes.mean),
+        "num_examples": independent(run.source).size,
         "asked": list(metrics),
         "properties": properties(run, codes),
         "metrics": {name: _score_and_interval(name, codes.mean, codes.factors) for name in known},
@@ -118,7 +137,7 @@ def properties(run: Run, codes: Representation) -> dict[str, float | None]:
     if run.decoder is None or not codes.mean.shape[1] or len(codes.mean) < 2:
         return found
     rebuilt = run.decoder(codes.mean[:REBUILT])
-    images = independent(run.source).sample(run.evaluation_key, len(rebuilt))["image"]
+    images = random_examples(independent(run.source), run.evaluation_key, len(rebuilt))["image"]
     found["reconstruction_error"] = float(((rebuilt - np.asarray(images, np.float64)) ** 2).mean())
     effects = latent_effects(run.decoder, codes.mean)
     for name in ("overlap", "parts", "exclusive"):
@@ -135,23 +154,32 @@ def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str
             result = metric.compute(codes, factors) if metric.needs_factors else metric.compute(codes)
         except ValueError as error:
             return {"score": None, "definition": "not computed", "error": str(error), "warnings": [str(error)]}
-    return {**result.to_json(), "warnings": sorted({str(w.message) for w in caught})}
+    warned = sorted({str(w.message) for w in caught})
+    undefined = {"error": "; ".join(warned) or "undefined for these codes"} if not np.isfinite(result.score) else {}
+    return {**result.to_json(), **undefined, "warnings": warned}
 
 
 def _score_and_interval(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:
-    """With the score's 95 % "interval" [low, high] by resampling examples, for quick metrics."""
+    """With the score's 95 % "interval" [low, high] by resampling examples, for quick metrics.
+
+    Scores of random halves of the examples, without repeats, vary as much around the score of all as that does around
+    its expectation: a half has twice the variance, of which it shares half with the whole.
+    """
     result = _score(name, codes, factors)
+    half = len(codes) // 2
     if name not in RESAMPLED:
         return result
-    rng = np.random.default_rng(0)
-    rows = [rng.integers(len(codes), size=len(codes)) for _ in range(RESAMPLES)]
-    parts = [_score(name, codes[row], None if factors is None else factors[row])["score"] for row in rows]
-    middle = result["score"]
-    if middle is None or any(part is None for part in parts):
+    if result["score"] is None or codes.shape[1] > MOST_RESAMPLED:
         return {**result, "interval": None}
-    # The score itself is the middle: repeated examples push resampled information upwards.
-    half = 1.96 * float(np.std(parts, ddof=1))
-    return {**result, "interval": [middle - half, middle + half]}
+    rng = np.random.default_rng(0)
+    rows = [rng.permutation(len(codes))[:half] for _ in range(RESAMPLES)] if half > 1 else []
+    parts = [_score(name, codes[row], None if factors is None else factors[row])["score"] for row in rows]
+    if not parts or any(part is None for part in parts):
+        return {**result, "interval": None}
+    # The score itself is the middle: that of fewer examples is biased more.
+    middle = result["score"]
+    spread = 1.96 * float(np.std(parts, ddof=1)) * (half / (len(codes) - half)) ** 0.5
+    return {**result, "interval": [middle - spread, middle + spread]}
 
 
 def read_scores(folder: Path, name: str = SCORES) -> dict[str, Any] | None:
@@ -160,8 +188,8 @@ def read_scores(folder: Path, name: str = SCORES) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        scores = json.loads(path.read_text())
+        scores = read_json(path)
         msgspec.convert(scores, Scores)
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise RunFolderError(f"can't read {path}: {error}") from error
     return scores

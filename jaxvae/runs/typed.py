@@ -1,4 +1,4 @@
-"""Values that were read from a file, checked against the types of the fields they are for."""
+"""Values read from a file, checked against the types of the fields that they are for."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, get_type_hints
@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 def typed(kind: Callable[..., T], values: Mapping[str, Any]) -> T:
-    """`kind(**values)`, with lists as tuples where the field is one.
+    """Creates `kind(**values)` and converts lists to tuples for fields that are tuples.
 
     Args:
-      kind: a dataclass or NamedTuple.
-      values: JSON values by the names of its fields; those left out have their defaults.
+      kind: Dataclass or NamedTuple to create.
+      values: JSON values by field name; missing fields have their defaults.
 
     Raises:
-      ValueError: a name that is no field, or a value of another type; it names the field.
+      ValueError: A name is not a field, or a value has the wrong type. The message names the field.
     """
     hints = get_type_hints(kind, include_extras=False)
     if not isinstance(values, Mapping):

@@ -1,4 +1,4 @@
-"""Settings as version 0.1 wrote them: one flat table of the flags of all methods, whether they had an effect or not."""
+"""Settings in the format of version 0.1: one flat table of the flags of all methods, including flags without effect."""
 
 import dataclasses
 import types
@@ -11,7 +11,7 @@ RENAMED = {
     "corruption": "label_noise",
     "wait": "coordinator_timeout",
 }
-"""Old name of a flag -> new one, with underscores."""
+"""New names of renamed flags by their old names, with underscores."""
 # fmt: off
 FLAT = (
     "data", "image_size", "sampling", "stream", "skip_bad", "shared", "common", "labels", "label_quality", "aux",
@@ -24,14 +24,15 @@ FLAT = (
 
 
 def from_version_1(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[str, Any]:
-    """A config.json of version 0.1 in today's layout. What had no effect for the method is left out.
+    """Converts a config.json of version 0.1 to the current format. Settings without effect for the method are left out.
 
     Args:
-      values: what config.json holds.
-      kinds: classes of today's sections.
+      values: Contents of config.json.
+      kinds: Classes of the current sections.
 
     Raises:
-      KeyError, ValueError: a setting that is missing, or that version 0.1 did not have.
+      KeyError: A setting is missing, or version 0.1 did not have it.
+      ValueError: A setting is missing, or version 0.1 did not have it.
     """
     nested = ("method", "hp", "options", "optimization")
     if unknown := [name for name in values if name not in FLAT and name not in nested]:
@@ -49,7 +50,7 @@ def from_version_1(values: Mapping[str, Any], kinds: Mapping[str, Any]) -> dict[
             if field.name in flat and (flat[field.name] is not None or _optional(hints[field.name]))
         }
     if sections["networks"].get("network") == "mlp-small" and get_origin(get_type_hints(kinds["networks"])["network"]):
-        sections["networks"]["network"] = "mlp"  # a choice of their own, whose default went by that name
+        sections["networks"]["network"] = "mlp"  # version 0.1 called the default of a method's own choice "mlp-small"
     return sections
 
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 import jaxvae
 from jaxvae.analysis import Representation, exact_kl_terms
+from jaxvae.files import inside, read_json, write_json
 from jaxvae.metrics import downstream
 from jaxvae.metrics.downstream import Kind
 from jaxvae.runs.build import build
@@ -19,11 +20,11 @@ from jaxvae.runs.folder import open_run
 from jaxvae.runs.load import load_run
 from jaxvae.runs.score import evaluate, represent
 from jaxvae.study.grid import GRIDS, Grid, Model, config_of, model_of
-from jaxvae.study.table import write_table
+from jaxvae.study.table import same_but_for_order, write_table
 from jaxvae.training import train_members
 from jaxvae.training.members import DIVERGED
 from jaxvae.training.processes import code_digest
-from jaxvae.training.run_folder import read_history, write_json
+from jaxvae.training.run_folder import read_history, read_settings
 
 SCORED = ("mig", "sap", "dci", "modularity", "beta_vae_score", "factor_vae_score")
 UNSUPERVISED = ("gaussian_total_correlation", "gaussian_wasserstein_correlation", "mutual_information_score")
@@ -72,7 +73,7 @@ def run_models(
             _train(grid, missing, folder)
         for model in missing:
             write_json(_folder(folder, model) / ROW, row_of(model, _folder(folder, model), num_samples))
-        rows += [json.loads((_folder(folder, model) / ROW).read_text()) for model in models]
+        rows += [read_json(_folder(folder, model) / ROW) for model in models]
     return rows
 
 
@@ -91,7 +92,7 @@ def row_of(model: Model, folder: Path, num_samples: int) -> dict[str, Any]:
     row |= {f"train/{name}": value for name, value in last.items() if name not in ignored}
     row["steps"] = last.get("step", 0)
     if (folder / DIVERGED).exists():
-        step = json.loads((folder / DIVERGED).read_text())["step"]
+        step = read_json(folder / DIVERGED)["step"]
         return {**row, "failure": f"diverged before update {step}"}
     run = load_run(folder)
     codes = represent(run, num_samples)
@@ -107,7 +108,7 @@ def _train(grid: Grid, models: Sequence[Model], folder: Path) -> None:
     source, method = build(configs[0])
     folders = [_folder(folder, model) for model in models]
     for config, place in zip(configs, folders, strict=True):
-        open_run(place, config, resume=True)
+        open_run(inside(inside(folder, "models"), place.name), config, resume=True)
     swept, training = configs[0].hyperparameters._fields, configs[0].training
     train_members(
         method,
@@ -152,10 +153,12 @@ def write_shard(
     ValueError where models in the folder are of another study, or of other code.
     """
     about, noted = fingerprint(preset, num_samples), folder / ABOUT
-    before = json.loads(noted.read_text()) if noted.exists() else about
+    before = read_settings(folder, ABOUT) if noted.exists() else about
     if changed := [name for name in about if before.get(name) != about[name]]:
+        order = "grid" in changed and same_but_for_order(before.get("grid"), about["grid"])
         raise ValueError(
             f"{folder} holds models of another study ({', '.join(changed)} changed): choose another --folder"
+            + (", as its models are numbered in the former order; `jaxvae study merge` still reads them" * order)
         )
     folder.mkdir(parents=True, exist_ok=True)
     write_json(noted, about)

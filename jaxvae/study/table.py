@@ -1,16 +1,25 @@
 """The tables of a study: Parquet files of shards, and how they become one."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow
 import pyarrow.parquet
 
-from jaxvae.study.grid import GRIDS
+from jaxvae.choose import choose
+from jaxvae.files import replacing
+from jaxvae.study.grid import GRIDS, number_of
 
 ABOUT = b"jaxvae.study"
+Table: TypeAlias = tuple[list[dict[str, Any]], dict[str, str]]
+"""Rows of models, and what must be the same in all of them."""
+WORDS = ("data", "method", "hyperparameter", "failure")
+NUMBERS = ("number", "seed", "strength", "steps", "seconds")
+"""Columns that every row has, besides its scores."""
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, str]) -> None:
@@ -18,22 +27,75 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[st
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
     table = table.replace_schema_metadata({ABOUT: json.dumps(about).encode()})
-    partial = path.with_name(f"{path.name}.partial")
-    pyarrow.parquet.write_table(table, partial, compression="zstd")
-    partial.replace(path)
+    with replacing(path) as file:
+        pyarrow.parquet.write_table(table, file, compression="zstd")
 
 
-def read_table(path: Path) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def read_table(path: Path) -> Table:
     """Rows, and what was said of them. ValueError for a file that is none of ours."""
     try:
         table = pyarrow.parquet.read_table(path)
         about = json.loads(table.schema.metadata[ABOUT])
-    except (pyarrow.ArrowInvalid, KeyError, TypeError) as error:
+        rows = table.to_pylist()
+    except (pyarrow.ArrowException, KeyError, TypeError, ValueError, RecursionError, OSError) as error:
         raise ValueError(f"{path} is no table of a study: {error}") from error
-    return table.to_pylist(), about
+    if not isinstance(about, dict):
+        raise ValueError(f"{path} is no table of a study: it describes itself by {type(about).__name__}, not by names")
+    return rows, about
 
 
-def merge_tables(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+def read_study(path: Path) -> Table:
+    """Rows by number and what was said of them, as `read_table`, of a table that belongs to a study of today.
+
+    Numbers follow from what a row says of its model, so that tables with the former order of methods, AnnealedVAE
+    second, get today's.
+
+    ValueError for a table of another preset, without rows, or with rows that are no models of the preset.
+    """
+    rows, about = read_table(path)
+    try:
+        grid = choose("preset", str(about.get("preset")), GRIDS)
+        if not rows:
+            raise ValueError("it has no rows")
+        for row in rows:
+            _check_row(row)
+            row["number"] = number_of(grid, row["data"], row["method"], row["strength"], row["seed"])
+        if twice := [number for number, rows_of_it in Counter(row["number"] for row in rows).items() if rows_of_it > 1]:
+            raise ValueError(f"model {twice[0]} is there twice")
+    except ValueError as error:
+        raise ValueError(f"{path} is no table of a study of today: {error}") from error
+    if same_but_for_order(about.get("grid"), today := json.dumps(grid, default=str)):
+        about["grid"] = today
+    return sorted(rows, key=lambda row: row["number"]), about
+
+
+def _check_row(row: Mapping[str, Any]) -> None:
+    for name in (*WORDS, *NUMBERS):
+        if name not in row:
+            raise ValueError(f"it has no column {name!r}")
+    for name, value in row.items():
+        if name in WORDS:
+            right = isinstance(value, str)
+        else:
+            right = (value is None and name not in NUMBERS) or (isinstance(value, Real) and not isinstance(value, bool))
+        if not right:
+            kind = "word" if name in WORDS else "number"
+            raise ValueError(f"column {name!r} holds {str(value)[:40]!r} where a {kind} is expected")
+    if not isinstance(row["seed"], int):
+        raise ValueError(f"seeds are whole numbers, got {row['seed']}")
+
+
+def same_but_for_order(grid: Any, today: str) -> bool:
+    """Whether two grids, as JSON, differ in nothing but the order of their methods."""
+    try:
+        (data, sweeps, *rest), (data_today, sweeps_today, *rest_today) = json.loads(grid), json.loads(today)
+        by_method = {sweep[0]: sweep for sweep in sweeps}
+    except (TypeError, ValueError, KeyError, IndexError):
+        return False
+    return (data, by_method, rest) == (data_today, {sweep[0]: sweep for sweep in sweeps_today}, rest_today)
+
+
+def merge_tables(paths: Sequence[Path]) -> Table:
     """The rows of all shards by number, and what is said of them.
 
     Raises:
@@ -41,7 +103,7 @@ def merge_tables(paths: Sequence[Path]) -> tuple[list[dict[str, Any]], dict[str,
     """
     if not paths:
         raise ValueError("there are no shards to merge: run some with `jaxvae study --shard`")
-    parts = [(path, *read_table(path)) for path in paths]
+    parts = [(path, *read_study(path)) for path in paths]
     first, _, about = parts[0]
     where: dict[int, Path] = {}
     merged: list[dict[str, Any]] = []

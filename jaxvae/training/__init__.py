@@ -6,7 +6,14 @@ checkpoints and resumes from them; see `jaxvae.runs`. `progress=True` shows a pr
 with the state after each row of metrics.
 
 Initialization, batches and noise depend on the seed and the step only. On one machine, a run that was interrupted and
-resumed ends with bitwise the same parameters as one that was not.
+resumed ends with bitwise the same parameters as one that was not. On a CPU this also needs the same number of usable
+cores: XLA splits a convolution over all of them, and the rounding depends on how. The number is noted in
+`trained.json`, and resuming on another number (another machine, `taskset`, a container) prints a warning; the numbers
+are then the same up to rounding.
+
+The data of a run is known by its content: `trained.json` holds a fingerprint of the images and factors. Data that was
+moved is found with `--data`, by `jaxvae train --run RUN --resume`, `evaluate` and `report`; data with another content
+is refused when resuming. `jaxvae.runs.load_run` encodes and decodes without the data.
 
 ## Optimizers
 
@@ -21,7 +28,8 @@ On a CPU, call `tune_allocator()` before JAX computes anything, as the command l
 ## Populations
 
 `jaxvae train beta-tc-vae --seeds 0:8 --sweep beta=1,2,4,8` trains 32 models with one compiled program. Each becomes a
-run folder of its own, which is evaluated, reported and resumed like any other. A model that diverges is frozen and
+run folder of its own, which is evaluated, reported and resumed like any other. Resumed together, each model continues
+from its own newest checkpoint, and those that are behind catch up first. A model that diverges is frozen and
 gets a file `diverged.json`; the others continue. Models that do not fit into the memory of an accelerator together
 are trained one group after another. In Python:
 
@@ -70,7 +78,10 @@ images, codes and reconstructions of the whole batch. The cost is one more forwa
 
 - SIGTERM, as from a preempted machine: the run saves a checkpoint at its next row of metrics, prints how to resume,
   and exits with status 0. With several processes, all of them do.
-- Ctrl-C: the run ends at once. Resume it from its last checkpoint.
+- Ctrl-C: the run ends at once with status 1, also while it compiles. Resume it from its last checkpoint.
+- One of several processes dies: the others end within a second, and each says which one was lost.
+- A damaged line of `metrics.jsonl`: an error message names the line, and nothing is dropped; only a last line that was
+  cut off is. Rows that are missing before the checkpoint are reported.
 - SIGKILL or a power failure: only the steps since the last checkpoint are lost. After resuming, the run ends with
   bitwise the same result.
 - Corrupted, truncated, half-written or deleted files of a checkpoint: their SHA-256 does not match the manifest. The

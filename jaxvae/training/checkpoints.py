@@ -1,7 +1,7 @@
-"""Checkpoints of a run: the only module that knows Orbax.
+"""Checkpoints of a run. This is the only module that uses Orbax.
 
-A checkpoint counts once it has a manifest of all its files by their sha256, which is written last: one that was cut off
-has none, and one that has changed since does not fit it.
+A checkpoint is valid once it has a manifest with the sha256 of all its files, which is written last. An interrupted
+checkpoint has no manifest, and a checkpoint that was changed later does not match its manifest.
 """
 
 import hashlib
@@ -17,27 +17,28 @@ import optax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
+from jaxvae.files import inside, write_text
 from jaxvae.training.engine import TrainState
 from jaxvae.training.processes import is_primary_process, wait_for_all
-from jaxvae.training.run_folder import RunFolderError, write_text
+from jaxvae.training.run_folder import RunFolderError
 
 MANIFEST = "manifest.json"
 UNFINISHED = "it was not finished: its manifest.json is missing"
 SET_ASIDE = "damaged"
-"""Folder beside checkpoints/ into which training moves those that do not verify."""
+"""Folder beside checkpoints/ into which training moves checkpoints that do not verify."""
 
 
 class DamagedCheckpoint(UserWarning):
-    """A checkpoint was passed over."""
+    """Warning that a damaged checkpoint was skipped."""
 
 
 def saved_steps(folder: Path) -> list[int]:
-    """Steps of which there is a checkpoint, damaged or not, in order."""
+    """Returns the steps that have a checkpoint, damaged or not, in order."""
     return sorted(int(path.name) for path in folder.glob("*") if path.name.isdecimal() and path.is_dir())
 
 
 def damage(checkpoint: Path) -> str | None:
-    """What is wrong with the files of a checkpoint, or None."""
+    """Describes the damage to the files of a checkpoint, or returns None if it verifies."""
     try:
         noted = (checkpoint / MANIFEST).read_bytes()
         found = _digests(checkpoint)
@@ -57,10 +58,12 @@ def damage(checkpoint: Path) -> str | None:
 
 
 def newest_step(folder: Path) -> int | None:
-    """The newest step that verifies, or None where nothing was saved; DamagedCheckpoint warnings for newer ones.
+    """Returns the newest step that verifies, or None if nothing was saved.
+
+    Warns with DamagedCheckpoint for newer checkpoints that do not verify.
 
     Raises:
-      RunFolderError: there are checkpoints, and none verifies.
+      RunFolderError: There are checkpoints, and none verifies.
     """
     found = {}
     for step in reversed(saved_steps(folder)):
@@ -75,7 +78,7 @@ def newest_step(folder: Path) -> int | None:
 
 
 def best_step(folder: Path) -> int | None:
-    """The step with the lowest loss among those that verify, or None."""
+    """Returns the step with the lowest loss among those that verify, or None."""
     losses = {}
     for step in saved_steps(folder):
         if damage(folder / str(step)) is None:
@@ -84,10 +87,10 @@ def best_step(folder: Path) -> int | None:
 
 
 def restore(folder: Path, step: int, like: TrainState) -> TrainState:
-    """The state saved at `step`, placed like `like`, a state or its shapes (`jax.eval_shape`).
+    """Restores the state saved at `step`, placed like `like`, a state or its shapes (`jax.eval_shape`).
 
     Raises:
-      RunFolderError: it is damaged, or holds something else.
+      RunFolderError: The checkpoint is damaged, or holds a different state.
     """
     checkpoint = folder / str(step)
     if wrong := damage(checkpoint):
@@ -110,19 +113,22 @@ def restore(folder: Path, step: int, like: TrainState) -> TrainState:
             return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(restored))
     except RunFolderError:
         raise
-    except Exception as error:  # whatever Orbax and its storage raise: there is no common class
+    except Exception as error:  # Orbax and its storage backends have no common exception
         raise _unreadable(checkpoint, type(error).__name__) from error
 
 
 class Checkpoints:
-    """Writes the checkpoints in a folder, in the background: the newest `keep` and the one with the lowest loss.
+    """Writes the checkpoints in a folder, in the background. It keeps the newest `keep` and the one with the lowest
+    loss.
 
-    A context manager: leaving it waits for the last save. What is in the folder and does not verify is moved into
-    damaged/ beside it, with a DamagedCheckpoint warning; RunFolderError where that is all there is.
+    It is a context manager; leaving it waits for the last save. Checkpoints in the folder that do not verify are moved
+    into damaged/ beside it, with a DamagedCheckpoint warning. If none verifies, a RunFolderError is raised.
     """
 
     def __init__(self, folder: Path, keep: int = 2):
-        self._folder = folder
+        self._folder = inside(folder.parent, folder.name)
+        for path in folder.glob("*"):
+            inside(folder, path.name)
         if is_primary_process():
             _set_aside(folder)
         wait_for_all("checkpoints set aside")
@@ -141,10 +147,10 @@ class Checkpoints:
         self._unfinished: Future[None] | None = None
 
     def save(self, state: TrainState, loss: float) -> None:
-        """Saves in the background; the state may be donated as soon as this returns.
+        """Saves in the background. The state may be donated as soon as this returns.
 
         Raises:
-          RunFolderError: this or the save before it could not be written, as where the disk is full.
+          RunFolderError: This save or the previous one could not be written, for instance because the disk is full.
         """
         args = ocp.args.Composite(state=ocp.args.StandardSave(state))
         try:
@@ -155,7 +161,7 @@ class Checkpoints:
         self._unfinished = self._finisher.submit(self._write_manifest, self._folder / str(int(state.step)))
 
     def steps(self) -> list[int]:
-        """Steps that are saved, or being saved, in order."""
+        """Returns the steps that are saved or being saved, in order."""
         return sorted(self._manager.all_steps())
 
     def __enter__(self) -> Self:
@@ -174,7 +180,7 @@ class Checkpoints:
             self._finisher.shutdown()
 
     def _finish(self) -> None:
-        """Waits for the save before; raises what went wrong in it."""
+        """Waits for the previous save, and raises its error if it failed."""
         unfinished, self._unfinished = self._unfinished, None
         if unfinished is not None:
             unfinished.result()
@@ -198,7 +204,7 @@ def _set_aside(folder: Path) -> None:
     _refuse_if_all_damaged(folder, found)
     for step, wrong in found.items():
         if wrong:
-            kept = folder.parent / SET_ASIDE
+            kept = inside(folder.parent, SET_ASIDE)
             kept.mkdir(exist_ok=True)
             names = (kept / name for name in (str(step), *(f"{step}-{n}" for n in range(2, 1000))))
             place = next(path for path in names if not path.exists())
@@ -209,7 +215,7 @@ def _set_aside(folder: Path) -> None:
 
 
 def _refuse_if_all_damaged(folder: Path, found: dict[int, str | None]) -> None:
-    """A cut-off first save is no damage: there was nothing before it."""
+    """Raises RunFolderError if all checkpoints are damaged. An interrupted first save is not damage."""
     if found and None not in found.values() and any(wrong != UNFINISHED for wrong in found.values()):
         told = "; ".join(f"{step}: {wrong}" for step, wrong in found.items())
         raise RunFolderError(f"no checkpoint in {folder} can be used ({told}): delete that folder to start anew")
@@ -227,7 +233,9 @@ def _paths(tree: Any) -> set[str]:
 
 
 def _unscaled(states: Any) -> Any:
-    """Optimizer states as runs before version 0.2 have them: of optimizers without the step that scales by the rate."""
+    """Returns the optimizer states in the format from before version 0.2, without the step that scales by the learning
+    rate.
+    """
     if isinstance(states, dict):
         return {name: _unscaled(state) for name, state in states.items()}
     if type(states) is not tuple:

@@ -1,5 +1,6 @@
-"""The devices that work on one update: its batch is split over them, and the members of a population are too."""
+"""Devices that share a step: its batch, or the members of a population, are split over them."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -29,52 +30,52 @@ class DoesNotFit(ValueError):
 
 @dataclass(frozen=True)
 class Devices:
-    """A mesh of devices with the axes "population" and "data", and how a step is spread over it.
+    """A mesh of devices with the axes "population" and "data", over which a step is distributed.
 
-    Results do not depend on it, beyond rounding.
+    Results do not depend on the mesh, up to rounding.
     """
 
     mesh: Mesh
     backend: Backend = "shard_map"
     memory: int | None = None
-    """Bytes of each device that a step may take for itself; what is free if not given, where the device tells."""
+    """Memory of each device in bytes that a step may allocate; by default, the free memory if the device reports it."""
 
     @property
     def axis_name(self) -> str | None:
-        """What the batch is split over: "data", or None where it is not."""
+        """Axis that the batch is split over: "data", or None if the batch is not split."""
         return "data" if self.mesh.shape["data"] > 1 else None
 
     def sharding(self, members: bool) -> NamedSharding:
-        """Whole on every device, or split by the first axis into members."""
+        """Returns the sharding of arrays: replicated on every device, or split by the first axis into members."""
         return NamedSharding(self.mesh, P("population") if members else P())
 
     def place(self, tree: T, *, members: bool = False) -> T:
-        """The arrays of the tree on all devices: whole on each, or split by their first axis into members."""
+        """Places the arrays of the tree on all devices: replicated, or split by their first axis into members."""
         return jax.device_put(tree, self.sharding(members))
 
     def create(self, make: Callable[[], T], *, members: bool = False) -> T:
-        """What `make` returns, made on the devices, as `place` would put it there."""
+        """Computes the result of `make` on the devices, with the sharding that `place` would give it."""
         return jax.jit(make, out_shardings=self.sharding(members))()
 
     def like(self, shapes: T, *, members: bool = False) -> T:
-        """The shapes of a tree (`jax.eval_shape`), with where its arrays belong."""
+        """Adds the sharding of the arrays to the shapes of a tree (`jax.eval_shape`)."""
         sharding = self.sharding(members)
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes)
 
     def compile(self, step: Callable[..., T], *arguments: Any, members: bool = False) -> Callable[..., T]:
-        """`step(state, seen, source, *numbers) -> (state, seen)`, compiled for arguments like these.
+        """Compiles `step(state, seen, source, *numbers) -> (state, seen)` for arguments like these.
 
-        The state is donated. State and seen are whole on every device, or split into members; of a source that was
-        read ahead each device sees its part of the batch.
+        The state is donated. State and seen are replicated, or split into members. If the source was read ahead, each
+        device sees its shard of the batch.
 
         Raises:
-          DoesNotFit: not enough memory.
+          DoesNotFit: There is not enough memory.
         """
         source = arguments[2]
         if self.mesh.size == 1:
             return self._checked(jax.jit(step, donate_argnums=0).lower(*arguments).compile())
         if self.backend == "pmap":
-            # pmap insists on an argument with an axis of devices.
+            # pmap requires an argument with an axis of devices.
             ranks = jnp.arange(self.mesh.size)
             spread = jax.pmap(
                 lambda rank, *arguments: step(*arguments),
@@ -97,7 +98,11 @@ class Devices:
         return self._checked(jax.jit(mapped, donate_argnums=0).lower(*arguments).compile())
 
     def _checked(self, compiled: jax.stages.Compiled) -> jax.stages.Compiled:
-        """The same, where a device has the memory that it needs besides its arguments."""
+        """Returns the program if a device has the memory that it needs in addition to its arguments.
+
+        Raises:
+          DoesNotFit: There is not enough memory.
+        """
         free, sizes = self._free(), compiled.memory_analysis()
         if free is not None and sizes is not None:
             needs = sizes.temp_size_in_bytes + sizes.output_size_in_bytes - sizes.alias_size_in_bytes
@@ -112,21 +117,21 @@ class Devices:
         return stats["bytes_limit"] - stats["bytes_in_use"] if "bytes_limit" in stats else None
 
     def batch_sharding(self) -> NamedSharding | None:
-        """Where the rows of a batch belong that is read on the host; None for the backend or device that needs none."""
+        """Returns the sharding of batches that are read on the host, or None if the backend or device needs none."""
         return NamedSharding(self.mesh, P("data")) if self.axis_name and self.backend == "shard_map" else None
 
 
 def choose_devices(data: int = 1, *, population: int = 1, backend: Backend = "shard_map") -> Devices:
-    """The first devices there are, as a mesh.
+    """Arranges the first available devices in a mesh.
 
     Args:
-      data: devices that share each batch.
-      population: groups of such devices that share the members of a population.
-      backend: "shard_map"; or "pmap", for a batch split over the devices of one process.
+      data: Number of devices that share each batch.
+      population: Number of groups of such devices; the groups share the members of a population.
+      backend: "shard_map", or "pmap" for a batch split over the devices of one process.
 
     Raises:
-      ValueError: more devices than there are; not all of them, where several processes work together; an unknown
-        backend, or one that can't do this.
+      ValueError: There are fewer devices; several processes work together and not all devices are used; or the backend
+        is unknown or does not support this arrangement.
     """
     there, count = jax.devices(), data * population
     if backend not in ("shard_map", "pmap"):
@@ -143,6 +148,16 @@ def choose_devices(data: int = 1, *, population: int = 1, backend: Backend = "sh
 
 
 def _stacked(source: Source, parts: int) -> Source:
-    """The rows of a batch that was read ahead as pmap takes them, a first axis of devices."""
+    """Reshapes the rows of a batch that was read ahead for pmap, with a first axis of devices."""
     split = split_leaves(source, True, False)
     return jax.tree.map(lambda leaf, rows: leaf.reshape(parts, -1, *leaf.shape[1:]) if rows else leaf, source, split)
+
+
+def usable_cores() -> int | None:
+    """Returns the number of cores that this process may use if it trains on a CPU, or None on other devices.
+
+    XLA splits a convolution over all of them, so its rounding depends on their number.
+    """
+    if jax.default_backend() != "cpu":
+        return None
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,4 +1,4 @@
-"""Any `Method` as a pure pair of functions, `init` and `update`."""
+"""Any `Method` as a pair of pure functions, `init` and `update`."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,50 +12,52 @@ from jaxvae.method import Batch, Context, Hyperparameters, Method, Nets, Objecti
 
 
 class TrainState(NamedTuple):
-    """All that training changes or depends on, as one pytree: vmap it, shard it, save it."""
+    """Everything that training changes or depends on, as one pytree, which can be vmapped, sharded and saved."""
 
     params: dict[str, Params]
-    """By network name."""
+    """Parameters by network name."""
     opt_state: tuple[dict[str, Any], ...]
-    """By optimizer, in the order of the objectives, and network."""
+    """Optimizer states by optimizer, in the order of the objectives, and by network."""
     hyperparameters: Hyperparameters
-    """float32 scalars."""
+    """Hyperparameters as float32 scalars."""
     key: jax.Array
-    """Never changes: randomness is keyed by (key, step)."""
+    """Random key of the run, which never changes: random numbers depend on (key, step)."""
     step: jax.Array
-    """int32, updates done."""
+    """Number of steps completed, int32."""
 
 
 Active: TypeAlias = tuple[bool, ...] | None
-"""Which objectives change anything; None where that is to be found from the state's step, inside the program."""
+"""Whether each objective is active; None if this is determined from the state's step, inside the program."""
 Init: TypeAlias = Callable[..., TrainState]
 Update: TypeAlias = Callable[..., tuple[TrainState, Terms]]
 
 
 def step_key(state: TrainState, stream: int) -> jax.Array:
-    """The key of one random stream of the coming step: `Stream.BATCH` draws its batch, objective i uses i + 1."""
+    """Returns the key of one random stream of the coming step: `Stream.BATCH` draws its batch, and objective i uses i +
+    1.
+    """
     return jax.random.fold_in(jax.random.fold_in(state.key, state.step), stream)
 
 
 def make_train_step(method: Method, *, dataset_size: int) -> tuple[Init, Update]:
-    """A method as pure functions, to be jitted, vmapped over states, or sharded over the batch.
+    """Turns a method into pure functions, to be jitted, vmapped over states, or sharded over the batch.
 
     Args:
-      method: the table of networks and objectives.
-      dataset_size: number of examples in the set the batches come from.
+      method: Method to train, with its networks and objectives.
+      dataset_size: Number of examples in the data set that the batches come from.
 
     Returns:
       init(key, hyperparameters=method.hyperparameters) -> TrainState
-      update(state, batch, axis_name=None, active=None) -> (TrainState, terms): one gradient update of every objective
-        that is active, computed at the incoming parameters unless the method's objectives go `sequential`. `terms`
-        holds "loss" (that of the first objective; of a further one: "<networks>_loss") and what the losses report, as
-        float32 scalars. With `axis_name`, `batch` is this device's share, the state is replicated, and state and terms
-        come out as for the whole batch on one device.
+      update(state, batch, axis_name=None, active=None) -> (TrainState, terms): takes one gradient step for every active
+      objective. Gradients are computed at the incoming parameters unless the method is `sequential`. `terms` holds
+      "loss" (the loss of the first objective; that of a further objective is "<networks>_loss") and the terms that the
+      losses report, as float32 scalars. With `axis_name`, `batch` is this device's shard and the state is replicated;
+      state and terms are then the same as for the whole batch on one device.
 
     Raises:
-      ValueError: an objective trains a network that the method does not have, or names no such learning rate; an
-        optimizer that is no function of the learning rate and climbs, as `optax.scale_by_adam()` does; at trace time, a
-        batch without a key that the method needs.
+      ValueError: An objective trains a network that the method does not have, or names a learning rate that does not
+        exist; an optimizer is not a function of the learning rate and ascends, as `optax.scale_by_adam()` does; or, at
+        trace time, the batch lacks a key that the method needs.
     """
     for objective in method.objectives:
         unknown = set(objective.trains) - set(method.networks)
@@ -139,12 +141,12 @@ def make_train_step(method: Method, *, dataset_size: int) -> tuple[Init, Update]
 
 
 def active_at(method: Method, step: int) -> Active:
-    """Which objectives of the method change anything in the update after `step` others."""
+    """Returns which objectives of the method are active at a step (0-based)."""
     return tuple(o.active is None or bool(o.active(jnp.int32(step))) for o in method.objectives)
 
 
 _Trained: TypeAlias = tuple[dict[str, Params], dict[str, optax.OptState]]
-"""Parameters, and what the optimizer remembers, by network."""
+"""Parameters and optimizer states, by network."""
 
 
 def _trained(objective: Objective, tree: dict[str, Any]) -> dict[str, Any]:
@@ -154,7 +156,9 @@ def _trained(objective: Objective, tree: dict[str, Any]) -> dict[str, Any]:
 def _moved(
     objective: Objective, method: Method, seen: dict[str, Params], before: _Trained, batch: Batch, ctx: Context
 ) -> tuple[_Trained, Terms]:
-    """What is trained, one step from `before` by the gradient at `seen`, and the objective's terms."""
+    """Returns the trained networks after one step from `before` with the gradient at `seen`, and the objective's
+    terms.
+    """
     loss = _loss(objective, method, batch, ctx)
     gradient, terms = _gradient(loss, objective, seen, ctx)
     params, memory = before
@@ -181,13 +185,15 @@ def _moved(
 def _kept(
     objective: Objective, method: Method, seen: dict[str, Params], before: _Trained, batch: Batch, ctx: Context
 ) -> tuple[_Trained, Terms]:
-    """What is trained, as it is, and the objective's terms."""
+    """Returns the unchanged parameters and the objective's terms."""
     _, terms = _loss(objective, method, batch, ctx)(_trained(objective, seen), seen)
     return before, terms
 
 
 def _loss(objective: Objective, method: Method, batch: Batch, ctx: Context) -> Callable[..., tuple[jax.Array, Terms]]:
-    """(what is trained, all parameters) -> loss over the global batch, and the terms with it."""
+    """Returns a function (trained params, all params) -> loss over the global batch, and the terms including the
+    loss.
+    """
 
     def loss_of(trained: dict[str, Params], params: dict[str, Params]) -> tuple[jax.Array, Terms]:
         loss, terms = _global_mean(objective.loss(Nets(method.networks, params | trained), batch, ctx), ctx.axis_name)
@@ -199,25 +205,25 @@ def _loss(objective: Objective, method: Method, batch: Batch, ctx: Context) -> C
 def _gradient(
     loss: Callable[..., tuple[jax.Array, Terms]], objective: Objective, params: dict[str, Params], ctx: Context
 ) -> tuple[dict[str, Params], Terms]:
-    """Gradient of the objective over the global batch for what it trains, and its terms."""
-    # The mean goes inside the gradient, and once more on it: right under vmap, pmap and unchecked shard_map. Checked,
-    # shard_map has added the devices' shares up already, and a second mean would only send everything again.
+    """Computes the gradient of the objective over the global batch for the networks that it trains, and its terms."""
+    # The mean is taken inside the gradient, and again over it: right under vmap, pmap and unchecked shard_map.
+    # Checked shard_map has already summed over the devices, and a second mean would only repeat the communication.
     gradient, terms = jax.grad(loss, has_aux=True)(_trained(objective, params), params)
     return gradient if _is_checked(ctx.axis_name) else _global_mean(gradient, ctx.axis_name), terms
 
 
 def built(optimizer: Optimizer, rate: Any) -> optax.GradientTransformation:
-    """The transformation of an optimizer at a learning rate."""
+    """Returns the gradient transformation of an optimizer at a learning rate."""
     return optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer(rate)
 
 
 def _refuse_to_climb(method: Method, optimizer: optax.GradientTransformation) -> None:
-    """ValueError for a transformation whose first update goes along the gradient, where it can be tried on a number."""
+    """Raises ValueError for a transformation whose first step ascends, as far as this can be tested on a scalar."""
     with jax.ensure_compile_time_eval():
         params, gradient = {"w": jnp.zeros(())}, {"w": jnp.ones(())}
         try:
             updates, _ = optimizer.update(gradient, optimizer.init(params), params)
-        except Exception:  # made for the networks' own parameters, as a mask is: it can't be tried
+        except Exception:  # it needs the networks' own parameters, as a mask does, and can't be tested on a scalar
             return
         climbs = bool(updates["w"] > 0)
     if climbs:
@@ -232,7 +238,7 @@ def _global_mean(tree: Any, axis_name: str | None) -> Any:
 
 
 def _is_checked(axis_name: str | None) -> bool:
-    """Whether this is traced in a shard_map that tracks what varies over the axis; False where JAX does not tell."""
+    """Whether this is traced in a shard_map that tracks what varies over the axis; False if JAX does not report it."""
     if axis_name is None:
         return False
     tracked = getattr(jax.typeof(jax.lax.axis_index(axis_name)), "manual_axis_type", None)

@@ -15,7 +15,7 @@ from jaxvae.data.source import Shard, Source, pytree_of
 from jaxvae.data.streamed import is_streamed, read_ahead
 from jaxvae.method import Method, Optimizer
 from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
-from jaxvae.training.devices import Devices, choose_devices
+from jaxvae.training.devices import Devices, choose_devices, usable_cores
 from jaxvae.training.engine import Active, TrainState, active_at, make_train_step
 from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.optimizers import with_optimizer
@@ -27,6 +27,7 @@ from jaxvae.training.steps import (
     OnNaN,
     Step,
     described,
+    described_data,
     draw_batch,
     empty_accumulator,
     images_per_update,
@@ -38,15 +39,15 @@ Advance: TypeAlias = Callable[[TrainState, MetricAccumulator, int], tuple[TrainS
 
 
 class NonFiniteLoss(RuntimeError):
-    """Training met a loss term, or ended in a parameter, that is not a finite number."""
+    """A loss term during training, or a parameter at its end, is not a finite number."""
 
 
 class NothingToTrain(UserWarning):
-    """The run in the folder has all updates that were asked for."""
+    """The run in the folder already has all steps that were asked for."""
 
 
 def never() -> bool:
-    """Training is not stopped before its end."""
+    """Never asks training to stop."""
     return False
 
 
@@ -69,47 +70,48 @@ def train(
     on_row: Callable[[int, TrainState, Mapping[str, float]], None] | None = None,
     stop: Callable[[], bool] = never,
 ) -> TrainState:
-    """Trains until `steps` updates are done.
+    """Trains until `steps` steps are done.
+
+    A run that has all of its steps already is returned as it is, with a NothingToTrain warning.
 
     Args:
-      method: what to train, with its hyperparameters.
-      source: where the batches come from, drawn on the device inside the compiled step; its images are moved there.
-      steps: total number of updates, those of an interrupted run included.
-      batch_size: examples per update, of all devices together.
-      seed: of everything random: parameters, batches and noise depend on (seed, step) alone.
-      folder: for trained.json, metrics.jsonl and checkpoints/. Training goes on from the newest checkpoint there and
-        ends in the same bits as if it had never stopped. None keeps nothing.
-      log_every: updates per row of metrics; a row holds means over its interval.
-      checkpoint_every: updates per checkpoint; there is one more at the end.
-      writers: called with each row.
-      devices: that share each batch; the first one alone if not given. Their number changes rounding only.
-      microbatch: images that a network sees at a time, see `in_microbatches`; the whole batch if not given.
-      optimizer: of all networks, as `Objective.optimizer`; the method's own if not given. See `with_optimizer` for
-        schedules, clipping and averages.
-      on_nan: "stop" raises at a number that is not finite; "skip" leaves such an update out, and counts it in the row
-        as "skipped". Either way the batch and its key are noted in `folder`/nonfinite, see `save_for_replay`.
-      progress: shows a progress bar on stderr, where that is a terminal, or in the notebook.
-      on_row: called as `on_row(step, state, row)` after each row, such as to score or to plot; it must not change the
-        state, and the state's arrays are donated to the next step: copy what is to be kept.
-      stop: asked after each row; where it says so, the state is saved and returned.
+      method: Method to train, with its hyperparameters.
+      source: Data. Batches are drawn on the device, inside the compiled step, and its images are moved there.
+      steps: Total number of steps, including those before an interruption.
+      batch_size: Number of examples per step, over all devices.
+      seed: Random seed. Parameters, batches and noise depend on the seed and the step only.
+      folder: Folder for trained.json, metrics.jsonl and checkpoints/. Training resumes from the newest checkpoint there
+        and ends in the same bits as without an interruption. With None, nothing is kept.
+      log_every: Number of steps per row of metrics; a row holds means over its interval.
+      checkpoint_every: Number of steps between checkpoints; the last step has one as well.
+      writers: Functions that are called with each row.
+      devices: Devices to split each batch over; by default, the first device. Their number changes rounding only.
+      microbatch: Number of images that pass through the networks at a time, see `in_microbatches`; by default, the
+        whole batch.
+      optimizer: Optimizer of all networks, as `Objective.optimizer`; by default, the method's own. See `with_optimizer`
+        for schedules, clipping and averages.
+      on_nan: What to do at a number that is not finite: "stop" raises; "skip" leaves the step out and counts it in the
+        row as "skipped". In both cases the batch and its key are kept in `folder`/nonfinite, see `save_for_replay`.
+      progress: Whether to show a progress bar, on stderr if that is a terminal, or in the notebook.
+      on_row: Function that is called as `on_row(step, state, row)` after each row, for example to score or to plot. It
+        must not change the state, whose arrays are donated to the next step: copy what is to be kept.
+      stop: Function that is asked after each row; if it returns True, the state is saved and returned.
 
     Returns:
       The final state.
 
     Raises:
-      ValueError: a batch of no images, or one that can't be split over the devices in equal parts.
-      NonFiniteLoss: names the step and the terms; the last good checkpoint stays. With "skip", no update of a row was
-        possible.
-      RunFolderError: the run in the folder was given another method's name, hyperparameters, data, batch size or seed
-        (its code can't be compared: choose a new folder for a changed loss); another process trains it; no checkpoint
-        there verifies; the disk is full.
-
-    A run that has all of its updates already is returned as it is, with a NothingToTrain warning.
+      ValueError: The batch is empty, or cannot be split over the devices in equal parts.
+      NonFiniteLoss: A number is not finite; the message names the step and the terms, and the last good checkpoint
+        stays. With "skip", no step of a row was possible.
+      RunFolderError: The run in the folder has another method's name, hyperparameters, data, batch size or seed
+        (changes to its code are not detected: use a new folder after editing a loss); another process trains it; no
+        checkpoint there is intact; or the disk is full.
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     folder = None if folder is None else Path(folder)
-    given = described(method, source, batch_size, seed)
+    trained, given_source = method, source
     devices = choose_devices() if devices is None else devices
     method = method if microbatch is None else in_microbatches(method, microbatch)
     method = method if optimizer is None else with_optimizer(method, optimizer)
@@ -165,7 +167,8 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
         if is_primary_process():
             stack.enter_context(only_writer(folder))
-            note_trained(folder, given)
+            given = described(trained, described_data(given_source), batch_size, seed)
+            note_trained(folder, given, usable_cores())
         checkpoints = stack.enter_context(Checkpoints(folder / "checkpoints"))
         if saved := saved_steps(folder / "checkpoints"):
             state = restore(folder / "checkpoints", saved[-1], devices.like(jax.eval_shape(new_state)))

@@ -1,9 +1,7 @@
 """A population whose members are ordinary runs, each in a folder of its own."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from functools import reduce
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,15 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.source import Source
+from jaxvae.files import read_json, write_json
 from jaxvae.method import Method
 from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
-from jaxvae.training.devices import Devices, choose_devices
+from jaxvae.training.devices import Devices, choose_devices, usable_cores
 from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.loop import NonFiniteLoss, check_finite, never
 from jaxvae.training.population import check_sweep, train_population
-from jaxvae.training.run_folder import cut_history, note_trained, only_writer, write_json
-from jaxvae.training.steps import OnNaN, described
-from jaxvae.training.writers import Stopwatch, jsonl_writer
+from jaxvae.training.run_folder import cut_history, note_trained, only_writer, read_history
+from jaxvae.training.steps import OnNaN, described, described_data
+from jaxvae.training.writers import MACHINE_COLUMNS, Stopwatch, jsonl_writer
 
 DIVERGED = "diverged.json"
 """Written into the folder of a member that met a number that is not finite: it does not go on."""
@@ -52,14 +51,18 @@ def train_members(
     on_nan: OnNaN = "stop",
     stop: Callable[[], bool] = never,
     progress: Callable[[int], None] = lambda step: None,
+    on_resume: Callable[[Sequence[int]], None] = lambda steps: None,
 ) -> list[Outcome]:
     """Trains a population; the folders end up as `train` would leave them, up to rounding.
 
-    Members go on together from the newest step that all of them have a checkpoint of. One that diverges is frozen and
-    marked in its folder, and the others go on; its checkpoints before that stay.
+    Every member resumes from its own newest checkpoint: those that are behind are trained first, until they have caught
+    up with the next one, and then all go on together. One that diverges is frozen and marked in its folder, and the
+    others go on; its checkpoints before that stay.
 
     Args are those of `train_population`, and one folder per member. `progress` is called with every step that is
-    written. `stop` is asked after each row: where it says so, all are saved.
+    written. `stop` is asked after each row: where it says so, all are saved. `on_resume` is called once before
+    training where there are checkpoints, with the step that each member resumes from: 0 where it starts anew, and the
+    one before which it diverged.
 
     Raises:
       ValueError: as `train_population`; not one folder per seed.
@@ -74,67 +77,86 @@ def train_members(
     going = [i for i in range(len(folders)) if i not in outcomes]
     if not going:
         return [outcomes[i] for i in range(len(folders))]
-    hyperparameters = {name: [values[i] for i in going] for name, values in (sweep or {}).items()}
+    data = described_data(source)
     with ExitStack() as stack:
         for i in going:
             stack.enter_context(only_writer(folders[i]))
             own = method.hyperparameters._replace(**{name: values[i] for name, values in (sweep or {}).items()})
-            given = described(method._replace(hyperparameters=own), source, batch_size, seeds[i])
-            note_trained(folders[i], given)
+            given = described(method._replace(hyperparameters=own), data, batch_size, seeds[i])
+            note_trained(folders[i], given, usable_cores())
         checkpoints = {i: stack.enter_context(Checkpoints(folders[i] / "checkpoints")) for i in going}
-        states = _restored(method, source, [folders[i] / "checkpoints" for i in going], devices)
-        first = before = 0 if states is None else int(states.step[0])
+        states = {i: _newest(method, source, folders[i] / "checkpoints") for i in going}
+        at = {i: 0 if (state := states[i]) is None else int(state.step) for i in going}
         for i in going:
-            cut_history(folders[i], first)
+            cut_history(folders[i], at[i])
+        if any(at.values()):
+            on_resume([at[i] if i in at else outcomes[i].step for i in range(len(folders))])
+        outcomes |= {i: Outcome(at[i], False, _last_terms(folders[i])) for i in going}
         writers = {i: stack.enter_context(jsonl_writer(folders[i] / "metrics.jsonl")) for i in going}
         stopwatch = Stopwatch()
-        for step, population, terms in train_population(
-            method,
-            source,
-            seeds=[seeds[i] for i in going],
-            sweep=hyperparameters,
-            steps=steps,
-            batch_size=batch_size,
-            log_every=log_every,
-            checkpoint_every=checkpoint_every,
-            states=states,
-            devices=devices,
-            microbatch=microbatch,
-            on_nan=on_nan,
-        ):
-            seconds = stopwatch.lap() / len(going)  # each one's share, so that those of all add up
-            stopping = stop()
-            active = stopping or step == steps or step % checkpoint_every == 0
-            for place, i in enumerate(going):
-                if i in outcomes and outcomes[i].diverged:
-                    continue
-                means = {name: float(values[place]) for name, values in terms.items()}
-                row = {"loss": means.pop("loss"), **means}
-                member = _member(population, place) if active else None
-                outcomes[i] = Outcome(step, not _finite(row, member), row)
-                if outcomes[i].diverged:
-                    write_json(folders[i] / DIVERGED, {"step": step})
-                    continue
-                writers[i](step, {**row, "seconds": seconds, "steps_per_second": (step - before) / seconds})
-                # A member may be ahead of the others, from which all go on together.
-                if member is not None and step not in checkpoints[i].steps():
-                    checkpoints[i].save(member, row["loss"])
-            before = step
-            progress(step)
-            if stopping:
-                break
-    return [outcomes.get(i, Outcome(first, False, {})) for i in range(len(folders))]
+        stopping = False
+        while not stopping and (behind := [i for i in going if at[i] < steps and not outcomes[i].diverged]):
+            first = before = min(at[i] for i in behind)
+            group = [i for i in behind if at[i] == first]
+            until = min([steps, *(at[i] for i in behind if at[i] > first)])
+            shared = devices if len(group) % devices.mesh.shape["population"] == 0 else choose_devices()
+            stacked = None
+            if first:
+                members = [states.pop(i) for i in group]
+                stacked = shared.place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *members), members=True)
+            population = stacked
+            for step, population, terms in train_population(
+                method,
+                source,
+                seeds=[seeds[i] for i in group],
+                sweep={name: [values[i] for i in group] for name, values in (sweep or {}).items()},
+                steps=until,
+                batch_size=batch_size,
+                log_every=log_every,
+                checkpoint_every=checkpoint_every,
+                states=stacked,
+                devices=shared,
+                microbatch=microbatch,
+                on_nan=on_nan,
+            ):
+                seconds = stopwatch.lap() / len(group)  # each one's share, so that those of all add up
+                stopping = stop()
+                active = stopping or step == until or step % checkpoint_every == 0
+                for place, i in enumerate(group):
+                    if outcomes[i].diverged:
+                        continue
+                    means = {name: float(values[place]) for name, values in terms.items()}
+                    row = {"loss": means.pop("loss"), **means}
+                    member = _member(population, place) if active else None
+                    outcomes[i] = Outcome(step, not _finite(row, member), row)
+                    if outcomes[i].diverged:
+                        write_json(folders[i] / DIVERGED, {"step": step})
+                        continue
+                    writers[i](step, {**row, "seconds": seconds, "steps_per_second": (step - before) / seconds})
+                    if member is not None:
+                        checkpoints[i].save(member, row["loss"])
+                        if step == until < steps:
+                            states[i] = member
+                before = step
+                progress(step)
+                if stopping:
+                    break
+            at |= dict.fromkeys(group, until)
+    return [outcomes[i] for i in range(len(folders))]
 
 
-def _restored(method: Method, source: Source, folders: Sequence[Path], devices: Devices) -> TrainState | None:
-    """The members at the newest step that all of them have, or None."""
-    common: set[int] = reduce(set.intersection, (set(saved_steps(folder)) for folder in folders))
-    if not common:
+def _newest(method: Method, source: Source, folder: Path) -> TrainState | None:
+    """A member at its newest checkpoint, or None where there is none."""
+    saved = saved_steps(folder)
+    if not saved:
         return None
     init, _ = make_train_step(method, dataset_size=source.size)
-    shapes = jax.eval_shape(init, jax.random.key(0))
-    states = [restore(folder, max(common), shapes) for folder in folders]
-    return devices.place(jax.tree.map(lambda *leaves: jnp.stack(leaves), *states), members=True)
+    return restore(folder, saved[-1], jax.eval_shape(init, jax.random.key(0)))
+
+
+def _last_terms(folder: Path) -> dict[str, float]:
+    last = read_history(folder)[-1:]
+    return {name: value for row in last for name, value in row.items() if name not in ("step", *MACHINE_COLUMNS)}
 
 
 def _member(states: TrainState, place: int) -> TrainState:
@@ -155,4 +177,4 @@ def _is_diverged(folder: Path) -> bool:
 
 
 def _diverged(folder: Path) -> Outcome:
-    return Outcome(int(json.loads((folder / DIVERGED).read_text())["step"]), True, {})
+    return Outcome(int(read_json(folder / DIVERGED)["step"]), True, {})

@@ -1,4 +1,4 @@
-"""Large batches on small devices: networks that see a few images at a time."""
+"""Large batches on small devices: networks are applied to microbatches."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +10,15 @@ from jaxvae.method import Method, Params
 
 
 def in_microbatches(method: Method, size: int) -> Method:
-    """The same method, with networks that are applied to `size` examples at a time.
+    """Returns the method with networks that are applied to `size` examples at a time.
 
-    Losses still see the whole batch, so that its estimators (total correlation, permutations, MMD) are those of the
-    whole batch: values and gradients change by rounding only. (Averaging the gradients of small batches, as is common,
-    estimates from small batches.) Only what networks take and give is kept of the whole batch; what they compute in
-    between is computed once more for the gradient, microbatch by microbatch.
+    Losses still see the whole batch, so estimators such as total correlation, permutations and MMD are those of the
+    whole batch. Values and gradients change by rounding only. (Gradient accumulation, which averages the gradients of
+    small batches, estimates from small batches.) Only the inputs and outputs of the networks are stored for the whole
+    batch. Intermediate values are recomputed for the gradient, one microbatch at a time.
 
-    ValueError for a size below 1.
+    Raises:
+      ValueError: The size is below 1.
     """
     if size < 1:
         raise ValueError(f"a microbatch needs at least 1 image, got {size}")

@@ -1,7 +1,7 @@
-"""Optimizers and learning-rate schedules by name, and a method with another optimizer than its own.
+"""Optimizers and learning-rate schedules by name, and methods with another optimizer than their own.
 
-Optimizers are Optax's: functions of the learning rate that return a gradient transformation. A schedule is a function
-of the step whose value multiplies the learning rate, so a sweep over rates still compiles once.
+Optimizers are those of Optax: functions of the learning rate that return a gradient transformation. A schedule is a
+function of the step whose value multiplies the learning rate, so a sweep over learning rates is still compiled once.
 """
 
 import math
@@ -24,7 +24,7 @@ ScheduleName: TypeAlias = Literal["constant", "cosine", "linear", "exponential"]
 Schedule: TypeAlias = Callable[[Any], jax.Array]
 DECAYING = ("adamw", "lion", "muon", "schedule-free")
 LAST_SHARE = 0.01
-"""Of the learning rate, where an exponential schedule ends."""
+"""Final value of an exponential schedule, as a share of the learning rate."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,11 @@ class Optimization:
     """Decay of a running average of the parameters, such as 0.999; the average is what is scored. By default, none."""
 
     def of(self, method: Method, steps: int) -> Method:
-        """The method, optimized so over a run of that many steps. ValueError, in one line, for what can't be."""
+        """Returns the method with these settings applied, for a run of `steps` steps.
+
+        Raises:
+          ValueError: The settings are invalid. The message is one line.
+        """
         if self == Optimization():
             return method
         if self.optimizer is None and self.weight_decay is not None:
@@ -63,16 +67,17 @@ class Optimization:
 def make_optimizer(
     name: OptimizerName, *, weight_decay: float | None = None
 ) -> Callable[[Any], optax.GradientTransformation]:
-    """An optimizer by name, as a function of the learning rate.
+    """Returns an optimizer by name, as a function of the learning rate.
 
     Args:
-      name: adam, adamw, sgd (without momentum), rmsprop, lion, muon (matrices by Muon, all else by Adam) or
-        schedule-free (AdamW that needs no schedule).
-      weight_decay: decoupled decay per step relative to the learning rate, of arrays with two axes or more: biases and
-        scales do not decay. By default, that of the optimizer: 1e-4 for adamw, 1e-3 for lion and 0 for all others.
+      name: Name of the optimizer: adam, adamw, sgd (without momentum), rmsprop, lion, muon (Muon for matrices, Adam for
+        all other arrays) or schedule-free (AdamW that needs no schedule).
+      weight_decay: Decoupled weight decay per step, relative to the learning rate. It applies to arrays with two or
+        more axes, so not to biases and scales. By default, that of the optimizer: 1e-4 for adamw, 1e-3 for lion and 0
+        for all others.
 
     Raises:
-      ValueError: an unknown name, weight_decay < 0, or a decay for an optimizer that has none.
+      ValueError: The name is unknown, weight_decay < 0, or the optimizer has no weight decay.
     """
     choose("optimizer", name, dict.fromkeys(get_args(OptimizerName)))
     if weight_decay is not None and not 0 <= weight_decay < math.inf:
@@ -93,18 +98,18 @@ def make_optimizer(
 
 
 def make_schedule(name: ScheduleName, steps: int, *, warmup_steps: int = 0) -> Schedule | None:
-    """A learning-rate schedule of height 1; None where the rate is constant from the first step.
+    """Returns a learning-rate schedule with maximum 1, or None if the learning rate is constant from the first step.
 
-    The rate grows linearly over the first `warmup_steps`, then stays (constant), falls to 0 at the end along half a
-    cosine or a line, or falls in equal ratios to 1 % (exponential).
+    The learning rate grows linearly over the first `warmup_steps`. After that, it stays constant ("constant"), decays
+    to 0 at the end along half a cosine ("cosine") or a line ("linear"), or decays exponentially to 1 % ("exponential").
 
     Args:
-      name: constant, cosine, linear or exponential.
-      steps: total number of steps.
-      warmup_steps: steps of the warmup, fewer than `steps`.
+      name: Name of the schedule: constant, cosine, linear or exponential.
+      steps: Total number of steps.
+      warmup_steps: Number of warmup steps, less than `steps`.
 
     Raises:
-      ValueError: an unknown name, or warmup_steps that are negative or not fewer than steps.
+      ValueError: The name is unknown, or warmup_steps is negative or not less than steps.
     """
     choose("schedule", name, dict.fromkeys(get_args(ScheduleName)))
     if not 0 <= warmup_steps < steps:
@@ -137,27 +142,28 @@ def with_optimizer(
     clip_norm: float | None = None,
     ema: float | None = None,
 ) -> Method:
-    """The same method with another optimizer, or with more done by its own.
+    """Returns the method with another optimizer, or with additions to its own optimizer.
 
-    Plain gradient descent (`optax.sgd`) that a method itself chose stays as it is: it is a running average of weights,
-    which keeps its constant rate, or a proximal step, which follows the schedule of the objective that it is part of.
+    Plain gradient descent (`optax.sgd`) that a method itself chose is not replaced. It is either a running average of
+    weights, which keeps its constant rate, or a proximal step, which follows the schedule of the objective that it
+    belongs to.
 
     Args:
-      method: whose objectives are changed.
-      optimizer: as `Objective.optimizer`; the method's own if not given.
-      schedule: as `Objective.schedule`; the method's own if not given.
-      clip_norm: largest global norm of a network's gradient; longer gradients are scaled down to it.
-      ema: decay of a running average of the parameters, see `with_average`.
+      method: Method whose objectives are changed.
+      optimizer: Optimizer, as in `Objective.optimizer`; by default, the method's own.
+      schedule: Learning-rate schedule, as in `Objective.schedule`; by default, the method's own.
+      clip_norm: Largest global norm of a network's gradient; longer gradients are scaled down to it.
+      ema: Decay of a running average of the parameters; see `with_average`.
 
     Raises:
-      ValueError: clip_norm that is not positive, or ema outside [0, 1).
+      ValueError: clip_norm is not positive, or ema is outside [0, 1).
     """
     if clip_norm is not None and not 0 < clip_norm < math.inf:
         raise ValueError(f"the norm that gradients are clipped to must be a positive number, got {clip_norm}")
 
     @cache
     def wrapped(own: Optimizer) -> Optimizer:
-        """One for each optimizer, so that objectives which share an optimizer still do."""
+        """Wraps each optimizer once, so that objectives which share an optimizer still do."""
         if own is optax.sgd:
             return own
         new = own if optimizer is None else optimizer
@@ -180,19 +186,20 @@ def _clipped(optimizer: Optimizer, norm: float) -> Optimizer:
 
 
 class AverageState(NamedTuple):
-    """The running average of a network's parameters."""
+    """Running average of a network's parameters."""
 
     average: Params
     steps: jax.Array
 
 
 def with_average(optimizer: Optimizer, decay: float) -> Callable[[Any], optax.GradientTransformation]:
-    """The same optimizer, which keeps a running average of the parameters as well: `evaluation_params` reads it.
+    """Returns the same optimizer with a running average of the parameters, which `evaluation_params` reads.
 
-    The average moves by 1 - min(decay, (1 + t) / (10 + t)) of the way to the parameters at step t, so that the start is
-    soon forgotten. Training itself does not depend on it.
+    At step t, the average moves by 1 - min(decay, (1 + t) / (10 + t)) of the distance to the parameters, so that the
+    initialization is soon forgotten. Training itself does not depend on the average.
 
-    ValueError for a decay outside [0, 1).
+    Raises:
+      ValueError: The decay is outside [0, 1).
     """
     if not 0 <= decay < 1:
         raise ValueError(f"the decay of the average must be in [0, 1), got {decay}")
@@ -215,9 +222,10 @@ def with_average(optimizer: Optimizer, decay: float) -> Callable[[Any], optax.Gr
 
 
 def evaluation_params(state: TrainState) -> dict[str, Params]:
-    """The parameters to evaluate, by network: running averages where the optimizer keeps them, else the trained ones.
+    """Returns the parameters to evaluate, by network: running averages if the optimizer keeps them, otherwise the
+    trained ones.
 
-    Optimizers that keep averages are `with_average`'s and Optax's schedule-free ones.
+    The optimizers of `with_average` and the schedule-free optimizers of Optax keep averages.
     """
     params = dict(state.params)
     for memories in state.opt_state:

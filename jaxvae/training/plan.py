@@ -1,4 +1,4 @@
-"""What a step of a run takes, before it is run."""
+"""Resources of a training step, computed before it runs."""
 
 import time
 from typing import NamedTuple
@@ -15,15 +15,15 @@ from jaxvae.training.steps import empty_accumulator, images_per_update, make_ste
 
 
 class Plan(NamedTuple):
-    """What a step of a run takes."""
+    """Resources of a training step."""
 
     parameters: int
     """Number of parameters of all networks together."""
     bytes: int | None
-    """Memory per device: data, parameters, optimizer state, and the intermediate values of a step. None where the
-    backend does not tell."""
+    """Memory per device in bytes: data, parameters, optimizer state, and the intermediate values of a step. None if the
+    backend does not report it."""
     seconds: float
-    """Time that compiling the step took."""
+    """Compilation time of the step in seconds."""
 
 
 def plan(
@@ -37,15 +37,15 @@ def plan(
     """Compiles one step without running it.
 
     Args:
-      method: what would be trained.
-      source: where its batches would come from.
-      batch_size: examples per step, over all devices.
-      devices: devices that share each batch. By default, the first one.
-      microbatch: see `jaxvae.training.train`.
+      method: Method to train.
+      source: Data to draw the batches from.
+      batch_size: Number of examples per step, over all devices.
+      devices: Devices that share each batch; by default, the first one.
+      microbatch: Number of examples that the networks process at a time; see `jaxvae.training.train`.
 
     Raises:
-      ValueError: a batch that can't be split over the devices in equal parts.
-      DoesNotFit: not enough memory.
+      ValueError: The batch cannot be split evenly over the devices.
+      DoesNotFit: There is not enough memory.
     """
     devices = choose_devices() if devices is None else devices
     method = method if microbatch is None else in_microbatches(method, microbatch)

@@ -1,4 +1,4 @@
-"""Several seeds, and several hyperparameters, of one method trained together."""
+"""Populations: several seeds, or several values of hyperparameters, of one method trained together."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -31,36 +31,40 @@ def train_population(
     microbatch: int | None = None,
     on_nan: OnNaN = "stop",
 ) -> Iterator[tuple[int, TrainState, dict[str, np.ndarray]]]:
-    """Trains every member as `train` would alone, up to rounding, with one compilation for all.
+    """Trains every member as `train` would train it alone, up to rounding, with one compilation for all.
 
-    `*_, (step, states, terms) = train_population(...)` keeps the end of it; a for loop looks in between. A member that
-    meets a loss that is not finite stays as it was before that update, with NaN for its terms, and the others go on.
+    `*_, (step, states, terms) = train_population(...)` keeps only the final result; a for loop also sees the
+    intermediate ones. If a member's loss becomes non-finite, the member keeps its state from before that step, its
+    terms are NaN, and training of the others continues.
 
-    Accelerators update all members in one call, or in waves of as many as fit into memory, all of them up to the next
-    result before it is yielded. A single CPU updates one after another, which is never slower per model than a single
-    run: there, convolutions of several members together are slow (0.23x for 8), matrices mixed.
+    Accelerators train all members in one call, or in waves of as many members as fit into memory. All waves reach the
+    next result before it is yielded. A single CPU trains one member after another, which is never slower per model than
+    a single run: there, convolutions of several members together are slow (0.23x the speed for 8 members), and the
+    speed of matrix products varies.
 
     Args:
-      method: what to train, with the hyperparameters that all members share.
-      source: where the batches come from; every member draws its own.
-      seeds: one per member.
-      steps: number of updates, those that `states` has behind it included.
-      batch_size: examples per update and member.
-      log_every: updates between two results; all of them if not given.
-      checkpoint_every: updates between further results.
-      sweep: hyperparameters that differ, by name, one value per member.
-      states: to go on from, as yielded, all of them at one step; new ones if not given.
-      devices: their axis "population" shares the members, "data" the batch of each; one device if not given.
-      microbatch: as in `train`.
-      on_nan: "skip" leaves out a member's updates that are not finite, where "stop" freezes the member.
+      method: Method to train, with the hyperparameters that all members share.
+      source: Data to draw the batches from; every member draws its own batches.
+      seeds: Random seeds, one per member.
+      steps: Total number of steps, including those that `states` has completed.
+      batch_size: Number of examples per step and member.
+      log_every: Number of steps between two results; by default, all steps.
+      checkpoint_every: Number of steps between further results.
+      sweep: Values of the hyperparameters that differ, by name, with one value per member.
+      states: States to resume from, as yielded, all of them at the same step; by default, new states.
+      devices: Devices to use; the axis "population" shares the members, and "data" the batch of each member. By
+        default, one device.
+      microbatch: Number of examples that the networks process at a time, as in `train`.
+      on_nan: What to do at a non-finite number: "skip" skips that step of the member, and "stop" freezes the member.
 
     Yields:
-      The number of updates done, the members' states (stacked on a new first axis of every leaf; donated to the next
-      update, so copy what is to be kept), and the mean of every loss term since the last result, each [members].
+      The number of completed steps; the members' states, stacked on a new first axis of every leaf; and the mean of
+      every loss term since the last result, each [members]. The states are donated to the next step, so copy those that
+      you keep.
 
     Raises:
-      ValueError: no seeds, no steps, a sweep over what is no hyperparameter or with another number of values, or
-        members or batches that can't be split over the devices in equal parts; not the memory for one member.
+      ValueError: There are no seeds or no steps; the sweep names an unknown hyperparameter or has another number of
+        values; members or batches cannot be split evenly over the devices; or one member does not fit into memory.
     """
     devices = choose_devices() if devices is None else devices
     log_every = steps if log_every is None else log_every
@@ -95,7 +99,7 @@ Advance = Callable[[TrainState, int], tuple[TrainState, MetricAccumulator]]
 def _compile(
     method: Method, step: Step, source: Source, states: TrainState, empty: MetricAccumulator, devices: Devices
 ) -> Advance:
-    """All members in one call where they fit into memory; else in waves, as large as fit, one after another."""
+    """Compiles the step for all members in one call, or for waves as large as fit into memory, one after another."""
     members, least = len(states.step), devices.mesh.shape["population"]
     size = 1 if jax.default_backend() == "cpu" and devices.mesh.size == 1 else members
     while True:
@@ -117,7 +121,7 @@ def _in_waves(
     empty: MetricAccumulator,
     devices: Devices,
 ) -> Advance:
-    """`size` members at a time, each wave in one call of the same program; the last member fills up the last wave."""
+    """Compiles one program for waves of `size` members. The last member is repeated to fill up the last wave."""
     members = len(states.step)
     rows = np.minimum(np.arange(-(-members // size) * size), members - 1).reshape(-1, size)
 
@@ -131,7 +135,7 @@ def _in_waves(
 
     stepping = _alone(step) if size == devices.mesh.size == 1 else _together(step)
     nothing = devices.place(jax.tree.map(lambda leaf: jnp.stack([leaf] * size), empty), members=True)
-    # All waves are there while the step is compiled, as when it runs: what is free is what it will find.
+    # All waves are in memory during compilation, as at run time, so that the free memory is measured correctly.
     waves = [states] if len(rows) == 1 else split(states)
     one = compile_steps(method, stepping, _forever(source), waves[0], nothing, devices, in_one_call=True, members=True)
     if len(rows) == 1:
@@ -140,7 +144,7 @@ def _in_waves(
 
 
 def _alone(step: Step) -> Step:
-    """The step of a population of one, without the transformation that slows a CPU's convolutions down."""
+    """Wraps the step for a population of one, without `vmap`, which slows convolutions down on a CPU."""
 
     def stepping(
         state: TrainState, seen: MetricAccumulator, source: Source, active: Active = None
@@ -166,9 +170,9 @@ def _forever(source: Source) -> Iterator[Source]:
 
 
 def _frozen_at_non_finite(step: Step) -> Step:
-    """The same step, but the state stays as it is where a term is not finite.
+    """Wraps the step so that the state is frozen once a term is not finite.
 
-    It then meets the same term again at every further step, as batch and noise are those of its step: frozen is frozen.
+    The same term is then non-finite at every further step, as batch and noise depend on the step of the state.
     """
 
     def guarded(
@@ -182,7 +186,7 @@ def _frozen_at_non_finite(step: Step) -> Step:
 
 
 def _means(seen: MetricAccumulator, length: int, on_nan: OnNaN) -> dict[str, np.ndarray]:
-    """[members] of each term; NaN for members that are frozen, or had no update that was finite."""
+    """Computes the mean of each term [members]. It is NaN for members that are frozen or had no finite step."""
     sums, first_bad, skipped = jax.device_get(seen)
     if on_nan == "skip":
         done = np.where(skipped < length, length - skipped, np.nan)
@@ -192,7 +196,11 @@ def _means(seen: MetricAccumulator, length: int, on_nan: OnNaN) -> dict[str, np.
 
 
 def check_sweep(method: Method, sweep: Mapping[str, Sequence[float]], members: int) -> None:
-    """ValueError for a sweep over what is no hyperparameter, or with another number of values than members."""
+    """Checks a sweep.
+
+    Raises:
+      ValueError: A name is not a hyperparameter, or the number of values differs from the number of members.
+    """
     known = method.hyperparameters._fields
     for name, values in sweep.items():
         if name not in known:
@@ -202,7 +210,7 @@ def check_sweep(method: Method, sweep: Mapping[str, Sequence[float]], members: i
 
 
 def _stacked_hyperparameters(method: Method, sweep: Mapping[str, Sequence[float]], members: int) -> Hyperparameters:
-    """The method's hyperparameters, one value per member of each."""
+    """Returns the method's hyperparameters, each with one value per member."""
     check_sweep(method, sweep, members)
     shared = method.hyperparameters._asdict()
     columns = {name: jnp.asarray(sweep.get(name, [value] * members), jnp.float32) for name, value in shared.items()}

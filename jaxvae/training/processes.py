@@ -1,4 +1,4 @@
-"""Several processes, on one machine or many, that train one model together."""
+"""Several processes, on one or many machines, that train one model together."""
 
 import hashlib
 import json
@@ -20,19 +20,19 @@ ADDRESS, COUNT, NUMBER = "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES", "JAX_PR
 
 
 def join_processes(timeout: int = 300) -> None:
-    """Waits for the other processes. To be called before anything else that uses JAX's devices.
+    """Waits for the other processes. Call it before anything else that uses JAX's devices.
 
-    SLURM, Kubernetes, Open MPI and TPU pods are recognised. Elsewhere each process is told by the environment where
-    process 0 listens (JAX_COORDINATOR_ADDRESS, host:port), how many there are (JAX_NUM_PROCESSES), and its own number
-    (JAX_PROCESS_ID).
+    SLURM, Kubernetes, Open MPI and TPU pods are recognised. On other systems, set environment variables for each
+    process: the coordinator's address (JAX_COORDINATOR_ADDRESS, host:port), the number of processes (JAX_NUM_PROCESSES)
+    and the number of this process (JAX_PROCESS_ID).
+
+    If not all processes arrive in time, this process prints a message and exits, as JAX would abort it otherwise.
 
     Args:
-      timeout: seconds to wait.
-
-    Where not all of them come in time, the process says so and ends: JAX would abort it.
+      timeout: Time to wait in seconds.
 
     Raises:
-      ValueError: the environment does not say enough.
+      ValueError: The environment variables are incomplete.
     """
     try:
         count, number = (int(os.environ[name]) if name in os.environ else None for name in (COUNT, NUMBER))
@@ -62,23 +62,27 @@ def _give_up(count: int | None, timeout: int) -> None:
 
 
 def is_primary_process() -> bool:
-    """Whether this is the process that writes rows and talks."""
+    """Whether this is the process that writes metrics and logs."""
     return jax.process_index() == 0
 
 
 def wait_for_all(what: str) -> None:
-    """Returns once all processes have called it; `what` is the same in all of them."""
+    """Returns once all processes have called it. `what` must be the same in all of them."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(what)
 
 
 def any_of_all(flag: bool) -> bool:
-    """Whether it is set in one of the processes; to be called by all."""
+    """Whether the flag is set in any of the processes. All processes must call it."""
     return flag if jax.process_count() == 1 else bool(np.any(multihost_utils.process_allgather(np.array(flag))))
 
 
 def check_agreement(config: Mapping[str, Any]) -> None:
-    """ValueError, in every process, that names the differences of configuration or code unless there are none."""
+    """Checks that all processes have the same configuration and code.
+
+    Raises:
+      ValueError: They differ. It is raised in every process and names the differences.
+    """
     versions = {"jax": jax.__version__, "jaxvae": jaxvae.__version__, "code of jaxvae": code_digest()}
     texts = gather_texts(json.dumps({**config, **versions}))
     first, *others = map(json.loads, texts)
@@ -91,13 +95,13 @@ def check_agreement(config: Mapping[str, Any]) -> None:
 
 
 def raise_together(error: Exception | None) -> None:
-    """RunFolderError, in every process, where process 0 met an error."""
+    """Raises RunFolderError in every process if process 0 has an error."""
     if message := gather_texts("" if error is None else str(error))[0]:
         raise RunFolderError(message)
 
 
 def gather_texts(text: str) -> list[str]:
-    """What each process gave, by its number; to be called by all."""
+    """Gathers the texts of all processes, in the order of their numbers. All processes must call it."""
     data = np.frombuffer(text.encode(), np.uint8)
     lengths = multihost_utils.process_allgather(np.array([len(data)], np.int32)).reshape(-1)
     padded = np.pad(data, (0, int(lengths.max()) + 1 - len(data)))
@@ -106,7 +110,7 @@ def gather_texts(text: str) -> list[str]:
 
 
 def code_digest() -> str:
-    """Of all files of the package: other code, other digest."""
+    """Returns a digest of all files of the package, which changes with the code."""
     folder = Path(jaxvae.__file__).parent
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*.py")):

@@ -8,51 +8,105 @@ lock              held by the process that writes; free again when that ends, ho
 """
 
 import json
-import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from filelock import FileLock, Timeout
+
+from jaxvae.files import inside, read_json, write_json, write_text
 
 LOCK = "lock"
 TRAINED = "trained.json"
+HISTORY = "metrics.jsonl"
+CORES = "cores"
+"""In trained.json: the number of cores of the CPU that trained the run, on which rounding depends."""
 
 
 class RunFolderError(ValueError):
     """The folder can't be used as asked; the message says what to do."""
 
 
+class MissingRows(UserWarning):
+    """Rows of metrics.jsonl before the checkpoint are missing."""
+
+
+class OtherCores(UserWarning):
+    """A run that continues on another number of cores than it was trained on."""
+
+
 class OtherData(UserWarning):
     """The data has changed since the run was trained."""
 
 
-def note_trained(folder: Path, given: Mapping[str, Any]) -> None:
-    """Writes trained.json; where there are checkpoints of what it says, `check_trained` instead."""
+def note_trained(folder: Path, given: Mapping[str, Any], cores: int | None = None) -> None:
+    """Writes trained.json; where there are checkpoints of what it says, `check_trained` instead.
+
+    `cores` is the number of cores of the CPU that trains the run, None for other devices: an OtherCores warning where
+    the run has used another number so far.
+    """
     saved = any(path.name.isdecimal() for path in (folder / "checkpoints").glob("*"))
-    if saved and (folder / TRAINED).exists():
-        check_trained(folder, given)
-    else:
-        write_json(folder / TRAINED, given)
+    if not saved or not (folder / TRAINED).exists():
+        write_json(folder / TRAINED, {**given, **({} if cores is None else {CORES: cores})})
+        return
+    check_trained(folder, given)
+    before = read_trained(folder).get(CORES, cores)
+    if before != cores:
+        warnings.warn(
+            f"the run in {folder} was trained on {_cores(before)} and continues on {_cores(cores)}: its numbers are "
+            "those of an uninterrupted run up to rounding, not bit by bit",
+            OtherCores,
+            stacklevel=3,
+        )
 
 
 def check_trained(folder: Path, given: Mapping[str, Any]) -> None:
     """RunFolderError where the run in the folder was not given the same."""
-    if found := changes(read_trained(folder), given):
+    old, new = _comparable(read_trained(folder), given)
+    if found := changes(old, new):
         raise RunFolderError(
             f"the run in {folder} is another one: {'; '.join(found)}. Choose another folder for a new run"
         )
 
 
 def check_data(folder: Path, data: Mapping[str, Any]) -> None:
-    """An OtherData warning where the run in the folder was given data of another name, number or shape of images."""
+    """An OtherData warning where the run in the folder was given other data: another content, number or shape.
+
+    Where a fingerprint of the content is known, the name of the data does not matter.
+    """
     if not (folder / TRAINED).exists():
         return
-    if found := differences({"data": read_trained(folder).get("data")}, {"data": data}):
+    old, new = _comparable(read_trained(folder), {"data": data})
+    if found := differences({"data": old.get("data")}, new):
         changed = ", ".join(f"{name} {one!r} and now {two!r}" for name, one, two in found)
         warnings.warn(f"the run in {folder} was trained on other data: {changed}", OtherData, stacklevel=3)
+
+
+def same_content(folder: Path, data: Mapping[str, Any]) -> bool:
+    """Whether the run in the folder was trained on data of this content, by its fingerprint."""
+    noted = read_trained(folder).get("data") if (folder / TRAINED).exists() else None
+    return isinstance(noted, dict) and noted.get("fingerprint") == data.get("fingerprint") is not None
+
+
+def _comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Two descriptions of a run without what one of them does not know, or what does not tell runs apart."""
+    old, new = ({name: value for name, value in each.items() if name != CORES} for each in (old, new))
+    before, after = old.get("data"), new.get("data")
+    if isinstance(before, dict) and isinstance(after, dict):
+        content = "fingerprint" in before and "fingerprint" in after
+        apart = {"images", "shape", "fingerprint" if content else "name"}
+        old, new = (
+            {**each, "data": {name: value for name, value in each["data"].items() if name in apart}}
+            for each in (old, new)
+        )
+    return old, new
+
+
+def _cores(count: int | None) -> str:
+    return "another device than a CPU" if count is None else f"{count} core{'s' if count > 1 else ''}"
 
 
 def read_trained(folder: Path) -> dict[str, Any]:
@@ -64,7 +118,7 @@ def read_trained(folder: Path) -> dict[str, Any]:
 def only_writer(folder: Path) -> Iterator[None]:
     """Nobody else writes to the run meanwhile. RunFolderError where another process does."""
     try:
-        with FileLock(folder / LOCK, timeout=0, is_singleton=True):
+        with FileLock(inside(folder, LOCK), timeout=0, is_singleton=True):
             yield
     except Timeout:
         raise RunFolderError(f"another process is writing to the run in {folder}: wait for it, or stop it") from None
@@ -73,10 +127,10 @@ def only_writer(folder: Path) -> Iterator[None]:
 def read_settings(folder: Path, name: str) -> dict[str, Any]:
     """What a JSON file of the run holds. RunFolderError where there is none, or it can't be read."""
     try:
-        settings = json.loads((folder / name).read_text())
+        settings = read_json(folder / name)
     except FileNotFoundError:
         raise RunFolderError(f"there is no run in {folder}: {name} is missing") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise RunFolderError(f"can't read {folder / name}: {error}") from error
     if not isinstance(settings, dict):
         raise RunFolderError(f"can't read {folder / name}: it holds no settings")
@@ -84,44 +138,91 @@ def read_settings(folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl, in order; a last line that was cut off is left out."""
-    path = folder / "metrics.jsonl"
-    rows: list[dict[str, Any]] = []
-    for line in path.read_bytes().splitlines() if path.exists() else []:
-        try:
-            row = json.loads(line)
-        except ValueError:
-            break
-        numbers = isinstance(row, dict) and all(isinstance(value, int | float) for value in row.values())
-        if not numbers or not isinstance(row.get("step"), int):
-            raise RunFolderError(f"{path} holds a line that is no row of metrics: {line[:60].decode(errors='replace')}")
-        rows.append(row)
+    """The rows of metrics.jsonl, in order; a last line that was cut off is left out.
+
+    RunFolderError, which names the line, where any other line is no row of numbers.
+    """
+    return [row for _, row in _lines(folder)]
+
+
+def read_history_until(folder: Path, step: int) -> list[dict[str, Any]]:
+    """The rows up to the checkpoint of `step`; a MissingRows warning where they end before it."""
+    rows = [row for row in read_history(folder) if row["step"] <= step]
+    _warn_of_missing(folder, max((row["step"] for row in rows), default=0), step)
     return rows
 
 
 def cut_history(folder: Path, step: int) -> None:
-    """Drops the rows after `step`, which the resumed run will write again."""
-    write_history(folder, [row for row in read_history(folder) if row["step"] <= step])
+    """Drops the rows after `step`, which the resumed run will write again.
+
+    A MissingRows warning where the rows end before `step`; RunFolderError, before anything is written, as
+    `read_history`.
+    """
+    path = folder / HISTORY
+    kept: list[bytes] = []
+    last = 0
+    for line, row in _lines(folder):
+        if row["step"] <= step:
+            kept.append(line if line.endswith(b"\n") else line + b"\n")
+            last = max(last, row["step"])
+    if path.exists() and sum(map(len, kept)) != path.stat().st_size:
+        write_text(path, b"".join(kept).decode())
+    _warn_of_missing(folder, last, step)
+
+
+def _lines(folder: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    path = folder / HISTORY
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            row, cut_off = _row_of(line)
+            if row is not None:
+                yield line, row
+            elif line.strip() and not cut_off:
+                shown = line[:60].decode(errors="replace").strip()
+                raise RunFolderError(
+                    f"{path} holds a line that is no row of metrics: line {number}, {shown!r}. Correct that line, or "
+                    "delete it"
+                )
+
+
+def _row_of(line: bytes) -> tuple[dict[str, Any] | None, bool]:
+    """The row that a line holds, or None, and whether writing it was cut off."""
+    row: Any
+    try:
+        row = _decode_row(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        try:
+            row = json.loads(line)  # which reads NaN
+        except (ValueError, RecursionError):
+            return None, not line.endswith(b"\n")
+        if not isinstance(row, dict) or not all(map(_is_number, row.values())):
+            return None, False
+    step = row.get("step")
+    return (row if isinstance(step, int) and step >= 0 else None), False
+
+
+_decode_row = msgspec.json.Decoder(dict[str, Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)] | float]).decode
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) or (type(value) is int and abs(value) < 2**63)
+
+
+def _warn_of_missing(folder: Path, last: int, step: int) -> None:
+    if last < step:
+        warnings.warn(
+            f"the rows in {folder / HISTORY} end at step {last}, and the checkpoint is of step {step}: those in "
+            "between are missing",
+            MissingRows,
+            stacklevel=4,
+        )
 
 
 def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes metrics.jsonl whole or not at all."""
-    write_text(folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes the value as JSON, whole or not at all."""
-    write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes the file whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    write_text(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:

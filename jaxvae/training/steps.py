@@ -1,71 +1,82 @@
-"""One step of training, from the batch that is drawn to what is remembered of its terms."""
+"""One step of training, from drawing the batch to accumulating the terms."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae.data.fingerprint import fingerprint
 from jaxvae.data.source import UNSHARDED, Shard, Source
 from jaxvae.method import Batch, Method, Terms
 from jaxvae.training.engine import Active, TrainState, Update
 
 NEVER = 2**31 - 1
 OnNaN: TypeAlias = Literal["stop", "skip"]
-"""What becomes of an update with a number that is not finite."""
+"""What to do with a step that has a non-finite number."""
 
 
 class MetricAccumulator(NamedTuple):
-    """What has been seen since the last row was written."""
+    """Accumulated metrics since the last row was written."""
 
     sums: Terms
-    """Per term, over the steps of the interval."""
+    """Sum of each term over the steps of the interval."""
     first_bad: dict[str, jax.Array]
-    """Per term, the first step (0-based) at which it was not finite, or NEVER."""
+    """First step (0-based) at which each term was not finite, or NEVER."""
     skipped: jax.Array
-    """Number of steps that were left out."""
+    """Number of steps that were skipped."""
 
 
 Step: TypeAlias = Callable[..., tuple[TrainState, MetricAccumulator]]
-"""(state, interval, source, active=None) -> (state, interval)"""
+"""Function (state, interval, source, active=None) -> (state, interval)."""
 
 
 def images_per_update(method: Method, batch_size: int) -> int:
-    """How many images an update draws."""
+    """Returns the number of images that a step draws."""
     return 2 * batch_size if "fresh_image" in method.needs else batch_size
 
 
-def described(method: Method, source: Source, batch_size: int, seed: int) -> dict[str, Any]:
-    """What decides the numbers of a run, as JSON values; the code of its losses and networks can't be told."""
+def described(method: Method, data: Mapping[str, Any], batch_size: int, seed: int) -> dict[str, Any]:
+    """Describes what determines the numbers of a run, as JSON values.
+
+    Changes to the code of losses and networks are not detected. `data` is from `described_data`.
+    """
     leaves = jax.tree_util.tree_leaves_with_path(method.hyperparameters)
     return {
         "method": method.name,
         "hp": {
             jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf).tolist() for path, leaf in leaves
         },
-        "data": described_data(source),
+        "data": dict(data),
         "batch_size": int(batch_size),
         "seed": int(seed),
     }
 
 
 def described_data(source: Source) -> dict[str, Any]:
-    """Its name, and how many images of which shape it has, as JSON values."""
-    return {"name": source.name, "images": int(source.size), "shape": list(map(int, source.image_shape))}
+    """Describes the data by name, number and shape of images, factors and `fingerprint`, as JSON values."""
+    content = fingerprint(source)
+    return {
+        "name": source.name,
+        "images": int(source.size),
+        "shape": list(map(int, source.image_shape)),
+        "factors": {name: int(size) for name, size in zip(source.factor_names, source.factor_sizes, strict=True)},
+        **({} if content is None else {"fingerprint": content}),
+    }
 
 
 def draw_batch(method: Method, source: Source, batch_size: int, state: TrainState, part: Shard = UNSHARDED) -> Batch:
-    """The batch of the coming step, or a part of it, with what the method needs."""
+    """Draws the batch of the coming step, or a shard of it, with the keys that the method needs."""
     return batch_of_step(method, source, batch_size, state.key, state.step, part)
 
 
 def batch_of_step(
     method: Method, source: Source, batch_size: int, key: jax.Array, step: jax.Array, part: Shard = UNSHARDED
 ) -> Batch:
-    """The batch of any step of a run with that key, or a part of it.
+    """Draws the batch of any step of a run with that key, or a shard of it.
 
-    "fresh_image" is of a second batch: of twice as many rows, every other one.
+    "fresh_image" is a second batch: twice as many rows are drawn, and every other row goes to it.
     """
     both = source.batch(key, step, images_per_update(method, batch_size), part)
     if "fresh_image" not in method.needs:
@@ -74,10 +85,10 @@ def batch_of_step(
 
 
 def make_step(method: Method, update: Update, batch_size: int, axis_name: str | None, *, skip: bool = False) -> Step:
-    """Draws a batch, updates the state, and adds the terms to the interval.
+    """Returns a function that draws a batch, takes a step, and adds the terms to the interval.
 
-    Under `axis_name` the device draws its own part of the batch. With `skip` an update with a term or a parameter that
-    is not finite is left out: but for the number of the step the state stays, and the terms are not added.
+    With `axis_name`, the device draws its own shard of the batch. With `skip`, a step with a non-finite term or
+    parameter is skipped: the state stays the same except for the step number, and the terms are not added.
     """
 
     def step(
@@ -106,7 +117,7 @@ def make_step(method: Method, update: Update, batch_size: int, axis_name: str | 
 def empty_accumulator(
     method: Method, update: Update, batch_size: int, state: TrainState, source: Source
 ) -> MetricAccumulator:
-    """Nothing seen yet, of every term that the update reports."""
+    """Returns an accumulator without any steps, for every term that the update reports."""
     no_gradient = (False,) * len(method.objectives)
 
     def terms_of(state: TrainState, source: Source) -> Terms:

@@ -1,4 +1,4 @@
-"""Where the numbers of a run go: metrics.jsonl, TensorBoard, Weights & Biases, MLflow, and the terminal."""
+"""Writers of a run's metrics: metrics.jsonl, TensorBoard, Weights & Biases, MLflow, and the terminal."""
 
 import json
 import logging
@@ -13,24 +13,25 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
+from jaxvae.files import append_text, inside, write_text
 from jaxvae.training.run_folder import flatten
 
 PROJECT = "jaxvae"
-"""Of Weights & Biases, and experiment of MLflow, unless their environment variables name another."""
+"""Project of Weights & Biases, and experiment of MLflow, unless their environment variables name another."""
 
 
 class Writer(Protocol):
-    """Takes one row of named numbers per logging interval."""
+    """Function that takes one row of named numbers per logging interval."""
 
     def __call__(self, step: int, row: Mapping[str, float]) -> None:
-        """`step` updates are done; `row` holds means over the interval that ended there."""
+        """Writes a row of means over the interval that ended after `step` steps."""
         ...
 
 
 @contextmanager
 def jsonl_writer(path: Path) -> Iterator[Writer]:
-    """Appends {"step": step, **row} as a line, flushed at once."""
-    with path.open("a") as file:
+    """Appends {"step": step, **row} as a line, which is flushed immediately."""
+    with append_text(path) as file:
 
         def write(step: int, row: Mapping[str, float]) -> None:
             file.write(json.dumps({"step": step, **row}) + "\n")
@@ -41,7 +42,11 @@ def jsonl_writer(path: Path) -> Iterator[Writer]:
 
 @contextmanager
 def tensorboard_writer(folder: Path) -> Iterator[Writer]:
-    """TensorBoard event files. ImportError where tensorboardX is missing."""
+    """Writes TensorBoard event files.
+
+    Raises:
+      ImportError: tensorboardX is not installed.
+    """
     from tensorboardX import SummaryWriter
 
     with SummaryWriter(str(folder)) as summary:
@@ -55,32 +60,34 @@ def tensorboard_writer(folder: Path) -> Iterator[Writer]:
 
 @contextmanager
 def wandb_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
-    """A run of Weights & Biases with these settings; the one that `folder` names in wandb_id, if it does.
+    """Logs to a run of Weights & Biases with these settings, or resumes the run that `folder` names in wandb_id.
 
-    Its environment variables count, WANDB_MODE=offline among them. What it keeps on disk is in `folder`/wandb.
+    The environment variables of Weights & Biases apply, such as WANDB_MODE=offline. Its local files are in
+    `folder`/wandb.
 
     Raises:
-      ImportError: wandb is missing.
-      ConnectionError: nobody is logged in, or the server can't be reached.
+      ImportError: wandb is not installed.
+      ConnectionError: No user is logged in, or the server cannot be reached.
     """
     import wandb
 
+    inside(folder, "wandb")
     known = folder / "wandb_id"
     try:
         run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
             name=os.environ.get("WANDB_NAME", folder.resolve().name),
             dir=folder,
-            id=known.read_text() if known.exists() else None,
+            id=known.read_text("utf-8") if known.exists() else None,
             resume="allow",
             config=dict(config),
-            allow_val_change=True,  # a run that goes on may have more steps
+            allow_val_change=True,  # a resumed run may have more steps
         )
     except wandb.Error as error:
         raise ConnectionError(f"Weights & Biases: {error}") from error
     with run:
-        known.write_text(run.id)
-        first = run.step  # rows before it are there: those after the last checkpoint, which come again
+        write_text(known, run.id)
+        first = run.step  # earlier rows are logged already: those after the last checkpoint are repeated
 
         def write(step: int, row: Mapping[str, float]) -> None:
             if step >= first:
@@ -91,36 +98,36 @@ def wandb_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
 
 @contextmanager
 def mlflow_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
-    """A run of MLflow with these settings as parameters; the one that `folder` names in mlflow_id, if it does.
+    """Logs to a run of MLflow with these settings as parameters, or resumes the run that `folder` names in mlflow_id.
 
-    It is kept where MLFLOW_TRACKING_URI says, else in `folder`/mlflow.db.
+    The run is stored at MLFLOW_TRACKING_URI if that is set, otherwise in `folder`/mlflow.db.
 
     Raises:
-      ImportError: mlflow is missing, or what it needs for a database.
-      ConnectionError: the server can't be reached.
+      ImportError: mlflow, or a package that it needs for a database, is not installed.
+      ConnectionError: The server cannot be reached.
     """
     import alembic  # noqa: F401 - MLflow's own error doesn't say what is missing
     import sqlalchemy  # noqa: F401
     from mlflow import MlflowClient, MlflowException
     from mlflow.entities import Metric, Param
 
-    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it tells of each table that it makes
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # it logs each table that it creates
     known = folder / "mlflow_id"
     here = folder.resolve()
     status = "FAILED"
     try:
-        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{here / 'mlflow.db'}")
+        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{inside(here, 'mlflow.db')}")
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         if experiment := client.get_experiment_by_name(name):
             group = experiment.experiment_id
         else:
             group = client.create_experiment(name)
-        # A search, as another store, or one that it was deleted from, doesn't know the run.
-        query = f"attributes.run_id = '{known.read_text()}'" if known.exists() else ""
+        # A search instead of a look-up: the run may be in another store, or deleted.
+        query = f"attributes.run_id = '{known.read_text('utf-8')}'" if known.exists() else ""
         found = client.search_runs([group], query) if query else []
         run = found[0] if found else client.create_run(group, run_name=here.name)
         key = run.info.run_id
-        known.write_text(key)
+        write_text(known, key)
         if found:
             client.update_run(key, status="RUNNING")
         else:
@@ -148,10 +155,12 @@ def mlflow_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
 
 @contextmanager
 def progress_writer(total: int, start: int = 0) -> Iterator[Writer]:
-    """A progress bar with the loss terms, the speed and the time left, on a terminal's stderr or in a notebook."""
+    """Shows a progress bar with the loss terms, the speed and the time left, on a terminal's stderr or in a
+    notebook.
+    """
     console = Console(stderr=True)
     whole = Column(no_wrap=True)
-    columns = (  # in a narrow terminal the terms are what is cut
+    columns = (  # a narrow terminal truncates the terms
         BarColumn(bar_width=12),
         MofNCompleteColumn(table_column=whole),
         TextColumn("{task.fields[speed]}", table_column=whole),
@@ -176,12 +185,12 @@ MACHINE_COLUMNS = ("seconds", "steps_per_second")
 
 
 class Stopwatch:
-    """Seconds since it was last read."""
+    """Stopwatch for the time since its last reading."""
 
     def __init__(self) -> None:
         self._last = time.perf_counter()
 
     def lap(self) -> float:
-        """Seconds since the last lap."""
+        """Returns the seconds since the last lap."""
         last, self._last = self._last, time.perf_counter()
         return self._last - last

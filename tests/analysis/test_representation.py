@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.analysis import encode_samples, reconstruct, traverse
+from jaxvae.analysis import encode_samples, random_examples, reconstruct, traverse
 from jaxvae.data import Sprites
+from jaxvae.data.subsets import Subset
 from jaxvae.method import Method, Network, Posterior
 
 SOURCE = Sprites(16)
-SAMPLED = jax.jit(lambda key: (SOURCE.sample_factors(key, 7), SOURCE.sample(key, 7)))
+SAMPLED = jax.jit(lambda key: random_examples(SOURCE, key, 7))
 IDENTITY = Network(lambda key: {}, lambda params, x: x)
 
 
@@ -27,9 +28,22 @@ def moments(net, batch):
 def test_samples_are_those_that_the_key_names_in_batches_of_any_size(batch_size):
     key = jax.random.key(5)
     codes = encode_samples(method(moments), {"same": {}}, SOURCE, key, 7, batch_size=batch_size)
-    factors, sample = SAMPLED(key)
-    np.testing.assert_array_equal(codes.factors, factors)
+    sample = SAMPLED(key)
+    np.testing.assert_array_equal(codes.factors, sample["factors"])
     np.testing.assert_allclose(codes.mean[:, 0], np.asarray(sample["image"]).mean((1, 2, 3)), rtol=1e-5)
+
+
+def test_no_example_is_encoded_twice():
+    """A set of 30 gives 30 codes, however many are asked for, in an order that the key names."""
+    source = Subset(SOURCE, np.arange(100, 130))
+    orders = []
+    for seed in (0, 1):
+        codes = encode_samples(method(moments), {"same": {}}, source, jax.random.key(seed), 1000, batch_size=8)
+        orders.append([tuple(row) for row in codes.factors.tolist()])
+        assert len(codes.mean) == len(codes.logvar) == 30
+    assert sorted(orders[0]) == sorted(map(tuple, np.asarray(SOURCE.at(np.arange(100, 130))["factors"]).tolist()))
+    assert orders[0] != orders[1]
+    assert set(orders[0]) == set(orders[1])
 
 
 def test_kl_per_latent_is_a_mean_over_examples():

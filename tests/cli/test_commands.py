@@ -1,6 +1,7 @@
 """The command as a user meets it: what it prints, where it leaves things, and how it says no."""
 
 import json
+import re
 import subprocess
 import sys
 from contextlib import redirect_stdout
@@ -129,7 +130,7 @@ def test_evaluate_and_report_work_on_the_run(trained, capsys):
     scores = json.loads((folder / "scores.json").read_text())["metrics"]
     assert np.shape(scores["dci"]["importance"]) == (10, 5)
     main(["evaluate", str(folder), "--num-samples", "500", "--metrics", "downstream", "mig"])
-    assert list(json.loads((folder / "scores.json").read_text())["sampled"]) == ["downstream", "mig"]
+    assert list(json.loads((folder / "scores.json").read_text())["sampled"]) == [*THOROUGH, "downstream"]  # merged
     with pytest.raises(SystemExit):
         main(["evaluate", str(folder), "--metrics", "gim"])
     assert "unknown metric 'gim'. There are: mig, sap" in capsys.readouterr().err
@@ -161,7 +162,7 @@ def test_pictures_without_factors_are_trained_on_and_reported(tmp_path, capsys, 
     assert "vae on photos (5 images): 4 steps of 3 images, learning rate 0.0001, in runs/vae-pictures-photos-0" in out
     folder = tmp_path / "runs" / "vae-pictures-photos-0"
     assert json.loads((folder / "scores.json").read_text())["metrics"].keys() == UNSUPERVISED.keys()
-    assert "no metrics that need factors: those of photos are not known" in out
+    assert "metrics that need factors are left out: the factors of photos are not known" in out
     assert "</html>" in (folder / "report" / "index.html").read_text()
     main(["evaluate", str(folder), "--num-samples", "7"])
     assert "not known" in capsys.readouterr().out
@@ -213,6 +214,11 @@ def test_a_run_may_stand_after_the_metrics(tmp_path):
             ["train", "beta-vea"],
             "unknown method 'beta-vea': did you mean 'beta-vae'? There are: vae, beta-vae",
         ),
+        (["train", "FactorVEA"], "unknown method 'FactorVEA': did you mean 'factor-vae'?"),
+        (["train", "--lr", "1"], "unknown flag --lr; `jaxvae train beta-tc-vae --help` lists the flags"),
+        (["train", "--data", "{tmp}"], "is a path: say what it holds, such as --data pictures:"),
+        (["train", "--beta", "1,4"], "--beta takes one number; for several, write --sweep beta=1,4"),
+        (["train", "--seeds", "3"], "--seeds 3 is one seed: write 0:3 for 3 seeds, or --seed"),
         (["train", "--data", "sprite"], "unknown data 'sprite': did you mean 'sprites'? There are: "),
         (["train", "--network", "cnv"], "unknown network 'cnv': did you mean 'conv'?"),
         (["train", "--dtype", "float16"], "unknown dtype 'float16': did you mean 'bfloat16'?"),
@@ -259,8 +265,8 @@ def test_what_is_asked_wrongly_gets_one_line_and_exit_code_2(arguments, message,
     [
         ([], "holds a run already: add --resume"),
         (["--resume", "--batch-size", "9"], "batch_size was 8 and is now 9"),
-        (["--resume", "--steps", "2"], "can only grow"),
-        (["--resume", "--beta", "3"], "hp.beta was 2.0 and is now 3.0"),
+        (["--resume", "--steps", "2"], "it can't end at 2"),
+        (["--resume", "--beta", "3"], "hyperparameters.beta was 2.0 and is now 3.0"),
     ],
 )
 def test_a_run_is_never_overwritten_or_continued_as_another(trained, change, message, capsys):
@@ -305,3 +311,40 @@ def test_a_loss_that_is_not_finite_fails_in_one_line(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith("jaxvae: not a finite number at step ")
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.process
+def test_scores_of_the_state_in_hand_are_those_of_the_run_loaded_again(trained, capsys):
+    folder, _ = trained
+    before = json.loads((folder / "scores.json").read_text())
+    main(["evaluate", str(folder), "--metrics", *QUICK])
+    after = json.loads((folder / "scores.json").read_text())
+    assert {name: after["metrics"][name] for name in QUICK} == before["metrics"]
+    assert after["properties"] == before["properties"]
+
+
+def test_a_run_may_be_left_without_scores(tmp_path, capsys):
+    main([*BETA_VAE, "--no-score", "--run", str(tmp_path / "run")])
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"`jaxvae report {tmp_path / 'run'}` scores the run and writes its report"
+    )
+    assert not (tmp_path / "run" / "scores.json").exists()
+    assert (tmp_path / "run" / "checkpoints" / "4").is_dir()
+
+
+def test_a_dry_run_says_what_a_step_takes_and_trains_nothing(tmp_path, capsys):
+    main([*BETA_VAE, "--dry-run", "--run", str(tmp_path / "run")])
+    shown = capsys.readouterr().out.splitlines()
+    settings = dict(line.split(maxsplit=1) for line in shown[:-1])
+    assert (settings["beta"], settings["data"], settings["clip-norm"]) == ("2.0", "sprites", "default")
+    assert "texture" not in settings
+    parameters, memory = re.match(
+        r"([\d,]+) parameters, ([\d,]+) MB of memory per device; a step compiled", shown[-1]
+    ).groups()
+    encoder, decoder = (
+        256 * 256 + 256 + 256 * 256 + 256 + 256 * 20 + 20,
+        10 * 256 + 256 + 256 * 256 + 256 + 256 * 256 + 256,
+    )
+    assert int(parameters.replace(",", "")) == encoder + decoder
+    assert int(memory.replace(",", "")) >= 4 * 3 * (encoder + decoder) / 1e6  # parameters, and Adam's two moments
+    assert not (tmp_path / "run").exists()

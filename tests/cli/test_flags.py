@@ -9,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tyro
 from jax.interpreters.partial_eval import dce_jaxpr
 from PIL import Image
 
+from jaxvae.cli.flags import field_help, parser_of
 from jaxvae.cli.train import RunFlags, parse_train
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS
@@ -223,6 +225,19 @@ def test_help_is_in_whole_sentences_and_groups(method, capsys):
     for flag in flags:
         there = re.search(rf"^\W*--{flag.replace('_', '-')}\b", shown, re.MULTILINE) is not None
         assert there == (flag not in default_config(method).idle()), flag
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_flag_is_explained_in_whole_sentences(method):
+    """None is empty, and none is cut off."""
+    default = parser_of(default_config(method)).default
+    for section in (*vars(default).values(), RunFlags()):
+        for name, hint in get_type_hints(type(section), include_extras=True).items():
+            if tyro.conf.Fixed in get_args(hint):
+                continue
+            told = [each.help for each in get_args(hint)[1:] if getattr(each, "help", None)]
+            told = told or [field_help(type(section))[name]]
+            assert re.fullmatch(r"[A-Z`].*[.]", told[-1]), f"--{name}: {told[-1]}"
 
 
 def words(flags):

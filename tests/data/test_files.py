@@ -4,7 +4,6 @@ import h5py
 import jax
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.io import savemat
 
 from jaxvae.data import open_data, published_files
@@ -142,37 +141,6 @@ def test_smallnorb(tmp_path):
     cut.write_bytes(cut.read_bytes()[:5000])
     with pytest.raises(ValueError, match="testing-dat.mat: cut off"):
         opened("smallnorb", tmp_path)
-
-
-@pytest.fixture
-def folder(tmp_path):
-    for i, mode in enumerate(["L", "RGB", "RGB"]):
-        shape = (20, 30) if mode == "L" else (20, 30, 3)
-        path = tmp_path / "pictures" / "below" / f"{i}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full(shape, 40 * i, np.uint8)).save(path)
-    (tmp_path / "pictures" / "notes.txt").write_text("no picture")
-    return tmp_path / "pictures"
-
-
-def test_a_folder_of_pictures(folder):
-    source = opened("pictures", folder)
-    assert source.image_shape == (20, 30, 3)
-    np.testing.assert_allclose(every_image(source)[:, 0, 0, 0] * 255, [0, 40, 80], rtol=1e-5)
-    small = opened("pictures", folder, image_size=16)
-    assert small.image_shape == (16, 16, 3)
-    np.testing.assert_allclose(every_image(small)[:, 5, 5, 1] * 255, [0, 40, 80], rtol=1e-5)
-    assert small.factor_names == ()
-
-
-def test_pictures_that_can_not_be_read(folder):
-    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n, and no more")
-    with pytest.raises(ValueError, match="broken.png: can't be read .*--skip-bad leaves such files out"):
-        opened("pictures", folder)
-    assert opened("pictures", folder, skip_bad=True).size == 3
-    Image.fromarray(np.zeros((8, 8), np.uint8)).save(folder / "broken.png")
-    with pytest.raises(ValueError, match=r"broken.png is 8 x 8 pixels|is 30 x 20 pixels and .*broken.png is 8 x 8"):
-        opened("pictures", folder)
 
 
 def test_resizing_crops_to_the_middle_square(tmp_path):

@@ -145,6 +145,33 @@ def test_bad_arrays(images, factors, message):
         from_arrays(images, factors)
 
 
+@pytest.mark.parametrize("shape", [(3, 32, 32), (1, 28, 28), (4, 8, 12), (2, 16, 16), (5, 16, 16), (13, 64, 64)])
+def test_channels_that_come_first_are_refused(shape):
+    with pytest.raises(ValueError, match=r"have their channels first; here, channels come last, as images.transpose"):
+        from_arrays(np.zeros((2, *shape), np.uint8))
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [(8, 8, 3), (32, 32, 200), (1, 1, 20), (3, 3, 3), (4, 4, 4), (1, 28, 1), (3, 32, 3), (64, 48, 5), (16, 16, 16)],
+)
+def test_channels_that_come_last_are_kept(shape):
+    assert from_arrays(np.zeros((2, *shape), np.uint8)).image_shape == shape
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_what_rounding_leaves_beyond_zero_and_one_is_clipped(dtype):
+    images = np.full((2, 4, 4), 0.5, dtype)
+    images[0, 0, :2] = np.nextafter(dtype(1), dtype(2)), np.nextafter(dtype(0), dtype(-1))
+    pixels = np.asarray(from_arrays(images).pixels)
+    assert (pixels.dtype, pixels.min(), pixels.max()) == (np.float32, 0, 1)
+    assert images.max() > 1  # those of the caller stay as they are
+    images[0, 0, 0] = 1.01
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\], found -[\d.e-]+ to 1.0[01]\d*: rescale them"):
+        from_arrays(images)
+    assert from_arrays(images, real=True).pixels.max() > 1
+
+
 def test_as_many_names_as_factors():
     with pytest.raises(ValueError, match="2 factors but 1 names"):
         from_arrays(np.zeros((3, 4, 4)), np.zeros((3, 2)), factor_names=("a",))

@@ -6,6 +6,8 @@ import json
 import os
 import resource
 import time
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import h5py
 import jax
@@ -16,6 +18,7 @@ from PIL import Image
 from jaxvae.data import open_data
 from jaxvae.data.cache import load_table, save_table, scratch_array
 from jaxvae.data.table import from_arrays
+from jaxvae.data.tfds import _decode
 from jaxvae.runs.build import build
 from jaxvae.runs.config import default_config
 from jaxvae.training import train
@@ -42,6 +45,23 @@ def write_dsprites(path, sizes=SIZES):
         file.create_dataset("imgs", data=images, chunks=(1, 64, 64))
         file["latents/classes"], file["latents/values"] = classes, classes.astype(float)
     return images, classes
+
+
+def test_images_of_more_than_8_bits_are_refused(tmp_path):
+    """They would be cut to their lower 8 bits."""
+    image = tfds.features.Image(shape=(8, 8, 1), dtype=np.uint16)
+    builder = SimpleNamespace(info=SimpleNamespace(features=tfds.features.FeaturesDict({"image": image})))
+    with pytest.raises(ValueError, match="tfds:deep has images of type uint16; only uint8 images are read"):
+        _decode(builder, [{"image": np.full((8, 8, 1), 300, np.uint16)}], "deep", None, tmp_path / "cache")
+
+
+def test_caches_that_are_written_at_once(tmp_path):
+    """As by the shards of a study: the last one wins, and none fails."""
+    table = from_arrays(np.arange(256, dtype=np.uint8).reshape(4, 8, 8))
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: save_table(tmp_path / "c", table, "origin"), range(40)))
+    np.testing.assert_array_equal(load_table(tmp_path / "c", "origin").pixels, table.pixels)
+    assert os.listdir(tmp_path) == ["c"]
 
 
 def let_tfds_use(path, folder, monkeypatch):

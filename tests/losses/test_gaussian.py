@@ -106,6 +106,25 @@ def test_kl_to_a_gaussian_of_zeros_is_that_to_the_standard_normal():
     np.testing.assert_array_equal(kl_gaussian(*PRIORS, *PRIORS), 0)
 
 
+def test_both_kls_end_alike_beyond_their_range():
+    grid = np.meshgrid([0.0, 1e14, -1e20], [-500.0, 80.0, 80.5, 89.0, 1e4])
+    mean, logvar = (np.float32(axis).reshape(-1, 1) for axis in grid)
+    zeros = np.zeros(1, np.float32)
+    kernels = (kl_standard_normal, lambda m, v: kl_gaussian(m, v, zeros, zeros))
+    (value, *slopes), (other, *other_slopes) = (
+        (kernel(mean, logvar), *grad(lambda m, v, kernel=kernel: kernel(m, v).sum(), (0, 1))(mean, logvar))
+        for kernel in kernels
+    )
+    assert np.isfinite([value, *(slope[:, 0] for slope in slopes)]).all()
+    np.testing.assert_allclose(value, other, rtol=1e-6)
+    for slope, other_slope in zip(slopes, other_slopes, strict=True):
+        np.testing.assert_allclose(slope, other_slope, rtol=1e-6)
+    beyond = logvar[:, 0] > 80
+    np.testing.assert_array_equal(slopes[1][beyond], 0)
+    squares = np.minimum(np.abs(mean.astype(float)), 1e15)[:, 0] ** 2
+    np.testing.assert_allclose(value[beyond], 0.5 * (squares + np.exp(80))[beyond], rtol=1e-6)
+
+
 @given(*[st.floats(-10, 10, width=32)] * 4)
 def test_kl_to_a_gaussian_is_a_distance_in_units_of_the_prior(mean, logvar, prior_mean, prior_logvar):
     """Never negative, and variances larger by e^2 with means larger by e change nothing."""

@@ -57,6 +57,32 @@ def test_divergences_from_nothing_to_extremes(kernel):
     np.testing.assert_allclose(kl_von_mises_fisher_uniform(np.float32(3.0)), 0.80915, atol=1e-5)
 
 
+def circle_slope(k):
+    """k times the variance of the cosine of the angle; its limit 1 / (2 k) + 1 / (4 k^2) where that is exact enough."""
+    if k > 1e4:
+        return 1 / (2 * k) + 1 / (4 * k**2)
+    # Over t = angle sqrt(k), which the density is of order 1 in.
+    drop = lambda t: 2 * np.sin(t / np.sqrt(k) / 2) ** 2  # noqa: E731
+    moment = lambda n: integrate.quad(lambda t: drop(t) ** n * np.exp(-k * drop(t)), 0, min(np.pi * k**0.5, 40))[0]  # noqa: E731
+    return k * (moment(2) / moment(0) - (moment(1) / moment(0)) ** 2)
+
+
+def sphere_slope(k):
+    """k times the variance of the height: 1 / k - k / sinh(k)^2."""
+    return 1 / k - k * 4 * np.exp(-2 * k) / np.expm1(-2 * k) ** 2
+
+
+def test_large_concentrations():
+    k = np.array([2.0, 11.9, 12.0, np.nextafter(np.float32(12), 13), 1e2, 1e3, 1e4, 1e5, 1e8, 1e30], np.float32)
+    for kernel, oracle in ((kl_von_mises_uniform, circle_slope), (kl_von_mises_fisher_uniform, sphere_slope)):
+        value, slope = vmap(jax.value_and_grad(kernel))(k)
+        np.testing.assert_allclose(slope, [oracle(float(each)) for each in k], rtol=1e-4)
+        np.testing.assert_allclose(value[2], value[3], rtol=2e-6)
+        limit = 0.5 * np.log(2 * np.pi * k[4:] / np.e) if kernel is kl_von_mises_uniform else np.log(2 * k[4:]) - 1
+        np.testing.assert_allclose(value[4:], limit, rtol=2e-3)
+        np.testing.assert_allclose(value[7:], limit[3:], rtol=1e-6)
+
+
 @pytest.mark.parametrize("k", [0.0, 5e-3, 0.5, 5.0, 200.0])
 def test_samples_have_the_density(k):
     n = 20_000

@@ -94,6 +94,23 @@ def test_gradients_go_where_they_belong(moves_mapping, batch):
     assert reached(AVERAGE) == {"average_mapping", "average_decoder", "average_encoder"}
 
 
+def test_the_authors_step_the_discriminator_on_zero_gradients(batch):
+    """Its second moments decay once more in an update: 0.01 g^2, times 0.99 for a step without gradient."""
+    assert "discriminator" not in make("alae").objectives[RECIPROCITY].trains
+    method = make("alae", steps_discriminator="yes")
+    moments = []
+    for objectives in ((CRITIC, RECIPROCITY), (CRITIC,)):
+        chosen = method._replace(objectives=tuple(method.objectives[k] for k in objectives))
+        init, update = make_train_step(chosen, dataset_size=4)
+        state = jax.jit(lambda batch, init=init, update=update: update(init(jax.random.key(0)), batch)[0])(batch)
+        parts = jax.tree.leaves(state.opt_state[0]["discriminator"], is_leaf=lambda part: hasattr(part, "nu"))
+        moments += [part for part in parts if hasattr(part, "nu")]
+    stepped, once = moments
+    assert (int(stepped.count), int(once.count)) == (2, 1)
+    for nu, first in zip(jax.tree.leaves(stepped.nu), jax.tree.leaves(once.nu), strict=True):
+        np.testing.assert_allclose(nu, 0.99 * first, rtol=1e-5)
+
+
 def test_averages_have_their_half_life():
     """From 0 to weights that stay at 1, after N images: 1 - 2^(-N / 10,000)."""
     ones = Network(lambda key: {"w": jnp.ones(3)}, lambda params, x: x)

@@ -155,6 +155,15 @@ def test_discriminators_learn_real_from_translated_and_the_classes():
     np.testing.assert_allclose(value(known(), CONTENT)[0], np.log(2), rtol=1e-6)
 
 
+def test_the_authors_sum_what_tells_images_apart_over_the_batch():
+    """Of 2 N images, with a generator's loss of log 2 and a discriminator's of 2 log 2 for each kind of made image."""
+    (mean, _), (total, terms) = (value(known(), adversarial=how) for how in ("mean", "sum"))
+    np.testing.assert_allclose(total - mean, 2 * (2 * N - 1) * np.log(2), rtol=1e-4)
+    np.testing.assert_allclose(terms["adversarial"], 2 * 2 * N * np.log(2), rtol=1e-6)
+    loss, _ = value(known(), DISCRIMINATOR, adversarial="sum")
+    np.testing.assert_allclose(loss, 2 * (2 * 2 * N + 1) * np.log(2), rtol=1e-6)
+
+
 def test_half_is_what_a_content_without_class_gives():
     half = np.full((4, 2), 0.5, np.float32)
     logits = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)

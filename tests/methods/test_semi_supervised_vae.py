@@ -12,6 +12,7 @@ from jaxvae.cli.train import parse_train
 from jaxvae.data import Sprites, few_labels
 from jaxvae.methods import semi_supervised_vae
 from jaxvae.runs.build import build
+from jaxvae.runs.config import default_config
 from jaxvae.training import check, make_train_step, train
 
 KEY = jax.random.key(1)
@@ -20,6 +21,8 @@ KERNELS = {
     "squared-error": lambda mean, target: losses.label_squared_error(mean, target).mean(),
     "covariance": losses.label_covariance,
 }
+SCALE = np.array(SOURCE.factor_sizes, np.float32) - 1
+"""A target is a label divided by this."""
 
 
 @cache
@@ -32,7 +35,8 @@ def losses_and_penalty(supervision):
     def evaluate(params, batch, step):
         alone, _ = loss_of(make("beta-vae", hp={"beta": 3.0}), params, batch, KEY)
         mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
-        return *loss_of(method, params, batch, KEY, step), alone, KERNELS[supervision](mean, batch["target"])
+        target = batch["target"] * SCALE[None] if supervision == "covariance" else batch["target"]
+        return *loss_of(method, params, batch, KEY, step), alone, KERNELS[supervision](mean, target)
 
     return evaluate
 
@@ -43,6 +47,37 @@ def test_loss_is_the_beta_vae_s_and_the_labels(supervision, step, share, params,
     value, terms, alone, penalty = jax.device_get(losses_and_penalty(supervision)(params, batch, step))
     np.testing.assert_allclose(terms["supervision"], penalty, rtol=1e-5)
     np.testing.assert_allclose(value, alone + 7 * share * penalty, rtol=1e-5)
+
+
+def test_covariance_is_of_the_labels_as_they_are(params, batch):
+    """As in the authors' code, entry by entry; a label that is not known counts as its factor's mean."""
+    method = make("semi-supervised-vae", supervision="covariance", hp={"gamma_sup": 3.0})
+    known = {**batch, "target": np.array(batch["target"])}
+    known["target"][:, 1] = np.nan
+
+    @jax.jit
+    def evaluate(params, batch):
+        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
+        return loss_of(method, params, batch, KEY)[1], mean
+
+    terms, mean = jax.device_get(evaluate(params, known))
+    label, total = np.array(batch["label"], np.float64), 0.0
+    for d in range(mean.shape[1]):
+        for f in range(label.shape[1]):
+            covariance = np.cov(mean[:, d].astype(np.float64), label[:, f], bias=True)[0, 1]
+            total += 0 if f in (1, d) else covariance**2
+    np.testing.assert_allclose(terms["supervision"], total, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("preset", "form", "gamma_sup"),
+    [("study", "cross-entropy", 4 * 64)]
+    + [(f"study-{form}", form, 4) for form in ("covariance", "embedding", "mutual-information")],
+)
+def test_the_weight_is_the_authors_4_times_64_only_where_they_sum(preset, form, gamma_sup):
+    config = default_config("semi-supervised-vae", preset)
+    assert (config.options.supervision, config.hyperparameters.gamma_sup) == (form, gamma_sup)
+    assert (config.training.batch_size, config.training.steps, config.hyperparameters.beta) == (64, 300_000, 4)
 
 
 def test_embedding_is_its_equation(params, batch):

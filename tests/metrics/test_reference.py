@@ -54,14 +54,14 @@ def test_sap_of_correlations(case):
 
 @pytest.mark.parametrize("case", ["identity", "rotation45", "noise"])
 def test_sap_of_classifiers(case):
-    found = sap(codes(case), FACTORS, kind="discrete", train_fraction=0.5)
+    found = sap(codes(case), FACTORS, kind="discrete", train_fraction=0.5, shuffle=False)
     assert found.score == pytest.approx(CASES[case]["sap_discrete"], abs=1e-3)
     np.testing.assert_allclose(found.predictability, CASES[case]["sap_discrete_matrix"], atol=2e-3)
 
 
 def test_explicitness(case):
     expected = CASES[case]["modularity_explicitness_halves"]
-    found = explicitness(codes(case), FACTORS, train_fraction=0.5)
+    found = explicitness(codes(case), FACTORS, train_fraction=0.5, shuffle=False)
     if "raises" in expected:  # constant codes; without them the case is near_dead's
         expected = CASES["near_dead"]["modularity_explicitness_halves"]
     assert found.score == pytest.approx(expected["explicitness_score_test"], abs=2e-3)
@@ -105,7 +105,9 @@ def test_mcc(case, kind):
 
 def test_infomec(case):
     expected = CASES[case]["infomec"]
-    reference, paper = (infomec(codes(case), FACTORS, convention=kind) for kind in ("reference", "paper"))
+    reference, paper = (
+        infomec(codes(case), FACTORS, train_fraction=None, convention=kind) for kind in ("reference", "paper")
+    )
     np.testing.assert_allclose(
         reference.normalised_information, expected["nmi_mean"], atol=max(1e-4, 2 * expected["nmi_max_spread"])
     )
@@ -122,7 +124,7 @@ def test_infomec(case):
 def test_infomec_of_categories():
     expected, z = REFERENCE["infomec_discrete"], codes(REFERENCE["infomec_discrete"]["case"])
     levels = np.minimum(np.floor(5 * (z - z.min(axis=0)) / np.ptp(z, axis=0)), 4)
-    found = infomec(levels, FACTORS, discrete_codes=True)
+    found = infomec(levels, FACTORS, discrete_codes=True, train_fraction=None)
     np.testing.assert_allclose(found.normalised_information, expected["float_levels"]["nmi"], atol=1e-6)
     for name in ("infom", "infoc"):
         assert getattr(found, name) == pytest.approx(expected["float_levels"][name], abs=1e-6)
@@ -132,7 +134,7 @@ def test_infomec_of_categories():
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["split", "noise"])
 def test_dci_with_the_references_learner(case):
-    found = dci(codes(case)[:2000], FACTORS[:2000], learner="scikit-learn", train_fraction=0.5)
+    found = dci(codes(case)[:2000], FACTORS[:2000], learner="scikit-learn", train_fraction=0.5, shuffle=False)
     expected = CASES[case]["dci"]
     # The reference's trees share one generator over all factors, so seeds agree for the first one only.
     first = np.array(CASES[case]["dci_importance_matrix_seed0"])[:, 0]
@@ -145,7 +147,7 @@ def test_dci_with_the_references_learner(case):
 
 
 def test_dci_with_the_fast_learner(case):
-    found, expected = dci(codes(case)[:2000], FACTORS[:2000], train_fraction=0.5), CASES[case]["dci"]
+    found, expected = dci(codes(case)[:2000], FACTORS[:2000], train_fraction=0.5, shuffle=False), CASES[case]["dci"]
     assert found.disentanglement == pytest.approx(expected["disentanglement"]["mean"], abs=0.03)
     assert found.completeness == pytest.approx(expected["completeness"]["mean"], abs=0.03)
     assert found.informativeness == pytest.approx(expected["informativeness_test"]["mean"], abs=0.03)
@@ -154,7 +156,9 @@ def test_dci_with_the_fast_learner(case):
 def test_downstream(case):
     for size in (100, 1000) if case in ("split", "noise") else (100,):
         expected = CASES[case]["downstream_logistic"][str(size)]
-        found = downstream(codes(case)[: size + 1000], FACTORS[: size + 1000], sizes=(size,), num_test=1000)
+        found = downstream(
+            codes(case)[: size + 1000], FACTORS[: size + 1000], sizes=(size,), num_test=1000, shuffle=False
+        )
         assert found.accuracy[size] == pytest.approx(expected["mean_test_accuracy"], abs=0.01)
         assert np.nanmin(found.per_factor[size]) == pytest.approx(expected["min_test_accuracy"], abs=0.03)
 
@@ -184,7 +188,7 @@ def test_scores_by_intervention_among_examples(case):
     for name, score in {"beta_vae": beta_vae_score, "factor_vae": factor_vae_score}.items():
         expected = GRID["cases"][case][name]["eval_accuracy"]
         found = score(codes(case), FACTORS, **settings).score
-        assert found == pytest.approx(expected["mean"], abs=max(0.05, 4 * expected["sd"])), name
+        assert found == pytest.approx(expected["mean"], abs=max(0.06, 4 * expected["sd"])), name
 
 
 @pytest.mark.parametrize("kind", ["lasso", "spearman"])

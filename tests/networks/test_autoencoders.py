@@ -41,6 +41,11 @@ def test_parameters_of_the_published_networks():
     mlp = autoencoder("mlp", (64, 64, 1), 10)
     assert count(mlp["encoder"]) == 4097 * 1200 + 1201 * 1200 + 2 * 1201 * 10
     assert count(mlp["decoder"]) == 11 * 1200 + 2 * 1201 * 1200 + 1201 * 4096
+    kim = autoencoder("kim", (64, 64, 1), 10)
+    conv = 16 * 32 + 32 + 16 * 32 * 32 + 32 + 16 * 32 * 64 + 64 + 16 * 64 * 64 + 64
+    assert count(kim["encoder"]) == conv + 1025 * 128 + 2 * 129 * 10
+    assert count(kim["decoder"]) == 11 * 128 + 128 * 1024 + 64 + deconv
+    assert count(kim["encoder"]) + count(kim["decoder"]) == 497_045
     burgess = autoencoder("burgess", (64, 64, 1), 10)
     conv = 16 * 32 + 32 + 3 * (16 * 32 * 32 + 32)
     assert count(burgess["encoder"]) == conv + 513 * 256 + 257 * 256 + 2 * 257 * 10
@@ -83,7 +88,7 @@ def test_bfloat16_stays_close_to_float32():
     [
         (
             ("conv2", (64, 64, 1), 10),
-            "unknown network 'conv2': did you mean 'conv'\\? There are: conv, burgess, mlp, mlp-small",
+            "unknown network 'conv2': did you mean 'conv'\\? There are: conv, burgess, kim, mlp, mlp-small",
         ),
         (("conv", (30, 64, 1), 10), "divisible by 16, got 30x64"),
         (("burgess", (64, 40, 1), 10), "divisible by 16, got 64x40"),

@@ -15,7 +15,7 @@ from scipy import stats
 from jaxvae.cli.main import main
 from jaxvae.report.comparison_page import comparison_html, shown
 from jaxvae.runs.baseline import BaselineConfig
-from jaxvae.runs.compare import PROPERTIES, Column, Line, compare, find_runs, interval
+from jaxvae.runs.compare import PROPERTIES, Column, Line, _names, compare, find_runs, interval
 from jaxvae.runs.folder import open_run
 from jaxvae.training.run_folder import RunFolderError
 
@@ -38,7 +38,7 @@ def row_of(page, name):
 def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
     main(["train", "vae", *TINY, "--seeds", "0:2", "--run", str(folder / "vae")])
-    main(["train", "beta-vae", *TINY, "--seeds", "0:2", "--beta", "2,4", "--run", str(folder / "beta")])
+    main(["train", "beta-vae", *TINY, "--seeds", "0:2", "--sweep", "beta=2,4", "--run", str(folder / "beta")])
     main(["fit", "pca", *TINY[:4], "--latents", "3", "--examples", "200", "--run", str(folder / "pca")])
     return folder
 
@@ -76,8 +76,8 @@ def test_seeds_are_one_line_and_settings_another(runs, capsys):
     assert len(folders) == 7
     told = []
     columns, lines = compare(folders, num_samples=200, metrics=("mig", "sap"), progress=told.append)
-    assert [line.name for line in lines] == ["vae", "beta-vae", "beta-vae · beta 4", "pca"]
-    assert told == ["vae: 2 runs", "beta-vae: 2 runs", "beta-vae · beta 4: 2 runs", "pca: 1 run"]
+    assert [line.name for line in lines] == ["vae", "beta-vae · beta 2", "beta-vae · beta 4", "pca"]
+    assert told == ["vae: 2 runs", "beta-vae · beta 2: 2 runs", "beta-vae · beta 4: 2 runs", "pca: 1 run"]
     assert [column.name for column in columns] == ["mig", "sap", *(column.name for column in PROPERTIES)]
     for one in lines:
         assert {len(values) for values in one.values.values()} == {1 if one.name == "pca" else 2}
@@ -134,6 +134,7 @@ def test_a_run_counts_once_and_of_one_seed_the_last(runs, tmp_path, monkeypatch)
     shutil.copytree(runs / "vae" / "seed-1", copy)
     (line,) = compare([*find_runs([runs / "vae"]), copy], num_samples=100, metrics=("mig",))[1]
     assert line.folders == (runs / "vae" / "seed-0", copy)
+    assert line.note == f"seed 1 is there more than once: {copy} counts, {runs / 'vae' / 'seed-1'} does not"
     monkeypatch.chdir(runs)
     assert len(find_runs([runs / "pca", Path("pca"), runs])) == 7
 
@@ -148,7 +149,9 @@ def test_what_is_wrong_with_runs_is_noted(runs, tmp_path):
     assert line.note == "1 of 2 diverged, 1 of 2 can't be loaded"
     assert np.isnan(line.values["mig"]).tolist() == [False, True]
     config = json.loads((tmp_path / "seed-0" / "config.json").read_text())
-    (tmp_path / "seed-0" / "config.json").write_text(json.dumps({**config, "steps": 9}))
+    (tmp_path / "seed-0" / "config.json").write_text(
+        json.dumps({**config, "training": {**config["training"], "steps": 9}})
+    )
     (line,) = compare([tmp_path / "seed-0"], num_samples=100, metrics=("mig",))[1]
     assert line.note == "1 of 1 not finished"
     shutil.rmtree(tmp_path / "seed-0" / "checkpoints")
@@ -158,6 +161,24 @@ def test_what_is_wrong_with_runs_is_noted(runs, tmp_path):
     assert any("left out" in text and "no checkpoint yet" in text for text in told)
     with pytest.raises(RunFolderError, match="no checkpoint yet"):
         compare([tmp_path / "seed-0"], num_samples=100, metrics=("mig",))
+
+
+@pytest.mark.process
+def test_one_damaged_run_does_not_end_a_comparison(runs, tmp_path):
+    for name in ("good", "torn", "foreign"):
+        shutil.copytree(runs / "vae" / "seed-0", tmp_path / name)
+    (tmp_path / "torn" / "config.json").write_text("{")
+    config = json.loads((tmp_path / "foreign" / "config.json").read_text())
+    (tmp_path / "foreign" / "config.json").write_text(
+        json.dumps({**config, "training": {**config["training"], "seed": "many"}})
+    )
+    told = []
+    (line,) = compare(find_runs([tmp_path]), num_samples=100, metrics=("mig",), progress=told.append)[1]
+    assert line.folders == (tmp_path / "good",)
+    assert np.isfinite(line.values["mig"]).all()
+    assert [any("left out" in text and name in text for text in told) for name in ("torn", "foreign")] == [True, True]
+    with pytest.raises(RunFolderError, match="can't read"):
+        compare([tmp_path / "torn"], num_samples=100, metrics=("mig",))
 
 
 def test_pictures_show_what_they_say(tmp_path):
@@ -207,12 +228,12 @@ def test_the_command_prints_the_table_and_writes_the_page(runs, tmp_path, capsys
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ([], "which runs? jaxvae compare RUN"),
+        ([], "name the runs to compare: jaxvae compare RUN"),
         (["NOWHERE"], "there is no run in"),
-        (["FOREIGN"], "is not of a run of jaxvae"),
-        (["RUNS/vae", "--out", "RUNS"], "--out is an HTML file"),
+        (["FOREIGN"], "config.json cannot be read: "),
+        (["RUNS/vae", "--out", "RUNS"], "--out must name a file that ends in .html"),
         (["RUNS/vae", "--metrics", "mgi"], "unknown metric 'mgi'"),
-        (["RUNS/vae", "--out", "RUNS/vae/seed-0/config.json"], "--out is an HTML file"),
+        (["RUNS/vae", "--out", "RUNS/vae/seed-0/config.json"], "--out must name a file that ends in .html"),
     ],
 )
 def test_what_can_not_be_is_said_in_a_line(words, message, runs, capsys, tmp_path):
@@ -240,21 +261,39 @@ def strong(lines, column):
     return ["best" in row[column] for row in cells]
 
 
-def test_the_best_and_what_is_not_told_apart_from_it_are_strong():
+def test_what_is_better_than_others_by_its_interval_is_strong():
     top, none = line("top", [0.80, 0.82]), line("none", [np.nan])
     wide, near, far = line("wide", [0.5, 0.8]), line("near", [0.70]), line("far", [0.2, 0.21])
-    # The top's interval is 0.81 ± 0.13: reached from below by one of its own, and by the top's alone.
-    assert strong([wide, top, near, far, none], 0) == [True, True, True, False, False]
-    assert strong([line("sharp", [0.81]), wide, near], 0) == [True, True, False]
-    assert strong([line("a", [0.5], [0.1]), line("b", [0.5], [0.2])], 1) == [True, False]
+    # The top's interval is 0.81 ± 0.13, that of far 0.205 ± 0.06; one run has none, and 0.65 ± 1.9 says nothing.
+    assert strong([wide, top, near, far, none], 0) == [False, True, False, False, False]
+    assert strong([line("close", [0.78, 0.80]), top, far], 0) == [True, True, False]
+    assert strong([line("widest", [0.585, 0.955]), line("little", [0.003, 0.003])], 0) == [False, False]
+    assert strong([line("sharp", [0.81]), wide, near], 0) == [False, False, False]
+    low, high = line("a", [0.5], [0.1, 0.101]), line("b", [0.5], [0.2, 0.201])
+    assert strong([low, high], 1) == [True, False]
     assert strong([top, far], 2) == [False, False]
     assert strong([top], 0) == [False]
 
 
 def test_the_best_is_that_of_each_data_set():
-    easy = [line("a", [0.9], data="easy"), line("b", [0.8], data="easy")]
-    hard = [line("a", [0.2], data="hard"), line("b", [0.3], data="hard")]
+    easy = [line("a", [0.9, 0.91], data="easy"), line("b", [0.7, 0.71], data="easy")]
+    hard = [line("a", [0.2, 0.21], data="hard"), line("b", [0.4, 0.41], data="hard")]
     assert strong([*easy, *hard], 0) == [True, False, False, True]
+
+
+def test_every_value_of_a_sweep_is_in_its_label():
+    configs = [
+        {"method": "beta-vae", "hyperparameters.beta": 2.0, "latents": 3},
+        {"method": "beta-vae", "hyperparameters.beta": 4.0, "latents": 3},
+        {"method": "beta-vae", "hyperparameters.beta": 4.0, "latents": 5},
+        {"method": "vae", "latents": 3},
+    ]
+    assert _names(configs) == [
+        "beta-vae · beta 2 · latents 3",
+        "beta-vae · beta 4 · latents 3",
+        "beta-vae · beta 4 · latents 5",
+        "vae",
+    ]
 
 
 def test_texts_are_escaped_and_notes_shown():

@@ -19,6 +19,8 @@ from jaxvae.report.pictures import (
     comparison,
     image_grid,
     image_rows,
+    in_colours,
+    shown_channels,
     signed,
     tile_size,
     traversal_frames,
@@ -89,6 +91,32 @@ def test_values_out_of_range_or_not_finite_are_clipped():
 def test_other_channel_counts_are_refused():
     with pytest.raises(ValueError, match="1 or 3 channels, got 2"):
         image_grid(np.zeros((1, 8, 8, 2)))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_are_shown_as_they_are(channels):
+    images = np.ones((2, 8, 8, channels))
+    assert in_colours(images) is images
+    assert shown_channels((8, 8, channels)) == ""
+
+
+def test_other_numbers_of_channels_are_shown_too():
+    values = np.arange(2 * 4 * 4 * 5, dtype=np.float32).reshape(2, 4, 4, 5)
+    np.testing.assert_array_equal(in_colours(values), values[..., :3])
+    np.testing.assert_array_equal(in_colours(values[..., :4]), values[..., :3])
+    two = in_colours(values[..., :2])
+    np.testing.assert_array_equal(two[..., :2], values[..., :2])
+    np.testing.assert_array_equal(two[..., 2], 0)
+    assert in_colours(np.zeros((0, 4, 4, 5))).shape == (0, 4, 4, 3)
+    said = [shown_channels((4, 4, channels)) for channels in (2, 4, 5)]
+    assert said == [" (shown in red and green)", *[" (the first three channels are shown)"] * 2]
+
+
+def test_a_vector_is_shown_as_a_grid():
+    vectors = np.arange(1, 8, dtype=np.float32).reshape(1, 1, 1, 7)
+    np.testing.assert_array_equal(in_colours(vectors)[0, ..., 0], [[1, 2, 3], [4, 5, 6], [7, 0, 0]])
+    assert in_colours(np.ones((4, 5, 1, 1, 20))).shape == (4, 5, 4, 5, 1)
+    assert shown_channels((1, 1, 7)) == " (shown as a grid of grey pixels)"
 
 
 def test_reconstructions_are_below_their_images():

@@ -10,8 +10,9 @@ import pytest
 from jaxvae.cli.train import parse_train
 from jaxvae.data import Epochs, Streamed
 from jaxvae.methods import METHODS, VAE, Entry, bernoulli
+from jaxvae.runs.baseline import BaselineConfig, fit_baseline
 from jaxvae.runs.build import build
-from jaxvae.runs.config import Config, default_config
+from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.options import options_of
 from jaxvae.training import check, evaluation_params, train
 
@@ -33,9 +34,10 @@ def test_every_preset_can_be_built_and_written_down(method, preset):
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
     source, built = build(config)
     assert built.name == method
-    side = {"scene": 32, "sprites": 64, "squares": 32, "digits": 8, "moving-sprites": 32}[config.data]
-    side = config.source.image_size or side
-    assert source.image_shape == (side, side, 3 if config.data in ("scene", "moving-sprites") else 1)
+    side = {"scene": 32, "sprites": 64, "squares": 32, "digits": 8, "bars": 8, "segments": 1, "moving-sprites": 32}
+    side = config.source.image_size or side[config.data]
+    channels = {"scene": 3, "moving-sprites": 3, "segments": 5}.get(config.data, 1)
+    assert source.image_shape == (side, side, channels)
 
 
 def test_every_method_of_the_study_has_its_preset():
@@ -187,3 +189,16 @@ def test_data_of_a_run(tmp_path):
     assert not config.with_flags(data="scene").source.stream  # what has no effect any more is left out
     with pytest.raises(ValueError, match="unknown data 'spritse': did you mean 'sprites'"):
         build(default_config("vae").with_flags(data="spritse"))
+
+
+@pytest.mark.parametrize("name", ["latents", "batch_size", "image_size", "steps", "log_every"])
+def test_numbers_that_overflow_are_named(name):
+    flag = name.replace("_", "-")
+    with pytest.raises(ValueError, match=rf"--{flag} must be below 2\*\*31, got {'9' * 30}"):
+        check_config(default_config("vae").with_flags(**{name: int("9" * 30)}))
+
+
+@pytest.mark.parametrize("name", ["latents", "examples", "image_size", "seed"])
+def test_numbers_of_a_baseline_that_overflow_are_named(name):
+    with pytest.raises(ValueError, match=rf"--{name.replace('_', '-')} must be below 2"):
+        fit_baseline(BaselineConfig("pca", **{name: int("9" * 30)}))

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxvae.analysis.representation import random_examples
 from jaxvae.cli.main import main
 from jaxvae.data import open_data
 from jaxvae.method import Nets, no_image
@@ -144,7 +145,7 @@ def test_a_loaded_run_is_the_same(fitted, data):
     assert f"jaxvae fit pca \\\n    --data {data}" in reproduce_command(run)
     assert "--options" not in reproduce_command(run)
     evaluate(run, one, ("mig",))
-    images = run.source.sample(run.evaluation_key, 60)["image"]
+    images = random_examples(run.source, run.evaluation_key, len(one.mean))["image"]
     error = ((run.decoder(one.mean) - np.asarray(images)) ** 2).mean()
     assert properties(run, one)["reconstruction_error"] == pytest.approx(error, rel=1e-5)
     with pytest.raises(RunFolderError, match="a baseline, which has no checkpoints"):

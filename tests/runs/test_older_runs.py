@@ -65,13 +65,35 @@ def older(name):
     return json.loads((HERE / "configs.json").read_text())[name]
 
 
+CORRECTED = {
+    "factor-vae-paper",
+    "decomposition-vae-paper",
+    "wae-mmd-paper",
+    "wae-gan-paper",
+    "ivae-paper",
+    "ivae-weighted",
+    "oi-vae-bars",
+    "icam-paper",
+    "vae-sne-successor",
+    "vae-sne-sphere",
+}
+"""Presets that have other settings today. Runs of theirs keep those they were started with."""
+
+
 @pytest.mark.parametrize("name", json.loads((HERE / "configs.json").read_text()))
 def test_their_configurations_are_those_of_today(name):
-    """The defaults and presets of all methods."""
+    """The defaults and presets of all methods, but for presets that were corrected; and stored values are kept."""
     values = older(name)
     preset = name.removeprefix(f"{values['method']}-")
     config = Config.from_json(values)
-    assert config == default_config(values["method"], None if preset == "default" else preset)
+    today = default_config(values["method"], None if preset == "default" else preset)
+    assert (config == today) == (name not in CORRECTED)
+    flags = json.loads(json.dumps(config.flags()))
+    stored = {**values, **values["hp"], **values["options"], **values["optimization"]}
+    # Some methods called their own network by another name.
+    kept = [each for each in flags if stored.get(each) is not None and each not in (*config.idle(), "network")]
+    assert {each: flags[each] for each in kept} == {each: stored[each] for each in kept}
+    assert len(kept) > 12
     assert Config.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
@@ -98,9 +120,9 @@ def test_their_run_is_loaded_and_scored(their_run):
     assert (run.config.hyperparameters.beta, run.config.networks.network, int(run.state.step)) == (2.0, "xtanh", 6)
     before = read_scores(their_run)["metrics"]["mig"]["score"]
     after = score(run, represent(run, 10_000), ["mig"])["metrics"]["mig"]["score"]
-    np.testing.assert_allclose(after, before, rtol=1e-3)
+    np.testing.assert_allclose(after, before, atol=0.01)  # theirs were of 10,000 draws of 1,797 images
     _, (line,) = compare([their_run], metrics=["mig"])
-    np.testing.assert_allclose(line.values["mig"], [before])
+    np.testing.assert_allclose(line.values["mig"], [after])
 
 
 def test_their_run_is_resumed(their_run):

@@ -14,7 +14,7 @@ from jaxvae.runs.build import build
 from jaxvae.runs.config import default_config
 from jaxvae.runs.folder import open_run
 from jaxvae.runs.load import load_run
-from jaxvae.runs.score import read_scores
+from jaxvae.runs.score import QUICK, read_scores, represent, score
 from jaxvae.training import train
 from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.engine import make_train_step
@@ -118,3 +118,11 @@ def test_the_scale_of_a_likelihood_reaches_the_loss():
         return float(terms["reconstruction"]) - 16 * 16 * (np.log(scale) + 0.5 * np.log(2 * np.pi))
 
     np.testing.assert_allclose(loss(0.1), 100 * loss(1.0), rtol=1e-4)
+
+
+def test_every_metric_of_a_run_is_computed(trained):
+    """None is left without a score, but for what the data have no use for."""
+    run = load_run(trained)
+    scores = score(run, represent(run, 600), QUICK)
+    assert {name for name, result in scores["metrics"].items() if result["score"] is None} == set()
+    assert {name for name, result in scores["sampled"].items() if result["score"] is None} == set()

@@ -24,9 +24,23 @@ def test_data_is_outermost_and_seeds_innermost():
     assert one[1:] == ("sprites", "beta-vae", "beta", 1.0, 0)
     assert model_of(FULL, 1)[1:] == ("sprites", "beta-vae", "beta", 1.0, 1)
     assert model_of(FULL, 50)[1:] == ("sprites", "beta-vae", "beta", 2.0, 0)
-    assert model_of(FULL, 300)[1:] == ("sprites", "annealed-vae", "c_end", 5.0, 0)
+    assert model_of(FULL, 299)[1:] == ("sprites", "beta-vae", "beta", 16.0, 49)
     assert model_of(FULL, 1800)[1:] == ("color-sprites", "beta-vae", "beta", 1.0, 0)
-    assert model_of(FULL, 12_599)[1:] == ("shapes3d:3dshapes.h5", "beta-tc-vae", "beta", 10.0, 49)
+    assert model_of(FULL, 12_599)[1:] == ("shapes3d:3dshapes.h5", "annealed-vae", "c_end", 100.0, 49)
+
+
+@pytest.mark.parametrize("preset", GRIDS)
+def test_methods_are_in_the_order_of_the_public_configuration(preset):
+    """Of disentanglement_lib's unsupervised_study_v1, executed: its model 300 is a FactorVAE, 1,500 an AnnealedVAE."""
+    grid = GRIDS[preset]
+    order = ("beta-vae", "factor-vae", "dip-vae-i", "dip-vae-ii", "beta-tc-vae", "annealed-vae")
+    each = grid.size // len(grid.data) // 6
+    for place, method in enumerate(order):
+        for number in (place * each, (place + 1) * each - 1):
+            for data in range(len(grid.data)):
+                assert model_of(grid, 6 * each * data + number).method == method
+    assert model_of(FULL, 300)[1:] == ("sprites", "factor-vae", "gamma", 10.0, 0)
+    assert model_of(FULL, 1500)[1:] == ("sprites", "annealed-vae", "c_end", 5.0, 0)
 
 
 @pytest.mark.parametrize("preset", GRIDS)

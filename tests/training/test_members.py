@@ -12,6 +12,7 @@ from jaxvae.methods import BetaVAE, beta_vae
 from jaxvae.training import choose_devices, make_train_step, train, train_members
 from jaxvae.training.checkpoints import restore, saved_steps
 from jaxvae.training.run_folder import read_history
+from tests.faults.tiny import tiny
 from tests.methods.tiny_networks import tiny_autoencoder
 
 SOURCE = Sprites(16)
@@ -82,6 +83,36 @@ def test_a_resumed_population_ends_in_the_same_bits(folders, tmp_path):
         found, wanted = last_state(folder)[1], last_state(expected)[1]
         for a, b in zip(jax.tree.leaves(found.opt_state), jax.tree.leaves(wanted.opt_state), strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+def test_a_member_that_is_ahead_of_the_others_loses_nothing(tmp_path):
+    """It was resumed alone, or checkpoints of another one were damaged: no step has a checkpoint of both."""
+
+    def members(name, steps, **more):
+        folders = [tmp_path / name / str(seed) for seed in SEEDS]
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        settings = {"batch_size": 2, "log_every": 2, "checkpoint_every": 4}
+        return folders, train_members(tiny(), SOURCE, folders, seeds=SEEDS, steps=steps, **settings, **more)
+
+    (ahead, behind), _ = members("run", 4)
+    train(tiny(), SOURCE, steps=12, folder=ahead, seed=0, batch_size=2, log_every=2, checkpoint_every=4)
+    shutil.rmtree(ahead / "checkpoints" / "4", ignore_errors=True)
+    before = read_history(ahead)
+    resumed = []
+    _, outcomes = members("run", 16, on_resume=resumed.append, stop=lambda: True)
+    assert resumed == [[12, 4]]
+    assert [outcome.step for outcome in outcomes] == [12, 6]
+    assert read_history(ahead) == before
+    assert saved_steps(ahead / "checkpoints")[-1] == 12
+    _, outcomes = members("run", 16)
+    assert [outcome.step for outcome in outcomes] == [16, 16]
+    assert read_history(ahead)[: len(before)] == before
+    whole, _ = members("whole", 16)
+    for folder, expected in zip((ahead, behind), whole, strict=True):
+        assert rows_of(folder) == rows_of(expected)
+    _, outcomes = members("run", 16)
+    assert outcomes[0].terms == {name: value for name, value in rows_of(ahead)[-1].items() if name != "step"}
 
 
 def test_a_member_that_diverges_is_marked_and_stays_out_of_the_way(folders):

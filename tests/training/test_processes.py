@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,7 +78,8 @@ def test_a_run_of_two_processes_survives_the_loss_of_one(images, tmp_path):
         process.communicate()
     steps = 10 + max(int(path.name) for path in (run / "checkpoints").iterdir() if path.name.isdecimal())
     started = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps({**started, "steps": steps}))
+    started["training"]["steps"] = steps
+    (run / "config.json").write_text(json.dumps(started))
 
     first, second = end(start_both(images, run, "--resume", "--steps", steps, *slow))
     assert first[0] == second[0] == 0, (first, second)
@@ -88,11 +88,34 @@ def test_a_run_of_two_processes_survives_the_loss_of_one(images, tmp_path):
     assert "steps of" not in second[1]  # one of them talks
 
     config = default_config("beta-tc-vae")
-    source, method = build(replace(config, data=f"arrays:{images}", hp=config.hp._replace(learning_rate=1e-4)))
+    source, method = build(config.with_flags(data=f"arrays:{images}", learning_rate=1e-4))
     settings = {"steps": steps, "batch_size": 8, "log_every": 5, "checkpoint_every": 10}
     train(method, source, folder=alone, devices=choose_devices(4), **settings)
     for row, want in zip(rows_of(run), rows_of(alone), strict=True):
         np.testing.assert_allclose(row, want, rtol=1e-5, atol=1e-5 * max(want))
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_the_others_of_a_process_that_dies_end_with_a_line(images, tmp_path, lost):
+    run = tmp_path / "run"
+    processes = start_both(images, run, "--steps", 1_000_000)
+    wait_for_a_row(run, processes)
+    os.killpg(processes[lost].pid, signal.SIGKILL)
+    _, errors = processes[1 - lost].communicate(timeout=60)  # JAX would notice after 100 s
+    processes[lost].communicate()
+    assert processes[1 - lost].returncode != 0
+    if lost == 1:  # where it is the coordinator, JAX's own abort may come first
+        assert processes[0].returncode == 1
+        assert errors.startswith("jaxvae: process 1 of 2 was lost; "), errors
+        assert errors.count("\n") == 1
+
+
+def wait_for_a_row(run, processes):
+    patience = time.monotonic() + 200
+    while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").stat().st_size:
+        assert time.monotonic() < patience, "no row was written"
+        assert all(process.poll() is None for process in processes), [process.communicate() for process in processes]
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("asked", [0, 1])
@@ -100,11 +123,7 @@ def test_sigterm_of_one_process_stops_both(images, tmp_path, asked):
     """As where one machine of several is taken back."""
     run = tmp_path / "run"
     processes = start_both(images, run, "--steps", 100_000)
-    patience = time.monotonic() + 200
-    while not (run / "metrics.jsonl").exists() or not (run / "metrics.jsonl").stat().st_size:
-        assert time.monotonic() < patience, "no row was written"
-        assert all(process.poll() is None for process in processes), [process.communicate() for process in processes]
-        time.sleep(0.05)
+    wait_for_a_row(run, processes)
     processes[asked].send_signal(signal.SIGTERM)
     first, second = end(processes)
     assert first[0] == second[0] == 0, (first, second)
@@ -122,7 +141,7 @@ def test_processes_that_were_started_differently_are_refused(images, tmp_path):
     processes = [start(number, port, [*flags, "--run", tmp_path / "run", "--beta", 1 + number]) for number in range(2)]
     for code, _, errors in end(processes):
         assert code == 2, errors
-        assert "processes 0 and 1 were started differently: hp.beta is 1.0 and 2.0" in errors
+        assert "processes 0 and 1 were started differently: hyperparameters.beta is 1.0 and 2.0" in errors
     assert not (tmp_path / "run").exists()
 
 

@@ -2,13 +2,15 @@
 
 import json
 import os
+import warnings
 
+import numpy as np
 import pytest
 
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.config import default_config
 from jaxvae.runs.folder import open_run, read_config
-from jaxvae.training.run_folder import RunFolderError, cut_history, read_history
+from jaxvae.training.run_folder import MissingRows, RunFolderError, cut_history, read_history, read_history_until
 
 CONFIG = default_config("beta-vae").with_flags(steps=10)
 
@@ -77,10 +79,35 @@ def test_a_folder_left_by_a_kill_while_it_was_made_can_be_used(tmp_path):
     assert read_config(tmp_path) == CONFIG.to_json()
 
 
-def test_a_line_that_is_no_row_is_named(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"a": 1}\n')
-    with pytest.raises(RunFolderError, match="no row of metrics: .*a"):
-        read_history(tmp_path)
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"a": 1}',
+        "#{}",
+        '{"step": true}',
+        '{"step": -1}',
+        '{"step": 1.5}',
+        '{"step": 1, "loss": "low"}',
+        '{"step": 1, "loss": 1' + 400 * "0" + "}",
+        "[" * 100_000,
+        "\xff",
+    ],
+)
+def test_a_line_that_is_no_row_is_named_and_nothing_is_dropped(tmp_path, line):
+    text = '{"step": 5}\n' + line + '\n{"step": 15}\n'
+    (tmp_path / "metrics.jsonl").write_text(text, encoding="latin-1")
+    for read in (read_history, lambda folder: read_history_until(folder, 5), lambda folder: cut_history(folder, 5)):
+        with pytest.raises(RunFolderError, match="metrics.jsonl holds .* no row of metrics: line 2, ") as no:
+            read(tmp_path)
+        assert len(str(no.value)) < 300 + len(str(tmp_path))
+    assert (tmp_path / "metrics.jsonl").read_text(encoding="latin-1") == text
+
+
+def test_a_number_that_is_not_finite_is_a_number(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5, "loss": NaN, "kl": Infinity, "seconds": 1}\n')
+    (row,) = read_history(tmp_path)
+    assert np.isnan(row["loss"])
+    assert row["kl"] == np.inf
 
 
 def test_history_survives_a_cut_off_line(tmp_path):
@@ -88,5 +115,24 @@ def test_history_survives_a_cut_off_line(tmp_path):
     lines = [json.dumps({"step": step, "loss": 1.0}) for step in (5, 10, 15)]
     (tmp_path / "metrics.jsonl").write_text("\n".join(lines) + '\n{"step": 2')
     assert [row["step"] for row in read_history(tmp_path)] == [5, 10, 15]
+    cut_history(tmp_path, 15)
+    assert (tmp_path / "metrics.jsonl").read_text() == "\n".join(lines) + "\n"
+    (tmp_path / "metrics.jsonl").write_text("\n".join(lines))  # the next row must not be written behind the last
+    cut_history(tmp_path, 15)
+    assert (tmp_path / "metrics.jsonl").read_text() == "\n".join(lines) + "\n"
     cut_history(tmp_path, 10)
     assert (tmp_path / "metrics.jsonl").read_text() == "\n".join(lines[:2]) + "\n"
+
+
+def test_rows_that_end_before_the_checkpoint_are_missed(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 5}\n{"step": 10}\n')
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        cut_history(tmp_path, 10)
+        assert read_history_until(tmp_path, 5) == [{"step": 5}]
+    for read in (cut_history, read_history_until):
+        with pytest.warns(MissingRows, match="end at step 10, and the checkpoint is of step 20: those in between are"):
+            read(tmp_path, 20)
+    (tmp_path / "metrics.jsonl").unlink()
+    with pytest.warns(MissingRows, match="end at step 0"):
+        cut_history(tmp_path, 20)

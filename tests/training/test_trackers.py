@@ -127,7 +127,10 @@ def test_wandb_has_the_settings_and_the_rows(trained):
     assert one[:3] == two[:3] == ((trained / "wandb_id").read_text(), "mine", "jaxvae")
     config = json.loads((trained / "config.json").read_text())
     for part, steps in ((one, 4), (two, 8)):
-        assert {name: part[3][name] for name in config} == {**config, "steps": steps}
+        assert {name: part[3][name] for name in config} == {
+            **config,
+            "training": {**config["training"], "steps": steps},
+        }
     rows = {row.pop("step"): row for row in rows_of(trained)}
     assert list(one[4]) == [2, 4]
     assert one[4][2] == rows[2]

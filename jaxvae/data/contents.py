@@ -1,0 +1,114 @@
+"""What a file is, told from its first bytes, where it is not what its name says."""
+
+import gzip
+import io
+import struct
+import tokenize
+import zipfile
+import zlib
+from pathlib import Path
+
+DAMAGED = (
+    ArithmeticError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    struct.error,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What readers raise for files that are not what they seem; most raise ValueError as well."""
+MOST_UNPACKED = 16 << 30
+"""Bytes that a .gz file may have unpacked."""
+MAGIC = {"npz": b"PK", "npy": b"\x93NUMPY", "hdf5": b"\x89HDF"}
+"""Kind of a file that is read -> what it begins with."""
+OTHERS = {
+    b"version https://git-lfs": "a Git LFS pointer, not the data themselves: run `git lfs pull`",
+    b"/annex/objects/": "a git-annex pointer, not the data themselves: run `git annex get`",
+    b"<!doctype html": "a web page: download the data again",
+    b"<html": "a web page: download the data again",
+    b"<?xml": "an XML file, perhaps a server's message: download the data again",
+    b"<": "a page or a message of a server: download the data again",
+    b"{": "a JSON file, perhaps a server's message",
+    b"\x1f\x8b": "packed by gzip: name it .gz, or unpack it",
+    b"\xfd7zxz": "packed by xz: unpack it",
+    b"bzh": "packed by bzip2: unpack it",
+    b"7z\xbc\xaf": "a 7z archive: unpack it",
+    b"rar!": "a RAR archive: unpack it",
+    b"%pdf": "a PDF document",
+    b"matlab 7.3 mat-file": "a MATLAB file of version 7.3: save it as version 7",
+    b"matlab": "a MATLAB file",
+    b"\x89png": "a PNG picture",
+    b"\x80": "a Python pickle, which is never unpickled",
+    b"pk": "a zip archive, or an npz file",
+    b"\x93numpy": "an npy file",
+    b"\x89hdf": "an HDF5 file",
+}
+"""What else a file may begin with, in small letters -> what it is, and what to do."""
+
+
+def suffix_of(path: Path) -> str:
+    """The ending of the name, in small letters; of what is packed in a .gz file, that of the file in it."""
+    return Path(path.stem if path.suffix.lower() == ".gz" else path).suffix.lower()
+
+
+def content_of(path: Path) -> Path | io.BytesIO:
+    """The path itself, or the unpacked content of a .gz file.
+
+    ValueError, that names the file, for one that is no regular file or can't be unpacked.
+    """
+    if not path.exists():
+        raise ValueError(f"{path}: there is no such file")
+    if not path.is_file():
+        raise ValueError(f"{path}: it is not a regular file")
+    if path.suffix.lower() != ".gz":
+        return path
+    content = io.BytesIO()
+    try:
+        with gzip.open(path) as packed:
+            while chunk := packed.read(1 << 20):
+                content.write(chunk)
+                if content.tell() > MOST_UNPACKED:
+                    raise ValueError(f"{path}: it unpacks to more than {MOST_UNPACKED >> 30} GiB: unpack it first")
+    except DAMAGED as error:
+        told = "" if _head(path).startswith(b"\x1f\x8b") else identified(path)
+        raise ValueError(f"{path}: {told or f'it cannot be unpacked, it may be cut off ({error})'}") from error
+    content.seek(0)
+    return content
+
+
+def identified(content: Path | io.BytesIO) -> str:
+    """What a file is, and what to do: "it is a web page: download it again"; "" where that is not known."""
+    plain = (head := _head(content)).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if not head:
+        return "it is empty"
+    return next((f"it is {told}" for start, told in OTHERS.items() if plain.startswith(start)), "")
+
+
+def check_kind(path: Path, content: Path | io.BytesIO, kind: str) -> None:
+    """ValueError, that says what the file is instead, where it does not begin as a file of that kind."""
+    if not _head(content).startswith(MAGIC[kind]):
+        raise ValueError(f"{path}: not an {kind} file: {identified(content) or 'it begins as none does'}")
+
+
+def unreadable(path: Path, error: Exception) -> ValueError:
+    """The error for a file that begins as it should, and can't be read."""
+    text = str(error)
+    if "pickle" in text or "Python objects" in text:
+        reason = "its header is too long" if "max_header_size" in text else "it holds Python objects"
+        return ValueError(f"{path}: {reason}: it can't be read without unpickling, which is never done")
+    return ValueError(f"{path}: can't be read, it may be cut off ({text})")
+
+
+def _head(content: Path | io.BytesIO) -> bytes:
+    if isinstance(content, Path):
+        with content.open("rb") as file:
+            return file.read(64)
+    head = content.read(64)
+    content.seek(0)
+    return head

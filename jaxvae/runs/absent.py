@@ -1,0 +1,67 @@
+"""The data of a run that is not here: what is known of it, without its examples."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import jax
+
+from jaxvae.data.source import UNSHARDED, Shard
+from jaxvae.training.run_folder import TRAINED, read_trained
+
+
+class NoExamples(ValueError):
+    """Examples were asked of data that is not here."""
+
+
+@jax.tree_util.register_static
+@dataclass(frozen=True)
+class Absent:
+    """A `GroundTruth` that knows the shapes and the factors of its examples, and raises NoExamples for any of them."""
+
+    name: str
+    image_shape: tuple[int, int, int]
+    factor_names: tuple[str, ...]
+    factor_sizes: tuple[int, ...]
+    size: int
+    reason: str
+    """Why the data is not here, and what to do."""
+
+    def at(self, index: jax.Array) -> dict[str, jax.Array]:
+        """Raises NoExamples."""
+        self._refuse()
+
+    def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
+        """Raises NoExamples."""
+        self._refuse()
+
+    def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
+        """Raises NoExamples."""
+        self._refuse()
+
+    def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
+        """Raises NoExamples."""
+        self._refuse()
+
+    def render(self, factors: jax.Array) -> jax.Array:
+        """Raises NoExamples."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise NoExamples(self.reason)
+
+
+def absent_source(folder: Path, reason: str) -> Absent | None:
+    """The data that the run in the folder was trained on, as far as it is noted there; None where it is not."""
+    noted = read_trained(folder).get("data") if (folder / TRAINED).exists() else None
+    try:
+        return Absent(
+            name=str(noted["name"]),  # type: ignore[index]
+            image_shape=tuple(map(int, noted["shape"])),  # type: ignore[arg-type, index]
+            factor_names=tuple(noted["factors"]),  # type: ignore[index]
+            factor_sizes=tuple(map(int, noted["factors"].values())),  # type: ignore[index]
+            size=int(noted["images"]),  # type: ignore[index]
+            reason=reason,
+        )
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,217 @@
+"""Command lines of random words and values end in a result or in a line that says what is wrong."""
+
+import os
+import random
+import signal
+from contextlib import contextmanager
+from typing import get_args, get_type_hints
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxvae.cli.flags import GROUPS
+from jaxvae.cli.main import COMMANDS, main
+from jaxvae.cli.train import RunFlags
+from jaxvae.methods import METHODS
+from jaxvae.metrics import METRICS, UNSUPERVISED
+from jaxvae.runs.baseline import BASELINES
+from jaxvae.runs.config import default_config
+
+LINES = 300
+PATIENCE = 300
+"""Seconds after which a command hangs."""
+STRANGE = (
+    "",
+    " ",
+    "x",
+    "-1",
+    "0",
+    "nan",
+    "-inf",
+    "1e400",
+    "9" * 30,
+    "1,2",
+    "[",
+    "{}",
+    "--",
+    "--x",
+    "../..",
+    "\x1b[31m",
+    "é",
+)
+SMALL = {"steps": "1", "batch_size": "8", "image_size": "16", "checkpoint_every": "1", "log_every": "1"}
+LARGE = ("steps", "batch_size", "latents", "examples", "num_samples", "microbatch", "members", "copies", "image_size")
+"""Numbers of which any other valid value may take all memory, or hours."""
+VALID = {
+    "optimizer": ("adam", "lion", "adamw"),
+    "latents": ("2", "4"),
+    "data": ("digits", "sprites", "squares", "color-sprites", "arrays:IMAGES", "pictures:PICTURES"),
+    "network": ("mlp-small",),
+    "num_samples": ("100",),
+    "microbatch": ("4",),
+    "members": ("2",),
+    "copies": ("2",),
+    "examples": ("40",),
+    "seeds": ("0:2", "3"),
+    "sweep": ("learning_rate=1e-3,1e-4", "beta=1"),
+    "devices": ("1", "2"),
+    "run": ("RUN", "NEW"),
+    "checkpoint": ("latest", "best", "2"),
+    "metrics": tuple(METRICS | UNSUPERVISED),
+    "options": ("max_iter=5",),
+    "out": ("OUT.html",),
+    "model_num": ("0", "23"),
+    "shard": ("0/24",),
+    "common": ("shape", "scale"),
+    "aux": ("shape",),
+    "class_factor": ("shape",),
+    "case_factor": ("second",),
+    "texture": ("PICTURES/0.png",),
+}
+NEVER = ("distributed", "coordinator_timeout", "wandb", "mlflow")
+"""Flags that reach other processes or servers."""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Data of two kinds and a run."""
+    place = tmp_path_factory.mktemp("mutated")
+    images = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 1), np.uint8)
+    np.savez(place / "images.npz", images=images, factors=np.stack([np.arange(24) % 2, np.arange(24) % 3], axis=1))
+    (place / "pictures").mkdir()
+    for number, image in enumerate(images[:9]):
+        Image.fromarray(image[..., 0]).save(place / "pictures" / f"{number}.png")
+    small = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+    main(["train", "vae", "--data", "sprites", *small, "--network", "mlp-small", "--run", str(place / "run")])
+    return place
+
+
+def flag(rng, name, hint):
+    """A flag with a value that fits, or, in a third of the cases, with one that may not."""
+    word = f"--{name.replace('_', '-')}"
+    if rng.random() < 1 / 3:
+        return (
+            [rng.choice(["--no-" + word[2:], word, word + "s"])] if rng.random() < 0.2 else [word, rng.choice(STRANGE)]
+        )
+    words = [each for kind in (hint, *get_args(hint)) for each in get_args(kind) if isinstance(each, str)]
+    if name in VALID or words:
+        return [word, rng.choice(VALID.get(name) or words)]
+    if hint is bool:
+        return [rng.choice([word, "--no-" + word[2:]])]
+    return [word, rng.choice(["1", "2", "3"]) if name not in LARGE else SMALL.get(name, "4")]
+
+
+def train_line(rng):
+    method = rng.choice([*METHODS])
+    config = default_config(method)
+    hints = {name: hint for section in GROUPS for name, hint in get_type_hints(type(getattr(config, section))).items()}
+    hints |= {name: hint for name, hint in get_type_hints(RunFlags).items() if name not in NEVER}
+    if rng.random() < 0.1:
+        method = rng.choice(["", "vaes", *STRANGE])
+    flags = [part for name in rng.sample([*hints], rng.randint(1, 5)) for part in flag(rng, name, hints[name])]
+    small = {**SMALL, "run": "NEW"} | ({"network": "mlp-small"} if "network" in hints and rng.random() < 0.7 else {})
+    given = [part for name, value in small.items() for part in (f"--{name.replace('_', '-')}", value)]
+    data = ["--data", rng.choice(VALID["data"])]
+    return [
+        method,
+        *data,
+        *given,
+        *flags,
+        *(["--no-score"] if rng.random() < 0.9 else []),
+        *(["--dry-run"] * (rng.random() < 0.5)),
+    ]
+
+
+def other_line(rng, word):
+    hints = {
+        "fit": {"data": str, "latents": int, "seed": int, "options": str, "image_size": int, "examples": int},
+        "evaluate": {"metrics": str, "checkpoint": str, "num_samples": int, "data": str},
+        "report": {"checkpoint": str, "num_samples": int, "data": str},
+        "compare": {"metrics": str, "num_samples": int, "out": str},
+        "study": {"preset": str, "shard": str, "num_samples": int},
+        "list": {"data": str},
+    }[word]
+    flags = [
+        part
+        for name in rng.sample([*hints], rng.randint(0, min(3, len(hints))))
+        for part in flag(rng, name, hints[name])
+    ]
+    first = {
+        "fit": [
+            rng.choice([*BASELINES, "pcas"]),
+            "--data",
+            "digits",
+            "--examples",
+            "40",
+            "--latents",
+            "2",
+            "--run",
+            "NEW",
+        ],
+        "study": rng.choice(
+            [["--model-num", "5"], ["--model-num", rng.choice(STRANGE)], ["merge", "RUN"], ["report", "RUN"]]
+        ),
+        "list": [],
+    }.get(word, [rng.choice(["RUN", "RUN", "RUN", *STRANGE]), *(["RUN"] * (rng.random() < 0.1))])
+    small = [] if word in ("fit", "study", "list") else ["--num-samples", "100"]
+    return [*first, *small, *flags]
+
+
+def command_line(rng):
+    word = rng.choices([*COMMANDS, "", "trian", "--help", "--version"], [12, 4, 3, 1, 3, 2, 1, 0.2, 0.2, 0.1, 0.1])[0]
+    words = train_line(rng) if word == "train" else other_line(rng, word) if word in COMMANDS else []
+    if words and rng.random() < 0.15:
+        place = rng.randrange(len(words))
+        words[place : place + 1] = rng.choice([[], [words[place]] * 2, [rng.choice(STRANGE)]])
+    return [word, *words]
+
+
+@contextmanager
+def no_longer_than(seconds):
+    def ring(number, frame):
+        raise TimeoutError(f"hangs for {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def outcome(line):
+    """None, or what a user would see as a traceback."""
+    try:
+        with no_longer_than(PATIENCE):
+            main(line)
+    except SystemExit as stop:
+        return None if stop.code in (None, 0, 1, 2) else f"exit {stop.code}"
+    except BaseException as error:
+        return f"{type(error).__name__}: {str(error)[:300]}"
+    return None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(int(os.environ.get("MUTATED_SEEDS", "1"))))
+def test_mutated_command_lines(place, tmp_path, monkeypatch, capsys, seed):
+    monkeypatch.chdir(tmp_path)
+    bad, usable = [], 0
+    for number in range(LINES):
+        names = {
+            "IMAGES": place / "images.npz",
+            "PICTURES": place / "pictures",
+            "RUN": place / "run",
+            "NEW": tmp_path / f"{number}",
+        }
+        line = command_line(random.Random(1000 * seed + number))
+        for name, path in names.items():
+            line = [word.replace(name, str(path)) for word in line]
+        told = outcome(line)
+        shown = capsys.readouterr()
+        usable += told is None and not shown.err
+        if told or "Traceback" in shown.err:
+            bad.append((line, told or shown.err[-300:]))
+    assert not bad, "\n".join(map(str, bad))
+    assert usable > LINES / 5

@@ -1,0 +1,129 @@
+"""Scores of a run: which examples they are of, what is kept beside what, and what has no score."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxvae.data import from_arrays
+from jaxvae.method import Method, Network, Posterior
+from jaxvae.report.collect import collect
+from jaxvae.report.page import report_html
+from jaxvae.runs import evaluate, represent
+from jaxvae.runs.load import OwnConfig, Run
+from jaxvae.runs.score import score
+from jaxvae.training import make_train_step
+
+RNG = np.random.default_rng(0)
+
+
+def mean_of_rows(net, batch):
+    flat = batch["image"].reshape(len(batch["image"]), -1)
+    return Posterior(net.same(flat[:, :3]), -2 * jax.numpy.ones((len(flat), 3)))
+
+
+def drawn(net, codes):
+    return jax.numpy.pad(net.same(codes), ((0, 0), (0, 13))).reshape(-1, 4, 4, 1)
+
+
+def run_of(folder, factors, compiled=None):
+    """A run whose code is the first three pixels of 4 x 4."""
+    count = [] if compiled is None else compiled
+
+    def same(params, x):
+        count.append(x.shape)  # once per compilation
+        return x
+
+    source = from_arrays(RNG.random((len(factors), 4, 4)).astype(np.float32), factors)
+    method = Method("pixels", {"same": Network(lambda key: {}, same)}, None, (), mean_of_rows, drawn)
+    init, _ = make_train_step(method, dataset_size=source.size)
+    state = init(jax.random.key(0))
+    return Run(folder, OwnConfig("pixels", {}, {}, 8, 0), source, method, state, [])
+
+
+def test_of_few_examples_each_is_scored_once(tmp_path):
+    """Noise with random labels has an informativeness near chance, 0.25; it was 1 with examples drawn with repeats."""
+    factors = RNG.integers(0, 4, (300, 3))
+    run = run_of(tmp_path, factors)
+    codes = represent(run, 10_000)
+    assert len(codes.mean) == 300
+    assert sorted(map(tuple, codes.factors.tolist())) == sorted(map(tuple, factors.tolist()))
+    scores = score(run, codes, ("dci", "explicitness", "mig"))
+    assert (scores["num_samples"], scores["num_examples"]) == (300, 300)
+    assert scores["metrics"]["dci"]["informativeness"] < 0.35
+    assert scores["metrics"]["explicitness"]["score"] < 0.58
+    low, high = scores["metrics"]["mig"]["interval"]
+    assert 0 < high - low < 0.1
+    assert (low + high) / 2 == pytest.approx(scores["metrics"]["mig"]["score"])
+
+
+def test_scores_of_the_same_codes_are_kept_beside_each_other(tmp_path):
+    run = run_of(tmp_path, RNG.integers(0, 3, (60, 2)))
+    evaluate(run, represent(run, 50), ("mig", "sap"))
+    merged = evaluate(run, represent(run, 50), ("modularity", "mig"))
+    kept = json.loads((tmp_path / "scores.json").read_text())
+    assert set(merged["metrics"]) == set(kept["metrics"]) == set(kept["sampled"]) == {"mig", "sap", "modularity"}
+    assert kept["asked"] == ["mig", "sap", "modularity"]
+    evaluate(run, represent(run, 40), ("mcc",))
+    assert set(json.loads((tmp_path / "scores.json").read_text())["metrics"]) == {"mcc"}
+    later = run._replace(state=run.state._replace(step=run.state.step + 1))
+    evaluate(later, represent(later, 40), ("irs",))
+    assert set(json.loads((tmp_path / "scores.json").read_text())["metrics"]) == {"irs"}
+    (tmp_path / "scores.json").write_text("{")
+    assert set(evaluate(run, represent(run, 40), ("mig",))["metrics"]) == {"mig"}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_one_factor_is_the_error_of_metrics_that_compare_factors(tmp_path):
+    run = run_of(tmp_path, RNG.integers(0, 4, (80, 1)))
+    names = ("beta_vae_score", "factor_vae_score", "dci", "modularity", "mig")
+    scores = score(run, represent(run, 80), names)
+    for kind in ("metrics", "sampled"):
+        for name in names[:-1]:
+            assert scores[kind][name]["score"] is None
+            assert "needs two factors" in scores[kind][name]["error"]
+        assert scores[kind]["mig"]["score"] is not None
+        assert "error" not in scores[kind]["mig"]
+
+
+@pytest.mark.parametrize("factors", [np.zeros((30, 2), int), np.array([[1, 2]])], ids=["constant", "one"])
+def test_a_report_where_no_metric_can_be_computed(factors, tmp_path):
+    run = run_of(tmp_path, factors)
+    codes = represent(run, 100)
+    scores = score(run, codes)
+    assert scores["metrics"]["mig"]["score"] is None
+    page = report_html(collect(run, codes, scores))
+    assert "every factor is constant in these examples" in page
+
+
+def test_a_run_compiles_once_per_shape(tmp_path):
+    compiled = []
+    run = run_of(tmp_path, RNG.integers(0, 3, (20, 2)), compiled)
+    compiled.clear()
+    images, codes = np.full((5, 4, 4, 1), 0.5, np.float32), np.zeros((5, 3), np.float32)
+    for _ in range(3):
+        run.encode(images)
+        run.decoder(codes)
+    assert compiled == [(5, 3), (5, 3)]
+    assert len(run._replace(history=[]).encode(images).mean) == 5
+    assert len(compiled) == 2
+    run.encode(images[:2])
+    assert compiled[2:] == [(2, 3)]
+    other = run_of(tmp_path, RNG.integers(0, 3, (20, 2)))
+    np.testing.assert_array_equal(other.encode(images).mean, np.full((5, 3), 0.5))
+
+
+def test_hundreds_of_latents_are_effects_of_fewer_examples():
+    from jaxvae.analysis import latent_effects
+
+    asked = []
+
+    def decode(codes):
+        asked.append(len(codes))
+        return codes
+
+    found = latent_effects(decode, RNG.normal(size=(100, 512)))
+    assert sum(asked) == 513 * 8
+    assert found.overlap == pytest.approx(0, abs=1e-12)
+    assert found.parts == pytest.approx(1)
