@@ -105,6 +105,10 @@ EARLIER = {
         "seen = dict(params) if method.in_turn else state.params",
         "seen = state.params",
     ),
+    "return 0.5 * (deviations**2 + jnp.expm1(log_ratio) - log_ratio)": (
+        "return 0.5 * (mean**2 + jnp.expm1(logvar) - logvar)",
+        "return 0.5 * (mean**2 + jnp.expm1(logvar) + logvar)",
+    ),
     "return order[:train], order[train:]": (
         "return slice(0, train), slice(train, rows)",
         "return slice(0, train), slice(0, rows)",
