@@ -75,12 +75,12 @@ def _resident_and_mapped():
 def _drop_compiled_programs():
     """A process may map 65,530 pieces of memory, and every compiled program takes several: beyond them XLA crashes.
 
-    Two gigabytes of programs are enough. What stays is kept out of the garbage collector's way, which would look
+    Four gigabytes of programs are enough. What stays is kept out of the garbage collector's way, which would look
     through all of it while JAX traces.
     """
     yield
     resident, mapped = _resident_and_mapped()
-    if mapped > 20_000 or resident > RESIDENT["after the last clearing"] + 2 * 2**30:
+    if mapped > 40_000 or resident > RESIDENT["after the last clearing"] + 4 * 2**30:
         gc.unfreeze()
         jax.clear_caches()
         gc.collect()

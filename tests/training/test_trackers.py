@@ -138,6 +138,7 @@ def test_wandb_has_the_settings_and_the_rows(trained):
     assert two[4] == {step: rows[step] for step in (4, 6, 8)}
 
 
+@pytest.mark.process
 def test_mlflow_has_the_settings_and_each_row_once(trained):
     client = client_of(trained)
     (run,) = mlflow_runs(client)
@@ -153,6 +154,7 @@ def test_mlflow_has_the_settings_and_each_row_once(trained):
         assert history(client, run, name) == [(row["step"], row[name]) for row in rows]
 
 
+@pytest.mark.process
 def test_numbers_that_are_not_finite_are_written(copy):
     with mlflow_writer(copy, {}) as mlflow, wandb_writer(copy, {}) as wandb:
         for write in (mlflow, wandb):
@@ -178,6 +180,7 @@ def test_wandb_is_not_told_again_what_it_has(tmp_path, monkeypatch, capfd):
     assert "WARNING" not in capfd.readouterr().err
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
 def test_mlflow_knows_how_a_run_ended(error, status, copy):
     def run():
@@ -190,6 +193,7 @@ def test_mlflow_knows_how_a_run_ended(error, status, copy):
     assert mlflow_runs(client_of(copy))[0].info.status == status
 
 
+@pytest.mark.process
 def test_mlflow_elsewhere_if_it_is_told_where(copy, tmp_path, monkeypatch):
     """A store that does not know the run gets another one."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{copy / 'mlflow.db'}")
