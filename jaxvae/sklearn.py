@@ -198,7 +198,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         config = _config(self._name, self._fitted_params)
         shape = (self.n_features_in_,)
         networks = config.networks.make(_Rows(shape))
-        method = build_method(config, networks, from_arrays(np.zeros((1, *shape), np.float32)))
+        method = build_method(config, networks, from_arrays(np.zeros((1, *shape), np.float32), real=True))
         likelihood = likelihood_of(self._fitted_params["likelihood"], self._fitted_params["scale"])
 
         def encode(params: dict[str, Params], rows: jax.Array) -> jax.Array:

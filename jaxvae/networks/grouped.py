@@ -54,7 +54,7 @@ def grouped_decoder(
       event_shape: Shape of an example.
       latent_dim: Number of latents K.
       groups: Positions of each group's values in the flattened example. Together the groups contain every position
-        once. By default, the groups are the rows of an image, the moments of a series, or the single values of a vector.
+        once. By default, they are the rows of an image, the moments of a series, or the single values of a vector.
       width: Number of inputs p of each generator.
       hidden: Widths of each generator's hidden layers, with tanh; without hidden layers, generators are linear.
       dtype: Precision of the computation. Parameters and outputs are always float32.

@@ -147,7 +147,7 @@ def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:
         return {}
     batch = run.source.batch(key, jnp.int32(0), SHOWN_PICTURES)
     shown = run.method.pictures(Nets(run.method.networks, run.state.params), key, batch)
-    images = {"x": batch["x"], **shown}
+    images = {"image": batch["x"], **shown}
     if "mask" in batch and any(name.endswith("map") for name in shown):
         images[KNOWN_EFFECT] = batch["mask"]
     return {name: np.asarray(values, np.float32) for name, values in images.items()}

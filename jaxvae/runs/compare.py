@@ -305,7 +305,7 @@ def _picture(run: Run) -> tuple[np.ndarray | None, tuple[str, ...]]:
             return None, ()
         few = run.source.batch(run.evaluation_key, jax.numpy.int32(0), SHOWN_VALUES)
         shown = run.method.pictures(Nets(run.method.networks, run.state.params), run.evaluation_key, few)
-        drawn = {"x": few["x"], **{name: rows for name, rows in shown.items() if not name.endswith("map")}}
+        drawn = {"image": few["x"], **{name: rows for name, rows in shown.items() if not name.endswith("map")}}
         return _same_channels(list(drawn.values())), tuple(drawn)
     images = random_examples(independent(run.source), run.evaluation_key, SHOWN_VALUES)["x"]
     codes = represent(run, PICTURED).mean

@@ -122,7 +122,7 @@ def test_more_columns_follow_the_order_of_the_grid():
     with pytest.raises(ValueError, match="'image' needs a name"):
         from_arrays(np.zeros((3, 4, 4)), extras={"x": np.zeros(3)})
     with pytest.raises(ValueError, match="not finite"):
-        from_arrays(np.full((3, 1, 1, 4), np.inf), real=True)
+        from_arrays(np.full((3, 4), np.inf), real=True)
 
 
 def test_variances_of_segments_identify_the_mixing():

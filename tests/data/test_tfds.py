@@ -50,9 +50,9 @@ def write_dsprites(path, sizes=SIZES):
 def test_images_of_more_than_8_bits_are_refused(tmp_path):
     """They would be cut to their lower 8 bits."""
     image = tfds.features.Image(shape=(8, 8, 1), dtype=np.uint16)
-    builder = SimpleNamespace(info=SimpleNamespace(features=tfds.features.FeaturesDict({"x": image})))
+    builder = SimpleNamespace(info=SimpleNamespace(features=tfds.features.FeaturesDict({"image": image})))
     with pytest.raises(ValueError, match="tfds:deep has images of type uint16; only uint8 images are read"):
-        _decode(builder, [{"x": np.full((8, 8, 1), 300, np.uint16)}], "deep", None, tmp_path / "cache")
+        _decode(builder, [{"image": np.full((8, 8, 1), 300, np.uint16)}], "deep", None, tmp_path / "cache")
 
 
 def test_caches_that_are_written_at_once(tmp_path):

@@ -112,8 +112,8 @@ def test_the_weighted_preset_has_the_authors_estimates():
 @pytest.mark.parametrize(
     ("method", "preset", "shape", "factor"),
     [
-        ("ivae", "paper", (1, 1, 5), "segment"),
-        ("ivae", "weighted", (1, 1, 5), "segment"),
+        ("ivae", "paper", (5,), "segment"),
+        ("ivae", "weighted", (5,), "segment"),
         ("oi-vae", "bars", (8, 8, 1), "row"),
     ],
 )

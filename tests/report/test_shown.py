@@ -26,13 +26,13 @@ def section(data, anchor):
 def test_pictures_of_a_method_have_a_section_with_maps_in_colour():
     data = fake_report(latents=3, num_images=2, num_values=3, size=16)
     assert section(data, "drawn") is None
-    shown = {"x": IMAGES, "map": IMAGES - 0.5, "in colour": RNG.random((3, 16, 16, 3))}
+    shown = {"image": IMAGES, "map": IMAGES - 0.5, "in colour": RNG.random((3, 16, 16, 3))}
     with_map = section(data._replace(pictures=shown, map_correlation=0.5678), "drawn")
     assert "red is added" in with_map.caption
     assert "on average" in with_map.caption
     assert "0.57" in with_map.caption
     assert with_map.picture.alt == "3 examples in rows: image, map, in colour"
-    plain = section(data._replace(pictures={"x": IMAGES, "other": IMAGES}), "drawn")
+    plain = section(data._replace(pictures={"image": IMAGES, "other": IMAGES}), "drawn")
     assert "red" not in plain.caption
     assert "correlation" not in plain.caption.lower()
 

@@ -73,7 +73,7 @@ def test_a_wrong_sweep_is_told_and_noted_nowhere(tmp_path, sweep, told):
 def test_an_encoder_that_sees_more_says_so(trained):
     run = load_own_run(trained[0], method(), SOURCE)
     more = run.method._replace(encode=lambda net, batch: net.encoder(batch["x"] * batch["label"]))
-    with pytest.raises(ValueError, match="the encoder of mine sees 'label' besides the image"):
+    with pytest.raises(ValueError, match="the encoder of mine sees 'label' besides the example"):
         run._replace(method=more).encode(np.zeros((1, 16, 16, 1), np.float32))
 
 
