@@ -91,7 +91,8 @@ def variant(source: S, look: VariantName, texture: Path | None = None) -> Varian
         than the images.
     """
     if len(source.event_shape) != 3 or source.event_shape[2] != 1:
-        raise ValueError(f"{look} is a look of images of one channel; {source.name} has {source.event_shape}")
+        shape = "x".join(map(str, source.event_shape))
+        raise ValueError(f"{look} is a look of images of one channel; {source.name} has examples of {shape}")
     if look not in ("color", "noisy", "scream"):
         raise ValueError(f"unknown look {look!r}; there are color, noisy, scream")
     picture = np.zeros((0, 0, 3), np.float32)

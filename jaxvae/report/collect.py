@@ -21,7 +21,6 @@ from jaxvae.analysis import (
 from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
-from jaxvae.networks.shapes import shape_in_words
 from jaxvae.report.data import MOST_LATENTS, ReportData
 from jaxvae.report.page import report_html
 from jaxvae.report.pictures import in_colours, shown_channels
@@ -219,7 +218,6 @@ def _batch_size(run: Run) -> int:
 
 
 def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
-    shape = run.source.event_shape
     parameters = sum(leaf.size for leaf in jax.tree.leaves(run.state.params))
     seconds = sum(row["seconds"] for row in run.history)
     speeds = [row["steps_per_second"] for row in run.history if "steps_per_second" in row]
@@ -230,7 +228,7 @@ def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
         steps = f"{int(run.state.step):,} of {_batch_size(run)} images"
     return {
         "method": run.method.name,
-        "data": f"{run.source.name}, {run.source.size:,} {shape_in_words(shape)}{shown_channels(shape)}",
+        "data": f"{run.data_in_words}{shown_channels(run.source.event_shape)}",
         "steps": steps,
         "seed": str(run.config.seed),
         "parameters": f"{parameters:,}" if parameters else "",

@@ -73,6 +73,11 @@ class Run(NamedTuple):
         """Key of the evaluation's randomness: every run draws its own examples."""
         return jax.random.fold_in(jax.random.key(self.config.seed), Stream.EVALUATION)
 
+    @property
+    def data_in_words(self) -> str:
+        """Describes the data by name, number of examples and their shape."""
+        return f"{self.source.name}, {self.source.size:,} {shape_in_words(self.source.event_shape)}"
+
     def __repr__(self) -> str:
         """Ten lines at most: what was trained, how far, and where it is."""
         last = self.history[-1] if self.history else {}
@@ -82,7 +87,7 @@ class Run(NamedTuple):
         sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(params)) for name, params in self.state.params.items()}
         lines = {
             "method": self.method.name,
-            "data": f"{self.source.name}, {self.source.size:,} {shape_in_words(self.source.event_shape)}",
+            "data": self.data_in_words,
             "factors": ", ".join(self.source.factor_names) or "unknown",
             "networks": ", ".join(f"{name} ({size:,} parameters)" for name, size in sizes.items()) or "none",
             "seed": str(self.config.seed),

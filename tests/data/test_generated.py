@@ -119,7 +119,7 @@ def test_more_columns_follow_the_order_of_the_grid():
     np.testing.assert_array_equal(batch["aux"], batch["factors"] * 10)
     with pytest.raises(ValueError, match="'aux' needs a name of its own and 3 rows"):
         from_arrays(np.zeros((3, 4, 4)), extras={"aux": np.zeros(2)})
-    with pytest.raises(ValueError, match="'image' needs a name"):
+    with pytest.raises(ValueError, match="'x' needs a name"):
         from_arrays(np.zeros((3, 4, 4)), extras={"x": np.zeros(3)})
     with pytest.raises(ValueError, match="not finite"):
         from_arrays(np.full((3, 4), np.inf), real=True)

@@ -290,7 +290,7 @@ def test_looks_are_drawn_anew_with_samples_and_stay_with_examples():
     assert (one != other).any()
     both, alone = (np.asarray(numbered(source, np.array(index))["x"]) for index in ([7, 3], [3]))
     np.testing.assert_array_equal(both[1], alone[0])
-    with pytest.raises(ValueError, match="scene has 3 channels"):
+    with pytest.raises(ValueError, match="scene has examples of 32x32x3"):
         open_data("color-scene")
 
 
