@@ -43,7 +43,7 @@ def tables(count: int) -> dict[str, Any]:
     """Bits, bytes in colour, and the same in epochs."""
     rng = np.random.default_rng(0)
     sprites = np.concatenate(
-        [np.asarray(Sprites(64).sample(jax.random.key(i), 1000)["image"]) for i in range(count // 1000)]
+        [np.asarray(Sprites(64).sample(jax.random.key(i), 1000)["x"]) for i in range(count // 1000)]
     ).astype(np.uint8)
     bits = from_arrays(sprites, name="bits")
     colour = from_arrays(rng.integers(0, 256, (count, 64, 64, 3), np.uint8), name="bytes")
@@ -90,7 +90,7 @@ def main(args: Args) -> None:
         source = jax.device_put(source)
         draw = jax.jit(lambda source, step: source.batch(jax.random.key(0), step, args.batch_size))
         drawing = median_seconds(lambda i, s=source, d=draw: d(s, jnp.int32(i)), args.repeats)
-        method = beta_vae(autoencoder("conv", source.image_shape))
+        method = beta_vae(autoencoder("conv", source.event_shape))
         init, update = make_train_step(method, dataset_size=source.size)
         state, batch, step = init(jax.random.key(0)), draw(source, jnp.int32(0)), jax.jit(update)
         training = median_seconds(lambda i, f=step, s=state, b=batch: f(s, b), args.repeats)

@@ -44,7 +44,7 @@ def main(args: Args) -> None:
     """Prints a row per population and adds them to results/population.json."""
     tune_allocator()
     source = Sprites(args.resolution)
-    method = beta_tc_vae(autoencoder(args.network, source.image_shape))
+    method = beta_tc_vae(autoencoder(args.network, source.event_shape))
     init, update = make_train_step(method, dataset_size=source.size)
 
     def step(state: TrainState) -> TrainState:

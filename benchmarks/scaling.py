@@ -76,7 +76,7 @@ def sent(devices: int, batch: int, latents: int, weights: int) -> dict[str, floa
 def main(args: Args) -> None:
     """Prints both and writes results/scaling.json."""
     source = Sprites(16)
-    networks = autoencoder(args.network, source.image_shape, args.latents)
+    networks = autoencoder(args.network, source.event_shape, args.latents)
     rows = []
     for devices in (2, 4, 8):
         batch = args.batch_per_device * devices

@@ -69,7 +69,7 @@ def jax_training(peer: str, network: str, batch: int, method: str) -> Callable[[
         networks["discriminator"] = discriminator(10)
     init, update = make_train_step(METHODS[method].build(networks), dataset_size=737_280)
     image = jnp.asarray(images(batch)).transpose(0, 2, 3, 1)
-    data = devices.place({"image": image, "fresh_image": image[::-1]})
+    data = devices.place({"x": image, "fresh_x": image[::-1]})
 
     def step(state: Any, seen: Any, data: Any) -> tuple[Any, Any]:
         if devices.axis_name is None:

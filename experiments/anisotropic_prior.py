@@ -77,7 +77,7 @@ def main(args: Args) -> None:
         "anisotropic": lambda latents: anisotropic_normal(variances),
         "student-t": lambda latents: student_t(latents, df=args.degrees_of_freedom),
     }
-    networks = autoencoder("conv" if args.full else "mlp-small", source.image_shape, args.latents)
+    networks = autoencoder("conv" if args.full else "mlp-small", source.event_shape, args.latents)
     hyperparameters = DecompositionVAE(learning_rate=5e-4 if args.full else 1e-3, alpha=0.0, beta=args.beta)
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8))
     rows, scores, codes = [], {}, {}

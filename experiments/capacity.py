@@ -50,7 +50,7 @@ def main(args: Args) -> None:
         args.steps, args.batch_size, args.latents, args.capacity = 300_000, 64, 10, 25.0
     source = known_sprites(64 if args.full else 16, positions=32 if args.full else 12)
     images = all_images(source)
-    networks = autoencoder("burgess" if args.full else "mlp-small", source.image_shape, args.latents)
+    networks = autoencoder("burgess" if args.full else "mlp-small", source.event_shape, args.latents)
     gamma, rate = (1000.0, 5e-4) if args.full else (100.0, 1e-3)
     schedule = AnnealedVAE(learning_rate=rate, gamma=gamma, c_end=args.capacity, warmup=0.8 * args.steps)
     method = annealed_vae(networks, hyperparameters=schedule)

@@ -34,14 +34,12 @@ def known_sprites(resolution: int = 16, positions: int = 12, scales: int = 4) ->
 
 def all_images(source: Table) -> jax.Array:
     """[N, H, W, C]"""
-    return source.at(jnp.arange(source.size))["image"]
+    return source.at(jnp.arange(source.size))["x"]
 
 
 def posteriors(method: Method, states: TrainState, images: jax.Array) -> Posterior:
     """Of all images under every member of a population: mean and logvar [members, N, D]."""
-    return jax.jit(jax.vmap(lambda params: method.encode(Nets(method.networks, params), {"image": images})))(
-        states.params
-    )
+    return jax.jit(jax.vmap(lambda params: method.encode(Nets(method.networks, params), {"x": images})))(states.params)
 
 
 def interval(values: Sequence[float] | np.ndarray) -> tuple[float, float]:

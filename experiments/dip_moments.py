@@ -58,7 +58,7 @@ def main(args: Args) -> None:
         args.steps, args.latents = 300_000, 10
     source = known_sprites(64 if args.full else 16, positions=32 if args.full else 12)
     images = all_images(source)
-    networks = autoencoder("conv" if args.full else "mlp-small", source.image_shape, args.latents)
+    networks = autoencoder("conv" if args.full else "mlp-small", source.event_shape, args.latents)
     settings = [("vae", {}), ("beta-vae", {"beta": 4.0}), ("beta-tc-vae", {"beta": 6.0})]
     for kind, share in (("i", 10.0), ("ii", 1.0)):
         settings += [(f"dip-vae-{kind}", {"lambda_od": od, "lambda_d": share * od}) for od in args.lambdas]

@@ -46,7 +46,7 @@ def main(args: Args) -> None:
         args.steps, args.batch_size, args.latents, args.look_every = 300_000, 64, 10, 5000
     source = known_sprites(64 if args.full else 16, positions=32 if args.full else 12)
     images = all_images(source)
-    networks = autoencoder("conv" if args.full else "mlp-small", source.image_shape, args.latents)
+    networks = autoencoder("conv" if args.full else "mlp-small", source.event_shape, args.latents)
     networks["discriminator"] = discriminator(args.latents, 2, (1000,) * 6 if args.full else (256,) * 3)
     # The discriminator has to keep up with codes that move at the autoencoder's rate: both get the same.
     rate = 1e-4 if args.full else 1e-3

@@ -63,7 +63,7 @@ def main(args: Args) -> None:
     if args.full:
         args.steps, args.batches = 50_000, (8, 32, 128, 512, 2048, 12_288)
     source = known_sprites(64 if args.full else 16, positions=32 if args.full else 12)
-    networks = autoencoder("mlp" if args.full else "mlp-small", source.image_shape, args.latents)
+    networks = autoencoder("mlp" if args.full else "mlp-small", source.event_shape, args.latents)
     method = beta_tc_vae(networks, hyperparameters=BetaTCVAE(learning_rate=1e-3, beta=4.0))
     *_, (_, states, _) = train_population(
         method, source, seeds=range(args.seeds), steps=args.steps, batch_size=128, log_every=args.steps

@@ -45,7 +45,7 @@ def main(args: Args) -> None:
         args.steps, args.batch_size, args.latents, args.seeds = 50_000, 2048, 10, 10
     source = known_sprites(64 if args.full else 16, positions=32 if args.full else 12)
     images = all_images(source)
-    networks = autoencoder("mlp" if args.full else "mlp-small", source.image_shape, args.latents)
+    networks = autoencoder("mlp" if args.full else "mlp-small", source.event_shape, args.latents)
     methods = [
         beta_vae(networks, hyperparameters=BetaVAE(learning_rate=1e-3)),
         beta_tc_vae(networks, hyperparameters=BetaTCVAE(learning_rate=1e-3)),

@@ -47,7 +47,7 @@ def main(args: Args) -> None:
         args.steps, args.latents = 300_000, 10
     source = known_sprites(64 if args.full else 16, positions=32 if args.full else 12)
     images, factors = all_images(source), np.asarray(source.factors)
-    networks = autoencoder("conv" if args.full else "mlp-small", source.image_shape, args.latents)
+    networks = autoencoder("conv" if args.full else "mlp-small", source.event_shape, args.latents)
     rate = 1e-4 if args.full else 1e-3
     plain = beta_vae(networks, hyperparameters=BetaVAE(rate, args.beta))
     taught = semi_supervised_vae(networks, hyperparameters=SemiSupervisedVAE(rate, args.beta, args.gamma_sup))

@@ -91,7 +91,7 @@ def bounds(method: Method, states: TrainState, test: np.ndarray) -> np.ndarray:
 
     def bound(params: Any) -> jax.Array:
         net = Nets(method.networks, params)
-        mean, logvar = method.encode(net, {"image": test})
+        mean, logvar = method.encode(net, {"x": test})
         noise = jax.random.normal(jax.random.key(0), (20, *mean.shape))
         nll = jax.lax.map(
             lambda e: gaussian(NOISE).nll(method.decode(net, mean + jnp.exp(logvar / 2) * e), test).mean(), noise
@@ -110,7 +110,7 @@ def main(args: Args) -> None:
     one_row: dict[float, np.ndarray] = {}
     for axis, lam in zip(axes, args.lams, strict=False):
         source = bars()
-        networks = autoencoder("mlp-small", source.image_shape, 8) | grouped_decoder(source.image_shape, 8)
+        networks = autoencoder("mlp-small", source.event_shape, 8) | grouped_decoder(source.event_shape, 8)
         hp = OIVAE(loadings_learning_rate=5e-4, lam=lam)
         states = trained(oi_vae(networks, noise="learned", hyperparameters=hp), source, args, args.steps)
         strength = np.asarray(jax.vmap(group_norms)(states.params["loadings"]["weights"]))
@@ -126,8 +126,8 @@ def main(args: Args) -> None:
     weights = sorted({args.lams[0], *args.lams[2:]})
     for examples in args.examples:
         source, test, mask = driven_groups(examples)
-        encoder = autoencoder("mlp-small", source.image_shape, LATENTS)
-        grouped = encoder | grouped_decoder(source.image_shape, LATENTS, PLACES, width=LATENTS, hidden=(16,))
+        encoder = autoencoder("mlp-small", source.event_shape, LATENTS)
+        grouped = encoder | grouped_decoder(source.event_shape, LATENTS, PLACES, width=LATENTS, hidden=(16,))
         held_out = {}
         for lam in (*weights, None):
             hp = OIVAE(loadings_learning_rate=5e-4, lam=lam or 0.0)

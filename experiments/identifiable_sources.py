@@ -72,7 +72,7 @@ def trained_scores(name: str, source: Table, args: Args) -> np.ndarray:
         aux = np.random.default_rng(1).permutation(aux)
     data = Table(**{**vars(source), "extras": {**source.extras, "aux": aux}})
     aux_dim = 0 if name == "VAE" else aux.shape[1]
-    networks = autoencoder("xtanh", source.image_shape, SOURCES, aux_dim=aux_dim)
+    networks = autoencoder("xtanh", source.event_shape, SOURCES, aux_dim=aux_dim)
     if name == "VAE":
         method = vae(networks, likelihood=gaussian(args.scale), hyperparameters=VAE(args.learning_rate))
     else:
@@ -81,7 +81,7 @@ def trained_scores(name: str, source: Table, args: Args) -> np.ndarray:
     *_, (_, states, _) = train_population(
         method, data, seeds=range(args.seeds), steps=args.steps, batch_size=args.batch_size
     )
-    batch = {"image": jnp.asarray(source.pixels), "aux": jnp.asarray(aux)}
+    batch = {"x": jnp.asarray(source.pixels), "aux": jnp.asarray(aux)}
     encode = jax.jit(lambda params: method.encode(Nets(method.networks, params), batch).mean)
     members = (jax.tree.map(lambda leaf, i=i: leaf[i], states.params) for i in range(args.seeds))
     return np.array([scores(np.array(encode(params)), source) for params in members])

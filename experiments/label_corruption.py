@@ -63,16 +63,16 @@ def cross_entropy(encoder: Network, features: int, learning_rate: float) -> Meth
     """A linear head on the features, trained with them."""
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        logits = net.head(net.encoder(batch["image"]))
+        logits = net.head(net.encoder(batch["x"]))
         return optax.softmax_cross_entropy_with_integer_labels(logits, batch["class"]).mean(), {}
 
     def encode(net: Nets, batch: Batch) -> Posterior:
-        code = net.encoder(batch["image"])
+        code = net.encoder(batch["x"])
         return Posterior(code, jnp.full_like(code, -20.0))
 
     networks = {"encoder": encoder, "head": from_linen(nn.Dense(K), (features,))}
     objective = Objective(loss, ("encoder", "head"))
-    return Method("cross-entropy", networks, MCR2(learning_rate), (objective,), encode, needs=("image", "class"))
+    return Method("cross-entropy", networks, MCR2(learning_rate), (objective,), encode, needs=("x", "class"))
 
 
 def methods(args: Args) -> dict[str, Method]:
@@ -105,9 +105,9 @@ def measured(method: Method, params: Any, given: Batch, test: Batch, rank: int) 
 def split() -> tuple[Table, Batch]:
     """A table of two thirds of the digits, and the others as a batch."""
     source, order = digits(), np.random.default_rng(0).permutation(1797)
-    images, label = np.asarray(source.at(jnp.asarray(order))["image"]), np.asarray(source.factors)[order, 0]
+    images, label = np.asarray(source.at(jnp.asarray(order))["x"]), np.asarray(source.factors)[order, 0]
     train = from_arrays(images[:1198], label[:1198, None], name="digits to train on", factor_names=("digit",))
-    return train, {"image": jnp.asarray(images[1198:]), "class": jnp.asarray(label[1198:])}
+    return train, {"x": jnp.asarray(images[1198:]), "class": jnp.asarray(label[1198:])}
 
 
 def main(args: Args) -> None:

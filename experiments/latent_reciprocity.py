@@ -57,7 +57,7 @@ def in_z(networks: dict[str, Any]) -> Method:
     method = alae(networks)
 
     def reciprocity(net, batch, ctx):
-        z = standard_normal(LATENTS).sample(ctx.key, len(batch["image"]), ctx.axis_name)
+        z = standard_normal(LATENTS).sample(ctx.key, len(batch["x"]), ctx.axis_name)
         made = net.decoder(jax.lax.stop_gradient(net.mapping(z)))
         return ((z - net.encoder(made)) ** 2).mean(), {}
 
@@ -65,7 +65,7 @@ def in_z(networks: dict[str, Any]) -> Method:
     return method._replace(
         objectives=(critic, generator, old._replace(loss=reciprocity), average),
         decode=lambda net, z: (net.average_decoder(net.average_mapping(z)) + 1) / 2,
-        sample_prior=lambda net, key, batch: standard_normal(LATENTS).sample(key, len(batch["image"])),
+        sample_prior=lambda net, key, batch: standard_normal(LATENTS).sample(key, len(batch["x"])),
     )
 
 
@@ -76,14 +76,14 @@ def energy_distance(x: np.ndarray, y: np.ndarray) -> float:
 
 def measured(method: Method, net: Nets, train: Any, test: Any, judge: SVC) -> dict[str, float]:
     """All that is compared, of one model; arrays are (images, labels)."""
-    encode = jax.jit(lambda images: method.encode(net, {"image": images}).mean)
+    encode = jax.jit(lambda images: method.encode(net, {"x": images}).mean)
     decode = jax.jit(lambda codes: jnp.clip(method.decode(net, codes), 0, 1))
     codes, known = np.asarray(encode(test[0])), np.asarray(encode(train[0]))
     again = np.asarray(decode(codes))
     if method.sample_prior is None:
         z = standard_normal(codes.shape[1]).sample(jax.random.key(0), len(codes))
     else:
-        z = method.sample_prior(net, jax.random.key(0), {"image": test[0]})
+        z = method.sample_prior(net, jax.random.key(0), {"x": test[0]})
     made = decode(z)
     back, flat = np.asarray(encode(made)), test[0].reshape(len(test[0]), -1)
     samples = np.asarray(made).reshape(len(flat), -1)
@@ -101,18 +101,18 @@ def main(args: Args) -> None:
     if args.full:
         args.steps = 50_000
     source = digits()
-    images, labels = np.asarray(source.at(jnp.arange(source.size))["image"]), np.asarray(source.factors)[:, 0]
+    images, labels = np.asarray(source.at(jnp.arange(source.size))["x"]), np.asarray(source.factors)[:, 0]
     order = np.random.default_rng(0).permutation(len(images))
     train, test = ((images[part], labels[part]) for part in np.split(order, [1300]))
     judge = SVC().fit(train[0].reshape(len(train[0]), -1), train[1])
-    adversarial = latent_adversarial_networks(source.image_shape, LATENTS)
-    plain = autoencoder("mlp-small", source.image_shape, LATENTS)
+    adversarial = latent_adversarial_networks(source.event_shape, LATENTS)
+    plain = autoencoder("mlp-small", source.event_shape, LATENTS)
     likelihood = gaussian(args.scale)
     free = beta_vae(plain, likelihood=likelihood, hyperparameters=BetaVAE(learning_rate=1e-3, beta=0.0))
     cases = {
         "ALAE": alae(adversarial),
         "ALAE, z regressed": in_z(adversarial),
-        "autoencoder": free._replace(encode=lambda net, batch: point(net.encoder(batch["image"]).mean)),
+        "autoencoder": free._replace(encode=lambda net, batch: point(net.encoder(batch["x"]).mean)),
         "VAE": beta_vae(plain, likelihood=likelihood, hyperparameters=BetaVAE(learning_rate=1e-3, beta=1.0)),
     }
     rows: list[dict[str, Any]] = []
@@ -135,7 +135,7 @@ def main(args: Args) -> None:
             net = Nets(method.networks, jax.tree.map(lambda leaf, seed=seed: leaf[seed], last.params))
             results.append(measured(method, net, train, test, judge))
             if name not in pictures:
-                codes = method.encode(net, {"image": test[0][:12]}).mean
+                codes = method.encode(net, {"x": test[0][:12]}).mean
                 pictures[name] = np.asarray(method.decode(net, codes))
         values[name] = {column: np.array([result[column] for result in results]) for column in results[0]}
         rows.append({"model": name} | {column: shown(v, 3) for column, v in values[name].items()})

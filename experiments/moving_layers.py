@@ -117,7 +117,7 @@ def main(args: Args) -> None:
     values: dict[str, list[dict[str, float]]] = {}
     pictures: dict[str, jax.Array] = {"frame": first[:6], "next frame": second[:6]}
     for name, options in VARIANTS.items():
-        networks = layered_networks(source.image_shape, size=size)
+        networks = layered_networks(source.event_shape, size=size)
         if name == "no motion":
             networks["motion"] = STILL
         method = equivariant_rendering(networks, **options)

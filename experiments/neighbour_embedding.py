@@ -65,7 +65,7 @@ def data_sets() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     source = digits()
     roll, place = make_swiss_roll(1797, noise=0.5, random_state=0)
     roll = (roll / roll.std(0)).astype(np.float32)[:, None, None, :]
-    images = np.asarray(source.at(jnp.arange(source.size))["image"])
+    images = np.asarray(source.at(jnp.arange(source.size))["x"])
     return {"digits": (images, np.asarray(source.factors)[:, 0]), "swiss roll": (roll, place)}
 
 
@@ -94,7 +94,7 @@ def embedded(images: np.ndarray, label: np.ndarray, args: Args) -> tuple[dict[st
         results = []
         for seed in range(args.seeds):
             net = Nets(method.networks, jax.tree.map(lambda leaf, seed=seed: leaf[seed], states.params))
-            mean = method.encode(net, {"image": test}).mean
+            mean = method.encode(net, {"x": test}).mean
             nll = gaussian_nll(method.decode(net, mean), jnp.asarray(test), args.scale).mean()
             codes, found = np.asarray(mean), find_clusters(*net.prior())
             cluster = found.of_points(codes)

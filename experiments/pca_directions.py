@@ -79,14 +79,14 @@ def models(shape: tuple[int, int, int], args: Args) -> dict[str, Method]:
     wide = networks | {"encoder": autoencoder("mlp-small", shape, LATENTS + 1)["encoder"]}
 
     def triangle(net: Nets, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array]:
-        mean, logvar = net.encoder(batch["image"])
+        mean, logvar = net.encoder(batch["x"])
         return mean[:, :LATENTS], logvar[:, :LATENTS], mean[:, LATENTS]
 
     def loss(net: Nets, batch: Batch, ctx: Context, noise: float) -> tuple[jax.Array, Terms]:
         mean, logvar, below = triangle(net, batch)
         normal = jax.random.normal(ctx.key, mean.shape)
         spread = (jnp.exp(logvar / 2) * normal).at[:, 1].add(below * normal[:, 0])
-        error = likelihood.nll(net.decoder(mean + noise * spread), batch["image"]).mean()
+        error = likelihood.nll(net.decoder(mean + noise * spread), batch["x"]).mean()
         kl = (kl_standard_normal(mean, logvar) + 0.5 * below**2).mean()
         return error + noise * kl, {"reconstruction": error, "kl": kl}
 
@@ -113,7 +113,7 @@ def measures(
 ) -> tuple[float, float, float, float]:
     """Distance to orthogonality, score, % of the variance that means do not reconstruct, and Delta_KL of a member."""
     net = Nets(method.networks, params)
-    mean, logvar = method.encode(net, {"image": images})
+    mean, logvar = method.encode(net, {"x": images})
     unexplained = ((method.decode(net, mean) - images) ** 2).sum() / ((images - images.mean(axis=0)) ** 2).sum()
     far = distance(lambda z: method.decode(net, z), mean[:JACOBIANS])
     return far, knn_gap(mean, factors), 100 * float(unexplained), polarised_gap(mean, logvar)
@@ -134,7 +134,7 @@ def main(args: Args) -> None:
         images *= (5 / 3 / images.var(axis=0).sum()) ** 0.5
         source = from_arrays(np.asarray(images[:training]), name=data, real=True)
         own[data].append(distance(partial(render, net=net), factors[:JACOBIANS]))
-        for name, method in models(source.image_shape, args).items():
+        for name, method in models(source.event_shape, args).items():
             every = max(1, args.steps // 10) if (data, name) == ("bent", "VAE") else args.steps
             for step, states, _ in train_population(
                 method, source, seeds=members, steps=args.steps, batch_size=args.batch_size, log_every=every

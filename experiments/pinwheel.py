@@ -75,7 +75,7 @@ def main(args: Args) -> None:
     alphas, betas = np.repeat(pairs, args.seeds, axis=0).T
     # Points are scaled by 1/4 into the unit square, and the likelihood with them.
     method = decomposition_vae(
-        autoencoder("mlp-small", source.image_shape, 2),
+        autoencoder("mlp-small", source.event_shape, 2),
         likelihood=gaussian(args.scale / 4),
         prior="pinwheel",
         divergence="inclusive-kl",

@@ -66,7 +66,7 @@ def main(args: Args) -> None:
         args.steps = 100_000
     source = known_sprites(64 if args.full else 16)
     images, factors, names = all_images(source), np.asarray(source.factors), source.factor_names
-    networks = autoencoder("conv" if args.full else "mlp-small", source.image_shape, args.latents)
+    networks = autoencoder("conv" if args.full else "mlp-small", source.event_shape, args.latents)
     cases: dict[str, tuple[Any, Any]] = {"VAE": (vae(networks, hyperparameters=VAE(1e-3)), source)}
     for members in args.members:
         groups = Groups(source, SHARED, members)

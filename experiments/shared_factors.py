@@ -51,7 +51,7 @@ def main(args: Args) -> None:
         args.steps, args.latents = 300_000, 10
     source = known_sprites(64 if args.full else 16, positions=32 if args.full else 12)
     images, factors = all_images(source), np.asarray(source.factors)
-    networks = autoencoder("conv" if args.full else "mlp-small", source.image_shape, args.latents)
+    networks = autoencoder("conv" if args.full else "mlp-small", source.event_shape, args.latents)
     hp = AdaGVAE(learning_rate=1e-4 if args.full else RATE)
     cases = {
         f"beta-VAE, beta {beta:g}": (beta_vae(networks, hyperparameters=BetaVAE(hp.learning_rate, beta)), 1)

@@ -47,7 +47,7 @@ def main(args: Args) -> None:
         args.steps, args.batch_size, args.latents = 10_000, 500, 50
     source = known_sprites(32 if args.full else 16)
     images = all_images(source)
-    networks = autoencoder("mlp" if args.full else "mlp-small", source.image_shape, args.latents)
+    networks = autoencoder("mlp" if args.full else "mlp-small", source.event_shape, args.latents)
     hyperparameters = DecompositionVAE(learning_rate=1e-3, beta=1.0)
     shape = (len(args.alphas), args.seeds)
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.5))

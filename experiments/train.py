@@ -37,7 +37,7 @@ def main(args: Args) -> None:
     """Trains a beta-TCVAE on the demonstration scene and prints its MIG."""
     source = Scene()
     method = beta_tc_vae(
-        autoencoder(args.network, source.image_shape, args.latents),
+        autoencoder(args.network, source.event_shape, args.latents),
         hyperparameters=BetaTCVAE(learning_rate=args.learning_rate, beta=args.beta),
     )
     with progress_writer(args.steps) as progress:

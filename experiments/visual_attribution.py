@@ -53,11 +53,11 @@ def classifier(networks: dict[str, Any]) -> Method:
     """The VA-GAN's critic, as a classifier of controls (high) and cases."""
 
     def loss(net, batch, ctx):
-        value = logistic_discriminator_loss(net.critic(2 * batch["control"] - 1), net.critic(2 * batch["image"] - 1))
+        value = logistic_discriminator_loss(net.critic(2 * batch["control"] - 1), net.critic(2 * batch["x"] - 1))
         return value.mean(), {}
 
     networks = {"critic": networks["critic"]}
-    return Method("classifier", networks, VAGAN(), (Objective(loss, ("critic",)),), needs=("image", "control"))
+    return Method("classifier", networks, VAGAN(), (Objective(loss, ("critic",)),), needs=("x", "control"))
 
 
 def evidence(net: Nets, x: jax.Array) -> dict[str, np.ndarray]:
@@ -106,14 +106,14 @@ def main(args: Args) -> None:
             "ICAM": lambda shape: icam(
                 translation_networks(shape, size), random_branch="no", content_steps=1, hyperparameters=ICAM(rate, rate)
             ),
-        }[name](source.image_shape)
+        }[name](source.event_shape)
         members = {"seeds": range(args.seeds), "steps": max(1, steps), "batch_size": batch_size}
         *_, (_, states, terms) = train_population(method, source, **members)
         print(name, {term: shown(values) for term, values in terms.items()}, flush=True)
         for seed in range(args.seeds):
             net = Nets(method.networks, jax.tree.map(lambda leaf, seed=seed: leaf[seed], states.params))
             if name == "classifier":
-                maps = evidence(net, test["image"])
+                maps = evidence(net, test["x"])
             else:
                 maps = {name: -np.asarray(method.pictures(net, jax.random.key(1), test)["map"])}
             for title, values in maps.items():
@@ -125,10 +125,10 @@ def main(args: Args) -> None:
                     every = held_out.at(jnp.arange(held_out.size))
                     order = np.random.default_rng(0).permutation(held_out.size)
                     case = np.asarray(every["factors"])[order, 0]
-                    scores |= told(net, every["image"][order], case)
+                    scores |= told(net, every["x"][order], case)
                 results.setdefault(title, []).append(scores)
                 pictures.setdefault(title, values[:6])
-        pictures.setdefault("image", np.asarray(test["image"][:6]))
+        pictures.setdefault("x", np.asarray(test["x"][:6]))
         pictures.setdefault("planted", mask[:6].astype(float))
     columns = ("both squares", "the second", "attribute", "content")
     values = {
@@ -138,11 +138,11 @@ def main(args: Args) -> None:
         {"map": name} | {column: shown(v) if v.size else "" for column, v in scores.items()}
         for name, scores in values.items()
     ]
-    order = ["image", "planted", *results]
+    order = ["x", "planted", *results]
     figure, axes = plt.subplots(len(order), 6, figsize=(6, len(order)))
     for name, line in zip(order, axes, strict=True):
         line[0].set_ylabel(name, rotation=0, ha="right", fontsize=8)
-        plain = name in ("image", "planted")
+        plain = name in ("x", "planted")
         for axis, picture in zip(line, pictures[name], strict=True):
             top = np.abs(picture).max()
             axis.imshow(picture[..., 0], cmap="gray" if plain else "RdBu_r", vmin=0 if plain else -top, vmax=top)

@@ -62,7 +62,7 @@ def main(args: Args) -> None:
         args.steps, args.latents = 100_000, 12
     source = known_sprites(64 if args.full else 16, positions=32 if args.full else 12)
     images = all_images(source)
-    networks = autoencoder("conv" if args.full else "mlp-small", source.image_shape, args.latents)
+    networks = autoencoder("conv" if args.full else "mlp-small", source.event_shape, args.latents)
     networks["discriminator"] = discriminator(args.latents, 1, (512,) * 4 if args.full else (256,) * 3)
     # lambda belongs to a cost of 0.05 |x - G|^2; here a unit of squared error costs 1 / (2 scale^2).
     weight = args.share / 0.05 / (2 * args.scale**2)
@@ -76,7 +76,7 @@ def main(args: Args) -> None:
         "WAE-MMD, rbf": wae_mmd(networks, kernel="rbf", hyperparameters=mmd_hp, **wae),
         "WAE-GAN": wae_gan(networks, hyperparameters=gan_hp, **wae),
     }
-    constant = float(np.prod(source.image_shape)) * np.log(args.scale * np.sqrt(2 * np.pi))
+    constant = float(np.prod(source.event_shape)) * np.log(args.scale * np.sqrt(2 * np.pi))
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 3.8), sharex=True)
     rows, means = [], {}
     for name, method in methods.items():

@@ -129,14 +129,14 @@ class Method(NamedTuple):
     hyperparameters: Hyperparameters
     objectives: tuple[Objective, ...]
     encode: Callable[[Nets, Batch], Posterior] = no_code
-    """Function (net, batch) -> posterior over codes [B, D]. It reads "image" [B, H, W, C] from the batch; methods whose
+    """Function (net, batch) -> posterior over codes [B, D]. It reads "x" [B, H, W, C] from the batch; methods whose
     encoder reads more document it."""
     decode: Callable[[Nets, jax.Array], jax.Array] = no_image
     """Function (net, code [B, D]) -> expected images [B, H, W, C], on the scale of the data."""
     sample_prior: Callable[[Nets, jax.Array, Batch], jax.Array] | None = None
     """Function (net, key, batch) -> codes [B, D] drawn from the prior, one for each example; by default, from N(0,
     I)."""
-    needs: tuple[str, ...] = ("image",)
+    needs: tuple[str, ...] = ("x",)
     """Keys of the batch that the losses read."""
     sequential: bool = False
     """Whether each objective sees the parameters as changed by the objectives before it in the same step. Otherwise,

@@ -126,7 +126,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         curve: list[float] = []
         self.state_ = train(
             self.method_,
-            from_arrays(self._images(X), name="X", real=True),
+            from_arrays(self._rows(X), name="X", real=True),
             steps=self.max_iter,
             batch_size=min(self.batch_size, len(X)),
             seed=int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max)),
@@ -139,8 +139,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def transform(self, X: Any) -> np.ndarray:
         """Computes posterior means: float32 [n_samples, n_components]."""
-        images = self._images(self._checked(X))
-        return self._in_chunks(self._encode, images)
+        return self._in_chunks(self._encode, self._rows(self._checked(X)))
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Decodes codes Z [n_samples, n_components] into expected rows of X, on the scale of X."""
@@ -148,8 +147,8 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Z, latents = check_array(Z, dtype=np.float32), self._n_features_out
         if Z.shape[1] != latents:
             raise ValueError(f"codes have {latents} columns here, got {Z.shape[1]}")
-        images = self._in_chunks(self._decode, Z)
-        return images.reshape(len(Z), -1) * self.scale_ + self.mean_
+        rows = self._in_chunks(self._decode, Z)
+        return rows * self.scale_ + self.mean_
 
     def score(self, X: Any, y: Any = None) -> float:
         """Computes the mean log-likelihood of the standardised rows of X given the posterior means of their codes, in
@@ -159,8 +158,8 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         include the cost of the code and is not a bound on the evidence, so methods with different priors, or without
         one, can be compared.
         """
-        images = self._images(self._checked(X))
-        return -float(self._in_chunks(self._nll, images).mean(dtype=np.float64))
+        rows = self._rows(self._checked(X))
+        return -float(self._in_chunks(self._nll, rows).mean(dtype=np.float64))
 
     @property
     def _n_features_out(self) -> int:
@@ -197,35 +196,31 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
           ValueError: A parameter is invalid.
         """
         config = _config(self._name, self._fitted_params)
-        shape = self._shape_of_rows(self.n_features_in_)
+        shape = (self.n_features_in_,)
         networks = config.networks.make(_Rows(shape))
-        method = build_method(config, networks, from_arrays(np.zeros((1, *shape), np.float32)))
+        method = build_method(config, networks, from_arrays(np.zeros((1, *shape), np.float32), real=True))
         likelihood = likelihood_of(self._fitted_params["likelihood"], self._fitted_params["scale"])
 
-        def encode(params: dict[str, Params], images: jax.Array) -> jax.Array:
-            return method.encode(Nets(networks, params), {"image": images}).mean
+        def encode(params: dict[str, Params], rows: jax.Array) -> jax.Array:
+            return method.encode(Nets(networks, params), {"x": rows}).mean
 
         def decode(params: dict[str, Params], codes: jax.Array) -> jax.Array:
             return method.decode(Nets(networks, params), codes)
 
-        def nll(params: dict[str, Params], images: jax.Array) -> jax.Array:
-            expected = decode(params, encode(params, images))
+        def nll(params: dict[str, Params], rows: jax.Array) -> jax.Array:
+            expected = decode(params, encode(params, rows))
             if self._fitted_params["likelihood"] == "bernoulli":
                 expected = jax.scipy.special.logit(jnp.clip(expected, LEAST_PROBABILITY, 1 - LEAST_PROBABILITY))
-            return likelihood.nll(expected, images)
+            return likelihood.nll(expected, rows)
 
-        self.method_, self._image_shape = method, shape
+        self.method_ = method
         self._encode, self._decode, self._nll = jax.jit(encode), jax.jit(decode), jax.jit(nll)
-
-    @staticmethod
-    def _shape_of_rows(features: int) -> tuple[int, int, int]:
-        return 1, 1, features
 
     def _checked(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         return validate_data(self, X, dtype=np.float64, reset=False)
 
-    def _images(self, X: np.ndarray) -> np.ndarray:
+    def _rows(self, X: np.ndarray) -> np.ndarray:
         """Converts the rows to inputs of the networks.
 
         Raises:
@@ -239,7 +234,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             rows = ((X - self.mean_) / self.scale_).astype(np.float32)
         if not np.isfinite(rows).all():
             raise ValueError("X holds values too large for float32")
-        return rows.reshape(-1, *self._image_shape)
+        return rows
 
     def _in_chunks(self, program: Any, rows: np.ndarray) -> np.ndarray:
         """Computes `program(params, rows)` in chunks of full size.
@@ -281,18 +276,10 @@ class ClusteringVectorAutoencoder(VectorAutoencoder):
         return self.clusters_.of_points(codes)
 
 
-class GroupedVectorAutoencoder(VectorAutoencoder):
-    """An estimator for a method whose outputs are in groups. Each feature is a group of its own."""
-
-    @staticmethod
-    def _shape_of_rows(features: int) -> tuple[int, int, int]:
-        return features, 1, 1
-
-
 class _Rows(NamedTuple):
     """The data properties that networks depend on."""
 
-    image_shape: tuple[int, int, int]
+    event_shape: tuple[int, ...]
     factor_sizes: tuple[int, ...] = ()
 
 
@@ -373,5 +360,5 @@ DecompositionVAE = _estimator("decomposition-vae", VectorAutoencoder)
 WAEMMD = _estimator("wae-mmd", VectorAutoencoder)
 WAEGAN = _estimator("wae-gan", VectorAutoencoder)
 IWAE = _estimator("iwae", VectorAutoencoder)
-OIVAE = _estimator("oi-vae", GroupedVectorAutoencoder)
+OIVAE = _estimator("oi-vae", VectorAutoencoder)
 VAESNE = _estimator("vae-sne", ClusteringVectorAutoencoder)

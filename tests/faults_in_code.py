@@ -93,7 +93,7 @@ FAULTS = (
     Fault("swapped order", "training/engine.py", "seen = dict(params) if method.sequential else state.params", "seen = state.params", ("tests/training/test_engine.py",)),
     Fault("repeated randomness", "training/engine.py", "jax.random.fold_in(jax.random.fold_in(state.key, state.step), stream)", "jax.random.fold_in(state.key, stream)", ("tests/training/test_engine.py",)),
     Fault("swapped order", "training/microbatch.py", "jnp.concatenate([one, other])", "jnp.concatenate([other, one])", ("tests/training/test_microbatch.py",)),
-    Fault("repeated randomness", "training/steps.py", "\"fresh_image\": both[\"image\"][1::2]", "\"fresh_image\": both[\"image\"][0::2]", ("tests/training/test_engine.py", "tests/training/test_loop.py")),
+    Fault("repeated randomness", "training/steps.py", "\"fresh_x\": both[\"x\"][1::2]", "\"fresh_x\": both[\"x\"][0::2]", ("tests/training/test_engine.py", "tests/training/test_loop.py")),
     Fault("dropped term", "metrics/mig.py", "gaps = (first - second) / factor_entropy", "gaps = first - second", ("tests/metrics/test_mig.py",)),
     Fault("wrong axis", "metrics/dci.py", "importance.sum(axis=1) if importance.sum() > 0", "importance.sum(axis=0) if importance.sum() > 0", ("tests/metrics/test_reference.py",)),
     Fault("leaked rows", "metrics/inputs.py", "return order[:train], order[train:]", "return order[:train], order", ("tests/metrics/test_reference.py", "tests/metrics/test_battery.py")),

@@ -94,7 +94,7 @@ def needs(name):
 
 
 WITH_LIKELIHOOD = [name for name in METHODS if "likelihood" in inspect.signature(METHODS[name].build).parameters]
-IMAGES_ONLY = [name for name in WITH_LIKELIHOOD if needs(name) <= {"image", "fresh_image"}]
+IMAGES_ONLY = [name for name in WITH_LIKELIHOOD if needs(name) <= {"x", "fresh_x"}]
 
 
 def test_every_method_of_single_images_is_there():

@@ -10,7 +10,7 @@ from jaxvae.data import Sprites
 from jaxvae.metrics import mig
 
 batch = Sprites(16).sample(jax.random.key(0), 500)
-images, factors = np.asarray(batch["image"]).reshape(500, -1), np.asarray(batch["factors"])
+images, factors = np.asarray(batch["x"]).reshape(500, -1), np.asarray(batch["factors"])
 model = CooperativeVQ(n_factors=3, n_codewords=4, n_init=2, max_iter=20, random_state=0).fit(images)
 codes = model.transform(images)  # [500, 3], integers
 score, reconstruction = mig(codes, factors, num_bins=40).score, model.inverse_transform(codes)

@@ -144,7 +144,7 @@ class Augmented(Wrapper[S]):
         batch = {name: column[place] for name, column in images.items()}
         stream = jax.random.fold_in(key, Stream.COPY)
         keys = jax.vmap(lambda number: jax.random.fold_in(stream, number))(row)
-        return {**batch, "image": jax.vmap(_altered)(keys, batch["image"]), "class": row // self.copies}
+        return {**batch, "x": jax.vmap(_altered)(keys, batch["x"]), "class": row // self.copies}
 
 
 def augmented(source: S, copies: int) -> Augmented[S]:

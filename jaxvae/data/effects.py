@@ -75,7 +75,7 @@ def _square(offsets: np.ndarray, length: int, side: int) -> np.ndarray:
 @partial(jax.tree_util.register_dataclass, data_fields=["source", "cases", "controls"], meta_fields=[])
 @dataclass(frozen=True, eq=False)
 class CaseControl(Wrapper[S]):
-    """A source whose batches of n are n images with an effect and n without: {"image", "control" [n, H, W, C], ...}.
+    """A source whose batches of n are n images with an effect and n without: {"x", "control" [n, H, W, C], ...}.
 
     All other entries belong to the cases. Samples, and examples by index, are those of the source and contain both
     classes.
@@ -89,7 +89,7 @@ class CaseControl(Wrapper[S]):
         """Returns n cases of a step, and n independent controls."""
         cases = self.cases.batch(key, step, n, part)
         controls = self.controls.batch(jax.random.fold_in(key, Stream.CONTROL), step, n, part)
-        return {**cases, "control": controls["image"]}
+        return {**cases, "control": controls["x"]}
 
 
 def case_control(source: S, factor: str, *, controls: int = 0, cases: int = 1) -> CaseControl[S]:

@@ -1,7 +1,4 @@
-"""Tables that are made up from a seed, and scikit-learn's digits: auxiliary variables, groups of channels, clusters.
-
-A vector of D numbers is an image of one pixel with D channels, [N, 1, 1, D]: dense networks take it as it is.
-"""
+"""Tables that are made up from a seed, and scikit-learn's digits: auxiliary variables, groups of channels, clusters."""
 
 from pathlib import Path
 
@@ -80,7 +77,9 @@ def bars(*, images: int = 2048, side: int = 8, intensity: float = 0.5, noise: fl
     row = rng.integers(0, side, images)
     pixels = noise * rng.standard_normal((images, side, side))
     pixels[np.arange(images), row] += intensity
-    return from_arrays(pixels.astype(np.float32), row[:, None], name="bars", factor_names=("row",), real=True)
+    return from_arrays(
+        pixels.astype(np.float32)[..., None], row[:, None], name="bars", factor_names=("row",), real=True
+    )
 
 
 def clusters(*, clusters: int = 10, points: int = 200, dimensions: int = 50, spread: float = 5, seed: int = 0) -> Table:
@@ -134,7 +133,7 @@ def _vectors(
     extras: dict[str, np.ndarray] | None = None,
 ) -> Table:
     return from_arrays(
-        vectors.astype(np.float32)[:, None, None, :],
+        vectors.astype(np.float32),
         None if factor is None else factor[:, None],
         name=name,
         factor_names=None if factor is None else (factor_name,),

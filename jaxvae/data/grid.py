@@ -37,7 +37,7 @@ class FactorGrid:
             )
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def event_shape(self) -> tuple[int, ...]:
         """Shape of the images (height, width, channels)."""
         return (self.resolution, self.resolution, self.channels)
 
@@ -64,12 +64,12 @@ class FactorGrid:
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """Returns the points of the grid with these indices, as in `Source`. The last factor varies fastest."""
         factors = jnp.stack(jnp.unravel_index(index, self.factor_sizes), axis=-1).astype(jnp.int32)
-        return {"image": self.render(factors), "factors": factors}
+        return {"x": self.render(factors), "factors": factors}
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """Returns random examples {"image": [n, H, W, C], "factors": [n, K]}, with the rows of `sample_factors`."""
+        """Returns random examples {"x": [n, H, W, C], "factors": [n, K]}, with the rows of `sample_factors`."""
         factors = self.sample_factors(key, n, first)
-        return {"image": self.render(factors), "factors": factors}
+        return {"x": self.render(factors), "factors": factors}
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
         """Returns independent random examples for a step, as in `Source`."""

@@ -58,7 +58,7 @@ Quality: TypeAlias = Literal["perfect", "binned", "noisy", "permuted", "partial"
 class Labelled(Wrapper[S]):
     """A source whose batches contain a second, labelled batch of the same size.
 
-    Batches are {"image", "factors", "labelled_image" [n, H, W, C], "label" int32 [n, K], "target" float32 [n, K]}. The
+    Batches are {"x", "factors", "labelled_x" [n, H, W, C], "label" int32 [n, K], "target" float32 [n, K]}. The
     labelled examples are cycled through in epochs (Locatello et al., 2020). A target is a label scaled to [0, 1], with
     NaN for a factor that is not labelled or has one value. Samples, and examples by index, have no labels. A method
     must not use "factors".
@@ -75,7 +75,7 @@ class Labelled(Wrapper[S]):
         label = self.labels.of(labelled["factors"])
         return {
             **self.source.batch(key, step, n, part),
-            "labelled_image": labelled["image"],
+            "labelled_x": labelled["x"],
             "label": label,
             "target": self.labels.target(label),
         }

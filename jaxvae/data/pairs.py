@@ -16,7 +16,7 @@ G = TypeVar("G", bound=GroundTruth)
 @partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["shared"])
 @dataclass(frozen=True)
 class Pairs(Wrapper[G]):
-    """A source of pairs: {"image", "image2", "factors", "factors2", "shared" [n, K]}.
+    """A source of pairs: {"x", "x2", "factors", "factors2", "shared" [n, K]}.
 
     The second image has the same values as the first of `shared` factors, which are chosen independently for every
     pair. The values of all other factors are independent and may agree by chance (Locatello et al., 2020).
@@ -52,8 +52,8 @@ class Pairs(Wrapper[G]):
         shared = jax.vmap(choose)(first + jnp.arange(n))
         factors2 = jnp.where(shared, factors, others)
         return {
-            "image": self.source.render(factors),
-            "image2": self.source.render(factors2),
+            "x": self.source.render(factors),
+            "x2": self.source.render(factors2),
             "factors": factors,
             "factors2": factors2,
             "shared": shared,
@@ -63,7 +63,7 @@ class Pairs(Wrapper[G]):
 @partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["shared", "members"])
 @dataclass(frozen=True)
 class Groups(Wrapper[G]):
-    """A source of groups: {"image", "factors", "group" int32 [n]}, with the members of a group one after another.
+    """A source of groups: {"x", "factors", "group" int32 [n]}, with the members of a group one after another.
 
     Members have the same values of the factors named in `shared`, and independent values of all others (Bouchacourt et
     al., 2018). A batch whose size is not a multiple of `members` ends inside a group.
@@ -99,7 +99,7 @@ class Groups(Wrapper[G]):
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Returns members first .. first+n-1 of the infinite sequence of groups that `key` determines."""
         factors = self.sample_factors(key, n, first)
-        return {"image": self.render(factors), "factors": factors, "group": self._group(n, first)}
+        return {"x": self.render(factors), "factors": factors, "group": self._group(n, first)}
 
     def _group(self, n: int, first: int | jax.Array) -> jax.Array:
         return (first + jnp.arange(n, dtype=jnp.int32)) // self.members

@@ -116,6 +116,11 @@ def open_data(
 
 def _own(name: str, found: Any) -> Source:
     source = found if isinstance(found, Source) or not callable(found) else found()
+    if not isinstance(source, Source) and hasattr(source, "image_shape"):
+        raise ValueError(
+            f"the data {name} is of jaxvae 0.1: rename its image_shape to event_shape, and the key 'image' of its "
+            "batches to 'x'"
+        )
     if not isinstance(source, Source):
         raise ValueError(f"the data {name} must be a jaxvae.data.Source, or a function that makes one, got {found!r}")
     return source

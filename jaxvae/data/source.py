@@ -32,7 +32,8 @@ class Source(Protocol):
     """A data set whose batches are drawn on the device, with its ground-truth factors if they are known.
 
     A source is a pytree. Pass it to a jitted function as an argument, so that images in memory are not compiled in.
-    Images are float32 [n, H, W, C] in [0, 1], and factors are int32 [n, K]. Examples have indices 0 .. size - 1.
+    Examples are arrays of any shape: pictures are float32 [n, H, W, C] in [0, 1], vectors [n, D] and series [n, T, D]
+    are float32 of any size. Factors are int32 [n, K]. Examples have indices 0 .. size - 1.
     """
 
     @property
@@ -41,8 +42,8 @@ class Source(Protocol):
         ...
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Shape of the images (height, width, channels)."""
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of an example: (height, width, channels) of a picture, (D,) of a vector, (T, D) of a series."""
         ...
 
     @property
@@ -61,8 +62,8 @@ class Source(Protocol):
         ...
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """Returns the examples with these indices [n]: {"image": [n, H, W, C]}, and {"factors": [n, K]} if they are
-        known.
+        """Returns the examples with these indices [n]: {"x": [n, *event_shape]}, and {"factors": [n, K]} if
+        they are known.
         """
         ...
 
@@ -140,9 +141,9 @@ class Wrapper(Generic[S]):
         return self.source.name
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Shape of the images (height, width, channels)."""
-        return self.source.image_shape
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of an example: (height, width, channels) of a picture, (D,) of a vector, (T, D) of a series."""
+        return self.source.event_shape
 
     @property
     def factor_names(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ class Streamed:
     table: Table
 
     name = property(lambda self: self.table.name)
-    image_shape = property(lambda self: self.table.image_shape)
+    event_shape = property(lambda self: self.table.event_shape)
     factor_names = property(lambda self: self.table.factor_names)
     factor_sizes = property(lambda self: self.table.factor_sizes)
     size = property(lambda self: self.table.size)

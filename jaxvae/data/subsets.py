@@ -134,4 +134,4 @@ class Correlated(Wrapper[G]):
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Returns random examples, as in `Source`."""
         factors = self.sample_factors(key, n, first)
-        return {"image": self.render(factors), "factors": factors}
+        return {"x": self.render(factors), "factors": factors}

@@ -1,4 +1,4 @@
-"""Images in memory, as bits, bytes or floats, with or without factors."""
+"""Examples in memory, as bits, bytes or floats, with or without factors."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,21 +22,22 @@ BLOCK = 4096
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["pixels", "factors", "extras"],
-    meta_fields=["name", "image_shape", "factor_names", "factor_sizes", "storage"],
+    meta_fields=["name", "event_shape", "factor_names", "factor_sizes", "storage"],
 )
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A `Source` of images in memory; make one with `from_arrays`.
+    """A `Source` of examples in memory; make one with `from_arrays`.
 
     Sampling is with replacement; `Epochs` of a table is without.
     """
 
     name: str
     pixels: jax.Array | np.ndarray
-    """bits: uint8 [N, ceil(H W C / 8)], eight pixels a byte; bytes: uint8 [N, H, W, C], 255 is 1; floats: float32."""
+    """bits: uint8 [N, ceil(H W C / 8)], eight pixels a byte; bytes: uint8 [N, H, W, C], 255 is 1; floats: float32
+    [N, *event_shape]."""
     factors: jax.Array | np.ndarray | None
     """int32 [N, K]"""
-    image_shape: tuple[int, int, int]
+    event_shape: tuple[int, ...]
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
     storage: Storage
@@ -60,11 +61,11 @@ class Table:
     def columns(self) -> dict[str, jax.Array | np.ndarray]:
         """Everything that an example has, as it is kept: name in the batch -> [N, ...]."""
         factors = {} if self.factors is None else {"factors": self.factors}
-        return {"image": self.pixels, **factors, **self.extras}
+        return {"x": self.pixels, **factors, **self.extras}
 
     def unpack(self, rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
         """The batch that rows of the columns stand for."""
-        return {**rows, "image": unpack(rows["image"], self.image_shape, self.storage)}
+        return {**rows, "x": unpack(rows["x"], self.event_shape, self.storage)}
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Independent draws, as in `Source`."""
@@ -82,7 +83,7 @@ class Table:
         """int32 [n, K] -> images [n, H, W, C]. ValueError where there is not one image per combination of factors."""
         if not self.is_grid:
             raise ValueError(f"{self.name} has no image for every combination of factors: sample from it instead")
-        return self.at(grid_index(factors, self.factor_sizes))["image"]
+        return self.at(grid_index(factors, self.factor_sizes))["x"]
 
     def draw(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
         """The numbers of the examples that `sample` gives: int32 [n]."""
@@ -99,7 +100,7 @@ class Table:
 
 
 def from_arrays(
-    images: np.ndarray,
+    examples: np.ndarray,
     factors: np.ndarray | None = None,
     *,
     name: str = "arrays",
@@ -107,26 +108,52 @@ def from_arrays(
     extras: Mapping[str, np.ndarray] | None = None,
     real: bool = False,
 ) -> Table:
-    """A source of images that are in memory.
+    """Builds a source of examples that are in memory.
 
-    Factors are numbered: the values of a column, sorted, become 0, 1, 2 ... Where every combination of values occurs
-    once, the images are put into the order of the grid, so that `render` finds them.
+    Factors are numbered: the values of a column, sorted, become 0, 1, 2 ... If every combination of values occurs once,
+    the examples are put into the order of the grid, so that `render` finds them.
 
     Args:
-      images: [N, H, W, C] or [N, H, W]: uint8 (0 to 255; kept as bits where there are only 0 and one other value),
-        bool, or floats in [0, 1], where values up to 0.001 outside, as rounding leaves them, are clipped.
-      factors: [N, K], any numbers, or None.
-      name: of the data.
-      factor_names: K names; factor0, factor1 ... if not given.
-      extras: more columns of the batches, by name: [N, ...], such as the auxiliary variable "aux".
-      real: pixels may be any finite numbers (not for the Bernoulli likelihood). Vectors are [N, 1, 1, D].
+      examples: Images [N, H, W, C] or [N, H, W]: uint8 (0 to 255; kept as bits if there are only 0 and one other
+        value), bool, or floats in [0, 1]; values up to 0.001 outside, as rounding leaves them, are clipped. With
+        `real`, examples of any shape: vectors [N, D], series [N, T, D], images [N, H, W, C].
+      factors: Factors [N, K], any numbers, or None.
+      name: Name of the data.
+      factor_names: Names of the K factors. By default, factor0, factor1 ...
+      extras: Further columns of the batches, by name: [N, ...], such as the auxiliary variable "aux".
+      real: Whether values may be any finite numbers. The Bernoulli likelihood is not for them. uint8 is still 0 to 255.
 
     Raises:
-      ValueError: shapes, types or values other than these; it says which were found.
+      ValueError: Shapes, types or values are other than these; the message says which were found.
     """
-    images = np.asanyarray(images)
+    examples = _real(np.asanyarray(examples), name) if real else _images(np.asanyarray(examples), name)
+    extras = dict(extras or {})
+    for column, values in extras.items():
+        if column in ("x", "factors") or len(values) != len(examples):
+            raise ValueError(f"{name}: the column {column!r} needs a name of its own and {len(examples)} rows")
+    names: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
+    columns = None
+    if factors is not None:
+        columns, sizes, order = number_factors(factors, len(examples), name)
+        names = tuple(factor_names or (f"factor{k}" for k in range(columns.shape[1])))
+        if len(names) != len(sizes):
+            raise ValueError(f"{name}: {len(sizes)} factors but {len(names)} names")
+        if order is not None:
+            ordered = aligned(examples.shape, examples.dtype)
+            examples, columns = np.take(examples, order, axis=0, out=ordered), columns[order]
+            extras = {column: values[order] for column, values in extras.items()}
+    pixels, storage = pack(examples, name, real)
+    return Table(name, pixels, columns, examples.shape[1:], names, sizes, storage, extras)
+
+
+def _images(images: np.ndarray, name: str) -> np.ndarray:
     if images.ndim == 3:
         images = images[..., None]
+    if images.ndim == 2:
+        raise ValueError(
+            f"{name}: images must be [N, H, W] or [N, H, W, C], got shape {images.shape}: vectors need real=True"
+        )
     if images.ndim != 4 or 0 in images.shape:
         raise ValueError(f"{name}: images must be [N, H, W] or [N, H, W, C] and not empty, got shape {images.shape}")
     if _is_channels_first(images.shape[1:]):
@@ -134,24 +161,18 @@ def from_arrays(
             f"{name}: images of shape {images.shape} have their channels first; here, channels come last, as "
             "images.transpose(0, 2, 3, 1) puts them"
         )
-    extras = dict(extras or {})
-    for column, values in extras.items():
-        if column in ("image", "factors") or len(values) != len(images):
-            raise ValueError(f"{name}: the column {column!r} needs a name of its own and {len(images)} rows")
-    names: tuple[str, ...] = ()
-    sizes: tuple[int, ...] = ()
-    columns = None
-    if factors is not None:
-        columns, sizes, order = number_factors(factors, len(images), name)
-        names = tuple(factor_names or (f"factor{k}" for k in range(columns.shape[1])))
-        if len(names) != len(sizes):
-            raise ValueError(f"{name}: {len(sizes)} factors but {len(names)} names")
-        if order is not None:
-            ordered = aligned(images.shape, images.dtype)
-            images, columns = np.take(images, order, axis=0, out=ordered), columns[order]
-            extras = {column: values[order] for column, values in extras.items()}
-    pixels, storage = pack(images, name, real)
-    return Table(name, pixels, columns, images.shape[1:], names, sizes, storage, extras)
+    return images
+
+
+def _real(values: np.ndarray, name: str) -> np.ndarray:
+    if values.ndim < 2 or 0 in values.shape:
+        raise ValueError(
+            f"{name}: examples must be vectors [N, D], series [N, T, D] or images [N, H, W, C], and not empty, got "
+            f"shape {values.shape}"
+        )
+    if values.ndim == 4 and _is_channels_first(values.shape[1:]):
+        return _images(values, name)
+    return values if values.dtype.kind not in "iu" or values.dtype == np.uint8 else values.astype(np.float32)
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -162,16 +183,16 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     return room[start : start + size].view(dtype).reshape(shape)
 
 
-def unpack(rows: jax.Array, image_shape: tuple[int, int, int], storage: Storage) -> jax.Array:
-    """Rows as a `Table` keeps them -> images float32 [n, H, W, C] in [0, 1]."""
+def unpack(rows: jax.Array, event_shape: tuple[int, ...], storage: Storage) -> jax.Array:
+    """Rows as a `Table` keeps them -> examples float32 [n, *event_shape]."""
     if storage == "bits":
-        bits = jnp.unpackbits(rows, axis=-1, count=math.prod(image_shape))
-        return bits.reshape(-1, *image_shape).astype(jnp.float32)
+        bits = jnp.unpackbits(rows, axis=-1, count=math.prod(event_shape))
+        return bits.reshape(-1, *event_shape).astype(jnp.float32)
     return jnp.asarray(rows).astype(jnp.float32) / 255 if storage == "bytes" else rows
 
 
 def pack(images: np.ndarray, name: str, real: bool = False) -> tuple[np.ndarray, Storage]:
-    """[N, H, W, C] as a `Table` keeps them, and how. ValueError for values that are no intensities."""
+    """Examples as a `Table` keeps them, and how. ValueError for values that are no intensities, unless `real`."""
     if images.dtype == np.uint8 or images.dtype == bool:
         blocks = [images[first : first + BLOCK] for first in range(0, len(images), BLOCK)]
         if images.dtype == bool or _is_binary(blocks):

@@ -45,9 +45,9 @@ class Variant(Wrapper[S]):
         return f"{self.look}-{self.source.name}"
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def event_shape(self) -> tuple[int, ...]:
         """Shape of the images (height, width, 3)."""
-        return (*self.source.image_shape[:2], 3)
+        return (*self.source.event_shape[:2], 3)
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """Returns the examples with these indices, as in `Source`."""
@@ -64,8 +64,8 @@ class Variant(Wrapper[S]):
 
     def render(self, factors: jax.Array) -> jax.Array:
         """Renders factors, as in `GroundTruth`."""
-        plain = {"image": self.source.render(factors)}  # type: ignore[attr-defined]
-        return self._with_looks(plain, jax.random.key(Stream.VARIANT), jnp.arange(len(factors)))["image"]
+        plain = {"x": self.source.render(factors)}  # type: ignore[attr-defined]
+        return self._with_looks(plain, jax.random.key(Stream.VARIANT), jnp.arange(len(factors)))["x"]
 
     def _with_looks(self, batch: dict[str, jax.Array], key: jax.Array, place: jax.Array) -> dict[str, jax.Array]:
         keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(place)
@@ -74,7 +74,7 @@ class Variant(Wrapper[S]):
             "noisy": _noisy,
             "scream": partial(_before_texture, jnp.asarray(self.texture)),
         }
-        return {**batch, "image": jax.vmap(dress[self.look])(keys, batch["image"])}
+        return {**batch, "x": jax.vmap(dress[self.look])(keys, batch["x"])}
 
 
 def variant(source: S, look: VariantName, texture: Path | None = None) -> Variant[S]:
@@ -90,14 +90,15 @@ def variant(source: S, look: VariantName, texture: Path | None = None) -> Varian
       ValueError: The images have several channels, the variant is unknown, or the texture cannot be read or is smaller
         than the images.
     """
-    if source.image_shape[2] != 1:
-        raise ValueError(f"{look} is a look of one-channel images; {source.name} has {source.image_shape[2]} channels")
+    if len(source.event_shape) != 3 or source.event_shape[2] != 1:
+        shape = "x".join(map(str, source.event_shape))
+        raise ValueError(f"{look} is a look of images of one channel; {source.name} has examples of {shape}")
     if look not in ("color", "noisy", "scream"):
         raise ValueError(f"unknown look {look!r}; there are color, noisy, scream")
     picture = np.zeros((0, 0, 3), np.float32)
     if look == "scream":
         picture = swirls() if texture is None else read_texture(texture)
-        height, width = source.image_shape[:2]
+        height, width = source.event_shape[:2]
         if picture.shape[0] <= height or picture.shape[1] <= width:
             raise ValueError(
                 f"the texture is {picture.shape[1]} x {picture.shape[0]} pixels; it must be larger than the images, "

@@ -40,7 +40,7 @@ class MovingSprites:
     size = property(lambda self: Sprites(self.resolution).size)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def event_shape(self) -> tuple[int, ...]:
         """Shape of a frame (height, width, 3)."""
         return (self.resolution, self.resolution, 3)
 
@@ -59,7 +59,7 @@ class MovingSprites:
 
     def _clips(self, key: jax.Array, factors: jax.Array, place: jax.Array) -> dict[str, jax.Array]:
         clips = jax.vmap(lambda row, i: self._clip(jax.random.fold_in(key, i), row))(factors, place)
-        return {**clips, "image": clips["video"][:, 0], "factors": factors}
+        return {**clips, "x": clips["video"][:, 0], "factors": factors}
 
     def _clip(self, key: jax.Array, factors: jax.Array) -> dict[str, jax.Array]:
         velocity_key, colour_key, corner_key = jax.random.split(key, 3)
@@ -71,7 +71,7 @@ class MovingSprites:
         texture = jnp.asarray(self.texture)
         room = jnp.array([texture.shape[0] - self.resolution, texture.shape[1] - self.resolution], jnp.int32)
         top, left = jax.random.randint(corner_key, (2,), 0, room, jnp.int32)
-        behind = jax.lax.dynamic_slice(texture, (top, left, jnp.int32(0)), self.image_shape)
+        behind = jax.lax.dynamic_slice(texture, (top, left, jnp.int32(0)), self.event_shape)
         return {"video": mask * colour + (1 - mask) * behind[None], "mask": mask, "background": behind}
 
 

@@ -40,7 +40,7 @@ class FreeNats(NamedTuple):
 
 
 def loss(net, batch, ctx):
-    mean, logvar, z, reconstruction = autoencode(net, batch["image"], ctx, bernoulli())
+    mean, logvar, z, reconstruction = autoencode(net, batch["x"], ctx, bernoulli())
     kl = jnp.maximum(kl_standard_normal_per_latent(mean, logvar), ctx.hyperparameters.nats).sum(axis=-1).mean()
     return reconstruction + kl, {"reconstruction": reconstruction, "kl": kl}
 

@@ -85,7 +85,7 @@ def ada_gvae(
         raise ValueError(f"beta weighs the KL and must be >= 0, got {hyperparameters.beta}")
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        images = batch["image"], batch["image2"]
+        images = batch["x"], batch["x2"]
         own = [net.encoder(image) for image in images]
         if masks == "known":
             shared = _padded(batch["shared"], own[0].mean.shape[-1])
@@ -108,7 +108,7 @@ def ada_gvae(
         }
         return reconstruction + ctx.hyperparameters.beta * kl, terms
 
-    needs = ("image", "image2") + (("shared",) if masks == "known" else ())
+    needs = ("x", "x2") + (("shared",) if masks == "known" else ())
     return autoencoder_method(
         "ada-gvae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER), needs=needs
     )

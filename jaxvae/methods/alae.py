@@ -90,14 +90,14 @@ def alae(
 
     def draw(net: Nets, batch: Batch, ctx: Context) -> jax.Array:
         """As many w as images."""
-        latents = jax.eval_shape(net.encoder, batch["image"]).shape[-1]
-        return net.mapping(standard_normal(latents).sample(ctx.key, len(batch["image"]), ctx.axis_name))
+        latents = jax.eval_shape(net.encoder, batch["x"]).shape[-1]
+        return net.mapping(standard_normal(latents).sample(ctx.key, len(batch["x"]), ctx.axis_name))
 
     def critic_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         def critic(x: jax.Array) -> jax.Array:
             return net.discriminator(net.encoder(x))
 
-        real, fake = 2 * batch["image"] - 1, jax.lax.stop_gradient(net.decoder(draw(net, batch, ctx)))
+        real, fake = 2 * batch["x"] - 1, jax.lax.stop_gradient(net.decoder(draw(net, batch, ctx)))
         adversarial = logistic_discriminator_loss(critic(real), critic(fake)).mean()
         penalty = r1_penalty(critic, real).mean()
         return adversarial + ctx.hyperparameters.r1_weight * penalty, {"r1": penalty}
@@ -133,10 +133,10 @@ def alae(
             Objective(reciprocity_loss, moved, adam),
             Objective(average, tuple(averages), optax.sgd, "averaging_rate"),
         ),
-        encode=lambda net, batch: point(net.average_encoder(2 * batch["image"] - 1)),
+        encode=lambda net, batch: point(net.average_encoder(2 * batch["x"] - 1)),
         decode=lambda net, w: (net.average_decoder(w) + 1) / 2,
         sample_prior=lambda net, key, batch: net.average_mapping(
-            standard_normal(net.average_encoder(batch["image"]).shape[-1]).sample(key, len(batch["image"]))
+            standard_normal(net.average_encoder(batch["x"]).shape[-1]).sample(key, len(batch["x"]))
         ),
         sequential=True,
     )
@@ -154,7 +154,7 @@ class Networks(SizedNetworks):
     def make(self, source: Examples) -> dict[str, Network]:
         """The networks for images."""
         return latent_adversarial_networks(
-            source.image_shape, self.latents, architecture=self.network, size=self.net_size, dtype=self.jax_dtype
+            source.event_shape, self.latents, architecture=self.network, size=self.net_size, dtype=self.jax_dtype
         )
 
 

@@ -79,7 +79,7 @@ def annealed_vae(
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters
-        mean, logvar, _, reconstruction = autoencode(net, batch["image"], ctx, likelihood)
+        mean, logvar, _, reconstruction = autoencode(net, batch["x"], ctx, likelihood)
         kl = kl_standard_normal(mean, logvar)
         if form == "batch":
             kl = kl.mean()

@@ -37,7 +37,7 @@ def autoencoder_method(
     likelihood: Likelihood,
     hyperparameters: Hyperparameters,
     *objectives: Objective,
-    needs: tuple[str, ...] = ("image",),
+    needs: tuple[str, ...] = ("x",),
 ) -> Method:
     """A `Method` that is used by encoding to a Gaussian and decoding to the likelihood's mean.
 
@@ -54,7 +54,7 @@ def autoencoder_method(
         networks=networks,
         hyperparameters=hyperparameters,
         objectives=objectives,
-        encode=lambda net, batch: net.encoder(batch["image"]),
+        encode=lambda net, batch: net.encoder(batch["x"]),
         decode=lambda net, z: likelihood.mean(net.decoder(z)),
         needs=needs,
     )

@@ -97,7 +97,7 @@ def beta_tc_vae(
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters
-        mean, logvar, z, reconstruction = autoencode(net, batch["image"], ctx, likelihood)
+        mean, logvar, z, reconstruction = autoencode(net, batch["x"], ctx, likelihood)
         log_qz = minibatch_log_qz(
             z, mean, logvar, dataset_size=ctx.dataset_size, weighting=weighting, axis_name=ctx.axis_name
         )

@@ -65,7 +65,7 @@ def beta_vae(
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters
-        mean, logvar, _, reconstruction = autoencode(net, batch["image"], ctx, likelihood)
+        mean, logvar, _, reconstruction = autoencode(net, batch["x"], ctx, likelihood)
         kl = kl_standard_normal(mean, logvar).mean()
         beta = linear_ramp(0.0, hp.beta, ctx.step, hp.warmup)
         return reconstruction + beta * kl, {"reconstruction": reconstruction, "kl": kl}

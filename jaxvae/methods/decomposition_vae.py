@@ -118,7 +118,7 @@ def decomposition_vae(
     make_prior = PRIORS[prior] if isinstance(prior, str) else prior
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        mean, logvar, z, reconstruction = autoencode(net, batch["image"], ctx, likelihood)
+        mean, logvar, z, reconstruction = autoencode(net, batch["x"], ctx, likelihood)
         p = make_prior(z.shape[-1])
         if p.variances is None:
             kl = sampled_kl(z, mean, logvar, p.log_density).mean()
@@ -144,7 +144,7 @@ def decomposition_vae(
     )
 
     def sample_prior(net: Nets, key: jax.Array, batch: Batch) -> jax.Array:
-        return make_prior(method.encode(net, batch).mean.shape[-1]).sample(key, batch["image"].shape[0])
+        return make_prior(method.encode(net, batch).mean.shape[-1]).sample(key, batch["x"].shape[0])
 
     return method._replace(sample_prior=sample_prior)
 

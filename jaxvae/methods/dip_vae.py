@@ -84,7 +84,7 @@ def _dip_vae(
 ) -> Method:
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters
-        mean, logvar, _, reconstruction = autoencode(net, batch["image"], ctx, likelihood)
+        mean, logvar, _, reconstruction = autoencode(net, batch["x"], ctx, likelihood)
         kl = kl_standard_normal(mean, logvar).mean()
         penalty = dip_vae_penalty(
             mean, logvar, kind=kind, lambda_od=hp.lambda_od, lambda_d=hp.lambda_d, axis_name=ctx.axis_name

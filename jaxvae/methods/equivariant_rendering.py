@@ -154,7 +154,7 @@ class Networks(SizedNetworks):
 
     def make(self, source: Examples) -> dict[str, Network]:
         """The networks for images."""
-        return layered_networks(source.image_shape, size=self.net_size, dtype=self.jax_dtype)
+        return layered_networks(source.event_shape, size=self.net_size, dtype=self.jax_dtype)
 
 
 ENTRY = Entry(

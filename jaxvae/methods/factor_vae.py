@@ -83,13 +83,13 @@ def factor_vae(
       networks: Encoder, decoder, and a discriminator of codes with two logits.
       likelihood: Likelihood of an image given its code.
       batches: Number of batches per step: with two, the permuted codes come from a second, independent batch
-        ("fresh_image"); with one, from the same batch as the codes they are compared with.
+        ("fresh_x"); with one, from the same batch as the codes they are compared with.
       hyperparameters: Default values; a sweep replaces some of them.
     """
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters
-        mean, logvar, z, reconstruction = autoencode(net, batch["image"], ctx, likelihood)
+        mean, logvar, z, reconstruction = autoencode(net, batch["x"], ctx, likelihood)
         kl = kl_standard_normal(mean, logvar).mean()
         tc = density_ratio_tc(net.discriminator(z)).mean()
         gamma = linear_ramp(0.0, hp.gamma, ctx.step, hp.warmup)
@@ -97,10 +97,10 @@ def factor_vae(
 
     def discriminator_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         noise, noise2, permutation = jax.random.split(ctx.key, 3)
-        z = jax.lax.stop_gradient(reparameterize(noise, *net.encoder(batch["image"]), axis_name=ctx.axis_name))
+        z = jax.lax.stop_gradient(reparameterize(noise, *net.encoder(batch["x"]), axis_name=ctx.axis_name))
         other = z
         if batches == "two":
-            other = reparameterize(noise2, *net.encoder(batch["fresh_image"]), axis_name=ctx.axis_name)
+            other = reparameterize(noise2, *net.encoder(batch["fresh_x"]), axis_name=ctx.axis_name)
         logits = net.discriminator(z)
         logits_permuted = net.discriminator(permute_dims(permutation, other, axis_name=ctx.axis_name))
         right = (density_ratio_tc(logits) > 0).mean() + (density_ratio_tc(logits_permuted) < 0).mean()
@@ -114,7 +114,7 @@ def factor_vae(
         hyperparameters,
         Objective(loss, AUTOENCODER),
         Objective(discriminator_loss, ("discriminator",), adam, "discriminator_learning_rate"),
-        needs=("image", "fresh_image") if batches == "two" else ("image",),
+        needs=("x", "fresh_x") if batches == "two" else ("x",),
     )
 
 

@@ -77,7 +77,7 @@ def group_vae(
         )
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        mean, logvar = net.encoder(batch["image"])
+        mean, logvar = net.encoder(batch["x"])
         examples, latents = mean.shape
         if latents < content:
             raise ValueError(f"content={content} needs as many latents, got {latents}")
@@ -94,7 +94,7 @@ def group_vae(
         common = reparameterize(key, *shared, axis_name=ctx.axis_name)
         own = reparameterize(ctx.key, *style, axis_name=ctx.axis_name)
         z = jnp.concatenate([jnp.repeat(common, members, axis=0), own], axis=1)
-        reconstruction = likelihood.nll(net.decoder(z), batch["image"]).mean()
+        reconstruction = likelihood.nll(net.decoder(z), batch["x"]).mean()
         content_kl = kl_standard_normal(*shared).mean() / members
         style_kl = kl_standard_normal(*style).mean()
         return reconstruction + ctx.hyperparameters.beta * (content_kl + style_kl), {
@@ -104,7 +104,7 @@ def group_vae(
         }
 
     objective = Objective(loss, AUTOENCODER)
-    return autoencoder_method("group-vae", networks, likelihood, hyperparameters, objective, needs=("image", "group"))
+    return autoencoder_method("group-vae", networks, likelihood, hyperparameters, objective, needs=("x", "group"))
 
 
 ENTRY = Entry("group-vae", group_vae, GroupVAE, InGroups)

@@ -159,8 +159,8 @@ def icam(
             Objective(discriminator_loss, images, adam, active=most),
             Objective(content_loss, CONTENT, translation.clipped_adam, "content_learning_rate", active=content),
         ),
-        encode=lambda net, batch: net.attribute(2 * batch["image"] - 1),
-        needs=("image", "control"),
+        encode=lambda net, batch: net.attribute(2 * batch["x"] - 1),
+        needs=("x", "control"),
         pictures=translation.show_maps,
     )
 
@@ -171,7 +171,7 @@ class Networks(SizedNetworks):
 
     def make(self, source: Examples) -> dict[str, Network]:
         """The networks for images."""
-        return translation_networks(source.image_shape, size=self.net_size, dtype=self.jax_dtype)
+        return translation_networks(source.event_shape, size=self.net_size, dtype=self.jax_dtype)
 
 
 ENTRY = Entry("icam", icam, ICAM, CasesAndControls, Networks, presets=PRESETS, defaults=DEFAULTS)

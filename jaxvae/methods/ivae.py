@@ -111,7 +111,7 @@ def ivae(
 
     def encode(net: Nets, batch: Batch) -> Posterior:
         aux = batch["aux"] if encoder == "conditional" else jnp.zeros_like(batch["aux"])
-        return net.encoder(with_channels(batch["image"], aux))
+        return net.encoder(with_channels(batch["x"], aux))
 
     def prior_of(net: Nets, batch: Batch) -> Posterior:
         mean, logvar = net.prior(batch["aux"])
@@ -122,7 +122,7 @@ def ivae(
         hp = ctx.hyperparameters
         mean, logvar = encode(net, batch)
         z = reparameterize(ctx.key, mean, logvar, axis_name=ctx.axis_name)
-        reconstruction = likelihood.nll(net.decoder(z), batch["image"]).mean()
+        reconstruction = likelihood.nll(net.decoder(z), batch["x"]).mean()
         prior = prior_of(net, batch)
         kl = kl_gaussian(mean, logvar, *prior).mean()
         log_qz = minibatch_log_qz(
@@ -144,17 +144,17 @@ def ivae(
         }
 
     objective = Objective(loss, (*AUTOENCODER, "prior"))
-    method = autoencoder_method("ivae", networks, likelihood, hyperparameters, objective, needs=("image", "aux"))
+    method = autoencoder_method("ivae", networks, likelihood, hyperparameters, objective, needs=("x", "aux"))
     return method._replace(
         encode=encode, sample_prior=lambda net, key, batch: reparameterize(key, *prior_of(net, batch))
     )
 
 
-def with_channels(image: jax.Array, aux: jax.Array) -> jax.Array:
-    """[B, H, W, C] and [B, U] -> [B, H, W, C + U]: every pixel carries the auxiliary variable."""
-    height, width = image.shape[1:3]
-    planes = jnp.broadcast_to(aux[:, None, None, :], (aux.shape[0], height, width, aux.shape[1]))
-    return jnp.concatenate([image, planes.astype(image.dtype)], axis=-1)
+def with_channels(x: jax.Array, aux: jax.Array) -> jax.Array:
+    """[B, ..., C] and [B, U] -> [B, ..., C + U]: every pixel, or the vector, carries the auxiliary variable."""
+    between = (1,) * (x.ndim - 2)
+    planes = jnp.broadcast_to(aux.reshape(len(aux), *between, -1), (*x.shape[:-1], aux.shape[1]))
+    return jnp.concatenate([x, planes.astype(x.dtype)], axis=-1)
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Networks(Autoencoder):
     def make(self, source: Examples) -> dict[str, Network]:
         """The networks for a `Conditioned` source; for others, those of vectors with one auxiliary value."""
         aux_dim = source.aux_dim if isinstance(source, Conditioned) else 1
-        networks = autoencoder(self.network, source.image_shape, self.latents, self.jax_dtype, aux_dim=aux_dim)
+        networks = autoencoder(self.network, source.event_shape, self.latents, self.jax_dtype, aux_dim=aux_dim)
         return {**networks, "prior": conditional_prior(aux_dim, self.latents, self.jax_dtype)}
 
 

@@ -75,7 +75,7 @@ def iwae(
         raise ValueError(f"the bound needs at least 1 sample per image, got samples={samples}")
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        image = batch["image"]
+        image = batch["x"]
         mean, logvar = net.encoder(image)
         keys = jax.random.split(ctx.key, samples)
         z = jax.vmap(lambda key: reparameterize(key, mean, logvar, axis_name=ctx.axis_name))(keys)  # [K, B, D]

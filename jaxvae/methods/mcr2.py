@@ -93,7 +93,7 @@ def mcr2(networks: Mapping[str, Network], *, classes: int, hyperparameters: MCR2
         raise ValueError(f"eps_squared and gamma1 must be positive, and gamma2 >= 0, got {hyperparameters}")
 
     def features(net: Nets, batch: Batch) -> jax.Array:
-        return unit_length(net.encoder(batch["image"]))
+        return unit_length(net.encoder(batch["x"]))
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp, z = ctx.hyperparameters, features(net, batch)
@@ -113,7 +113,7 @@ def mcr2(networks: Mapping[str, Network], *, classes: int, hyperparameters: MCR2
         hyperparameters=hyperparameters,
         objectives=(Objective(loss, ("encoder",)),),
         encode=lambda net, batch: point(features(net, batch)),
-        needs=("image", "class"),
+        needs=("x", "class"),
     )
 
 
@@ -128,7 +128,7 @@ class Networks(NetworkOptions):
 
     def make(self, source: Examples) -> dict[str, Network]:
         """The encoder for images."""
-        return {"encoder": feature_network(source.image_shape, self.latents, self.network, self.jax_dtype)}
+        return {"encoder": feature_network(source.event_shape, self.latents, self.network, self.jax_dtype)}
 
 
 ENTRY = Entry("mcr2", mcr2, MCR2, InClasses, Networks, presets=PRESETS, defaults=DEFAULTS)

@@ -94,7 +94,7 @@ def oi_vae(
         networks = {name: network for name, network in networks.items() if name != "scales"}
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        hp, image = ctx.hyperparameters, batch["image"]
+        hp, image = ctx.hyperparameters, batch["x"]
         mean, logvar = net.encoder(image)
         z = reparameterize(ctx.key, mean, logvar, axis_name=ctx.axis_name)
         expected = net.decoder(net.loadings(z))
@@ -136,7 +136,7 @@ class Networks(Autoencoder):
 
     def make(self, source: Examples) -> dict[str, Network]:
         """The rows of an image are the groups of outputs."""
-        grouped = grouped_decoder(source.image_shape, self.latents, dtype=self.jax_dtype)
+        grouped = grouped_decoder(source.event_shape, self.latents, dtype=self.jax_dtype)
         return {**super().make(source), **grouped}
 
 

@@ -118,7 +118,7 @@ def semi_supervised_vae(
         return donsker_varadhan_bound(*scores, axis_name=ctx.axis_name)
 
     def penalty(net: Nets, batch: Batch, ctx: Context) -> jax.Array:
-        codes, target = net.encoder(batch["labelled_image"]).mean, batch["target"]
+        codes, target = net.encoder(batch["labelled_x"]).mean, batch["target"]
         match supervision:
             case "covariance":
                 label = jnp.where(jnp.isnan(target), jnp.nan, batch["label"])
@@ -144,7 +144,7 @@ def semi_supervised_vae(
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters
-        mean, logvar, _, reconstruction = autoencode(net, batch["image"], ctx, likelihood)
+        mean, logvar, _, reconstruction = autoencode(net, batch["x"], ctx, likelihood)
         kl = kl_standard_normal(mean, logvar).mean()
         supervised = penalty(net, batch, ctx)
         gamma = linear_ramp(0.0, hp.gamma_sup, ctx.step, hp.warmup)
@@ -152,12 +152,12 @@ def semi_supervised_vae(
         return reconstruction + hp.beta * kl + gamma * supervised, terms
 
     def tell(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        return -bounds(net, batch, ctx, net.encoder(batch["labelled_image"]).mean).sum(), {}
+        return -bounds(net, batch, ctx, net.encoder(batch["labelled_x"]).mean).sum(), {}
 
     objectives = [Objective(loss, (*AUTOENCODER, *extra) if supervision == "embedding" else AUTOENCODER)]
     if supervision == "mutual-information":
         objectives.append(Objective(tell, extra, learning_rate="critic_learning_rate"))
-    needs = ("image", "labelled_image", "target", "label")
+    needs = ("x", "labelled_x", "target", "label")
     return autoencoder_method("semi-supervised-vae", networks, likelihood, hyperparameters, *objectives, needs=needs)
 
 

@@ -45,7 +45,7 @@ def both_classes(batch: Batch) -> tuple[jax.Array, jax.Array]:
 
     ValueError for a batch that has not as many of the one as of the other.
     """
-    controls, cases = batch["control"], batch["image"]
+    controls, cases = batch["control"], batch["x"]
     if controls.shape != cases.shape:
         raise ValueError(f"there must be as many controls as cases, got {controls.shape} and {cases.shape}")
     return 2 * jnp.concatenate([controls, cases]) - 1, jnp.repeat(jnp.eye(2), len(cases), axis=0)

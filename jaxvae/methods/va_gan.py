@@ -98,13 +98,13 @@ def va_gan(
         return x, jnp.tanh(y) if output == "tanh" else y
 
     def map_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        x, y = changed(net, batch["image"])
+        x, y = changed(net, batch["x"])
         size = jnp.abs(y - x).sum(axis=(1, 2, 3)).mean()
         loss = hinge_generator_loss(net.critic(y)).mean() + ctx.hyperparameters.map_weight * size
         return loss, {"map_size": size}
 
     def critic_loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        real, fake = 2 * batch["control"] - 1, jax.lax.stop_gradient(changed(net, batch["image"])[1])
+        real, fake = 2 * batch["control"] - 1, jax.lax.stop_gradient(changed(net, batch["x"])[1])
         if real.shape != fake.shape:
             raise ValueError(f"there must be as many controls as cases, got {real.shape} and {fake.shape}")
         difference = wasserstein_critic_loss(net.critic(real), net.critic(fake)).mean()
@@ -114,7 +114,7 @@ def va_gan(
         return difference + ctx.hyperparameters.penalty_weight * penalty, terms
 
     def pictures(net: Nets, key: jax.Array, batch: Batch) -> dict[str, jax.Array]:
-        x, y = changed(net, batch["image"])
+        x, y = changed(net, batch["x"])
         return {"as a control": (y + 1) / 2, "map": (y - x) / 2}
 
     adam = partial(optax.adam, b1=0.0, b2=0.9)
@@ -126,7 +126,7 @@ def va_gan(
             Objective(map_loss, ("map",), adam, active=critic_schedule(critic_steps, long_steps)),
             Objective(critic_loss, ("critic",), adam, "critic_learning_rate"),
         ),
-        needs=("image", "control"),
+        needs=("x", "control"),
         pictures=pictures,
     )
 
@@ -153,7 +153,7 @@ class Networks(SizedNetworks):
 
     def make(self, source: Examples) -> dict[str, Network]:
         """The networks for images."""
-        return attribution_networks(source.image_shape, size=self.net_size, dtype=self.jax_dtype)
+        return attribution_networks(source.event_shape, size=self.net_size, dtype=self.jax_dtype)
 
 
 ENTRY = Entry("va-gan", va_gan, VAGAN, CasesAndControls, Networks, presets=PRESETS, defaults=DEFAULTS)

@@ -48,7 +48,7 @@ def vae(
     """The VAE: minus the evidence lower bound (Kingma & Welling, 2014)."""
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        mean, logvar, _, reconstruction = autoencode(net, batch["image"], ctx, likelihood)
+        mean, logvar, _, reconstruction = autoencode(net, batch["x"], ctx, likelihood)
         kl = kl_standard_normal(mean, logvar).mean()
         return reconstruction + kl, {"reconstruction": reconstruction, "kl": kl}
 

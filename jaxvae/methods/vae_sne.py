@@ -107,7 +107,7 @@ def vae_sne(
         networks = {name: network for name, network in networks.items() if name != "prior"}
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        hp, image = ctx.hyperparameters, batch["image"]
+        hp, image = ctx.hyperparameters, batch["x"]
         z, kl = _coded(net, image, ctx, on_sphere)
         reconstruction = likelihood.nll(net.decoder(z), image).mean()
         x = features(image).reshape(image.shape[0], -1)
@@ -125,7 +125,7 @@ def vae_sne(
         return method._replace(sample_prior=_draw)
 
     def encode(net: Nets, batch: Batch) -> Posterior:
-        direction, concentration = losses.polar_coordinates(net.encoder(batch["image"]).mean)
+        direction, concentration = losses.polar_coordinates(net.encoder(batch["x"]).mean)
         return Posterior(direction, jnp.broadcast_to(-jnp.log1p(concentration)[:, None], direction.shape))
 
     def decode(net: Nets, z: jax.Array) -> jax.Array:
@@ -153,7 +153,7 @@ def _coded(net: Nets, image: jax.Array, ctx: Context, on_sphere: bool) -> tuple[
 
 def _draw(net: Nets, key: jax.Array, batch: Batch) -> jax.Array:
     means, log_weights = net.prior()
-    return losses.gaussian_mixture(means * (len(means) > 1), 1.0, jnp.exp(log_weights)).sample(key, len(batch["image"]))
+    return losses.gaussian_mixture(means * (len(means) > 1), 1.0, jnp.exp(log_weights)).sample(key, len(batch["x"]))
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def wae_mmd(
         latents = z.shape[-1]
         similarity = losses.inverse_multiquadric(latents) if kernel == "imq" else losses.radial_basis(float(latents))
         mmd = losses.mmd_unbiased(z, prior, kernel=similarity, axis_name=ctx.axis_name)
-        cost = likelihood.nll(net.decoder(z), batch["image"]).mean()
+        cost = likelihood.nll(net.decoder(z), batch["x"]).mean()
         return cost + ctx.hyperparameters.prior_weight * mmd, {"reconstruction": cost, "mmd": mmd}
 
     autoencoder = Objective(loss, AUTOENCODER, ADAM)
@@ -134,7 +134,7 @@ def wae_gan(
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         z, _ = _codes(net, batch, ctx, encoder)
         adversarial = losses.logistic_generator_loss(net.discriminator(z)[:, 0]).mean()
-        cost = likelihood.nll(net.decoder(z), batch["image"]).mean()
+        cost = likelihood.nll(net.decoder(z), batch["x"]).mean()
         terms = {"reconstruction": cost, "adversarial": adversarial}
         return cost + ctx.hyperparameters.prior_weight * adversarial, terms
 
@@ -154,7 +154,7 @@ def wae_gan(
 def _codes(net: Nets, batch: Batch, ctx: Context, encoder: Encoder) -> tuple[jax.Array, jax.Array]:
     """Codes of the batch, and as many fresh draws of the prior."""
     noise, prior = jax.random.split(ctx.key)
-    mean, logvar = net.encoder(batch["image"])
+    mean, logvar = net.encoder(batch["x"])
     z = mean if encoder == "deterministic" else losses.reparameterize(noise, mean, logvar, axis_name=ctx.axis_name)
     return z, losses.standard_normal(mean.shape[-1]).sample(prior, mean.shape[0], ctx.axis_name)
 
@@ -162,7 +162,7 @@ def _codes(net: Nets, batch: Batch, ctx: Context, encoder: Encoder) -> tuple[jax
 def _encoding(encoder: Encoder, method: Method) -> Method:
     if encoder == "gaussian":
         return method
-    return method._replace(encode=lambda net, batch: point(net.encoder(batch["image"]).mean))
+    return method._replace(encode=lambda net, batch: point(net.encoder(batch["x"]).mean))
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from jax.typing import DTypeLike
 from jaxvae.method import Network
 from jaxvae.networks.layers import ConvTranspose
 from jaxvae.networks.linen import from_linen
+from jaxvae.networks.shapes import picture_shape
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 NetSize = Literal["small", "paper"]
 HE = nn.initializers.he_normal()
 GROUPS = 4
@@ -91,12 +92,12 @@ UNETS: dict[NetSize, tuple[tuple[int, ...], int]] = {"small": ((8, 16, 32), 8), 
 
 
 def attribution_networks(
-    image_shape: Shape, size: NetSize = "small", dtype: DTypeLike = jnp.float32
+    event_shape: Shape, size: NetSize = "small", dtype: DTypeLike = jnp.float32
 ) -> dict[str, Network]:
     """Builds the networks of the VA-GAN.
 
     Args:
-      image_shape: Shape of the images (height, width, channels), with sides divisible by 4 (small) or 16 (paper).
+      event_shape: Shape of the images (height, width, channels), with sides divisible by 4 (small) or 16 (paper).
       size: Size of the networks: "small" has three levels of 8, 16 and 32 channels; "paper" has the two-dimensional
         networks of Baumgartner et al. (2018), with GroupNorm in place of the BatchNorm in their U-Net.
       dtype: Precision of the computation. Parameters and outputs are always float32.
@@ -111,10 +112,10 @@ def attribution_networks(
         raise ValueError(f"networks are small or paper, got {size!r}")
     widths, up = UNETS[size]
     divisor = 2 ** (max(len(CRITICS[size]), len(widths)) - 1)
-    height, width, _ = image_shape
+    height, width, _ = picture_shape(event_shape, "va-gan")
     if height % divisor or width % divisor:
         raise ValueError(f"the {size} networks need image sides divisible by {divisor}, got {height}x{width}")
     return {
-        "map": from_linen(UNet(widths, up, dtype), image_shape),
-        "critic": from_linen(ConvCritic(CRITICS[size], dtype), image_shape),
+        "map": from_linen(UNet(widths, up, dtype), event_shape),
+        "critic": from_linen(ConvCritic(CRITICS[size], dtype), event_shape),
     }

@@ -1,4 +1,4 @@
-"""Pairs of encoder and decoder by name, for any image shape."""
+"""Pairs of encoder and decoder by name, for examples of any shape."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,10 @@ from jaxvae.method import Network
 from jaxvae.networks.conv import BurgessDecoder, BurgessEncoder, KimDecoder, KimEncoder, StudyDecoder, StudyEncoder
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mlp import MLPDecoder, MLPEncoder
+from jaxvae.networks.shapes import picture_shape
 from jaxvae.networks.xtanh import XtanhDecoder, XtanhEncoder
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 def _study(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
@@ -63,12 +64,12 @@ ARCHITECTURES: dict[str, Callable[[Shape, int, DTypeLike], tuple[nn.Module, nn.M
     "selu": _selu,
     "xtanh": _xtanh,
 }
-"""Functions (image_shape, latent_dim, dtype) -> (encoder, decoder), by name."""
+"""Functions (event_shape, latent_dim, dtype) -> (encoder, decoder), by name."""
 
 
 def autoencoder(
     architecture: str,
-    image_shape: Shape,
+    event_shape: Shape,
     latent_dim: int = 10,
     dtype: DTypeLike = jnp.float32,
     *,
@@ -79,29 +80,30 @@ def autoencoder(
     Args:
       architecture: Key of `ARCHITECTURES`, or "package.module:NAME" for a function of your own, which is called like
         those in `ARCHITECTURES` and returns Linen modules or `Network`s.
-      image_shape: Shape of the images (height, width, channels); "conv", "burgess" and "kim" need sides divisible by
-        16.
+      event_shape: Shape of an example. "conv", "burgess" and "kim" need pictures (height, width, channels) with sides
+        divisible by 16; the others take any shape.
       latent_dim: Number of latents D.
       dtype: Precision of the computation. Parameters and outputs are always float32.
-      aux_dim: Number of channels that the encoder sees in addition to those of the image.
+      aux_dim: Number of channels, or entries of a vector, that the encoder sees in addition to those of the example.
 
     Returns:
-      The networks "encoder", from images to a Posterior, and "decoder", from codes to raw outputs.
+      The networks "encoder", from examples to a Posterior, and "decoder", from codes to raw outputs.
 
     Raises:
-      ValueError: The architecture is unknown, the sides are not divisible by 16, or latent_dim < 1.
+      ValueError: The architecture is unknown or for examples of another shape, or latent_dim < 1.
     """
     make = choose_or_import("network", architecture, ARCHITECTURES)
     if latent_dim < 1:
         raise ValueError(f"a code needs at least 1 latent, got latent_dim={latent_dim}")
-    height, width, channels = image_shape
-    if architecture in ("conv", "burgess", "kim") and (height % 16 or width % 16):
-        raise ValueError(
-            f"network {architecture!r} needs image sides divisible by 16, got {height}x{width}: "
-            "choose another image size (--image-size resizes), or the network 'mlp'"
-        )
-    encoder, decoder = make(image_shape, latent_dim, dtype)
-    seen = (height, width, channels + aux_dim)
+    if architecture in ("conv", "burgess", "kim"):
+        height, width, _ = picture_shape(event_shape, f"network {architecture!r}")
+        if height % 16 or width % 16:
+            raise ValueError(
+                f"network {architecture!r} needs image sides divisible by 16, got {height}x{width}: "
+                "choose another image size (--image-size resizes), or the network 'mlp'"
+            )
+    encoder, decoder = make(event_shape, latent_dim, dtype)
+    seen = (*event_shape[:-1], event_shape[-1] + aux_dim)
     return {
         name: part if isinstance(part, Network) else from_linen(part, shape)
         for name, part, shape in (("encoder", encoder, seen), ("decoder", decoder, (latent_dim,)))

@@ -56,25 +56,25 @@ class StudyEncoder(nn.Module):
 class StudyDecoder(nn.Module):
     """Decoder of the large-scale study (Locatello et al., 2019): 2 dense layers and 4 transposed convolutions."""
 
-    image_shape: tuple[int, int, int]
+    event_shape: tuple[int, ...]
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
         """Maps codes [B, D] to raw outputs [B, H, W, C], float32. They are logits for a Bernoulli likelihood."""
-        height, width, channels = self.image_shape
+        height, width, channels = self.event_shape
         x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(z))
         x = nn.relu(nn.Dense((height // 16) * (width // 16) * 64, kernel_init=GLOROT, dtype=self.dtype)(x))
         x = x.reshape(x.shape[0], height // 16, width // 16, 64)
         return _drawn([ConvTranspose(features, self.dtype) for features in (64, 32, 32, channels)], x)
 
 
-def burgess_halvings(image_shape: tuple[int, ...]) -> int:
+def burgess_halvings(event_shape: tuple[int, ...]) -> int:
     """Returns the number of stride-2 layers that reduce an image to 4x4, as long as both sides stay even.
 
     It is 3 for 32x32 and 4 for 64x64 images.
     """
-    height, width, _ = image_shape
+    height, width, _ = event_shape
     halvings = int(math.log2(min(height, width) / 4))
     while math.gcd(height, width) % 2**halvings:
         halvings -= 1
@@ -99,14 +99,14 @@ class BurgessEncoder(nn.Module):
 class BurgessDecoder(nn.Module):
     """Decoder of Burgess et al. (2018), which mirrors the encoder."""
 
-    image_shape: tuple[int, int, int]
+    event_shape: tuple[int, ...]
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
         """Maps codes [B, D] to raw outputs [B, H, W, C], float32."""
-        height, width, channels = self.image_shape
-        halvings = burgess_halvings(self.image_shape)
+        height, width, channels = self.event_shape
+        halvings = burgess_halvings(self.event_shape)
         height, width = height // 2**halvings, width // 2**halvings
         x = z
         for features in (256, 256, height * width * 32):
@@ -136,13 +136,13 @@ class KimDecoder(nn.Module):
     That one is a dense layer with one bias per channel, as in public code.
     """
 
-    image_shape: tuple[int, int, int]
+    event_shape: tuple[int, ...]
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
         """[B, D] -> raw outputs (logits for a Bernoulli likelihood) [B, H, W, C], float32"""
-        height, width, channels = self.image_shape
+        height, width, channels = self.event_shape
         x = nn.relu(nn.Dense(128, kernel_init=GLOROT, dtype=self.dtype)(z))
         first = (height // 16) * (width // 16) * 64
         x = nn.Dense(first, use_bias=False, kernel_init=GLOROT, dtype=self.dtype)(x)

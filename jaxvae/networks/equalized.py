@@ -19,8 +19,9 @@ from jaxvae.networks.conv import burgess_halvings
 from jaxvae.networks.discriminator import SLOPE
 from jaxvae.networks.layers import double, halve
 from jaxvae.networks.linen import from_linen
+from jaxvae.networks.shapes import picture_shape
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 WIDTHS = {"small": 256, "paper": 1024}
 CHANNELS = (32, 64, 64, 64, 64)
 SLOW = 0.1
@@ -91,7 +92,7 @@ class Mapping(nn.Module):
 class Generator(nn.Module):
     """Generator G: dense layers, then transposed convolutions if there are any, with a linear output."""
 
-    image_shape: Shape
+    event_shape: Shape
     width: int
     halvings: int
     dtype: DTypeLike = jnp.float32
@@ -99,12 +100,12 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, w: jax.Array) -> jax.Array:
         """Maps codes w [B, D] to images [B, H, W, C], float32."""
-        height, width, channels = self.image_shape
+        height, width, channels = self.event_shape
         x = nn.leaky_relu(EqualizedDense(self.width, dtype=self.dtype)(w), SLOPE)
         if not self.halvings:
             x = nn.leaky_relu(EqualizedDense(self.width, dtype=self.dtype)(x), SLOPE)
-            x = EqualizedDense(math.prod(self.image_shape), dtype=self.dtype)(x)
-            return x.reshape(-1, *self.image_shape).astype(jnp.float32)
+            x = EqualizedDense(math.prod(self.event_shape), dtype=self.dtype)(x)
+            return x.reshape(-1, *self.event_shape).astype(jnp.float32)
         first = (height >> self.halvings, width >> self.halvings, CHANNELS[self.halvings - 1])
         x = nn.leaky_relu(EqualizedDense(math.prod(first), dtype=self.dtype)(x), SLOPE).reshape(-1, *first)
         for features in CHANNELS[self.halvings - 2 :: -1] if self.halvings > 1 else ():
@@ -155,7 +156,7 @@ def pixel_norm(z: jax.Array) -> jax.Array:
 
 
 def latent_adversarial_networks(
-    image_shape: Shape,
+    event_shape: Shape,
     latent_dim: int = 50,
     *,
     architecture: Literal["mlp", "conv"] = "mlp",
@@ -165,7 +166,7 @@ def latent_adversarial_networks(
     """Builds the networks of the ALAE.
 
     Args:
-      image_shape: Shape of the images (height, width, channels); "conv" needs both sides even.
+      event_shape: Shape of an example; "conv" needs pictures (height, width, channels) with both sides even.
       latent_dim: Size D of z and w.
       architecture: Kind of the networks: "mlp" has two hidden layers each way; "conv" has one, and as many layers of
         stride 2 as reduce the sides to 4 pixels. The "conv" architecture is ours.
@@ -182,15 +183,15 @@ def latent_adversarial_networks(
         raise ValueError(f"networks are mlp or conv, small or paper; got {architecture!r} and {size!r}")
     if latent_dim < 1:
         raise ValueError(f"a code needs at least 1 latent, got latent_dim={latent_dim}")
-    height, width, _ = image_shape
     halvings = 0
     if architecture == "conv":
+        height, width, _ = picture_shape(event_shape, "network 'conv'")
         if min(height, width) < 8 or height % 2 or width % 2:
             raise ValueError(f"conv networks need even sides of at least 8 pixels, got {height}x{width}")
-        halvings = min(burgess_halvings(image_shape), len(CHANNELS))
+        halvings = min(burgess_halvings(event_shape), len(CHANNELS))
     return {
         "mapping": from_linen(Mapping(latent_dim, dtype), (latent_dim,)),
-        "decoder": from_linen(Generator(image_shape, WIDTHS[size], halvings, dtype), (latent_dim,)),
-        "encoder": from_linen(Encoder(latent_dim, WIDTHS[size], halvings, dtype), image_shape),
+        "decoder": from_linen(Generator(event_shape, WIDTHS[size], halvings, dtype), (latent_dim,)),
+        "encoder": from_linen(Encoder(latent_dim, WIDTHS[size], halvings, dtype), event_shape),
         "discriminator": from_linen(LinearDiscriminator(latent_dim, dtype), (latent_dim,)),
     }

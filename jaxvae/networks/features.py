@@ -10,6 +10,7 @@ from jax.typing import DTypeLike
 from jaxvae.method import Network
 from jaxvae.networks.heads import GLOROT
 from jaxvae.networks.linen import from_linen
+from jaxvae.networks.shapes import picture_shape
 
 Kind = Literal["mlp", "resnet"]
 GROUPS = 32
@@ -75,12 +76,12 @@ class ResNetFeatures(nn.Module):
 
 
 def feature_network(
-    image_shape: tuple[int, int, int], features: int, kind: Kind = "mlp", dtype: DTypeLike = jnp.float32
+    event_shape: tuple[int, ...], features: int, kind: Kind = "mlp", dtype: DTypeLike = jnp.float32
 ) -> Network:
-    """Builds a network from images [B, H, W, C] to features of unit length [B, features]: the "encoder" of MCR^2.
+    """Builds a network from examples [B, ...] to features of unit length [B, features]: the "encoder" of MCR^2.
 
     Args:
-      image_shape: Shape of the images (height, width, channels), of any size.
+      event_shape: Shape of an example; "resnet" needs pictures (height, width, channels).
       features: Number of feature dimensions D.
       kind: Kind of the network: "mlp" has two dense layers of 512; "resnet" is the ResNet-18 of the paper's CIFAR
         experiments.
@@ -95,10 +96,11 @@ def feature_network(
         case "mlp":
             module: nn.Module = MLPFeatures(features, dtype=dtype)
         case "resnet":
+            picture_shape(event_shape, "network 'resnet'")
             module = ResNetFeatures(features, dtype)
         case _:
             raise ValueError(f"unknown kind of network {kind!r}; there are mlp, resnet")
-    return from_linen(module, image_shape)
+    return from_linen(module, event_shape)
 
 
 def _convolution(channels: int, kernel: int, stride: int, dtype: DTypeLike) -> nn.Conv:

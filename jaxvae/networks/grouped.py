@@ -12,22 +12,22 @@ from jax.typing import DTypeLike
 from jaxvae.method import Network
 from jaxvae.networks.linen import from_linen
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 
 
 class Generators(nn.Module):
     """One generator per group; all have the same hidden widths."""
 
     order: tuple[int, ...]
-    """Positions of the groups' values in the flattened image, one group after another."""
+    """Positions of the groups' values in the flattened example, one group after another."""
     sizes: tuple[int, ...]
-    image_shape: Shape
+    event_shape: Shape
     hidden: tuple[int, ...]
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, loads: jax.Array) -> jax.Array:
-        """Maps the groups' inputs [B, G, p] to raw outputs [B, H, W, C], float32."""
+        """Maps the groups' inputs [B, G, p] to raw outputs [B, *event_shape], float32."""
         outputs = []
         for group, size in enumerate(self.sizes):
             x = loads[:, group]
@@ -36,11 +36,11 @@ class Generators(nn.Module):
             outputs.append(nn.Dense(size, dtype=self.dtype, name=f"group{group}")(x))
         places = sorted(range(len(self.order)), key=self.order.__getitem__)
         values = jnp.concatenate(outputs, axis=1)[:, jnp.array(places)]
-        return values.reshape(-1, *self.image_shape).astype(jnp.float32)
+        return values.reshape(-1, *self.event_shape).astype(jnp.float32)
 
 
 def grouped_decoder(
-    image_shape: Shape,
+    event_shape: Shape,
     latent_dim: int,
     groups: Sequence[Sequence[int]] | None = None,
     *,
@@ -51,25 +51,25 @@ def grouped_decoder(
     """Builds the parts of the decoder of the oi-VAE, whose groups share a code.
 
     Args:
-      image_shape: Shape of the images (height, width, channels).
+      event_shape: Shape of an example.
       latent_dim: Number of latents K.
-      groups: Positions of each group's values in the flattened image. Together the groups contain every position once.
-        By default, the groups are the rows of the image.
+      groups: Positions of each group's values in the flattened example. Together the groups contain every position
+        once. By default, they are the rows of an image, the moments of a series, or the single values of a vector.
       width: Number of inputs p of each generator.
       hidden: Widths of each generator's hidden layers, with tanh; without hidden layers, generators are linear.
       dtype: Precision of the computation. Parameters and outputs are always float32.
 
     Returns:
       The networks "loadings", code [B, K] -> [B, G, p], whose one parameter "weights" [G, K, p] is initialized from a
-      standard normal; "decoder", [B, G, p] -> raw outputs [B, H, W, C]; and "scales", without inputs -> log standard
-      deviations [H, W, C].
+      standard normal; "decoder", [B, G, p] -> raw outputs [B, *event_shape]; and "scales", without inputs -> log
+      standard deviations [*event_shape].
 
     Raises:
       ValueError: A size is below 1, or groups are empty, overlap, or leave a value out.
     """
-    values = math.prod(image_shape)
+    values = math.prod(event_shape)
     if groups is None:
-        row = values // image_shape[0]
+        row = values // event_shape[0]
         groups = [range(first, first + row) for first in range(0, values, row)]
     if min(latent_dim, width, *hidden) < 1 or not all(len(group) for group in groups):
         raise ValueError(
@@ -81,9 +81,9 @@ def grouped_decoder(
     wrong = sorted(place for place in {*times, *range(values)} if times[place] != 1 or place not in range(values))
     if wrong:
         raise ValueError(
-            f"groups must hold each of the {values} values of an image once; not so for {len(wrong)}: {wrong[:5]}"
+            f"groups must hold each of the {values} values of an example once; not so for {len(wrong)}: {wrong[:5]}"
         )
-    generators = Generators(order, tuple(len(group) for group in groups), image_shape, tuple(hidden), dtype)
+    generators = Generators(order, tuple(len(group) for group in groups), event_shape, tuple(hidden), dtype)
     shape = (len(groups), latent_dim, width)
     return {
         "loadings": Network(
@@ -91,5 +91,5 @@ def grouped_decoder(
             lambda params, z: jnp.einsum("bk,gkp->bgp", z, params["weights"]),
         ),
         "decoder": from_linen(generators, (len(groups), width)),
-        "scales": Network(lambda key: jnp.full(image_shape, math.log(0.1)), lambda params: params),
+        "scales": Network(lambda key: jnp.full(event_shape, math.log(0.1)), lambda params: params),
     }

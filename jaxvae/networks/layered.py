@@ -13,8 +13,9 @@ from jaxvae.networks.discriminator import SLOPE
 from jaxvae.networks.heads import GLOROT
 from jaxvae.networks.layers import Conv, ConvTranspose
 from jaxvae.networks.linen import from_linen
+from jaxvae.networks.shapes import picture_shape
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 Motion = Literal["translation", "affine"]
 WIDTHS = {"small": (16, 8), "paper": (64, 64)}
 """Channels of the hidden layers, and of the maps."""
@@ -110,7 +111,7 @@ class Renderer(nn.Module):
 
 
 def layered_networks(
-    image_shape: Shape,
+    event_shape: Shape,
     *,
     motion: Motion = "translation",
     size: Literal["small", "paper"] = "small",
@@ -119,7 +120,7 @@ def layered_networks(
     """Builds the networks of equivariant rendering.
 
     Args:
-      image_shape: Shape of the images (height, width, channels), with sides divisible by 8.
+      event_shape: Shape of the images (height, width, channels), with sides divisible by 8.
       motion: Motion of the foreground between two frames: a translation, or any affine motion near it.
       size: Size of the networks: "small" has maps of 8 channels; "paper" is a larger version with maps of 64 channels.
         The architecture is ours, as the paper's could not be read.
@@ -132,15 +133,15 @@ def layered_networks(
     Raises:
       ValueError: The motion or size is unknown, or the sides are not divisible.
     """
-    height, width, channels = image_shape
+    height, width, channels = picture_shape(event_shape, "equivariant-rendering")
     if motion not in ("translation", "affine") or size not in WIDTHS:
         raise ValueError(f"motions are translation or affine, sizes small or paper; got {motion!r} and {size!r}")
     if math.gcd(height, width) % 8:
         raise ValueError(f"layered networks need image sides divisible by 8, got {height}x{width}")
     hidden, c = WIDTHS[size]
     return {
-        "foreground": from_linen(ForegroundMap(hidden, c, dtype), image_shape),
-        "background": from_linen(BackgroundMap(hidden, c, dtype), image_shape),
-        "motion": from_linen(MotionNetwork(motion, dtype), image_shape, image_shape),
+        "foreground": from_linen(ForegroundMap(hidden, c, dtype), event_shape),
+        "background": from_linen(BackgroundMap(hidden, c, dtype), event_shape),
+        "motion": from_linen(MotionNetwork(motion, dtype), event_shape, event_shape),
         "renderer": from_linen(Renderer(channels, hidden, dtype), (height, width, c), (height // 2, width // 2, c)),
     }

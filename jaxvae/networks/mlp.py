@@ -1,4 +1,4 @@
-"""Fully connected encoders and decoders, for images of any size."""
+"""Fully connected encoders and decoders, for examples of any shape."""
 
 import math
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class MLPEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array) -> Posterior:
-        """Maps images [B, H, W, C] to means and log variances [B, D]."""
+        """Maps examples [B, ...] to means and log variances [B, D]."""
         x = image.reshape(image.shape[0], -1)
         for width in self.widths:
             x = self.activation(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
@@ -32,16 +32,16 @@ class MLPEncoder(nn.Module):
 class MLPDecoder(nn.Module):
     """Dense layers. Higgins et al. (2017) use three layers of 1,200 with tanh on dSprites."""
 
-    image_shape: tuple[int, int, int]
+    event_shape: tuple[int, ...]
     widths: tuple[int, ...] = (1200, 1200, 1200)
     activation: Callable[[jax.Array], jax.Array] = nn.tanh
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        """Maps codes [B, D] to raw outputs [B, H, W, C], float32. They are logits for a Bernoulli likelihood."""
+        """Maps codes [B, D] to raw outputs [B, *event_shape], float32. They are logits for a Bernoulli likelihood."""
         x = z
         for width in self.widths:
             x = self.activation(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
-        x = nn.Dense(math.prod(self.image_shape), kernel_init=GLOROT, dtype=self.dtype)(x)
-        return x.reshape(x.shape[0], *self.image_shape).astype(jnp.float32)
+        x = nn.Dense(math.prod(self.event_shape), kernel_init=GLOROT, dtype=self.dtype)(x)
+        return x.reshape(x.shape[0], *self.event_shape).astype(jnp.float32)

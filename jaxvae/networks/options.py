@@ -20,8 +20,8 @@ class Examples(Protocol):
     """Properties of the data that networks depend on. Any `jaxvae.data.Source` has them."""
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        """Shape of the images (height, width, channels)."""
+    def event_shape(self) -> tuple[int, ...]:
+        """Shape of an example: (height, width, channels) of a picture, (D,) of a vector, (T, D) of a series."""
         ...
 
     @property
@@ -62,7 +62,7 @@ class Autoencoder(NetworkOptions):
 
     def make(self, source: Examples) -> dict[str, Network]:
         """Builds an encoder and a decoder."""
-        return autoencoder(self.network, source.image_shape, self.latents, self.jax_dtype)
+        return autoencoder(self.network, source.event_shape, self.latents, self.jax_dtype)
 
 
 @dataclass(frozen=True)

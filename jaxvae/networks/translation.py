@@ -11,8 +11,9 @@ from jaxvae.method import Network, Posterior
 from jaxvae.networks.discriminator import SLOPE
 from jaxvae.networks.layers import Conv, ConvTranspose
 from jaxvae.networks.linen import from_linen
+from jaxvae.networks.shapes import picture_shape
 
-Shape = tuple[int, int, int]
+Shape = tuple[int, ...]
 NORMAL = nn.initializers.normal(0.02)
 
 
@@ -104,14 +105,14 @@ class AttributeEncoder(nn.Module):
 class Translator(nn.Module):
     """Decodes content and attribute, concatenated, into an image."""
 
-    image_shape: Shape
+    event_shape: Shape
     sizes: Sizes
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, content: jax.Array, attribute: jax.Array) -> jax.Array:
         """Maps content [B, H/4, W/4, 4 width] and attribute [B, D] to images [B, H, W, C] in [-1, 1], float32."""
-        height, width, channels = self.image_shape
+        height, width, channels = self.event_shape
         shrunk, repeats = 2 ** (1 + self.sizes.pools), 2 ** (self.sizes.pools - 1)
         x = attribute.reshape(-1, height // shrunk, width // shrunk, 1).astype(self.dtype)
         x = ResidualBlock(self.dtype)(conv(self.sizes.width, 3, self.dtype)(x))
@@ -167,12 +168,12 @@ class AttributeClassifier(nn.Module):
 
 
 def translation_networks(
-    image_shape: Shape, size: Literal["small", "paper"] = "small", dtype: DTypeLike = jnp.float32
+    event_shape: Shape, size: Literal["small", "paper"] = "small", dtype: DTypeLike = jnp.float32
 ) -> dict[str, Network]:
     """Builds the networks of the ICAM, for images of two classes with values in [-1, 1].
 
     Args:
-      image_shape: Shape of the images (height, width, channels), with sides divisible by 8 (small) or 64 (paper).
+      event_shape: Shape of the images (height, width, channels), with sides divisible by 8 (small) or 64 (paper).
       size: Size of the networks: "small" has attributes of H W / 64 latents; "paper" has the two-dimensional networks
         of Bass et al. (2020), with attributes of H W / 256 latents, which are 64 for their 128 x 128 pixels.
       dtype: Precision of the computation. Parameters and outputs are always float32.
@@ -187,18 +188,18 @@ def translation_networks(
     """
     if size not in SIZES:
         raise ValueError(f"networks are small or paper, got {size!r}")
-    sizes, (height, width, _) = SIZES[size], image_shape
+    sizes, (height, width, _) = SIZES[size], picture_shape(event_shape, "icam")
     divisor = 2 ** max(1 + sizes.pools, len(sizes.discriminator))
     if height % divisor or width % divisor:
         raise ValueError(f"the {size} networks need image sides divisible by {divisor}, got {height}x{width}")
     content = (height // 4, width // 4, 4 * sizes.width)
     latents = (height * width) >> (2 * (1 + sizes.pools))
     return {
-        "content": from_linen(ContentEncoder(sizes, dtype), image_shape),
-        "attribute": from_linen(AttributeEncoder(sizes, dtype), image_shape),
+        "content": from_linen(ContentEncoder(sizes, dtype), event_shape),
+        "attribute": from_linen(AttributeEncoder(sizes, dtype), event_shape),
         "classifier": from_linen(AttributeClassifier(), (latents,)),
-        "decoder": from_linen(Translator(image_shape, sizes, dtype), content, (latents,)),
-        "discriminator": from_linen(ImageDiscriminator(sizes, dtype), image_shape),
-        "random_discriminator": from_linen(ImageDiscriminator(sizes, dtype), image_shape),
+        "decoder": from_linen(Translator(event_shape, sizes, dtype), content, (latents,)),
+        "discriminator": from_linen(ImageDiscriminator(sizes, dtype), event_shape),
+        "random_discriminator": from_linen(ImageDiscriminator(sizes, dtype), event_shape),
         "content_discriminator": from_linen(ContentDiscriminator(sizes, dtype), content),
     }

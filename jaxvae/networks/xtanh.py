@@ -51,13 +51,13 @@ class XtanhEncoder(nn.Module):
 class XtanhDecoder(nn.Module):
     """One network from codes to outputs."""
 
-    image_shape: tuple[int, int, int]
+    event_shape: tuple[int, ...]
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        """Maps codes [B, D] to raw outputs [B, H, W, C], float32."""
-        return XtanhMLP(math.prod(self.image_shape), self.dtype)(z).reshape(z.shape[0], *self.image_shape)
+        """Maps codes [B, D] to raw outputs [B, *event_shape], float32."""
+        return XtanhMLP(math.prod(self.event_shape), self.dtype)(z).reshape(z.shape[0], *self.event_shape)
 
 
 def conditional_prior(aux_dim: int, latent_dim: int, dtype: DTypeLike = jnp.float32) -> Network:

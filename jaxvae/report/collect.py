@@ -80,7 +80,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         title=f"{method.name} on {source.name}",
         summary=_summary(run, scores),
         about_data=" ".join((type(source).__doc__ or "").split()),
-        images=_pixels(batch["image"]),
+        images=_pixels(batch["x"]),
         **_decoded(run, prior_key, batch, swept, order),
         traversal_values=values,
         by_quantile=by_quantile,
@@ -119,7 +119,7 @@ def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: 
     """
     method, params = run.method, run.state.params
     if method.decode is no_image or not len(order):
-        return dict.fromkeys(("reconstructions", "traversals", "prior_samples"), np.zeros((0, *run.source.image_shape)))
+        return dict.fromkeys(("reconstructions", "traversals", "prior_samples"), np.zeros((0, *run.source.event_shape)))
     net = Nets(method.networks, params)
     base = method.encode(net, batch).mean[0]
     if method.sample_prior is None:
@@ -146,7 +146,7 @@ def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:
         return {}
     batch = run.source.batch(key, jnp.int32(0), SHOWN_PICTURES)
     shown = run.method.pictures(Nets(run.method.networks, run.state.params), key, batch)
-    images = {"image": batch["image"], **shown}
+    images = {"image": batch["x"], **shown}
     if "mask" in batch and any(name.endswith("map") for name in shown):
         images[KNOWN_EFFECT] = batch["mask"]
     return {name: np.asarray(values, np.float32) for name, values in images.items()}
@@ -205,6 +205,9 @@ def command_of(asked: Config[Any, Any, Any, Any] | BaselineConfig) -> str:
 
 
 def _pixels(images: jax.Array | np.ndarray) -> np.ndarray:
+    """Returns images as they are shown; none for examples that are no pictures."""
+    if images.ndim < 4:
+        return np.zeros((0, 1, 1, 1), np.float32)
     return in_colours(np.clip(np.asarray(images, np.float32), 0.0, 1.0))
 
 
@@ -215,7 +218,6 @@ def _batch_size(run: Run) -> int:
 
 
 def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
-    shape = run.source.image_shape
     parameters = sum(leaf.size for leaf in jax.tree.leaves(run.state.params))
     seconds = sum(row["seconds"] for row in run.history)
     speeds = [row["steps_per_second"] for row in run.history if "steps_per_second" in row]
@@ -226,7 +228,7 @@ def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
         steps = f"{int(run.state.step):,} of {_batch_size(run)} images"
     return {
         "method": run.method.name,
-        "data": f"{run.source.name}, {run.source.size:,} images of {'x'.join(map(str, shape))}{shown_channels(shape)}",
+        "data": f"{run.data_in_words}{shown_channels(run.source.event_shape)}",
         "steps": steps,
         "seed": str(run.config.seed),
         "parameters": f"{parameters:,}" if parameters else "",

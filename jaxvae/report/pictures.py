@@ -41,28 +41,19 @@ def tile_size(height: int, width: int) -> tuple[int, int]:
 def in_colours(images: np.ndarray) -> np.ndarray:
     """Converts images with any number of channels [..., H, W, C] to 1 or 3 channels, in which they are shown.
 
-    Two channels become red and green, and of four or more channels, the first three are shown. A vector, which is one
-    pixel of D channels, becomes a grey picture of D pixels, row by row, with black pixels at the end of the last row.
+    Two channels become red and green, and of four or more channels, the first three are shown.
     """
-    *several, height, width, channels = images.shape
+    channels = images.shape[-1]
     if channels in (1, 3):
         return images
-    if height == width == 1:
-        columns = math.ceil(math.sqrt(channels))
-        rows = math.ceil(channels / columns)
-        room = np.zeros((*several, rows * columns), images.dtype)
-        room[..., :channels] = images[..., 0, 0, :]
-        return room.reshape(*several, rows, columns, 1)
     return images[..., :3] if channels > 3 else np.concatenate([images, np.zeros_like(images[..., :1])], axis=-1)
 
 
-def shown_channels(image_shape: tuple[int, int, int]) -> str:
+def shown_channels(event_shape: tuple[int, ...]) -> str:
     """Describes in brackets what `in_colours` does with images of this shape; "" if it does not change them."""
-    height, width, channels = image_shape
-    if channels in (1, 3):
+    if len(event_shape) != 3 or event_shape[2] in (1, 3):
         return ""
-    if height == width == 1:
-        return " (shown as a grid of grey pixels)"
+    channels = event_shape[2]
     return " (shown in red and green)" if channels == 2 else " (the first three channels are shown)"
 
 

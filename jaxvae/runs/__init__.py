@@ -14,13 +14,13 @@ from jaxvae.runs import evaluate, load_own_run, represent
 from jaxvae.training import train
 
 source = Sprites(resolution=16)
-method = beta_vae(autoencoder("mlp-small", source.image_shape), hyperparameters=BetaVAE(beta=2.0))
+method = beta_vae(autoencoder("mlp-small", source.event_shape), hyperparameters=BetaVAE(beta=2.0))
 train(method, source, steps=20, batch_size=32, folder="runs/two")
 
 run = load_own_run("runs/two", method, source)
 codes = represent(run, 1000)
 print(write_report(run, codes, evaluate(run, codes)))
-means = run.encode(source.sample(jax.random.key(0), 8)["image"]).mean  # [8, 10]
+means = run.encode(source.sample(jax.random.key(0), 8)["x"]).mean  # [8, 10]
 images = run.decoder(means)  # [8, 16, 16, 1]
 ```
 

@@ -20,7 +20,7 @@ class Absent:
     """A `GroundTruth` that knows the shapes and the factors of its examples, and raises NoExamples for any of them."""
 
     name: str
-    image_shape: tuple[int, int, int]
+    event_shape: tuple[int, ...]
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
     size: int
@@ -57,7 +57,7 @@ def absent_source(folder: Path, reason: str) -> Absent | None:
     try:
         return Absent(
             name=str(noted["name"]),  # type: ignore[index]
-            image_shape=tuple(map(int, noted["shape"])),  # type: ignore[arg-type, index]
+            event_shape=tuple(map(int, noted["shape"])),  # type: ignore[index]
             factor_names=tuple(noted["factors"]),  # type: ignore[index]
             factor_sizes=tuple(map(int, noted["factors"].values())),  # type: ignore[index]
             size=int(noted["images"]),  # type: ignore[index]

@@ -144,7 +144,7 @@ def fit_baseline(config: BaselineConfig) -> Fit:
     if entry.by_factors and not source.factor_names:
         raise ValueError(f"{config.baseline} learns from factors; those of {config.data} are not known")
     batch = _examples(source, config)
-    rows = _rows(batch["image"])
+    rows = _rows(batch["x"])
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -154,7 +154,7 @@ def fit_baseline(config: BaselineConfig) -> Fit:
             raise ValueError(f"{config.baseline} can't be fitted: {error}") from error
     seconds = time.perf_counter() - start
     some = np.random.default_rng(config.seed).permutation(rows)[:SHUFFLED]
-    method = fitted_method(config.baseline, estimator, source.image_shape, estimator.transform(some))
+    method = fitted_method(config.baseline, estimator, source.event_shape, estimator.transform(some))
     init, _ = make_train_step(method, dataset_size=source.size)
     heard = tuple(sorted({str(warning.message).splitlines()[0] for warning in caught}))
     return Fit(source, method, init(jax.random.key(config.seed)), seconds, heard)
@@ -180,26 +180,26 @@ def build_estimator(config: BaselineConfig, factor_sizes: tuple[int, ...]) -> An
     return entry.kind(**settings)
 
 
-def fitted_method(name: str, estimator: Any, image_shape: tuple[int, int, int], codes: np.ndarray) -> Method:
+def fitted_method(name: str, estimator: Any, event_shape: tuple[int, ...], codes: np.ndarray) -> Method:
     """Wraps a fitted estimator as a method without networks and objectives.
 
     Args:
       name: Name of the method.
       estimator: Fitted estimator with `transform`, and with `inverse_transform` if codes can be decoded.
-      image_shape: Shape of the images (height, width, channels).
+      event_shape: Shape of an example.
       codes: Codes of examples [N, D]. The "prior" draws each latent from a random row, so that its images show what the
         data would be if latents were independent.
     """
 
     def encode(net: Nets, batch: Batch) -> Posterior:
-        return point(jnp.asarray(estimator.transform(_rows(batch["image"])), jnp.float32))
+        return point(jnp.asarray(estimator.transform(_rows(batch["x"])), jnp.float32))
 
     def decode(net: Nets, code: jax.Array) -> jax.Array:
         images = estimator.inverse_transform(np.asarray(code, np.float64))
-        return jnp.asarray(images.reshape(-1, *image_shape), jnp.float32)
+        return jnp.asarray(images.reshape(-1, *event_shape), jnp.float32)
 
     def sample_prior(net: Nets, key: jax.Array, batch: Batch) -> jax.Array:
-        rows = jax.random.randint(key, (len(batch["image"]), codes.shape[1]), 0, len(codes))
+        rows = jax.random.randint(key, (len(batch["x"]), codes.shape[1]), 0, len(codes))
         return jnp.asarray(codes[np.asarray(rows), np.arange(codes.shape[1])], jnp.float32)
 
     return Method(

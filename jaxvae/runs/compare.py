@@ -298,16 +298,16 @@ def _stored(folder: Path, num_samples: int, metrics: Sequence[str]) -> dict[str,
 
 
 def _picture(run: Run) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    if run.source.image_shape[2] not in (1, 3):
+    if len(run.source.event_shape) != 3 or run.source.event_shape[2] not in (1, 3):
         return None, ()
     if run.decoder is None:
         if run.method.pictures is None:
             return None, ()
         few = run.source.batch(run.evaluation_key, jax.numpy.int32(0), SHOWN_VALUES)
         shown = run.method.pictures(Nets(run.method.networks, run.state.params), run.evaluation_key, few)
-        drawn = {"image": few["image"], **{name: rows for name, rows in shown.items() if not name.endswith("map")}}
+        drawn = {"image": few["x"], **{name: rows for name, rows in shown.items() if not name.endswith("map")}}
         return _same_channels(list(drawn.values())), tuple(drawn)
-    images = random_examples(independent(run.source), run.evaluation_key, SHOWN_VALUES)["image"]
+    images = random_examples(independent(run.source), run.evaluation_key, SHOWN_VALUES)["x"]
     codes = represent(run, PICTURED).mean
     size = latent_effects(run.decoder, codes).size
     order = [d for d in np.argsort(-size)[:SHOWN_LATENTS] if size[d] > 0.01 * size.max()]

@@ -12,6 +12,7 @@ import numpy as np
 
 from jaxvae.data.source import Source
 from jaxvae.method import Method, Nets, Posterior, no_image
+from jaxvae.networks.shapes import shape_in_words
 from jaxvae.runs.absent import absent_source
 from jaxvae.runs.baseline import BaselineConfig, fit_baseline
 from jaxvae.runs.build import CannotOpen, build, build_without_data, kept_once, moved
@@ -72,6 +73,11 @@ class Run(NamedTuple):
         """Key of the evaluation's randomness: every run draws its own examples."""
         return jax.random.fold_in(jax.random.key(self.config.seed), Stream.EVALUATION)
 
+    @property
+    def data_in_words(self) -> str:
+        """Describes the data by name, number of examples and their shape."""
+        return f"{self.source.name}, {self.source.size:,} {shape_in_words(self.source.event_shape)}"
+
     def __repr__(self) -> str:
         """Ten lines at most: what was trained, how far, and where it is."""
         last = self.history[-1] if self.history else {}
@@ -81,7 +87,7 @@ class Run(NamedTuple):
         sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(params)) for name, params in self.state.params.items()}
         lines = {
             "method": self.method.name,
-            "data": f"{self.source.name}, {self.source.size:,} images of {'x'.join(map(str, self.source.image_shape))}",
+            "data": self.data_in_words,
             "factors": ", ".join(self.source.factor_names) or "unknown",
             "networks": ", ".join(f"{name} ({size:,} parameters)" for name, size in sizes.items()) or "none",
             "seed": str(self.config.seed),
@@ -91,36 +97,43 @@ class Run(NamedTuple):
         }
         return "\n".join(["Run", *(f"  {name:8}  {text}" for name, text in lines.items())])
 
-    def encode(self, images: np.ndarray) -> Posterior:
-        """The posteriors of images, in their order.
+    def encode(self, examples: np.ndarray) -> Posterior:
+        """Computes the posteriors of examples, in their order.
 
         Args:
-          images: [N, H, W, C] in [0, 1], one at least, of the shape that the run was trained on.
+          examples: One example or more, of the shape that the run was trained on: [N, *event_shape]. Pictures are in
+            [0, 1], unless the likelihood is for other values.
 
         Returns:
-          mean and log-variance, [N, D] each.
+          Means and log-variances, [N, D] each.
 
         Raises:
-          ValueError: images of another shape or range; the encoder sees more than the image.
+          ValueError: The examples have another shape or range, or the encoder sees more than the example.
         """
-        images = np.asarray(images, np.float32)
-        if images.ndim != 4 or not len(images) or images.shape[1:] != self.source.image_shape:
-            wanted = ", ".join(map(str, self.source.image_shape))
-            raise ValueError(f"images must have the shape [N, {wanted}], got {list(images.shape)}")
-        if not (images.min() >= 0 and images.max() <= 1):
-            raise ValueError(f"images must be in [0, 1], got {images.min():g} to {images.max():g}: divide bytes by 255")
+        examples, pictures = np.asarray(examples, np.float32), len(self.source.event_shape) == 3
+        what = "images" if pictures else "examples"
+        if not len(examples) or examples.shape[1:] != self.source.event_shape:
+            wanted = ", ".join(map(str, self.source.event_shape))
+            raise ValueError(f"{what} must have the shape [N, {wanted}], got {list(examples.shape)}")
+        any_values = getattr(getattr(self.config, "options", None), "likelihood", "bernoulli") != "bernoulli"
+        if pictures and not any_values and not (examples.min() >= 0 and examples.max() <= 1):
+            raise ValueError(
+                f"images must be in [0, 1], got {examples.min():g} to {examples.max():g}: divide bytes by 255"
+            )
+        if not np.isfinite(examples).all():
+            raise ValueError(f"{what} must be finite numbers")
 
         encode, _ = _compiled(_Identity(self.method))
         try:
-            starts = range(0, len(images), ENCODED)
-            parts = [encode(self.state.params, jnp.asarray(images[at : at + ENCODED])) for at in starts]
+            starts = range(0, len(examples), ENCODED)
+            parts = [encode(self.state.params, jnp.asarray(examples[at : at + ENCODED])) for at in starts]
         except KeyError as error:
-            raise ValueError(f"the encoder of {self.method.name} sees {error} besides the image") from error
+            raise ValueError(f"the encoder of {self.method.name} sees {error} besides the example") from error
         return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
     @property
     def decoder(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Codes [B, D] -> expected images [B, H, W, C]; None where codes alone make no images."""
+        """Codes [B, D] -> expected examples [B, *event_shape]; None where codes alone make no examples."""
         method, params = self.method, self.state.params
         if method.decode is no_image:
             return None
@@ -151,7 +164,7 @@ def _compiled(key: _Identity) -> tuple[Callable[..., Posterior], Callable[..., j
     method = key.method
 
     def encode(params: dict[str, Any], images: jax.Array) -> Posterior:
-        return method.encode(Nets(method.networks, params), {"image": images})
+        return method.encode(Nets(method.networks, params), {"x": images})
 
     def decode(params: dict[str, Any], codes: jax.Array) -> jax.Array:
         return method.decode(Nets(method.networks, params), codes)

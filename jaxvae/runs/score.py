@@ -137,7 +137,7 @@ def properties(run: Run, codes: Representation) -> dict[str, float | None]:
     if run.decoder is None or not codes.mean.shape[1] or len(codes.mean) < 2:
         return found
     rebuilt = run.decoder(codes.mean[:REBUILT])
-    images = random_examples(independent(run.source), run.evaluation_key, len(rebuilt))["image"]
+    images = random_examples(independent(run.source), run.evaluation_key, len(rebuilt))["x"]
     found["reconstruction_error"] = float(((rebuilt - np.asarray(images, np.float64)) ** 2).mean())
     effects = latent_effects(run.decoder, codes.mean)
     for name in ("overlap", "parts", "exclusive"):

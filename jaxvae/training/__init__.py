@@ -40,7 +40,7 @@ from jaxvae.networks import autoencoder
 from jaxvae.training import train_population
 
 data = Sprites(resolution=16)
-method = beta_vae(autoencoder("mlp-small", data.image_shape), hyperparameters=BetaVAE(learning_rate=1e-3))
+method = beta_vae(autoencoder("mlp-small", data.event_shape), hyperparameters=BetaVAE(learning_rate=1e-3))
 members = {"seeds": [0, 1, 0, 1], "sweep": {"beta": [1.0, 1.0, 4.0, 4.0]}}
 for step, states, terms in train_population(method, data, **members, steps=20, batch_size=32, log_every=10):
     print(step, terms["kl"])  # one number per member; every leaf of `states` has a leading axis of size 4

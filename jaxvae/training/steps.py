@@ -34,7 +34,7 @@ Step: TypeAlias = Callable[..., tuple[TrainState, MetricAccumulator]]
 
 def images_per_update(method: Method, batch_size: int) -> int:
     """Returns the number of images that a step draws."""
-    return 2 * batch_size if "fresh_image" in method.needs else batch_size
+    return 2 * batch_size if "fresh_x" in method.needs else batch_size
 
 
 def described(method: Method, data: Mapping[str, Any], batch_size: int, seed: int) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def described_data(source: Source) -> dict[str, Any]:
     return {
         "name": source.name,
         "images": int(source.size),
-        "shape": list(map(int, source.image_shape)),
+        "shape": list(map(int, source.event_shape)),
         "factors": {name: int(size) for name, size in zip(source.factor_names, source.factor_sizes, strict=True)},
         **({} if content is None else {"fingerprint": content}),
     }
@@ -76,12 +76,12 @@ def batch_of_step(
 ) -> Batch:
     """Draws the batch of any step of a run with that key, or a shard of it.
 
-    "fresh_image" is a second batch: twice as many rows are drawn, and every other row goes to it.
+    "fresh_x" is a second batch: twice as many rows are drawn, and every other row goes to it.
     """
     both = source.batch(key, step, images_per_update(method, batch_size), part)
-    if "fresh_image" not in method.needs:
+    if "fresh_x" not in method.needs:
         return both
-    return {**{name: value[0::2] for name, value in both.items()}, "fresh_image": both["image"][1::2]}
+    return {**{name: value[0::2] for name, value in both.items()}, "fresh_x": both["x"][1::2]}
 
 
 def make_step(method: Method, update: Update, batch_size: int, axis_name: str | None, *, skip: bool = False) -> Step:

@@ -20,7 +20,7 @@ def method(encode=None, decode=None):
 
 
 def moments(net, batch):
-    flat = net.same(batch["image"].reshape(len(batch["image"]), -1))
+    flat = net.same(batch["x"].reshape(len(batch["x"]), -1))
     return Posterior(jnp.stack([flat.mean(1), flat.sum(1)], axis=1), jnp.zeros((len(flat), 2)))
 
 
@@ -30,7 +30,7 @@ def test_samples_are_those_that_the_key_names_in_batches_of_any_size(batch_size)
     codes = encode_samples(method(moments), {"same": {}}, SOURCE, key, 7, batch_size=batch_size)
     sample = SAMPLED(key)
     np.testing.assert_array_equal(codes.factors, sample["factors"])
-    np.testing.assert_allclose(codes.mean[:, 0], np.asarray(sample["image"]).mean((1, 2, 3)), rtol=1e-5)
+    np.testing.assert_allclose(codes.mean[:, 0], np.asarray(sample["x"]).mean((1, 2, 3)), rtol=1e-5)
 
 
 def test_no_example_is_encoded_twice():
@@ -67,10 +67,10 @@ def test_reconstructions_are_decoded_from_the_posterior_mean():
     images = np.arange(8, dtype=np.float32).reshape(2, 2, 2, 1)
     shown = reconstruct(
         method(
-            lambda net, x: Posterior(2 * net.same(x["image"]), net.same(x["image"]) + 100),
+            lambda net, x: Posterior(2 * net.same(x["x"]), net.same(x["x"]) + 100),
             lambda net, z: net.same(z) + 1,
         ),
         {"same": {}},
-        {"image": images},
+        {"x": images},
     )
     np.testing.assert_array_equal(shown, 2 * images + 1)

@@ -47,7 +47,7 @@ class Darker(Wrapper):
 
     def batch(self, key, step, n, part=UNSHARDED):
         batch = self.source.batch(key, step, n, part)
-        return {**batch, "darker": batch["image"] * self.factor}
+        return {**batch, "darker": batch["x"] * self.factor}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class TwoEncoders(Autoencoder):
     """Number of units of the second encoder."""
 
     def make(self, source):
-        second = autoencoder("my_things:network", source.image_shape, self.latents)["encoder"]
+        second = autoencoder("my_things:network", source.event_shape, self.latents)["encoder"]
         return {**super().make(source), "second": second}
 
 
@@ -90,17 +90,17 @@ def two_vae(networks, *, likelihood=bernoulli(), sampled: bool = True, hyperpara
     """
 
     def loss(net, batch, ctx):
-        mean, logvar = net.encoder(batch["image"])
+        mean, logvar = net.encoder(batch["x"])
         other, _ = net.second(batch["darker"])
         z = reparameterize(ctx.key, mean, logvar, axis_name=ctx.axis_name) if sampled else mean
         pull = ((mean - other) ** 2).sum(-1).mean()
-        nll = likelihood.nll(net.decoder(z), batch["image"]).mean()
+        nll = likelihood.nll(net.decoder(z), batch["x"]).mean()
         return nll + kl_standard_normal(mean, logvar).mean() + ctx.hyperparameters.pull * pull, {"pull": pull}
 
     return Method(
         "two-vae", networks, hyperparameters, (Objective(loss, ("encoder", "second", "decoder")),),
-        encode=lambda net, batch: net.encoder(batch["image"]), decode=lambda net, z: likelihood.mean(net.decoder(z)),
-        needs=("image", "darker"),
+        encode=lambda net, batch: net.encoder(batch["x"]), decode=lambda net, z: likelihood.mean(net.decoder(z)),
+        needs=("x", "darker"),
     )
 
 
@@ -119,9 +119,9 @@ def spread(codes, factors):
     return float(codes[:, 0].std())
 
 
-def network(image_shape, latent_dim, dtype):
+def network(event_shape, latent_dim, dtype):
     """A tiny dense network"""
-    return MLPEncoder(latent_dim, (16,), dtype=dtype), MLPDecoder(image_shape, (16,), nn.relu, dtype)
+    return MLPEncoder(latent_dim, (16,), dtype=dtype), MLPDecoder(event_shape, (16,), nn.relu, dtype)
 '''
 PROJECT = """
 [project]
@@ -160,7 +160,7 @@ def test_a_method_of_ones_own_is_one_file(here):
     assert (config.networks.latents, config.options.sampled) == (3, False)
     source, method = build(config)
     batch = source.batch(jax.random.key(0), 0, 3)
-    np.testing.assert_allclose(batch["darker"], 0.25 * batch["image"])
+    np.testing.assert_allclose(batch["darker"], 0.25 * batch["x"])
     assert set(method.networks) == {"encoder", "second", "decoder"}
     with pytest.raises(ValueError, match="my_things:ENTRY has no flag --shared; it is for ada-gvae"):
         parse_train(["my_things:ENTRY", "--shared", "1"])

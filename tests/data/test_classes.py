@@ -72,9 +72,9 @@ def test_shapes_types_and_range(source):
     assert isinstance(source, Source)
     for batch in (drawn(source, 12), joined(source, 1)):
         n = len(batch["class"])
-        assert batch["image"].shape == (n, *source.image_shape)
-        assert batch["image"].dtype == jnp.float32
-        image = np.asarray(batch["image"])
+        assert batch["x"].shape == (n, *source.event_shape)
+        assert batch["x"].dtype == jnp.float32
+        image = np.asarray(batch["x"])
         assert 0 <= image.min() < image.max() <= 1
         assert (batch["class"].shape, batch["class"].dtype) == ((n,), jnp.int32)
         assert batch["factors"].shape == (n, len(source.factor_names))
@@ -85,8 +85,8 @@ def test_rows_are_named_by_key_and_place(source):
     for name in whole:
         np.testing.assert_allclose(together[name], whole[name], atol=1e-5)
     other = drawn(source, 12, key=jax.random.key(4))
-    assert (np.asarray(other["image"]) != np.asarray(whole["image"])).any()
-    assert (joined(source, 1, 2)["image"] != joined(source, 1, 3)["image"]).any()
+    assert (np.asarray(other["x"]) != np.asarray(whole["x"])).any()
+    assert (joined(source, 1, 2)["x"] != joined(source, 1, 3)["x"]).any()
 
 
 def test_parts_of_a_batch_make_it_up_compiled_or_not(source):
@@ -178,14 +178,14 @@ def test_copies_are_of_the_images_that_their_classes_number():
     sampled = drawn(source, 10, 2)
     np.testing.assert_array_equal(sampled["class"], np.arange(2, 12) // 4)
     five = np.array([5])
-    np.testing.assert_array_equal(numbered(source, five)["image"], numbered(NUMBERED, five)["image"])
+    np.testing.assert_array_equal(numbered(source, five)["x"], numbered(NUMBERED, five)["x"])
 
 
 def test_copies_are_moved_brightened_and_noisy():
     """A white square in the middle of 32 x 16 pixels, grey at first."""
     image = np.zeros((1, 32, 16, 1))
     image[:, 12:20, 6:10] = 0.5
-    copies = np.asarray(drawn(augmented(from_arrays(image), 2), 2000)["image"], np.float64)[..., 0]
+    copies = np.asarray(drawn(augmented(from_arrays(image), 2), 2000)["x"], np.float64)[..., 0]
     inside = copies > 0.22
     rows = np.array([np.flatnonzero(copy.any(1))[0] - 12 for copy in inside])
     columns = np.array([np.flatnonzero(copy.any(0))[0] - 6 for copy in inside])
@@ -205,7 +205,7 @@ def test_copies_are_moved_brightened_and_noisy():
 
 def test_what_is_moved_out_is_gone():
     """White pictures: zeros come in at the sides, at most an eighth of them."""
-    copies = np.asarray(drawn(augmented(from_arrays(np.ones((1, 16, 16, 1))), 2), 200)["image"])[..., 0]
+    copies = np.asarray(drawn(augmented(from_arrays(np.ones((1, 16, 16, 1))), 2), 200)["x"])[..., 0]
     dark = copies < 0.35
     assert dark[:, 0].any()
     assert not dark[:, 2:14, 2:14].any()

@@ -70,7 +70,7 @@ def test_the_effect_is_two_standard_deviations_of_smooth_noise():
 def test_squares_are_made_from_a_seed():
     np.testing.assert_array_equal(squares(images=20).pixels, squares(images=20).pixels)
     assert (squares(images=20, seed=1).pixels != squares(images=20).pixels).any()
-    assert open_data("squares", image_size=48).image_shape == (48, 48, 1)
+    assert open_data("squares", image_size=48).event_shape == (48, 48, 1)
     with pytest.raises(ValueError, match="at least 16 pixels a side and 2 images, got 8 and 4000"):
         squares(image_size=8)
 
@@ -80,7 +80,7 @@ def test_batches_hold_as_many_cases_as_controls():
     batch = batch_of(source, 3, 64)
     assert (batch["factors"][:, 0] == 1).all()
     images, *_ = columns(TABLE)
-    assert batch["control"].shape == batch["image"].shape == (64, 32, 32, 1)
+    assert batch["control"].shape == batch["x"].shape == (64, 32, 32, 1)
     controls = images[::2].reshape(200, -1)
     for image in batch["control"].reshape(64, -1):
         assert (controls == image[None]).all(axis=1).any()
@@ -105,7 +105,7 @@ def test_any_two_values_of_any_source_can_be_cases_and_controls():
     batch = batch_of(case_control(Scene(16), "sun", cases=5, controls=2), 0, 16)
     assert (batch["factors"][:, 2] == 5).all()
     control = batch_of(case_control(Scene(16), "sun", cases=2, controls=5), 0, 16)["control"]
-    assert control.shape == (16, 16, 16, Scene(16).image_shape[2])
+    assert control.shape == (16, 16, 16, Scene(16).event_shape[2])
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def opened(kind, path, **settings):
 
 @jax.jit
 def numbered(source, index):
-    return source.at(index)["image"]
+    return source.at(index)["x"]
 
 
 @jax.jit
@@ -111,7 +111,7 @@ def test_cars3d_takes_its_files_in_the_order_of_their_names(tmp_path):
     found = image_of(source, [3, 7, 1], [0, 23, 0]) * 255
     want = np.stack([meshes["car_b"][..., 7, 3], meshes["car_a"][..., 23, 0]])
     np.testing.assert_allclose(found, want, atol=1e-3)
-    assert opened("cars3d", tmp_path).image_shape == (64, 64, 3)
+    assert opened("cars3d", tmp_path).event_shape == (64, 64, 3)
 
 
 def norb_matrix(path, values):
@@ -136,7 +136,7 @@ def test_smallnorb(tmp_path):
     found = image_of(source, [1, 3, 0, 2, 1]) * 255
     want = pixels["testing"][(rows["testing"] == [1, 3, 0, 2, 1]).all(axis=1), 0]
     np.testing.assert_allclose(found[..., 0], want, atol=1e-3)
-    assert opened("smallnorb", tmp_path).image_shape == (64, 64, 1)
+    assert opened("smallnorb", tmp_path).event_shape == (64, 64, 1)
     cut = tmp_path / "smallnorb-5x01235x9x18x6x2x96x96-testing-dat.mat"
     cut.write_bytes(cut.read_bytes()[:5000])
     with pytest.raises(ValueError, match="testing-dat.mat: cut off"):

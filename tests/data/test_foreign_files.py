@@ -25,7 +25,7 @@ def opened(kind, path, **settings):
 
 
 def every_image(source):
-    return np.asarray(source.at(np.arange(source.size))["image"])
+    return np.asarray(source.at(np.arange(source.size))["x"])
 
 
 def npy(array, **settings):

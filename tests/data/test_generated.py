@@ -19,7 +19,7 @@ def vectors(table):
 
 def test_digits_are_scikit_learns():
     table = digits()
-    assert (table.size, table.image_shape, table.factor_names, table.factor_sizes) == (
+    assert (table.size, table.event_shape, table.factor_names, table.factor_sizes) == (
         1797,
         (8, 8, 1),
         ("digit",),
@@ -27,9 +27,9 @@ def test_digits_are_scikit_learns():
     )
     batch = jax.tree.map(np.asarray, jax.jit(table.at)(np.arange(5)))
     np.testing.assert_array_equal(batch["factors"][:, 0], [0, 1, 2, 3, 4])
-    assert batch["image"].max() == 1
+    assert batch["x"].max() == 1
     large = open_data("digits", image_size=32)
-    assert large.image_shape == (32, 32, 1)
+    assert large.event_shape == (32, 32, 1)
     np.testing.assert_array_equal(large.factors, table.factors)
 
 
@@ -119,10 +119,10 @@ def test_more_columns_follow_the_order_of_the_grid():
     np.testing.assert_array_equal(batch["aux"], batch["factors"] * 10)
     with pytest.raises(ValueError, match="'aux' needs a name of its own and 3 rows"):
         from_arrays(np.zeros((3, 4, 4)), extras={"aux": np.zeros(2)})
-    with pytest.raises(ValueError, match="'image' needs a name"):
-        from_arrays(np.zeros((3, 4, 4)), extras={"image": np.zeros(3)})
+    with pytest.raises(ValueError, match="'x' needs a name"):
+        from_arrays(np.zeros((3, 4, 4)), extras={"x": np.zeros(3)})
     with pytest.raises(ValueError, match="not finite"):
-        from_arrays(np.full((3, 1, 1, 4), np.inf), real=True)
+        from_arrays(np.full((3, 4), np.inf), real=True)
 
 
 def test_variances_of_segments_identify_the_mixing():

@@ -114,7 +114,7 @@ def test_pairs_share_what_they_say(shared):
     free = np.where(batch["shared"], np.nan, same)
     if shared < 5:
         np.testing.assert_allclose(np.nanmean(free, axis=0), 1 / np.array([3, 6, 40, 32, 32]), atol=0.05)
-    np.testing.assert_array_equal(observed(Sprites(16), batch["factors2"]), batch["image2"])
+    np.testing.assert_array_equal(observed(Sprites(16), batch["factors2"]), batch["x2"])
     with pytest.raises(ValueError, match="can share 0 to 4 of the 5 factors, got 5"):
         Pairs(Sprites(16), 5)
 
@@ -130,7 +130,7 @@ def test_groups_share_what_they_say(members):
     first = factors[:, 0]
     for k, size in enumerate(Sprites.factor_sizes):
         np.testing.assert_allclose(np.bincount(first[:, k], minlength=size) / 1500, 1 / size, atol=0.05)
-    np.testing.assert_array_equal(observed(Sprites(16), batch["factors"][:9]), batch["image"][:9])
+    np.testing.assert_array_equal(observed(Sprites(16), batch["factors"][:9]), batch["x"][:9])
 
 
 def test_what_is_no_group():
@@ -202,8 +202,8 @@ def test_few_labels_come_round_and_are_right():
     numbers = np.concatenate([grid_index(batch["label"], Sprites.factor_sizes) for batch in batches])
     assert all(len(set(epoch)) == 6 for epoch in numbers.reshape(4, 6))
     assert len(set(numbers)) == 6
-    np.testing.assert_array_equal(observed(Sprites(16), batches[0]["label"]), batches[0]["labelled_image"])
-    np.testing.assert_array_equal(batches[0]["image"], batch_of(Sprites(16), 0, 4)["image"])
+    np.testing.assert_array_equal(observed(Sprites(16), batches[0]["label"]), batches[0]["labelled_x"])
+    np.testing.assert_array_equal(batches[0]["x"], batch_of(Sprites(16), 0, 4)["x"])
     assert set(np.asarray(other.few.source.index).tolist()) != set(numbers)
     with pytest.raises(ValueError, match="737280 examples to label, got count=0"):
         few_labels(Sprites(16), 0)
@@ -215,7 +215,7 @@ def test_clips_move_the_sprite_and_nothing_else():
     clips = sampled(moving_sprites(32, frames=6, speed=3), 20)
     mask, video = clips["mask"], clips["video"]
     assert video.shape == (20, 6, 32, 32, 3)
-    np.testing.assert_array_equal(clips["image"], video[:, 0])
+    np.testing.assert_array_equal(clips["x"], video[:, 0])
     np.testing.assert_array_equal(mask[:, 0], observed(Sprites(32), clips["factors"]))
     behind = np.broadcast_to(clips["background"][:, None], video.shape)
     still = np.broadcast_to(mask == 0, video.shape)
@@ -250,8 +250,8 @@ def test_clips_that_can_not_be(settings, message):
 
 
 def test_colour():
-    plain = sampled(Sprites(32), 20)["image"]
-    image = sampled(variant(Sprites(32), "color"), 20)["image"]
+    plain = sampled(Sprites(32), 20)["x"]
+    image = sampled(variant(Sprites(32), "color"), 20)["x"]
     np.testing.assert_array_equal(image[np.broadcast_to(plain == 0, image.shape)], 0)
     colours = image.max(axis=(1, 2))
     assert ((colours >= 0.5) & (colours <= 1)).all()
@@ -260,8 +260,8 @@ def test_colour():
 
 
 def test_noise():
-    plain = np.broadcast_to(sampled(Sprites(32), 20)["image"] == 1, (20, 32, 32, 3))
-    image = sampled(variant(Sprites(32), "noisy"), 20)["image"]
+    plain = np.broadcast_to(sampled(Sprites(32), 20)["x"] == 1, (20, 32, 32, 3))
+    image = sampled(variant(Sprites(32), "noisy"), 20)["x"]
     np.testing.assert_array_equal(image[plain], 1)
     assert abs(image[~plain].mean() - 0.5) < 0.01
     assert abs(image[~plain].std() - 1 / np.sqrt(12)) < 0.01
@@ -270,8 +270,8 @@ def test_noise():
 def test_a_texture_behind_and_inverted(tmp_path):
     path = tmp_path / "texture.png"
     Image.fromarray(np.full((100, 80, 3), 51, np.uint8)).save(path)
-    plain = sampled(Sprites(32), 20)["image"]
-    image = sampled(variant(Sprites(32), "scream", path), 20)["image"]
+    plain = sampled(Sprites(32), 20)["x"]
+    image = sampled(variant(Sprites(32), "scream", path), 20)["x"]
     behind = np.where(plain == 1, 1 - image, image)
     assert (behind.max(axis=(1, 2)) - behind.min(axis=(1, 2)) < 1e-5).all()  # one colour, as the texture has
     colours = 2 * behind[:, 0, 0] - 0.2
@@ -285,12 +285,12 @@ def test_a_texture_behind_and_inverted(tmp_path):
 
 def test_looks_are_drawn_anew_with_samples_and_stay_with_examples():
     source = open_data("noisy-sprites", image_size=16)
-    assert (source.name, source.image_shape) == ("noisy-sprites", (16, 16, 3))
-    one, other = sampled(source, 2)["image"]
+    assert (source.name, source.event_shape) == ("noisy-sprites", (16, 16, 3))
+    one, other = sampled(source, 2)["x"]
     assert (one != other).any()
-    both, alone = (np.asarray(numbered(source, np.array(index))["image"]) for index in ([7, 3], [3]))
+    both, alone = (np.asarray(numbered(source, np.array(index))["x"]) for index in ([7, 3], [3]))
     np.testing.assert_array_equal(both[1], alone[0])
-    with pytest.raises(ValueError, match="scene has 3 channels"):
+    with pytest.raises(ValueError, match="scene has examples of 32x32x3"):
         open_data("color-scene")
 
 

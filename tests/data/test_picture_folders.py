@@ -19,7 +19,7 @@ def opened(path, **settings):
 
 
 def every_image(source):
-    return np.asarray(source.at(np.arange(source.size))["image"])
+    return np.asarray(source.at(np.arange(source.size))["x"])
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def folder(tmp_path):
 
 def test_a_folder_of_pictures(folder):
     source = opened(folder)
-    assert source.image_shape == (20, 30, 3)
+    assert source.event_shape == (20, 30, 3)
     np.testing.assert_allclose(every_image(source)[:, 0, 0, 0] * 255, [0, 40, 80], rtol=1e-5)
     small = opened(folder, image_size=16)
-    assert small.image_shape == (16, 16, 3)
+    assert small.event_shape == (16, 16, 3)
     np.testing.assert_allclose(every_image(small)[:, 5, 5, 1] * 255, [0, 40, 80], rtol=1e-5)
     assert small.factor_names == ()
 
@@ -68,7 +68,7 @@ def test_more_than_8_bits_keep_their_grey_levels(name, tmp_path):
     np.testing.assert_allclose(levels, RAMP / 65535, rtol=1e-6)
     assert len(np.unique(levels)) == 32
     source = opened(tmp_path)
-    assert (source.storage, source.image_shape) == ("floats", (24, 32, 1))
+    assert (source.storage, source.event_shape) == ("floats", (24, 32, 1))
     np.testing.assert_allclose(every_image(source)[0, ..., 0], RAMP / 65535, rtol=1e-6)
 
 

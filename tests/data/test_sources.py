@@ -102,11 +102,11 @@ def joined(source, which, step=0):
 def test_shapes_types_and_range(source):
     assert isinstance(source, Source)
     batch, _ = sampled(source, KEY)
-    assert batch["image"].shape == (8, *source.image_shape)
-    assert batch["image"].dtype == jnp.float32
+    assert batch["x"].shape == (8, *source.event_shape)
+    assert batch["x"].dtype == jnp.float32
     assert batch["factors"].shape == (8, len(source.factor_names))
     assert batch["factors"].dtype == jnp.int32
-    image, factors = np.asarray(batch["image"]), np.asarray(batch["factors"])
+    image, factors = np.asarray(batch["x"]), np.asarray(batch["factors"])
     assert 0 <= image.min() < image.max() <= 1
     assert all(0 <= column.max() < size for column, size in zip(factors.T, source.factor_sizes, strict=True))
 
@@ -123,7 +123,7 @@ def test_parts_of_a_batch_make_it_up_compiled_or_not(source):
 
 def test_a_source_that_is_no_pytree_is_told_how_to_become_one():
     class Mine:
-        name, image_shape, size = "mine", (16, 16, 1), 3
+        name, event_shape, size = "mine", (16, 16, 1), 3
 
     with pytest.raises(TypeError, match="Mine must be a pytree.*register_static"):
         on_device(Mine())
@@ -141,12 +141,12 @@ def test_rows_are_named_by_key_and_place(source):
 def test_examples_by_number_are_those_of_their_factors(source):
     index = np.array([0, source.size - 1, 5, 3, 1, 2, 6, 4], np.int32)
     batch = numbered(source, index)
-    np.testing.assert_array_equal(batch["image"], numbered(source, index)["image"])
+    np.testing.assert_array_equal(batch["x"], numbered(source, index)["x"])
     if observable(source):
-        np.testing.assert_allclose(observed(source, batch["factors"]), batch["image"], atol=1e-6)
+        np.testing.assert_allclose(observed(source, batch["factors"]), batch["x"], atol=1e-6)
         sample, factors = sampled(source, KEY)
         np.testing.assert_array_equal(factors, sample["factors"])
-        np.testing.assert_allclose(observed(source, sample["factors"]), sample["image"], atol=1e-6)
+        np.testing.assert_allclose(observed(source, sample["factors"]), sample["x"], atol=1e-6)
     if isinstance(source, FactorGrid):
         np.testing.assert_array_equal(all_factors(source)[index], batch["factors"])
 
@@ -159,9 +159,9 @@ def test_names_are_those_of_the_command_line():
 
 def test_images_follow_from_the_factors_compiled_or_not(drawn):
     batch = drawn.batch(KEY, 2, 8)
-    np.testing.assert_array_equal(drawn.render(batch["factors"]), batch["image"])
+    np.testing.assert_array_equal(drawn.render(batch["factors"]), batch["x"])
     # Compiled, an edge may fall on the other side of a pixel's centre.
-    difference = np.abs(np.asarray(observed(drawn, batch["factors"])) - np.asarray(batch["image"]))
+    difference = np.abs(np.asarray(observed(drawn, batch["factors"])) - np.asarray(batch["x"]))
     assert (difference > 1e-5).mean() < 1e-3
 
 

@@ -17,7 +17,7 @@ def draw(*rows, resolution=64):
 def test_the_grid_is_that_of_dsprites():
     assert Sprites().factor_sizes == (3, 6, 40, 32, 32)
     assert Sprites().size == 737_280
-    assert Sprites().image_shape == (64, 64, 1)
+    assert Sprites().event_shape == (64, 64, 1)
 
 
 def test_images_are_binary_and_never_cropped():

@@ -51,10 +51,10 @@ def test_images_come_back_as_they_were(images, storage, want):
     source = from_arrays(images)
     assert source.storage == storage
     batch = numbered(source, np.arange(24))
-    assert set(batch) == {"image"}
-    assert batch["image"].dtype == jnp.float32
-    np.testing.assert_allclose(batch["image"], want(images), atol=1e-7)
-    assert source.image_shape == batch["image"].shape[1:]
+    assert set(batch) == {"x"}
+    assert batch["x"].dtype == jnp.float32
+    np.testing.assert_allclose(batch["x"], want(images), atol=1e-7)
+    assert source.event_shape == batch["x"].shape[1:]
 
 
 def test_a_shuffled_grid_is_put_in_order():
@@ -75,7 +75,7 @@ def test_what_is_no_grid_keeps_its_order_and_can_not_be_observed():
     images = RNG.integers(0, 256, (5, 2, 2), np.uint8)
     source = from_arrays(images, np.array([[0, 1], [0, 1], [1, 0], [1, 1], [0, 0]]), name="mine")
     assert not source.is_grid
-    found = np.asarray(numbered(source, np.arange(5))["image"])
+    found = np.asarray(numbered(source, np.arange(5))["x"])
     np.testing.assert_allclose(found[..., 0] * 255, images, atol=1e-4)
     assert source.factor_names == ("factor0", "factor1")
     with pytest.raises(ValueError, match="mine has no image for every combination"):
@@ -98,10 +98,10 @@ def test_rows_are_named_by_key_and_place_and_uniform():
 def test_a_table_is_an_argument_of_a_compiled_function():
     """Its images are no constants of the program."""
     source = from_arrays(RNG.random((24, 5, 7)).astype(np.float32), GRID)
-    sample = jax.jit(lambda source, key: source.sample(key, 3)["image"])
+    sample = jax.jit(lambda source, key: source.sample(key, 3)["x"])
     lowered = sample.lower(source, jax.random.key(0))
     assert "24x5x7" in str(lowered.in_avals) or any(a.shape == (24, 5, 7, 1) for a in jax.tree.leaves(lowered.in_avals))
-    np.testing.assert_array_equal(sample(source, jax.random.key(0)), source.sample(jax.random.key(0), 3)["image"])
+    np.testing.assert_array_equal(sample(source, jax.random.key(0)), source.sample(jax.random.key(0), 3)["x"])
 
 
 @pytest.mark.parametrize(("dtype", "factors"), [(bool, GRID), (np.uint8, None), (np.float32, GRID)])
@@ -116,7 +116,7 @@ def test_streamed_from_a_file_is_the_table_itself(dtype, factors, tmp_path):
     @jax.jit
     def drawn(source):
         batches = [one.batch(KEY, jnp.int32(3), 6) for one in (source, Epochs(source))]
-        return batches, jax.vmap(lambda key: source.sample(key, 4)["image"])(jax.random.split(KEY, 3))
+        return batches, jax.vmap(lambda key: source.sample(key, 4)["x"])(jax.random.split(KEY, 3))
 
     (batches, together), (wanted, alone) = drawn(source), drawn(table)
     for one, other in zip(batches, wanted, strict=True):
@@ -156,7 +156,7 @@ def test_channels_that_come_first_are_refused(shape):
     [(8, 8, 3), (32, 32, 200), (1, 1, 20), (3, 3, 3), (4, 4, 4), (1, 28, 1), (3, 32, 3), (64, 48, 5), (16, 16, 16)],
 )
 def test_channels_that_come_last_are_kept(shape):
-    assert from_arrays(np.zeros((2, *shape), np.uint8)).image_shape == shape
+    assert from_arrays(np.zeros((2, *shape), np.uint8)).event_shape == shape
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])

@@ -107,7 +107,7 @@ def test_the_dsprites_builder_gives_what_the_file_gives(tmp_path, monkeypatch):
     found, wanted = (numbered(one, np.arange(source.size)) for one in (source, direct))
     for name, array in found.items():
         np.testing.assert_array_equal(array, wanted[name])
-    np.testing.assert_array_equal(np.asarray(found["image"])[..., 0], images)
+    np.testing.assert_array_equal(np.asarray(found["x"])[..., 0], images)
     np.testing.assert_array_equal(source.factors, classes[:, 1:])
 
 
@@ -139,7 +139,7 @@ def test_full_dsprites(tmp_path, monkeypatch, capsys):
     assert source.factor_sizes == (3, 6, 40, 32, 32)
     np.testing.assert_array_equal(source.factors, classes[:, 1:])
     for first in range(0, len(images), 8192):
-        image = np.asarray(numbered(source, np.arange(first, min(first + 8192, len(images))))["image"])
+        image = np.asarray(numbered(source, np.arange(first, min(first + 8192, len(images))))["x"])
         np.testing.assert_array_equal(image[..., 0], images[first : first + 8192])
     gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     with capsys.disabled():
@@ -181,14 +181,14 @@ def test_other_builders_on_tfds_mock_data(name, settings, shape, factors):
     with tfds.testing.mock_data(num_examples=7):
         source = open_data(f"tfds:{name}:train", **settings)
     assert source.size == 7
-    assert source.image_shape == shape
+    assert source.event_shape == shape
     assert source.name == name
     if factors:
         assert source.factor_names == factors
     else:
         assert {"attributes_Smiling", "attributes_Male"} <= set(source.factor_names)
         assert len(source.factor_names) == 40
-    image = np.asarray(numbered(source, np.arange(7))["image"])
+    image = np.asarray(numbered(source, np.arange(7))["x"])
     assert 0 <= image.min() < image.max() <= 1
 
 
@@ -236,6 +236,6 @@ def test_a_cache_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     save_table(folder, table, "here")
     assert load_table(folder, "there") is None
     loaded = load_table(folder, "here")
-    assert (loaded.name, loaded.factor_sizes, loaded.image_shape) == ("mine", (3,), (4, 4, 1))
+    assert (loaded.name, loaded.factor_sizes, loaded.event_shape) == ("mine", (3,), (4, 4, 1))
     (folder / "manifest.json").write_text("{")
     assert load_table(folder, "here") is None

@@ -197,7 +197,7 @@ def test_the_batch_of_a_number_that_is_not_finite_is_kept(tmp_path):
         assert int(kept["step"]) == 5
         assert kept["terms"].tolist() == ["loss", "strange"]
         key = jax.random.wrap_key_data(kept["key"])
-        np.testing.assert_array_equal(kept["image"], SOURCE.batch(key, 5, 2)["image"])
+        np.testing.assert_array_equal(kept["x"], SOURCE.batch(key, 5, 2)["x"])
     init, _ = make_train_step(method, dataset_size=SOURCE.size)
     assert (jax.random.key_data(key) == jax.random.key_data(init(jax.random.key(3)).key)).all()
 

@@ -22,8 +22,8 @@ def tiny(*, infinite_at: int = 10**9, infinite_slope_from: int = 10**9) -> Metho
     """Fits the mean image, with noise of the step's key. Its term is infinite at one step, or its slope from one on."""
 
     def loss(net, batch, ctx):
-        noise = jax.random.normal(ctx.key, batch["image"].shape[1:])
-        error = ((net.a() - batch["image"].mean(axis=0) - noise) ** 2).mean()
+        noise = jax.random.normal(ctx.key, batch["x"].shape[1:])
+        error = ((net.a() - batch["x"].mean(axis=0) - noise) ** 2).mean()
         bad = jnp.where(ctx.step == infinite_at, jnp.inf, 1.0)
         flat = jnp.where(ctx.step >= infinite_slope_from, 0.0, 1.0)
         total = net.a().sum()

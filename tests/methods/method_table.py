@@ -61,12 +61,12 @@ SMALLER = {"oi-vae": ("encoder",), "mcr2": ()}
 
 
 def networks(name="vae", dtype=jnp.float32):
-    if tiny := tiny_networks(name, SOURCE.image_shape, LATENTS, dtype):
+    if tiny := tiny_networks(name, SOURCE.event_shape, LATENTS, dtype):
         return tiny
     kind = METHODS[name].networks
     fields = {"latents": LATENTS, "dtype": jnp.dtype(dtype).name, **SIZES}
     made = kind(**{key: value for key, value in fields.items() if key in kind.__dataclass_fields__}).make(SOURCE)
-    small = tiny_autoencoder(SOURCE.image_shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if name == "ivae" else 0)
+    small = tiny_autoencoder(SOURCE.event_shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if name == "ivae" else 0)
     return made | {network: small[network] for network in SMALLER.get(name, small)}
 
 
@@ -97,7 +97,7 @@ def _compiled(name, dtype):
 @partial(jax.jit, static_argnums=1)
 def draw(key, n=32):
     """A batch with all that any method needs."""
-    return {**SOURCE.batch(key, jnp.int32(0), n), "fresh_image": SOURCE.sample(key, n)["image"]}
+    return {**SOURCE.batch(key, jnp.int32(0), n), "fresh_x": SOURCE.sample(key, n)["x"]}
 
 
 def own(method, params):

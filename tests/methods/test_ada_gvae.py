@@ -20,10 +20,10 @@ def terms_by_hand(params, batch, shared, averaging, beta):
     """The equation, image by image."""
     method = make("vae")
     encoder, decoder = (method.networks[name].apply for name in ("encoder", "decoder"))
-    own = [encoder(params["encoder"], batch[name]) for name in ("image", "image2")]
+    own = [encoder(params["encoder"], batch[name]) for name in ("x", "x2")]
     average = losses.average_posteriors(*(jnp.stack(parts) for parts in zip(*own, strict=True)), averaging)
     value = 0.0
-    for key, name, posterior in zip(jax.random.split(KEY), ("image", "image2"), own, strict=True):
+    for key, name, posterior in zip(jax.random.split(KEY), ("x", "x2"), own, strict=True):
         mean, logvar = (jnp.where(shared, a, b) for a, b in zip(average, posterior, strict=True))
         z = losses.reparameterize(key, mean, logvar)
         nll = losses.bernoulli_nll(decoder(params["decoder"], z), batch[name])
@@ -38,10 +38,10 @@ def test_loss_is_its_equation(averaging, params, batch):
     @jax.jit
     def evaluate(params, batch):
         encoder = method.networks["encoder"].apply
-        (mean, logvar), (mean2, logvar2) = (encoder(params["encoder"], batch[name]) for name in ("image", "image2"))
+        (mean, logvar), (mean2, logvar2) = (encoder(params["encoder"], batch[name]) for name in ("x", "x2"))
         divergence = 0.5 * (jnp.exp(logvar - logvar2) + (mean2 - mean) ** 2 / jnp.exp(logvar2) - 1 + logvar2 - logvar)
         low, high = divergence.min(1, keepdims=True), divergence.max(1, keepdims=True)
-        same = (batch["image"] == batch["image2"]).all(axis=(1, 2, 3))
+        same = (batch["x"] == batch["x2"]).all(axis=(1, 2, 3))
         shared = (divergence < (low + high) / 2) | same[:, None]
         by_hand = terms_by_hand(params, batch, shared, averaging, 3.0)
         return *loss_of(method, params, batch, KEY), same, shared, by_hand
@@ -64,7 +64,7 @@ def test_known_masks_are_the_batch_s(params, batch):
 
     value, by_hand = evaluate(params, few)
     np.testing.assert_allclose(value, by_hand, rtol=1e-5)
-    many = {**batch, "shared": np.zeros((len(batch["image"]), 6), bool)}
+    many = {**batch, "shared": np.zeros((len(batch["x"]), 6), bool)}
     with pytest.raises(ValueError, match="6 factors, 5 latents"):
         evaluate(params, many)
 
@@ -74,13 +74,13 @@ def test_a_pair_that_shares_nothing_is_two_images_of_the_beta_vae(params, batch)
     silent = lambda leaf: np.full(leaf.shape, -30.0 * (leaf.ndim == 1), np.float32)  # noqa: E731
     silence = jax.tree.map(silent, params["encoder"]["logvar"])
     quiet = {**params, "encoder": {**params["encoder"], "logvar": silence}}
-    nothing = {**batch, "shared": np.zeros((len(batch["image"]), LATENTS), bool)}
+    nothing = {**batch, "shared": np.zeros((len(batch["x"]), LATENTS), bool)}
 
     @jax.jit
     def evaluate(params, batch):
         value, _ = loss_of(make("ada-gvae", masks="known", hp={"beta": 2.0}), params, batch, KEY)
         beta_vae = make("beta-vae", hp={"beta": 2.0})
-        alone = [loss_of(beta_vae, params, {"image": batch[name]}, KEY)[0] for name in ("image", "image2")]
+        alone = [loss_of(beta_vae, params, {"x": batch[name]}, KEY)[0] for name in ("x", "x2")]
         return value, sum(alone) / 2
 
     value, alone = evaluate(quiet, nothing)
@@ -89,7 +89,7 @@ def test_a_pair_that_shares_nothing_is_two_images_of_the_beta_vae(params, batch)
 
 def test_equal_images_are_averaged_whole(params, batch):
     """Nothing differs, so that all is shared, and the average of equal posteriors is each of them."""
-    twins = {**batch, "image2": batch["image"]}
+    twins = {**batch, "x2": batch["x"]}
     methods = make("ada-gvae"), make("beta-vae")
     terms, alone = jax.jit(lambda params, batch: [loss_of(m, params, batch, KEY)[1] for m in methods])(params, twins)
     assert float(terms["shared_latents"]) == LATENTS

@@ -39,7 +39,7 @@ def value(method, objective, batch):
     return jax.device_get(evaluate(batch))
 
 
-IMAGES = {"image": np.random.default_rng(0).uniform(size=(64, 1, LATENTS, 1)).astype(np.float32)}
+IMAGES = {"x": np.random.default_rng(0).uniform(size=(64, 1, LATENTS, 1)).astype(np.float32)}
 
 
 def test_a_critic_that_knows_nothing():
@@ -59,14 +59,14 @@ def test_the_penalty_of_a_linear_critic():
 @pytest.mark.parametrize("shrink", [1.0, 0.5])
 def test_reciprocity_is_zero_where_the_encoder_inverts_the_generator(shrink):
     method = alae(by_hand(shrink))
-    loss, _ = value(method, RECIPROCITY, {"image": np.zeros((5000, 1, LATENTS, 1), np.float32)})
+    loss, _ = value(method, RECIPROCITY, {"x": np.zeros((5000, 1, LATENTS, 1), np.float32)})
     np.testing.assert_allclose(loss, (1 - shrink) ** 2, rtol=0.05, atol=1e-12)
 
 
 def test_the_critic_sees_images_from_minus_one_to_one():
     """D(E(x)) = 100 sum x is sure of bright images, and as sure that black ones are none."""
     method = alae(by_hand(slope=jnp.full(LATENTS, 100.0)), hyperparameters=ALAE(r1_weight=0.0))
-    bright, black = ({"image": np.full((64, 1, LATENTS, 1), level, np.float32)} for level in (1.0, 0.0))
+    bright, black = ({"x": np.full((64, 1, LATENTS, 1), level, np.float32)} for level in (1.0, 0.0))
     np.testing.assert_allclose(
         value(method, CRITIC, black)[0] - value(method, CRITIC, bright)[0], 100 * LATENTS, rtol=1e-4
     )
@@ -146,14 +146,14 @@ def test_codes_and_samples_are_those_of_the_averages(batch):
         net = Nets(method.networks, params)
         posterior = method.encode(net, batch)
         images = method.decode(net, posterior.mean)
-        by_hand = net.average_encoder(2 * batch["image"] - 1), (net.average_decoder(posterior.mean) + 1) / 2
+        by_hand = net.average_encoder(2 * batch["x"] - 1), (net.average_decoder(posterior.mean) + 1) / 2
         return posterior, images, by_hand, method.sample_prior(net, jax.random.key(0), batch)
 
     posterior, images, by_hand, codes = jax.device_get(evaluate(batch))
     np.testing.assert_array_equal(posterior.mean, by_hand[0])
     np.testing.assert_array_equal(posterior.logvar, POINT_LOGVAR)
     np.testing.assert_array_equal(images, by_hand[1])
-    assert codes.shape == (len(batch["image"]), LATENTS)
+    assert codes.shape == (len(batch["x"]), LATENTS)
     assert len(np.unique(codes, axis=0)) == len(codes)
 
 

@@ -28,7 +28,7 @@ def test_loss_is_its_equation(averaging, members, params, batch):
         zeros, common_zeros = jnp.zeros((32, LATENTS - content)), jnp.zeros((groups, content))
         noise = losses.reparameterize(KEY, zeros, zeros)
         common_noise = losses.reparameterize(jax.random.fold_in(KEY, Stream.SHARED_CODE), common_zeros, common_zeros)
-        posterior = encoder(params["encoder"], batch["image"])
+        posterior = encoder(params["encoder"], batch["x"])
         return *loss_of(method, params, batch, KEY), posterior, noise, common_noise
 
     value, terms, (mean, logvar), noise, common_noise = jax.device_get(evaluate(params, batch))
@@ -45,7 +45,7 @@ def test_loss_is_its_equation(averaging, members, params, batch):
             codes.append(np.concatenate([code, style]))
             total += beta * kl(mean[n, content:], logvar[n, content:])
     nll = jax.jit(lambda weights, codes, images: losses.bernoulli_nll(decoder(weights, codes), images).sum())
-    total += float(nll(params["decoder"], np.stack(codes), batch["image"]))
+    total += float(nll(params["decoder"], np.stack(codes), batch["x"]))
     np.testing.assert_allclose(value, total / 32, rtol=1e-4)
     np.testing.assert_allclose(
         value, terms["reconstruction"] + beta * (terms["content_kl"] + terms["style_kl"]), rtol=1e-6
@@ -54,12 +54,12 @@ def test_loss_is_its_equation(averaging, members, params, batch):
 
 def test_groups_of_equal_images_share_their_posterior(params, batch):
     """Averaged as they are by "gvae": the VAE, but for a content that is paid for once."""
-    twice = {**batch, "image": np.repeat(np.asarray(batch["image"])[:16], 2, axis=0)}
+    twice = {**batch, "x": np.repeat(np.asarray(batch["x"])[:16], 2, axis=0)}
     method = make("group-vae", averaging="gvae")
 
     @jax.jit
     def evaluate(params, batch):
-        mean, logvar = method.networks["encoder"].apply(params["encoder"], batch["image"])
+        mean, logvar = method.networks["encoder"].apply(params["encoder"], batch["x"])
         return loss_of(method, params, batch, KEY)[1], losses.kl_standard_normal_per_latent(mean, logvar).mean(0)
 
     terms, kl = jax.device_get(evaluate(params, twice))

@@ -34,7 +34,7 @@ def images(seed=0):
     """One row of four pixels: three that both classes have, and one that tells them apart."""
     controls, cases = np.random.default_rng(seed).uniform(size=(2, N, 1, 4, 1)).astype(np.float32)
     controls[:, 0, 3, 0], cases[:, 0, 3, 0] = 0.25, 0.75
-    return {"control": controls, "image": cases}
+    return {"control": controls, "x": cases}
 
 
 def known(logit=0.0):
@@ -122,7 +122,7 @@ def test_the_weights_of_the_loss(monkeypatch):
     monkeypatch.setattr("jaxvae.methods.translation.reparameterize", lambda key, mean, logvar, axis_name=None: mean)
     black = np.full((N, 1, 4, 1), 0.5, np.float32)
     at_prior = known() | {"attribute": fixed(lambda x: Posterior(x[:, 0, 3], jnp.zeros((len(x), 1))))}
-    batch = {"image": black, "control": black}
+    batch = {"x": black, "control": black}
     loss, terms = value(at_prior, batch=batch, random_branch="no")
     np.testing.assert_allclose(loss, (10 + 1 + 5 + 1) * np.log(2), rtol=1e-6)
     for name in ("reconstruction", "map_size", "kl"):
@@ -133,7 +133,7 @@ def test_the_weights_of_the_loss(monkeypatch):
     parts = {"absolute_weight": 100, "square_weight": 100, "map_weight": 10, "kl_weight": 0.01}
     full, terms = value(known())
     without = [value(known(), hp={name: 0.0})[0] for name in parts]
-    x = np.asarray(2 * np.concatenate([images()["control"], images()["image"]]) - 1, np.float64)
+    x = np.asarray(2 * np.concatenate([images()["control"], images()["x"]]) - 1, np.float64)
     wanted = [0, 0, 10 * 1.0 / 4, 0.01 * (float(terms["kl"]) + (x[..., :3, :] ** 2).sum() / x.size)]
     np.testing.assert_allclose(full - np.array(without), wanted, rtol=1e-3, atol=1e-4)
 
@@ -218,7 +218,7 @@ def test_objectives_reach_only_what_they_train(batch):
 def test_pictures_show_cases_as_controls():
     net = Nets(known(), dict.fromkeys(known()))
     shown = jax.device_get(jax.jit(lambda images: show_maps(net, jax.random.key(0), images))(images()))
-    as_a_control = images()["image"]
+    as_a_control = images()["x"]
     as_a_control[:, 0, 3, 0] = 0.25
     np.testing.assert_allclose(shown["as a control"], as_a_control, atol=1e-6)
     np.testing.assert_allclose(shown["map"][:, 0, 3, 0], -0.5, atol=1e-6)
@@ -233,4 +233,4 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="weights and steps must be >= 0"):
         icam(known(), content_steps=-1)
     with pytest.raises(ValueError, match="as many controls as cases"):
-        both_classes({"image": np.zeros((4, 8, 8, 1)), "control": np.zeros((2, 8, 8, 1))})
+        both_classes({"x": np.zeros((4, 8, 8, 1)), "control": np.zeros((2, 8, 8, 1))})

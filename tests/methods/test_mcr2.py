@@ -91,14 +91,14 @@ def block_batch(dimensions, classes, times=1):
     """Images that are the axes and their opposites, each class on axes of its own."""
     axes = np.concatenate([np.eye(dimensions, dtype=np.float32), -np.eye(dimensions, dtype=np.float32)] * times)
     label = np.tile(np.repeat(np.arange(classes, dtype=np.int32), dimensions // classes), 2 * times)
-    return {"image": axes.reshape(-1, 1, 1, dimensions), "class": label}
+    return {"x": axes.reshape(-1, 1, 1, dimensions), "class": label}
 
 
 @pytest.mark.parametrize("length", [1.0, 1e-3, 1e4])
 def test_values_in_closed_form(length):
     """Even features in orthogonal subspaces; one class; all alike. Whatever the length that the network gives."""
     batch = block_batch(12, 3)
-    scaled = {**batch, "image": np.float32(length) * batch["image"]}
+    scaled = {**batch, "x": np.float32(length) * batch["x"]}
     terms = of_values(3, scaled)
     np.testing.assert_allclose(terms["expansion"], 6.59167, atol=1e-5)
     np.testing.assert_allclose(terms["compression"], 3.89182, atol=1e-5)
@@ -106,7 +106,7 @@ def test_values_in_closed_form(length):
     one_class = of_values(1, {**scaled, "class": 0 * scaled["class"]})
     np.testing.assert_allclose(one_class["expansion"], 6 * math.log(3), rtol=1e-5)
     np.testing.assert_allclose(one_class["loss"], 0, atol=1e-5)
-    alike = of_values(3, {**scaled, "image": np.full((24, 1, 1, 12), length, np.float32)})
+    alike = of_values(3, {**scaled, "x": np.full((24, 1, 1, 12), length, np.float32)})
     np.testing.assert_allclose(alike["expansion"], 0.5 * math.log(25), rtol=1e-5)
     np.testing.assert_allclose(alike["rate_reduction"], 0, atol=1e-5)
 
@@ -117,7 +117,7 @@ def test_weights_weigh_what_they_say():
     @jax.jit
     def evaluate(batch):
         z = encode({"encoder": METHOD.networks["encoder"].init(KEY)}, batch)
-        terms = terms_of(mcr2(AS_IT_IS, classes=10, hyperparameters=hp), {**batch, "image": z[:, None, None, :]})
+        terms = terms_of(mcr2(AS_IT_IS, classes=10, hyperparameters=hp), {**batch, "x": z[:, None, None, :]})
         rates = coding_rate(z, eps_squared=0.2, scale=20.0), coding_rate(z, eps_squared=0.2)
         return terms, *rates, class_coding_rate(z, jax.nn.one_hot(batch["class"], 10), eps_squared=0.2)
 

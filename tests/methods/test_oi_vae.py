@@ -47,9 +47,9 @@ def test_oi_vae_learned_noise_is_the_normal_density(params, batch):
         params["scales"] = 0.3 * jax.random.normal(KEY, (16, 16, 1))
         _, terms = loss_of(method, params, batch, KEY)
         net = Nets(method.networks, params)
-        mean = net.decoder(net.loadings(losses.reparameterize(KEY, *net.encoder(batch["image"]))))
+        mean = net.decoder(net.loadings(losses.reparameterize(KEY, *net.encoder(batch["x"]))))
         scale = jnp.broadcast_to(jnp.exp(params["scales"])[None] + 1e-3, mean.shape)
-        nll = -losses.gaussian_log_density(batch["image"], mean, 2 * jnp.log(scale)).sum((1, 2, 3))
+        nll = -losses.gaussian_log_density(batch["x"], mean, 2 * jnp.log(scale)).sum((1, 2, 3))
         code = jnp.ones((1, LATENTS))
         return terms["reconstruction"], nll.mean(), method.decode(net, code), net.decoder(net.loadings(code))
 

@@ -43,7 +43,7 @@ def test_small_networks_fit_their_method(name):
     method = SMALL[name]()
     init, update = make_train_step(method, dataset_size=100)
     image, video = (jax.ShapeDtypeStruct((4, *shape, 1), jnp.float32) for shape in ((16, 16), (6, 16, 16)))
-    batch = {"image": image, "control": image, "class": jax.ShapeDtypeStruct((4,), jnp.int32), "video": video}
+    batch = {"x": image, "control": image, "class": jax.ShapeDtypeStruct((4,), jnp.int32), "video": video}
     state = jax.eval_shape(init, jax.random.key(0))
     after, terms = jax.eval_shape(update, state, batch)
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
@@ -57,7 +57,7 @@ def test_published_networks_take_a_step(name):
     method = build()
     init, update = make_train_step(method, dataset_size=100)
     image = jax.random.uniform(jax.random.key(1), (4, *shape))
-    batch = {"image": image, "control": image[::-1], "class": jnp.array([0, 1, 0, 1])}
+    batch = {"x": image, "control": image[::-1], "class": jnp.array([0, 1, 0, 1])}
     if name == "equivariant-rendering":
         batch["video"] = moving_sprites(32).sample(jax.random.key(2), 4)["video"]
     before = jax.jit(init)(jax.random.key(0))

@@ -34,7 +34,7 @@ def losses_and_penalty(supervision):
     @jax.jit
     def evaluate(params, batch, step):
         alone, _ = loss_of(make("beta-vae", hp={"beta": 3.0}), params, batch, KEY)
-        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
+        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_x"]).mean
         target = batch["target"] * SCALE[None] if supervision == "covariance" else batch["target"]
         return *loss_of(method, params, batch, KEY, step), alone, KERNELS[supervision](mean, target)
 
@@ -57,7 +57,7 @@ def test_covariance_is_of_the_labels_as_they_are(params, batch):
 
     @jax.jit
     def evaluate(params, batch):
-        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
+        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_x"]).mean
         return loss_of(method, params, batch, KEY)[1], mean
 
     terms, mean = jax.device_get(evaluate(params, known))
@@ -90,7 +90,7 @@ def test_embedding_is_its_equation(params, batch):
     def evaluate(params, batch):
         params = own(method, params)
         params["embedding"]["log_sharpness"] = np.float32(0.7)
-        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
+        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_x"]).mean
         return *loss_of(method, params, batch, KEY), mean
 
     value, terms, mean = jax.device_get(evaluate(params, known))
@@ -134,7 +134,7 @@ def test_critics_and_encoder_want_opposite_things(batch):
 
     @jax.jit
     def information(params, batch):
-        codes = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
+        codes = method.networks["encoder"].apply(params["encoder"], batch["labelled_x"]).mean
         targets = batch["target"], losses.permute_dims(jax.random.key(5), batch["target"])
         scores = (method.networks["critics"].apply(params["critics"], target, codes) for target in targets)
         return losses.donsker_varadhan_bound(*scores).sum()
@@ -149,7 +149,7 @@ def test_information_is_of_other_factors_alone(params, batch):
     @jax.jit
     def evaluate(params, batch):
         params = own(method, params)
-        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_image"]).mean
+        mean = method.networks["encoder"].apply(params["encoder"], batch["labelled_x"]).mean
         targets = batch["target"], losses.permute_dims(KEY, batch["target"])
         scores = [method.networks["critics"].apply(params["critics"], target, mean) for target in targets]
         return loss_of(method, params, batch, KEY)[1], scores
@@ -185,7 +185,7 @@ def test_labels_teach_the_latents():
     @jax.jit
     def of_new_images(params):
         new = Sprites(16).sample(jax.random.key(9), 500)
-        return method.networks["encoder"].apply(params["encoder"], new["image"]).mean, new["factors"]
+        return method.networks["encoder"].apply(params["encoder"], new["x"]).mean, new["factors"]
 
     codes, factors = jax.device_get(of_new_images(state.params))
     for factor in (1, 3, 4):  # scale, x, y: shape and orientation have no order that a logit could follow

@@ -34,7 +34,7 @@ def value(method, objective, cases=CASES, controls=CONTROLS):
         params = {name: network.init(jax.random.key(0)) for name, network in method.networks.items()}
         return loss_of(method, params, batch, jax.random.key(3), objective=objective)
 
-    return evaluate({"image": cases, "control": controls})
+    return evaluate({"x": cases, "control": controls})
 
 
 def test_losses_of_a_linear_critic():
@@ -80,7 +80,7 @@ def test_a_pixel_moves_where_the_critic_is_steeper_than_the_weight():
     def after_5_steps(images):
         return jax.lax.fori_loop(0, 5, lambda _, state: update(state, images)[0], init(jax.random.key(0)))
 
-    images = {"image": CASES, "control": CONTROLS}
+    images = {"x": CASES, "control": CONTROLS}
     state = after_5_steps(images)
     moved = np.asarray(state.params["map"])
     np.testing.assert_array_equal(moved != 0, np.abs(A) > weight)
@@ -112,7 +112,7 @@ def test_two_gaussians_are_moved_onto_each_other():
     """Cases around mu, controls around 0, a linear critic: the map comes to -mu, the distance from |mu| to 0."""
     mu = np.array([0.6, -0.3, 0.0, 0.2], np.float32).reshape(2, 2, 1)
     noise = 0.1 * np.random.default_rng(0).normal(size=(2, 512, 2, 2, 1)).astype(np.float32)
-    images = {"image": (noise[0] + mu[None] + 1) / 2, "control": (noise[1] + 1) / 2}
+    images = {"x": (noise[0] + mu[None] + 1) / 2, "control": (noise[1] + 1) / 2}
     start = jnp.full((2, 2, 1), 0.1)
     networks = {
         "map": Network(lambda key: jnp.zeros((2, 2, 1)), lambda m, x: jnp.broadcast_to(m[None], x.shape)),
@@ -157,7 +157,7 @@ def test_pictures_are_on_the_scale_of_images():
         params = {name: network.init(jax.random.key(0)) for name, network in method.networks.items()}
         return method.pictures(Nets(method.networks, params), jax.random.key(0), images)
 
-    shown = pictures({"image": CASES, "control": CONTROLS})
+    shown = pictures({"x": CASES, "control": CONTROLS})
     np.testing.assert_allclose(shown["as a control"], CASES + 0.25, rtol=1e-5)
     np.testing.assert_allclose(shown["map"], 0.25, rtol=1e-5)
 

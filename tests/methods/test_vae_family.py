@@ -27,7 +27,7 @@ def test_beta_tc_vae_estimates_for_its_data_set_and_weighting(weighting, params,
     @jax.jit
     def evaluate(params, batch):
         _, terms = loss_of(make("beta-tc-vae", weighting=weighting), params, batch, KEY)
-        mean, logvar = posterior(params, batch["image"])
+        mean, logvar = posterior(params, batch["x"])
         z = losses.reparameterize(KEY, mean, logvar)
         log_qz = losses.minibatch_log_qz(z, mean, logvar, dataset_size=SOURCE.size, weighting=weighting)
         return terms, losses.kl_decomposition(z, mean, logvar, log_qz).mutual_information.mean()
@@ -86,11 +86,11 @@ def test_capacity_is_held_by_the_mean_over_all_devices(params, batch):
     def on_devices(params, images):
         kl = losses.kl_standard_normal(*posterior(params, images))
         ctx = Context(KEY, method.hyperparameters._replace(c_end=kl.mean()), jnp.int32(0), SOURCE.size, "data")
-        loss = lambda image: method.objectives[0].loss(Nets(method.networks, params), {"image": image}, ctx)  # noqa: E731
-        _, terms = jax.vmap(loss, axis_name="data")(images.reshape(8, 4, *SOURCE.image_shape))
+        loss = lambda image: method.objectives[0].loss(Nets(method.networks, params), {"x": image}, ctx)  # noqa: E731
+        _, terms = jax.vmap(loss, axis_name="data")(images.reshape(8, 4, *SOURCE.event_shape))
         return kl, terms["distance_to_capacity"]
 
-    kl, distance = map(np.asarray, on_devices(params, batch["image"]))
+    kl, distance = map(np.asarray, on_devices(params, batch["x"]))
     assert np.abs(kl.reshape(8, 4).mean(axis=1) - kl.mean()).min() > 1e-2
     np.testing.assert_allclose(distance, 0, atol=1e-3)
 
@@ -100,7 +100,7 @@ def test_per_image_distance_is_never_the_smaller(params, batch):
 
     @jax.jit
     def evaluate(params, batch):
-        kl = losses.kl_standard_normal(*posterior(params, batch["image"]))
+        kl = losses.kl_standard_normal(*posterior(params, batch["x"]))
         hp = forms[0].hyperparameters._replace(c_end=jnp.median(kl))
         terms = [loss_of(form._replace(hyperparameters=hp), params, batch, KEY)[1] for form in forms]
         return jnp.abs(kl - hp.c_end).mean(), *terms
@@ -152,11 +152,11 @@ def test_wae_gan_of_a_discriminator_that_knows_nothing(params, batch):
 def test_factor_vae_permutes_the_second_batch(params, batch):
     """Only then do the second batch's images change the loss."""
     shape = (32, 16, 16, 1)
-    images = {"image": batch["image"], "fresh_image": np.ones(shape, np.float32)}
+    images = {"x": batch["x"], "fresh_x": np.ones(shape, np.float32)}
     two, one = (make("factor-vae", batches=batches) for batches in ("two", "one"))
-    assert two.needs == ("image", "fresh_image")
-    assert one.needs == ("image",)
-    changed = {**images, "fresh_image": np.zeros(shape, np.float32)}
+    assert two.needs == ("x", "fresh_x")
+    assert one.needs == ("x",)
+    changed = {**images, "fresh_x": np.zeros(shape, np.float32)}
     of = jax.jit(lambda b: [loss_of(method, params, b, KEY, objective=1)[0] for method in (two, one)])
     values = np.array([of(images), of(changed)])
     assert values[0, 0] != values[1, 0]
@@ -180,15 +180,15 @@ def test_trained_discriminator_finds_the_total_correlation():
     def trained(rho):
         def step(i, state):
             keys = jax.random.split(jax.random.fold_in(KEY, i))
-            images = {"image": correlated(keys[0], 512, rho), "fresh_image": correlated(keys[1], 512, rho)}
+            images = {"x": correlated(keys[0], 512, rho), "fresh_x": correlated(keys[1], 512, rho)}
             slower = hyperparameters.discriminator_learning_rate * (1 - i / 300)
             hp = state.hyperparameters._replace(discriminator_learning_rate=slower)
             return update(state._replace(hyperparameters=hp), images)[0]
 
         params = jax.lax.fori_loop(0, 300, step, init(KEY)).params
-        many = {"image": correlated(jax.random.key(9), 100_000, rho)}
+        many = {"x": correlated(jax.random.key(9), 100_000, rho)}
         _, terms = loss_of(method, params, many, KEY)
-        _, own_terms = loss_of(method, params, many | {"fresh_image": many["image"]}, KEY, objective=1)
+        _, own_terms = loss_of(method, params, many | {"fresh_x": many["x"]}, KEY, objective=1)
         return terms["total_correlation"], own_terms["discriminator_accuracy"]
 
     for rho, tc in ((0.8, 0.51083), (0.0, 0.0)):
@@ -204,7 +204,7 @@ def test_dip_vae_penalty_is_the_kernels(kind, params, batch):
     @jax.jit
     def evaluate(params, batch):
         plain, _ = loss_of(make("vae"), params, batch, KEY)
-        want = losses.dip_vae_penalty(*posterior(params, batch["image"]), kind=kind, **hp)
+        want = losses.dip_vae_penalty(*posterior(params, batch["x"]), kind=kind, **hp)
         return *loss_of(make(f"dip-vae-{kind}", hp=hp), params, batch, KEY), plain, want
 
     value, terms, plain, want = evaluate(params, batch)
@@ -219,7 +219,7 @@ def test_wae_mmd_is_the_kernels(kernel, encoder, params, batch):
     def evaluate(params, batch):
         _, terms = loss_of(make("wae-mmd", kernel=kernel, encoder=encoder), params, batch, KEY)
         noise, prior = jax.random.split(KEY)
-        mean, logvar = posterior(params, batch["image"])
+        mean, logvar = posterior(params, batch["x"])
         z = mean if encoder == "deterministic" else losses.reparameterize(noise, mean, logvar)
         drawn = losses.standard_normal(LATENTS).sample(prior, 32)
         similarity = losses.inverse_multiquadric(LATENTS) if kernel == "imq" else losses.radial_basis(float(LATENTS))
@@ -244,7 +244,7 @@ def test_wae_moves_the_codes_to_the_prior(name):
     init, update = make_train_step(method, dataset_size=2)
 
     def step(i, state):
-        return update(state, {"image": jax.random.normal(jax.random.fold_in(KEY, i), (64, 1, 1, 2))})[0]
+        return update(state, {"x": jax.random.normal(jax.random.fold_in(KEY, i), (64, 1, 1, 2))})[0]
 
     state = jax.jit(lambda key: jax.lax.fori_loop(0, 400, step, init(key)))(KEY)
     assert np.abs(state.params["encoder"]).max() < 0.3
@@ -252,7 +252,7 @@ def test_wae_moves_the_codes_to_the_prior(name):
 
 @pytest.mark.parametrize("name", ["wae-mmd", "wae-gan"])
 def test_wae_encodes_to_points_unless_its_encoder_is_gaussian(name, params, batch):
-    mean, logvar = jax.jit(posterior)(params, batch["image"])
+    mean, logvar = jax.jit(posterior)(params, batch["x"])
     for encoder, want in (("deterministic", np.full(mean.shape, POINT_LOGVAR, np.float32)), ("gaussian", logvar)):
         method = make(name, encoder=encoder)
         code = jax.jit(lambda params, batch, m=method: m.encode(Nets(m.networks, params), batch))(params, batch)
@@ -264,7 +264,7 @@ def test_wae_encodes_to_points_unless_its_encoder_is_gaussian(name, params, batc
 @pytest.mark.parametrize("prior", ["normal", "anisotropic", "student-t", "sparse"])
 def test_decomposition_vae_measures_against_its_prior(prior, divergence, params, batch):
     _, terms = loss_of(make("decomposition-vae", prior=prior, divergence=divergence), params, batch, KEY)
-    mean, logvar = posterior(params, batch["image"])
+    mean, logvar = posterior(params, batch["x"])
     z, p = losses.reparameterize(KEY, mean, logvar), PRIORS[prior](LATENTS)
     s = p.sample(jax.random.fold_in(KEY, Stream.PRIOR), 32)
     want = {

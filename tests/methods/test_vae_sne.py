@@ -44,11 +44,11 @@ def terms_and_by_hand(similarity):
     def evaluate(params, batch, step, perplexity):
         params = own(method, params)
         net = Nets(method.networks, params)
-        mean, logvar = net.encoder(batch["image"])
+        mean, logvar = net.encoder(batch["x"])
         z = losses.reparameterize(KEY, mean, logvar)
         means, log_weights = net.prior()
         mixture = losses.gaussian_mixture(means, 1.0, jnp.exp(log_weights))
-        p = losses.neighbour_affinities(batch["image"].reshape(32, -1), perplexity)
+        p = losses.neighbour_affinities(batch["x"].reshape(32, -1), perplexity)
         kl = losses.sampled_kl(z, mean, logvar, mixture.log_density).mean()
         neighbours = losses.neighbour_divergence(z, p, similarity=kernel).mean()
         return *loss_of(method, params, batch, KEY, step), kl, neighbours
@@ -134,9 +134,9 @@ def test_on_the_sphere_it_is_its_equation(batch):
     def evaluate(batch):
         params = own(method, {})
         net = Nets(method.networks, params)
-        direction, concentration = losses.polar_coordinates(net.encoder(batch["image"]).mean)
+        direction, concentration = losses.polar_coordinates(net.encoder(batch["x"]).mean)
         z = losses.sample_von_mises_fisher(KEY, direction, concentration)
-        nll = losses.bernoulli_nll(net.decoder(z), batch["image"]).mean()
+        nll = losses.bernoulli_nll(net.decoder(z), batch["x"]).mean()
         kl = losses.kl_von_mises_fisher_uniform(concentration).mean()
         return *loss_of(method, params, batch, KEY), nll, kl
 
@@ -159,4 +159,4 @@ def test_perplexities_are_of_the_global_batch(params, batch):
         parts = jax.tree.map(lambda leaf: leaf.reshape(4, -1, *leaf.shape[1:]), batch)
         return jax.vmap(lambda part: neighbours(part, "data"), axis_name="data")(parts).mean(), neighbours(batch)
 
-    np.testing.assert_allclose(*split_and_whole({"image": batch["image"]}), rtol=1e-4)
+    np.testing.assert_allclose(*split_and_whole({"x": batch["x"]}), rtol=1e-4)

@@ -109,38 +109,38 @@ class Renderer(Tiny):
         return nn.sigmoid(self.dense(jnp.concatenate([foreground, behind], axis=-1), self.channels))
 
 
-def tiny_autoencoder(image_shape, latents, dtype=jnp.float32, *, aux_dim=0):
+def tiny_autoencoder(event_shape, latents, dtype=jnp.float32, *, aux_dim=0):
     """Encoder and decoder with one hidden layer, as `jaxvae.networks.autoencoder` gives those with more."""
-    height, width, channels = image_shape
+    height, width, channels = event_shape
     encoder = MLPEncoder(latents, (64,), dtype=dtype)
-    decoder = MLPDecoder(image_shape, (64,), nn.relu, dtype)
+    decoder = MLPDecoder(event_shape, (64,), nn.relu, dtype)
     return {
         "encoder": from_linen(encoder, (height, width, channels + aux_dim)),
         "decoder": from_linen(decoder, (latents,)),
     }
 
 
-def tiny_networks(name, image_shape, latents, dtype):
+def tiny_networks(name, event_shape, latents, dtype):
     """By name of the network; None for a method that has others."""
-    height, width, _ = image_shape
+    height, width, _ = event_shape
     match name:
         case "va-gan":
-            return {"map": from_linen(Map(dtype), image_shape), "critic": from_linen(Score(dtype), image_shape)}
+            return {"map": from_linen(Map(dtype), event_shape), "critic": from_linen(Score(dtype), event_shape)}
         case "alae":
             return {
                 "mapping": from_linen(Code(dtype, latents), (latents,)),
-                "decoder": from_linen(Picture(dtype, image_shape), (latents,)),
-                "encoder": from_linen(Code(dtype, latents), image_shape),
+                "decoder": from_linen(Picture(dtype, event_shape), (latents,)),
+                "encoder": from_linen(Code(dtype, latents), event_shape),
                 "discriminator": from_linen(Score(dtype), (latents,)),
             }
         case "icam":
             return {
-                "content": from_linen(Picture(dtype, (4, 4, 2)), image_shape),
-                "attribute": from_linen(Attribute(dtype), image_shape),
+                "content": from_linen(Picture(dtype, (4, 4, 2)), event_shape),
+                "attribute": from_linen(Attribute(dtype), event_shape),
                 "classifier": from_linen(Logits(dtype), (4,)),
-                "decoder": from_linen(Picture(dtype, image_shape), (4, 4, 2), (4,)),
-                "discriminator": from_linen(Discriminator(dtype), image_shape),
-                "random_discriminator": from_linen(Discriminator(dtype), image_shape),
+                "decoder": from_linen(Picture(dtype, event_shape), (4, 4, 2), (4,)),
+                "discriminator": from_linen(Discriminator(dtype), event_shape),
+                "random_discriminator": from_linen(Discriminator(dtype), event_shape),
                 "content_discriminator": from_linen(Logits(dtype), (4, 4, 2)),
             }
         case "equivariant-rendering":

@@ -139,15 +139,15 @@ def outputs_and_gradient(library):
     """Posterior, logits and the gradient of a beta-VAE's loss, by Linen's names."""
     networks = NETWORKS[library]
     method = beta_vae(networks, hyperparameters=BetaVAE(beta=2.0))
-    image = SOURCE.sample(jax.random.key(1), 5)["image"]
+    image = SOURCE.sample(jax.random.key(1), 5)["x"]
     ctx = Context(jax.random.key(2), method.hyperparameters, jnp.int32(0), 100)
 
     def loss(params):
         net = Nets(networks, params)
-        posterior = method.encode(net, {"image": image})
+        posterior = method.encode(net, {"x": image})
         assert type(posterior) is Posterior
         outputs = (*posterior, net.decoder(posterior.mean))
-        return method.objectives[0].loss(net, {"image": image}, ctx)[0], outputs
+        return method.objectives[0].loss(net, {"x": image}, ctx)[0], outputs
 
     (value, outputs), gradient = jax.jit(jax.value_and_grad(loss, has_aux=True))(renamed(library, weights()))
     return value, outputs, renamed(library, gradient, back=True)

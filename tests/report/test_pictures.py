@@ -112,13 +112,6 @@ def test_other_numbers_of_channels_are_shown_too():
     assert said == [" (shown in red and green)", *[" (the first three channels are shown)"] * 2]
 
 
-def test_a_vector_is_shown_as_a_grid():
-    vectors = np.arange(1, 8, dtype=np.float32).reshape(1, 1, 1, 7)
-    np.testing.assert_array_equal(in_colours(vectors)[0, ..., 0], [[1, 2, 3], [4, 5, 6], [7, 0, 0]])
-    assert in_colours(np.ones((4, 5, 1, 1, 20))).shape == (4, 5, 4, 5, 1)
-    assert shown_channels((1, 1, 7)) == " (shown as a grid of grey pixels)"
-
-
 def test_reconstructions_are_below_their_images():
     images = constant_images(np.linspace(0, 1, 12))
     pixels = np.asarray(comparison(images, 1 - images))

@@ -121,4 +121,4 @@ def test_classes_of_copies_follow_the_batch():
     source, method = build(parse_train(["mcr2", "--copies", "25", "--batch-size", "100"]).config)
     batch = source.batch(jax.random.key(0), np.int32(0), 100)
     np.testing.assert_array_equal(np.unique(batch["class"]), np.arange(4))
-    assert method.needs == ("image", "class")
+    assert method.needs == ("x", "class")

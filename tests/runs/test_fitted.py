@@ -69,7 +69,7 @@ def test_every_baseline_is_a_method(name, data):
     assert (images.shape, images.dtype) == ((7, 8, 8, 1), np.float32)
     estimator = build_estimator(config(name, data), (8, 6))
     every = source.at(np.arange(source.size))
-    rows = np.asarray(every["image"], np.float64).reshape(48, -1)
+    rows = np.asarray(every["x"], np.float64).reshape(48, -1)
     estimator.fit(rows, np.asarray(every["factors"]))
     np.testing.assert_allclose(mean, estimator.transform(rows[:7]), rtol=1e-4, atol=1e-4)
     rebuilt = estimator.inverse_transform(np.asarray(mean, np.float64))
@@ -109,7 +109,7 @@ def test_options_are_values():
 def test_codes_of_the_prior_are_columns_mixed():
     codes = np.arange(40.0).reshape(20, 2)
     method = fitted_method("mixed", None, (2, 2, 1), codes)
-    drawn = np.asarray(method.sample_prior(None, jax.random.key(0), {"image": np.zeros((300, 2, 2, 1))}))
+    drawn = np.asarray(method.sample_prior(None, jax.random.key(0), {"x": np.zeros((300, 2, 2, 1))}))
     assert set(drawn[:, 0]) == set(codes[:, 0])
     assert set(drawn[:, 1]) == set(codes[:, 1])
     assert len(set(drawn[:, 1] - drawn[:, 0])) > 20
@@ -145,7 +145,7 @@ def test_a_loaded_run_is_the_same(fitted, data):
     assert f"jaxvae fit pca \\\n    --data {data}" in reproduce_command(run)
     assert "--options" not in reproduce_command(run)
     evaluate(run, one, ("mig",))
-    images = random_examples(run.source, run.evaluation_key, len(one.mean))["image"]
+    images = random_examples(run.source, run.evaluation_key, len(one.mean))["x"]
     error = ((run.decoder(one.mean) - np.asarray(images)) ** 2).mean()
     assert properties(run, one)["reconstruction_error"] == pytest.approx(error, rel=1e-5)
     with pytest.raises(RunFolderError, match="a baseline, which has no checkpoints"):

@@ -26,7 +26,7 @@ SETTINGS = {"steps": 4, "batch_size": 4, "log_every": 2}
 
 
 def method(beta=4.0, name="mine"):
-    networks = autoencoder("mlp-small", SOURCE.image_shape, latent_dim=3)
+    networks = autoencoder("mlp-small", SOURCE.event_shape, latent_dim=3)
     return beta_vae(networks, hyperparameters=BetaVAE(beta=beta))._replace(name=name)
 
 
@@ -72,8 +72,8 @@ def test_a_wrong_sweep_is_told_and_noted_nowhere(tmp_path, sweep, told):
 
 def test_an_encoder_that_sees_more_says_so(trained):
     run = load_own_run(trained[0], method(), SOURCE)
-    more = run.method._replace(encode=lambda net, batch: net.encoder(batch["image"] * batch["label"]))
-    with pytest.raises(ValueError, match="the encoder of mine sees 'label' besides the image"):
+    more = run.method._replace(encode=lambda net, batch: net.encoder(batch["x"] * batch["label"]))
+    with pytest.raises(ValueError, match="the encoder of mine sees 'label' besides the example"):
         run._replace(method=more).encode(np.zeros((1, 16, 16, 1), np.float32))
 
 
@@ -96,7 +96,7 @@ def test_a_baseline_encodes(tmp_path):
         ]
     )
     run = load_run(tmp_path / "pca")
-    images = np.asarray(SOURCE.sample(jax.random.key(0), 3)["image"])
+    images = np.asarray(SOURCE.sample(jax.random.key(0), 3)["x"])
     assert np.asarray(run.encode(images).mean).std(axis=0).min() > 0
 
 
@@ -121,14 +121,14 @@ def test_it_is_scored_reported_and_encodes(trained, capsys):
     assert "mine on sprites" in page
     assert "jaxvae train" not in page
     batch = SOURCE.sample(jax.random.key(0), 5)
-    posterior = run.encode(batch["image"])
-    network = method().networks["encoder"].apply(run.state.params["encoder"], batch["image"])
+    posterior = run.encode(batch["x"])
+    network = method().networks["encoder"].apply(run.state.params["encoder"], batch["x"])
     np.testing.assert_allclose(posterior.mean, network[0], atol=1e-5)
     assert run.decoder(posterior.mean).shape == (5, 16, 16, 1)
     with pytest.raises(ValueError, match=r"must have the shape \[N, 16, 16, 1\], got \[5, 16, 16\]"):
-        run.encode(batch["image"][..., 0])
+        run.encode(batch["x"][..., 0])
     with pytest.raises(ValueError, match="in \\[0, 1\\], got 0 to 255: divide bytes by 255"):
-        run.encode(255 * batch["image"])
+        run.encode(255 * batch["x"])
     with pytest.raises(RunFolderError, match="hp.beta was 4.0 and is now 1.0"):
         load_own_run(folder, method(beta=1.0), SOURCE)
     with pytest.raises(SystemExit):
@@ -152,7 +152,7 @@ def test_odd_data_in_the_note_are_other_data(tmp_path, data):
 
 def test_more_images_are_encoded_in_parts(trained):
     run = load_own_run(trained[0], method(), SOURCE)
-    images = np.asarray(SOURCE.sample(jax.random.key(1), 600)["image"])
+    images = np.asarray(SOURCE.sample(jax.random.key(1), 600)["x"])
     np.testing.assert_allclose(run.encode(images).mean[512:], run.encode(images[512:]).mean, atol=1e-5)
     with pytest.raises(ValueError, match="got \\[0, 16, 16, 1\\]"):
         run.encode(images[:0])

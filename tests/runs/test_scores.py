@@ -19,7 +19,7 @@ RNG = np.random.default_rng(0)
 
 
 def mean_of_rows(net, batch):
-    flat = batch["image"].reshape(len(batch["image"]), -1)
+    flat = batch["x"].reshape(len(batch["x"]), -1)
     return Posterior(net.same(flat[:, :3]), -2 * jax.numpy.ones((len(flat), 3)))
 
 

@@ -43,14 +43,14 @@ class Noisy(Everything):
     def batch(self, key, step, n, part=UNSHARDED):
         batch, (first, count) = super().batch(key, step, n, part), part.rows(n)
         keys = jax.vmap(lambda row: jax.random.fold_in(jax.random.fold_in(key, step), row))(first + jnp.arange(count))
-        shape = (2, *batch["image"].shape[1:])
+        shape = (2, *batch["x"].shape[1:])
         noise = jax.vmap(lambda key: 0.1 * jax.random.uniform(key, shape))(keys)
-        return {**batch, "image": batch["image"] + noise[:, 0], "control": batch["control"] + noise[:, 1]}
+        return {**batch, "x": batch["x"] + noise[:, 0], "control": batch["control"] + noise[:, 1]}
 
 
 def source_of(name):
     """What the method needs, and no more where that is images alone: the rest is traced in every step."""
-    if set(make(name).needs) <= {"image", "fresh_image"}:
+    if set(make(name).needs) <= {"x", "fresh_x"}:
         return Sprites(16)
     return Noisy(SOURCE.source, SOURCE.known) if name == "va-gan" else SOURCE
 
@@ -150,7 +150,7 @@ def test_what_can_not_be():
         choose_devices(2, backend="xmap")
     with pytest.raises(ValueError, match="use shard_map"):
         choose_devices(2, population=2, backend="pmap")
-    method = beta_vae(tiny_autoencoder(SOURCE.image_shape, 3), hyperparameters=BetaVAE())
+    method = beta_vae(tiny_autoencoder(SOURCE.event_shape, 3), hyperparameters=BetaVAE())
     with pytest.raises(ValueError, match="a batch of 10 images can't be split over 4 devices"):
         check(method, SOURCE, batch_size=10, parts=4)
     with pytest.raises(ValueError, match="a batch of 10 images can't be split over 4 devices"):

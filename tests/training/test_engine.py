@@ -252,8 +252,8 @@ def test_impossible_methods_are_refused(method, message):
 
 def test_a_batch_without_what_the_method_needs_is_refused():
     init, update = make_train_step(toy(), dataset_size=4)
-    with pytest.raises(ValueError, match=r"toy needs \['x'\].*gives \['image'\]"):
-        update(init(jax.random.key(0)), {"image": X})
+    with pytest.raises(ValueError, match=r"toy needs \['x'\].*gives \['y'\]"):
+        update(init(jax.random.key(0)), {"y": X})
 
 
 def test_an_unknown_network_names_those_there_are():

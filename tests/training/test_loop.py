@@ -24,7 +24,7 @@ from jaxvae.training.writers import MACHINE_COLUMNS
 from tests.methods.tiny_networks import tiny_autoencoder
 
 SOURCE = Sprites(16)
-METHOD = beta_tc_vae(tiny_autoencoder(SOURCE.image_shape, 4), hyperparameters=BetaTCVAE(1e-3))
+METHOD = beta_tc_vae(tiny_autoencoder(SOURCE.event_shape, 4), hyperparameters=BetaTCVAE(1e-3))
 
 
 def run(folder, steps, **settings):
@@ -65,7 +65,7 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path, first_part, whole_run):
 
 def scheduled():
     """FactorVAE whose autoencoder moves in every third update."""
-    networks = tiny_autoencoder(SOURCE.image_shape, 4) | {"discriminator": discriminator(4, 2, (16,))}
+    networks = tiny_autoencoder(SOURCE.event_shape, 4) | {"discriminator": discriminator(4, 2, (16,))}
     method = factor_vae(networks, hyperparameters=FactorVAE(1e-3))
     first, second = method.objectives
     return method._replace(objectives=(first._replace(active=lambda step: step % 3 == 2), second))
@@ -137,13 +137,13 @@ def test_newest_and_best_checkpoints_are_kept(tmp_path):
 
 def test_every_step_draws_a_batch_of_its_own(tmp_path):
     def loss(net, batch, ctx):
-        return net.a(jnp.float32(1)), {"brightness": batch["image"].mean()}
+        return net.a(jnp.float32(1)), {"brightness": batch["x"].mean()}
 
     network = Network(lambda key: {"w": jnp.float32(1.0)}, lambda params, x: params["w"] * x)
     method = Method("watch", {"a": network}, HP(1e-3), (Objective(loss, ("a",)),), None, None)
     train(method, SOURCE, steps=4, batch_size=5, folder=tmp_path, log_every=1)
     state = make_train_step(method, dataset_size=SOURCE.size)[0](jax.random.key(0))
-    want = [float(SOURCE.batch(state.key, step, 5)["image"].mean()) for step in range(4)]
+    want = [float(SOURCE.batch(state.key, step, 5)["x"].mean()) for step in range(4)]
     np.testing.assert_allclose([row["brightness"] for row in rows(tmp_path)], want, rtol=1e-5)
     assert len(set(want)) == 4
 
@@ -152,7 +152,7 @@ def test_a_second_batch_is_of_other_examples():
     """On one device and in parts: 8 images and 8 fresh ones are, in epochs, all 16 that there are."""
     images = np.arange(16, dtype=np.float32).reshape(16, 1, 1, 1) / 16
     source, method = Epochs(from_arrays(images)), scheduled()
-    assert method.needs == ("image", "fresh_image")
+    assert method.needs == ("x", "fresh_x")
 
     @partial(jax.jit, static_argnums=1)
     def draw(source, shards):
@@ -227,7 +227,7 @@ def test_a_table_trains_and_its_run_is_resumed(wrap, tmp_path):
     """Its images are an argument of the compiled step, and the order of the epochs goes on where it was."""
     factors = np.stack(np.unravel_index(np.arange(6), (2, 3)), axis=1)
     source = wrap(from_arrays(np.random.default_rng(0).random((6, 4, 4)), factors))
-    method = beta_vae(tiny_autoencoder(source.image_shape, 2))
+    method = beta_vae(tiny_autoencoder(source.event_shape, 2))
     whole = train(method, source, steps=5, batch_size=4, folder=tmp_path / "whole")
     for steps in (2, 5):
         parts = train(method, source, steps=steps, batch_size=4, folder=tmp_path / "parts")

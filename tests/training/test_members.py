@@ -21,7 +21,7 @@ SEEDS, BETAS = [0, 1], [1.0, 4.0]
 
 
 def method(**hp):
-    return beta_vae(tiny_autoencoder(SOURCE.image_shape, 3), hyperparameters=BetaVAE(learning_rate=1e-3, **hp))
+    return beta_vae(tiny_autoencoder(SOURCE.event_shape, 3), hyperparameters=BetaVAE(learning_rate=1e-3, **hp))
 
 
 @pytest.fixture

@@ -87,12 +87,12 @@ def test_a_run_in_microbatches():
 
 
 def test_memory_grows_with_the_microbatch_and_not_with_the_batch():
-    method = beta_tc_vae(autoencoder("mlp", SOURCE.image_shape, 4))
+    method = beta_tc_vae(autoencoder("mlp", SOURCE.event_shape, 4))
 
     def temporary_megabytes(method, batch_size):
         init, update = make_train_step(method, dataset_size=SOURCE.size)
         state = jax.eval_shape(init, jax.random.key(0))
-        batch = {"image": jax.ShapeDtypeStruct((batch_size, *SOURCE.image_shape), jnp.float32)}
+        batch = {"x": jax.ShapeDtypeStruct((batch_size, *SOURCE.event_shape), jnp.float32)}
         return jax.jit(update).lower(state, batch).compile().memory_analysis().temp_size_in_bytes / 2**20
 
     whole, chunked = (temporary_megabytes(m, 4096) for m in (method, in_microbatches(method, 64)))

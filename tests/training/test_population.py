@@ -17,7 +17,7 @@ SOURCE = Sprites(16)
 
 
 def method(**hp):
-    return beta_vae(tiny_autoencoder(SOURCE.image_shape, 3), hyperparameters=BetaVAE(**hp))
+    return beta_vae(tiny_autoencoder(SOURCE.event_shape, 3), hyperparameters=BetaVAE(**hp))
 
 
 TOGETHER = pytest.param((1, 2), marks=pytest.mark.slow)

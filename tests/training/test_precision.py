@@ -15,7 +15,7 @@ STEPS, EVERY = 30, 10
 
 
 def trained(architecture, dtype):
-    networks = autoencoder(architecture, SOURCE.image_shape, 4, dtype)
+    networks = autoencoder(architecture, SOURCE.event_shape, 4, dtype)
     rows = []
     state = train(
         beta_tc_vae(networks, hyperparameters=BetaTCVAE(learning_rate=2e-3)),

@@ -38,7 +38,7 @@ def params(state):
 
 
 def method(name, table):
-    networks = tiny_autoencoder(table.image_shape, 3)
+    networks = tiny_autoencoder(table.event_shape, 3)
     if name == "factor_vae":
         return factor_vae({**networks, "discriminator": discriminator(3, 2, (8,))})
     return beta_vae(networks)
