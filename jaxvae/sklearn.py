@@ -139,7 +139,8 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def transform(self, X: Any) -> np.ndarray:
         """Computes posterior means: float32 [n_samples, n_components]."""
-        return self._in_chunks(self._encode, self._rows(self._checked(X)))
+        rows = self._rows(self._checked(X))
+        return self._in_chunks(self._encode, rows)
 
     def inverse_transform(self, Z: Any) -> np.ndarray:
         """Decodes codes Z [n_samples, n_components] into expected rows of X, on the scale of X."""
