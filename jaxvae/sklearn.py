@@ -39,7 +39,7 @@ from jaxvae.choose import choose
 from jaxvae.data import from_arrays
 from jaxvae.method import Nets, Params
 from jaxvae.methods import METHODS, likelihood_of
-from jaxvae.runs.build import build_method
+from jaxvae.runs.build import build_method, networks_of
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.options import options_of
 from jaxvae.training import train
@@ -198,7 +198,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """
         config = _config(self._name, self._fitted_params)
         shape = (self.n_features_in_,)
-        networks = config.networks.make(_Rows(shape))
+        networks = networks_of(config, _Rows(shape))
         method = build_method(config, networks, from_arrays(np.zeros((1, *shape), np.float32), real=True))
         likelihood = likelihood_of(self._fitted_params["likelihood"], self._fitted_params["scale"])
 

@@ -6,11 +6,15 @@ from typing import Literal
 
 from jaxvae.choose import with_installed
 from jaxvae.data.batches import Single
-from jaxvae.data.registry import FILES, TABLES, VARIANTS, open_data
+from jaxvae.data.registry import FILES, TABLES, VARIANTS, kind_of, open_data
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import Source
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.table import Table
+from jaxvae.data.tabular import Columns
+from jaxvae.schema import Schema
+
+TABLE_FLAGS = ("columns", "drop", "label_columns", "id_column", "group_column", "kind")
 
 
 @dataclass(frozen=True)
@@ -31,11 +35,38 @@ class DataOptions:
     """Leaves out picture files that cannot be read."""
     texture: str | None = None
     """Path of the background picture of scream- variants. By default, a generated picture."""
+    columns: tuple[str, ...] = ()
+    """Columns of the table to learn from; a name that ends in * stands for all that begin with it. By default, all
+    that are not named otherwise."""
+    drop: tuple[str, ...] = ()
+    """Columns of the table to leave out."""
+    label_columns: tuple[str, ...] = ()
+    """Columns of the table that are labels: they are not learned from, but scored and drawn as factors."""
+    id_column: str | None = None
+    """Column of the table that names the rows."""
+    group_column: str | None = None
+    """Column of groups of rows, which a split keeps together."""
+    kind: tuple[str, ...] = ()
+    """Kinds of columns, NAME=KIND each, where their values do not tell: real, count, binary, categorical, constant or
+    identifier."""
 
-    def open(self) -> Source:
-        """Opens the data set. ValueError, in one line, for one that does not exist or cannot be read."""
-        texture = None if self.texture is None else Path(self.texture)
-        source = open_data(self.data, image_size=self.image_size, skip_bad=self.skip_bad, texture=texture)
+    def open(self, schema: Schema | None = None) -> Source:
+        """Opens the data set.
+
+        Args:
+          schema: Columns that a model was trained on, for a table; by default, they are found by their values.
+
+        Raises:
+          ValueError: The data does not exist or cannot be read. The message is one line.
+        """
+        source = open_data(
+            self.data,
+            image_size=self.image_size,
+            skip_bad=self.skip_bad,
+            texture=None if self.texture is None else Path(self.texture),
+            columns=Columns(self.columns, self.drop, self.label_columns, self.id_column, self.group_column, self.kind),
+            schema=schema,
+        )
         if self.stream:
             if not isinstance(source, Table):
                 raise ValueError(f"--stream is for images in files; {source.name} is drawn on the device: leave it out")
@@ -47,6 +78,11 @@ class DataOptions:
         """Whether the name is that of examples in memory or in files, not of images that are drawn on demand."""
         return self._kind in (*TABLES, *FILES) or ":" in self.data
 
+    @property
+    def is_tabular(self) -> bool:
+        """Whether the name is that of a table in a file."""
+        return kind_of(self.data) == "table"
+
     def idle(self, batches: type[Single] | Single) -> dict[str, str]:
         """Fields that have no effect with this data and these batches -> what they are for."""
         look, dash, _ = self.data.partition("-")
@@ -55,7 +91,8 @@ class DataOptions:
             "sampling": "" if batches.in_epochs else "methods that do not draw their images by factors",
             "stream": self._not_streamed(batches, variant),
             "skip_bad": "" if self.data.partition(":")[0].endswith("pictures") else "data from pictures:PATH",
-            "image_size": "data of this package" if self._is_own else "",
+            "image_size": "images" if self.is_tabular else "data of this package" if self._is_own else "",
+            **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular else "tables, such as table:PATH"),
             "texture": "" if variant == "scream" else "scream- variants of the data",
         }
         return {name: reason for name, reason in reasons.items() if reason}

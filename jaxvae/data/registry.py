@@ -1,10 +1,14 @@
 """Data sets by the name that the command line gives them."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxvae.choose import imported, near, unknown, with_installed
+from jaxvae.data.contents import suffix_of
 from jaxvae.data.effects import squares
 from jaxvae.data.files import array_file
 from jaxvae.data.generated import bars, digits, segments
@@ -16,9 +20,11 @@ from jaxvae.data.scene import Scene
 from jaxvae.data.source import Source
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.table import Table
+from jaxvae.data.tabular import Columns, table_file
 from jaxvae.data.tfds import tfds_table
 from jaxvae.data.variants import VariantName, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
+from jaxvae.schema import Schema
 
 DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites, "rooms": Rooms}
 """Name on the command line -> constructor; `resolution` is optional everywhere."""
@@ -56,6 +62,7 @@ FILES: dict[str, Callable[..., Table]] = {
     **PUBLISHED_FILES,
     "arrays": array_file,
     "pictures": picture_folder,
+    "table": table_file,
     "tfds": tfds_table,
 }
 """Name before the colon on the command line -> reader of what is behind it; `image_size` is optional everywhere."""
@@ -65,7 +72,13 @@ VARIANTS: tuple[VariantName, ...] = ("color", "noisy", "scream")
 
 
 def open_data(
-    name: str, *, image_size: int | None = None, skip_bad: bool = False, texture: Path | None = None
+    name: str,
+    *,
+    image_size: int | None = None,
+    skip_bad: bool = False,
+    texture: Path | None = None,
+    columns: Columns = Columns(),
+    schema: Schema | None = None,
 ) -> Source:
     """A source by name.
 
@@ -77,6 +90,8 @@ def open_data(
       image_size: pixels a side; the data's own if not given.
       skip_bad: leave out pictures that can't be read.
       texture: picture for the look "scream"; one of our own if not given.
+      columns: What the columns of a table are taken for.
+      schema: Columns of the table that a model was trained on, for new rows; found by their values if not given.
 
     Raises:
       ValueError: an unknown name, or data that can't be read; it says what to do.
@@ -98,8 +113,13 @@ def open_data(
     if not colon or kind not in FILES or not where:
         known = [*drawn, *TABLES, *others, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)]
         if Path(name).expanduser().exists():
-            kind = "pictures" if Path(name).expanduser().is_dir() else "arrays"
-            raise ValueError(f"{name} is a path: say what it holds, such as --data {kind}:{name}")
+            return open_data(
+                f"{_kind_of(Path(name).expanduser())}:{name}",
+                image_size=image_size,
+                skip_bad=skip_bad,
+                columns=columns,
+                schema=schema,
+            )
         raise ValueError(unknown("data", name, known))
     if kind == "tfds":
         which, _, split = where.partition(":")
@@ -109,9 +129,38 @@ def open_data(
         raise ValueError(
             f"{path}: there is no such {'folder' if kind in ('pictures', 'cars3d', 'smallnorb') else 'file'}"
         )
+    if kind == "table":
+        return table_file(path, columns, schema)
     if kind == "pictures":
         return picture_folder(path, image_size=image_size, skip_bad=skip_bad)
     return FILES[kind](path, image_size=image_size)
+
+
+def kind_of(name: str) -> str:
+    """The reader of a data set by name: what is before the colon, or what a bare path holds; "" for other names."""
+    kind, colon, where = name.partition(":")
+    if colon:
+        return kind if where else ""
+    path = Path(name).expanduser()
+    known = name in (*DATA, *CLIPS, *TABLES) or name in with_installed("data", {})
+    return _kind_of(path) if not known and path.exists() else ""
+
+
+def _kind_of(path: Path) -> str:
+    """The reader for a path of which nothing else is known: by the ending of its name, and by shapes in arrays."""
+    if path.is_dir():
+        return "pictures"
+    if path.suffix.lower() in (".npy", ".npz"):
+        with suppress(ValueError):
+            return "table" if _is_matrix(path) else "arrays"
+    return "arrays" if suffix_of(path) in (".npy", ".npz", ".h5", ".hdf5") else "table"
+
+
+def _is_matrix(path: Path) -> bool:
+    if path.suffix.lower() == ".npy":
+        return np.load(path, mmap_mode="r", allow_pickle=False).ndim == 2
+    with np.load(path, allow_pickle=False) as file:
+        return "images" not in file.files
 
 
 def _own(name: str, found: Any) -> Source:

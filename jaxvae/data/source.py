@@ -4,6 +4,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 
+from jaxvae.schema import Schema, schema_of
 from jaxvae.streams import Stream
 
 
@@ -144,6 +145,11 @@ class Wrapper(Generic[S]):
     def event_shape(self) -> tuple[int, ...]:
         """Shape of an example: (height, width, channels) of a picture, (D,) of a vector, (T, D) of a series."""
         return self.source.event_shape
+
+    @property
+    def schema(self) -> Schema | None:
+        """Columns of a table, or None."""
+        return schema_of(self.source)
 
     @property
     def factor_names(self) -> tuple[str, ...]:

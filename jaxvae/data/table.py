@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.source import UNSHARDED, Shard, grid_index, independent_batch
+from jaxvae.schema import Schema
 
 Storage = Literal["bits", "bytes", "floats"]
 ROUNDING = 1e-3
@@ -19,10 +20,24 @@ BLOCK = 4096
 """Images that are looked at together, so that those in a file larger than memory never all are."""
 
 
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What is known of the rows of a table besides their values. Two of them are equal if they are the same object."""
+
+    ids: np.ndarray | None = None
+    """Names of the rows, texts [N]."""
+    groups: np.ndarray | None = None
+    """Groups of rows that a split keeps together, int [N]."""
+
+    def at(self, index: np.ndarray) -> "Rows":
+        """Returns what is known of some rows, by their indices [n]."""
+        return Rows(*(None if each is None else each[index] for each in (self.ids, self.groups)))
+
+
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["pixels", "factors", "extras"],
-    meta_fields=["name", "event_shape", "factor_names", "factor_sizes", "storage"],
+    meta_fields=["name", "event_shape", "factor_names", "factor_sizes", "storage", "schema", "rows"],
 )
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -43,6 +58,9 @@ class Table:
     storage: Storage
     extras: Mapping[str, jax.Array | np.ndarray] = field(default_factory=dict)
     """More columns of the batches, by name: [N, ...], such as the auxiliary variable "aux"."""
+    schema: Schema | None = None
+    """Columns of a table, whose rows are the vectors x; None for other data."""
+    rows: Rows = Rows()
 
     @property
     def size(self) -> int:
@@ -191,8 +209,10 @@ def unpack(rows: jax.Array, event_shape: tuple[int, ...], storage: Storage) -> j
     return jnp.asarray(rows).astype(jnp.float32) / 255 if storage == "bytes" else rows
 
 
-def pack(images: np.ndarray, name: str, real: bool = False) -> tuple[np.ndarray, Storage]:
-    """Examples as a `Table` keeps them, and how. ValueError for values that are no intensities, unless `real`."""
+def pack(images: np.ndarray, name: str, real: bool = False, missing: bool = False) -> tuple[np.ndarray, Storage]:
+    """Examples as a `Table` keeps them, and how. ValueError for values that are no intensities, unless `real`; NaN
+    is refused unless values may be `missing`.
+    """
     if images.dtype == np.uint8 or images.dtype == bool:
         blocks = [images[first : first + BLOCK] for first in range(0, len(images), BLOCK)]
         if images.dtype == bool or _is_binary(blocks):
@@ -200,7 +220,7 @@ def pack(images: np.ndarray, name: str, real: bool = False) -> tuple[np.ndarray,
         return images, "bytes"
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(f"{name}: images of type {images.dtype}: give uint8 in 0 to 255, bool, or floats in [0, 1]")
-    low, high = images.min(), images.max()
+    low, high = (np.nanmin(images), np.nanmax(images)) if missing else (images.min(), images.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"{name}: images hold values that are not finite numbers")
     if not real and (low < 0 or high > 1):

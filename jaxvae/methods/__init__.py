@@ -85,7 +85,15 @@ from jaxvae.methods.group_vae import GroupVAE, group_vae
 from jaxvae.methods.icam import ICAM, icam
 from jaxvae.methods.ivae import IVAE, ivae
 from jaxvae.methods.iwae import IWAE, iwae
-from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace, likelihood_of
+from jaxvae.methods.likelihoods import (
+    Likelihood,
+    bernoulli,
+    by_columns,
+    gaussian,
+    laplace,
+    likelihood_for,
+    likelihood_of,
+)
 from jaxvae.methods.mcr2 import MCR2, mcr2
 from jaxvae.methods.oi_vae import OIVAE, oi_vae
 from jaxvae.methods.registry import METHODS, method_named
@@ -130,6 +138,7 @@ __all__ = [
     "bernoulli",
     "beta_tc_vae",
     "beta_vae",
+    "by_columns",
     "decomposition_vae",
     "dip_vae",  # a module of two methods, as wae: listed for its page
     "dip_vae_i",
@@ -142,6 +151,7 @@ __all__ = [
     "ivae",
     "iwae",
     "laplace",
+    "likelihood_for",
     "likelihood_of",
     "mcr2",
     "method_named",

@@ -45,6 +45,7 @@ from jaxvae.methods.entry import Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
 from jaxvae.networks import autoencoder, conditional_prior
 from jaxvae.networks.options import Autoencoder, Examples
+from jaxvae.schema import schema_of
 
 MOST_LOGVAR = 15.0
 """Of the prior, either way: its variances divide."""
@@ -164,7 +165,8 @@ class Networks(Autoencoder):
     def make(self, source: Examples) -> dict[str, Network]:
         """The networks for a `Conditioned` source; for others, those of vectors with one auxiliary value."""
         aux_dim = source.aux_dim if isinstance(source, Conditioned) else 1
-        networks = autoencoder(self.network, source.event_shape, self.latents, self.jax_dtype, aux_dim=aux_dim)
+        shape, schema = source.event_shape, schema_of(source)
+        networks = autoencoder(self.network, shape, self.latents, self.jax_dtype, aux_dim=aux_dim, schema=schema)
         return {**networks, "prior": conditional_prior(aux_dim, self.latents, self.jax_dtype)}
 
 

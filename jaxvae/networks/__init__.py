@@ -20,6 +20,7 @@ from jaxvae.networks.labels import label_networks
 from jaxvae.networks.layered import layered_networks
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mixture_prior import mixture_prior
+from jaxvae.networks.tabular import inputs, with_parameters
 from jaxvae.networks.translation import translation_networks
 from jaxvae.networks.xtanh import conditional_prior
 
@@ -34,9 +35,11 @@ __all__ = [
     "from_linen",
     "from_nnx",
     "grouped_decoder",
+    "inputs",
     "label_networks",
     "latent_adversarial_networks",
     "layered_networks",
     "mixture_prior",
     "translation_networks",
+    "with_parameters",
 ]

@@ -12,7 +12,9 @@ from jaxvae.networks.conv import BurgessDecoder, BurgessEncoder, KimDecoder, Kim
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mlp import MLPDecoder, MLPEncoder
 from jaxvae.networks.shapes import picture_shape
+from jaxvae.networks.tabular import inputs_width, of_rows
 from jaxvae.networks.xtanh import XtanhDecoder, XtanhEncoder
+from jaxvae.schema import Schema
 
 Shape = tuple[int, ...]
 
@@ -74,6 +76,7 @@ def autoencoder(
     dtype: DTypeLike = jnp.float32,
     *,
     aux_dim: int = 0,
+    schema: Schema | None = None,
 ) -> dict[str, Network]:
     """Builds the encoder and the decoder of a VAE.
 
@@ -85,6 +88,7 @@ def autoencoder(
       latent_dim: Number of latents D.
       dtype: Precision of the computation. Parameters and outputs are always float32.
       aux_dim: Number of channels, or entries of a vector, that the encoder sees in addition to those of the example.
+      schema: Columns, if the examples are rows of a table: the encoder sees which values are missing.
 
     Returns:
       The networks "encoder", from examples to a Posterior, and "decoder", from codes to raw outputs.
@@ -104,7 +108,10 @@ def autoencoder(
             )
     encoder, decoder = make(event_shape, latent_dim, dtype)
     seen = (*event_shape[:-1], event_shape[-1] + aux_dim)
-    return {
+    if schema is not None:
+        seen = (inputs_width(schema) + aux_dim,)
+    networks = {
         name: part if isinstance(part, Network) else from_linen(part, shape)
         for name, part, shape in (("encoder", encoder, seen), ("decoder", decoder, (latent_dim,)))
     }
+    return networks if schema is None else {**networks, "encoder": of_rows(networks["encoder"], schema)}

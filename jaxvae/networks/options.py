@@ -14,6 +14,7 @@ from jaxvae.choose import choose
 from jaxvae.method import Network
 from jaxvae.networks.autoencoders import autoencoder
 from jaxvae.networks.discriminator import SLOPE, discriminator
+from jaxvae.schema import schema_of
 
 
 class Examples(Protocol):
@@ -62,7 +63,8 @@ class Autoencoder(NetworkOptions):
 
     def make(self, source: Examples) -> dict[str, Network]:
         """Builds an encoder and a decoder."""
-        return autoencoder(self.network, source.event_shape, self.latents, self.jax_dtype)
+        schema = schema_of(source)
+        return autoencoder(self.network, source.event_shape, self.latents, self.jax_dtype, schema=schema)
 
 
 @dataclass(frozen=True)

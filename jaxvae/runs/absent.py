@@ -7,6 +7,7 @@ from typing import NoReturn
 import jax
 
 from jaxvae.data.source import UNSHARDED, Shard
+from jaxvae.schema import Schema
 from jaxvae.training.run_folder import TRAINED, read_trained
 
 
@@ -24,6 +25,8 @@ class Absent:
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
     size: int
+    schema: Schema | None
+    """Columns of a table, or None."""
     reason: str
     """Why the data is not here, and what to do."""
 
@@ -51,6 +54,12 @@ class Absent:
         raise NoExamples(self.reason)
 
 
+def trained_schema(folder: Path) -> Schema | None:
+    """Returns the columns of the table that the run in the folder was trained on, or None."""
+    known = absent_source(folder, "")
+    return None if known is None else known.schema
+
+
 def absent_source(folder: Path, reason: str) -> Absent | None:
     """The data that the run in the folder was trained on, as far as it is noted there; None where it is not."""
     noted = read_trained(folder).get("data") if (folder / TRAINED).exists() else None
@@ -61,6 +70,7 @@ def absent_source(folder: Path, reason: str) -> Absent | None:
             factor_names=tuple(noted["factors"]),  # type: ignore[index]
             factor_sizes=tuple(map(int, noted["factors"].values())),  # type: ignore[index]
             size=int(noted["images"]),  # type: ignore[index]
+            schema=Schema.from_json(noted["columns"]) if "columns" in noted else None,  # type: ignore[index, operator]
             reason=reason,
         )
     except (AttributeError, KeyError, TypeError, ValueError):

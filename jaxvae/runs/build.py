@@ -1,8 +1,10 @@
 """Builds the data and the method of a configuration."""
 
+import inspect
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -10,8 +12,11 @@ import jax
 from jaxvae.data import InClasses, Source
 from jaxvae.data.source import S, on_device
 from jaxvae.method import Method, Network
-from jaxvae.methods import likelihood_of, method_named
+from jaxvae.methods import Likelihood, likelihood_for, method_named
+from jaxvae.networks import inputs, with_parameters
+from jaxvae.networks.options import Examples
 from jaxvae.runs.config import Config, check_config
+from jaxvae.schema import Schema, schema_of
 
 
 def kept_once(source: S) -> S:
@@ -33,19 +38,43 @@ class Experiment(NamedTuple):
     method: Method
 
 
-def build(config: Config[Any, Any, Any, Any]) -> Experiment:
+def build(config: Config[Any, Any, Any, Any], schema: Schema | None = None) -> Experiment:
     """Builds the source and the method of a configuration.
+
+    Args:
+      config: Configuration of the run.
+      schema: Columns of the table that the run was trained on; by default, they are found in the data.
 
     Raises:
       ValueError: Settings are incompatible. The message is one line.
     """
     check_config(config)
     try:
-        opened = config.source.open()
+        opened = config.source.open(schema)
     except ValueError as error:
         raise CannotOpen(str(error)) from error
     source = config.batches.wrap(opened, config.method)
-    return Experiment(source, build_method(config, config.networks.make(source), source))
+    return Experiment(source, build_method(config, networks_of(config, source), source))
+
+
+def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[str, Network]:
+    """Makes the networks of a configuration for a source that is already wrapped.
+
+    Raises:
+      ValueError: Sizes or the likelihood are incompatible with the data. The message is one line.
+    """
+    networks = config.networks.make(source)
+    likelihood = _likelihood(config, source)
+    if likelihood is not None and len(likelihood.start):
+        networks["decoder"] = with_parameters(networks["decoder"], likelihood.start)
+    return networks
+
+
+def _likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Likelihood | None:
+    options = config.options
+    if not hasattr(options, "likelihood"):
+        return None
+    return likelihood_for(options.likelihood, options.scale, source.event_shape, schema_of(source))
 
 
 def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Experiment:
@@ -62,7 +91,7 @@ def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Ex
         )  # label noise needs the examples, and the networks do not depend on it
     with suppress(ValueError):  # some wrappers need the examples, and no network needs those wrappers
         source = batches.wrap(source, config.method)
-    return Experiment(source, build_method(config, config.networks.make(source), source))
+    return Experiment(source, build_method(config, networks_of(config, source), source))
 
 
 def moved(config: Config[Any, Any, Any, Any], error: Exception) -> str:
@@ -79,8 +108,12 @@ def build_method(config: Config[Any, Any, Any, Any], networks: Mapping[str, Netw
       ValueError: Settings are incompatible. The message is one line.
     """
     choices = asdict(config.options)
-    if "likelihood" in choices:
-        choices["likelihood"] = likelihood_of(choices["likelihood"], choices.pop("scale"))
+    likelihood, schema = _likelihood(config, source), schema_of(source)
+    if likelihood is not None:
+        choices["likelihood"] = likelihood
+        del choices["scale"]
+    if schema is not None and "features" in inspect.signature(method_named(config.method).build).parameters:
+        choices["features"] = partial(inputs, schema)
     told = config.batches.told(source, config.training.batch_size)
     build = method_named(config.method).build
     method = build(networks, hyperparameters=config.hyperparameters, **choices, **told)

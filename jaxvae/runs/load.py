@@ -13,7 +13,7 @@ import numpy as np
 from jaxvae.data.source import Source
 from jaxvae.method import Method, Nets, Posterior, no_image
 from jaxvae.networks.shapes import shape_in_words
-from jaxvae.runs.absent import absent_source
+from jaxvae.runs.absent import absent_source, trained_schema
 from jaxvae.runs.baseline import BaselineConfig, fit_baseline
 from jaxvae.runs.build import CannotOpen, build, build_without_data, kept_once, moved
 from jaxvae.runs.config import Config
@@ -204,7 +204,7 @@ def load_run(
         config = config.with_flags(data=data)
     if needs_data:
         try:
-            source, method = build(config)
+            source, method = build(config, trained_schema(folder))
         except CannotOpen as error:
             if data is not None or (absent := absent_source(folder, moved(config, error))) is None:
                 raise ValueError(moved(config, error)) from error
