@@ -269,7 +269,7 @@ def is_missing(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "mM":
         return np.isnat(values)
     if values.dtype.kind == "O":
-        return np.array([value is None or value != value for value in values], bool)
+        return np.array([value is None or (isinstance(value, float) and value != value) for value in values], bool)
     return np.zeros(len(values), bool)
 
 

@@ -151,16 +151,16 @@ def _array(values: Any) -> np.ndarray:
     kind = getattr(getattr(values, "dtype", None), "kind", "")
     if hasattr(values, "to_numpy"):
         extension = not isinstance(values.dtype, np.dtype)
-        if extension and kind in "iuf":
+        if extension and kind and kind in "biuf":
             values = values.to_numpy(dtype=np.float64, na_value=np.nan)
         else:
-            values = values.to_numpy()
+            values = values.to_numpy(dtype=object, na_value=None) if extension else values.to_numpy()
     values = np.asarray(values)
     if values.ndim != 1:
         raise ValueError(f"a column of a table must have one value per row, got shape {values.shape}")
     if values.dtype.kind != "O":
         return values
-    missing = np.array([value is None or value != value for value in values], bool)
+    missing = is_missing(values)
     observed = values[~missing]
     if len(observed) and all(isinstance(value, bool | np.bool_ | int | float | np.number) for value in observed):
         numbers = np.full(len(values), np.nan)
@@ -191,10 +191,10 @@ def _text_table(path: Path) -> Mapping[str, Any]:
     separator = max(SEPARATORS, key=first.count) if suffix_of(path) != ".tsv" else "\t"
     header = next(csv.reader([first], delimiter=separator), [])
     names = [name.strip() for name in header]
-    if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
-        raise ValueError(f"{path}: two columns are named {twice[0]!r}: rename one")
     if names and all(_is_number(name) for name in names):
         raise ValueError(f"{path}: the first row must hold the names of the columns, and holds numbers")
+    if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+        raise ValueError(f"{path}: two columns are named {twice[0]!r}: rename one")
     decimal = "," if separator != "," and _has_decimal_commas(text, separator) else "."
     try:
         table = pandas.read_csv(
@@ -258,9 +258,10 @@ def _npy_table(path: Path) -> Mapping[str, Any]:
     content = content_of(path)
     check_kind(path, content, "npy")
     try:
-        return _matrix(path, np.load(content, allow_pickle=False))
-    except DAMAGED as error:
+        matrix = np.load(content, allow_pickle=False)
+    except (*DAMAGED, ValueError) as error:
         raise unreadable(path, error) from error
+    return _matrix(path, matrix)
 
 
 def _npz_table(path: Path) -> Mapping[str, Any]:
