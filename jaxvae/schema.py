@@ -186,7 +186,7 @@ def _column(name: str, values: np.ndarray, kind: str | None) -> Column:
     if kind in ("constant", "identifier"):
         return Column(name, kind, has_missing=has_missing)  # type: ignore[arg-type]
     if kind in ("binary", "categorical"):
-        different = tuple(_text(value) for value in np.unique(_texts_or_numbers(observed)))
+        different = tuple(text_of(value) for value in np.unique(_texts_or_numbers(observed)))
         if kind == "binary" and len(different) != 2:
             raise ValueError(f"column {name!r} has {len(different)} values, and a binary column has 2")
         if len(different) > MOST_CATEGORIES:
@@ -196,7 +196,7 @@ def _column(name: str, values: np.ndarray, kind: str | None) -> Column:
             )
         return Column(name, kind, values=different, has_missing=has_missing)  # type: ignore[arg-type]
     if words:
-        raise ValueError(f"column {name!r} holds words such as {_text(observed[0])!r}, and can't be {kind}")
+        raise ValueError(f"column {name!r} holds words such as {text_of(observed[0])!r}, and can't be {kind}")
     numbers = observed.astype(np.float64)
     if kind == "count":
         if (numbers < 0).any() or (np.abs(numbers - np.round(numbers)) > ROUNDING * np.maximum(numbers, 1)).any():
@@ -218,9 +218,9 @@ def _kind(name: str, observed: np.ndarray, rows: int) -> Kind:
         if len(different) == rows:
             return "identifier"
         if len(different) > min(MOST_CATEGORIES, rows / 2):
-            what = "dates" if _looks_like_a_date(_text(observed[0])) else "text"
+            what = "dates" if _looks_like_a_date(text_of(observed[0])) else "text"
             raise ValueError(
-                f"column {name!r} holds {what}, such as {_text(observed[0])!r}: convert it to numbers or to at most "
+                f"column {name!r} holds {what}, such as {text_of(observed[0])!r}: convert it to numbers or to at most "
                 f"{MOST_CATEGORIES} categories, or --drop {name}"
             )
         return "categorical"
@@ -237,7 +237,7 @@ def _encoded(column: Column, values: np.ndarray) -> np.ndarray:
     missing = is_missing(values)
     rows = np.full((len(values), column.width), np.nan)
     if column.kind in ("binary", "categorical"):
-        texts = np.array([_text(value) for value in _texts_or_numbers(values[~missing])], object)
+        texts = np.array([text_of(value) for value in _texts_or_numbers(values[~missing])], object)
         if new := sorted(set(texts) - set(column.values)):
             raise ValueError(
                 f"column {column.name!r} has the new value {new[0]!r}; it had {', '.join(column.values[:10])}"
@@ -247,7 +247,7 @@ def _encoded(column: Column, values: np.ndarray) -> np.ndarray:
         observed = places[:, None] if column.kind == "binary" else np.eye(column.width)[places]
     else:
         if values.dtype.kind not in "biuf":
-            raise ValueError(f"column {column.name!r} must hold numbers, found {_text(values[~missing][0])!r}")
+            raise ValueError(f"column {column.name!r} must hold numbers, found {text_of(values[~missing][0])!r}")
         numbers = values[~missing].astype(np.float64)
         if not np.isfinite(numbers).all():
             raise ValueError(f"column {column.name!r} has infinite values: make them missing")
@@ -277,10 +277,10 @@ def _texts_or_numbers(values: np.ndarray) -> np.ndarray:
     """Numbers as they are, anything else as text, so that values can be sorted."""
     if values.dtype.kind in "biuf":
         return values
-    return np.array([_text(value) for value in values], str) if len(values) else values.astype(str)
+    return np.array([text_of(value) for value in values], str) if len(values) else values.astype(str)
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     """A value as text: 1 and 1.0 are the same."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))

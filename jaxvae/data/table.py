@@ -28,10 +28,13 @@ class Rows:
     """Names of the rows, texts [N]."""
     groups: np.ndarray | None = None
     """Groups of rows that a split keeps together, int [N]."""
+    label_values: tuple[tuple[str, ...], ...] = ()
+    """Texts of the values of each factor, in the order of their numbers."""
 
     def at(self, index: np.ndarray) -> "Rows":
         """Returns what is known of some rows, by their indices [n]."""
-        return Rows(*(None if each is None else each[index] for each in (self.ids, self.groups)))
+        ids, groups = (None if each is None else each[index] for each in (self.ids, self.groups))
+        return Rows(ids, groups, self.label_values)
 
 
 @partial(

@@ -14,7 +14,7 @@ from jaxvae.choose import unknown
 from jaxvae.data.contents import DAMAGED, check_kind, content_of, suffix_of, unreadable
 from jaxvae.data.table import Rows, Table, number_factors, pack
 from jaxvae.files import printable
-from jaxvae.schema import Schema, find_schema, is_missing
+from jaxvae.schema import Schema, find_schema, is_missing, text_of
 
 SEPARATORS = (",", ";", "\t", "|")
 
@@ -95,7 +95,8 @@ def from_columns(
     named = next((each.name for each in schema.columns if each.kind == "identifier"), None)
     ids = arrays.get(columns.id or named or "")
     groups = None if columns.group is None else _numbered(arrays[columns.group])
-    told = Rows(ids=None if ids is None else ids.astype(str), groups=groups)
+    texts = tuple(_value_texts(arrays[each]) for each in columns.labels)
+    told = Rows(ids=None if ids is None else ids.astype(str), groups=groups, label_values=texts)
     factors: np.ndarray | None = None
     sizes: tuple[int, ...] = ()
     if columns.labels:
@@ -144,6 +145,14 @@ def _numbered(values: np.ndarray) -> np.ndarray:
     out = np.full(len(values), len(different))
     out[~missing] = numbers
     return out
+
+
+def _value_texts(values: np.ndarray) -> tuple[str, ...]:
+    """The values that `_numbered` numbers, in their order."""
+    missing = is_missing(values)
+    words = values.dtype.kind not in "biuf"
+    different = np.unique([str(value) for value in values[~missing]] if words else values[~missing])
+    return (*(text_of(value) for value in different), *(["missing"] if missing.any() else []))
 
 
 def _array(values: Any) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import platform
 import shlex
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,18 @@ from jaxvae.analysis import (
     reconstruct,
     traverse,
 )
+from jaxvae.data import Source
 from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.data import MOST_LATENTS, ReportData
 from jaxvae.report.page import report_html
 from jaxvae.report.pictures import in_colours, shown_channels
+from jaxvae.report.tables import of_columns
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.config import Config
 from jaxvae.runs.load import OwnConfig, Run
+from jaxvae.schema import schema_of
 
 SHOWN_IMAGES = 12
 SHOWN_PICTURES = 8
@@ -79,7 +83,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     return ReportData(
         title=f"{method.name} on {source.name}",
         summary=_summary(run, scores),
-        about_data=" ".join((type(source).__doc__ or "").split()),
+        about_data=_about(source),
         images=_pixels(batch["x"]),
         **_decoded(run, prior_key, batch, swept, order),
         traversal_values=values,
@@ -88,6 +92,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         latent_factor=latent_factor,
         pictures={name: values if name.endswith("map") else _pixels(values) for name, values in pictures.items()},
         map_correlation=_map_correlation(pictures),
+        of_columns=of_columns(run, codes, order),
         spectra=spectra,
         cosines=cosines,
         kl_per_latent=kl,
@@ -110,6 +115,16 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
             },
         },
     )
+
+
+def _about(source: Source) -> str:
+    schema = schema_of(source)
+    if schema is None:
+        return " ".join((type(source).__doc__ or "").split())
+    kinds = Counter(column.kind for column in schema.columns)
+    missing = sum(column.has_missing for column in schema.used)
+    text = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+    return f"A table of {source.size:,} rows. Columns: {text}; {missing} have missing values."
 
 
 def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxvae.report.tables import OfColumns
+
 MOST_LATENTS = 16
 """Latents shown in pictures."""
 
@@ -47,6 +49,8 @@ class ReportData(NamedTuple):
     subspaces."""
     cosines: np.ndarray | None
     """Absolute cosines between codes, sorted by class [m, m]."""
+    of_columns: OfColumns | None
+    """How a model of vectors treats their columns; None for other examples."""
     prior_samples: np.ndarray
     """Images decoded from samples of the prior [m, H, W, C]."""
     kl_per_latent: np.ndarray

@@ -33,6 +33,7 @@ from jaxvae.report.pictures import (
     signed,
     traversal_frames,
 )
+from jaxvae.report.tables import effects_chart, fit_chart, plane_chart
 
 MOST_FACTORS_BESIDE = 8
 """Largest number of factors in the heat map that leaves room for the KL chart beside it."""
@@ -94,6 +95,8 @@ def sections(data: ReportData) -> list[Section]:
         _animation,
         _scores,
         _data,
+        _planes,
+        _columns,
         _drawn,
         _classes,
         _traversals,
@@ -169,6 +172,39 @@ def _drawn(data: ReportData) -> Section | None:
     image = embed(image_rows(np.stack(rows), [Label(name) for name in data.pictures]))
     picture = Picture(image, f"{len(rows[0])} examples in rows: {', '.join(data.pictures)}", 1.5)
     return Section("drawn", "What the model makes of images", caption=f"{caption}.", picture=picture)
+
+
+def _planes(data: ReportData) -> Section | None:
+    if data.of_columns is None or not data.of_columns.planes:
+        return None
+    caption = "Codes (posterior means) of examples, by the two latents that carry most and by principal components"
+    cards = [
+        Card(
+            f"Codes by {plane.label}" if plane.label else "Codes",
+            _chart(partial(plane_chart, plane), f"{len(plane.points)} codes by {' and '.join(plane.axes)}"),
+        )
+        for plane in data.of_columns.planes
+    ]
+    return Section("codes", "The codes", caption=f"{caption}.", layout="columns", cards=cards)
+
+
+def _columns(data: ReportData) -> Section | None:
+    if data.of_columns is None:
+        return None
+    effects, columns = data.of_columns.effects, data.of_columns.columns
+    latents = [int(d) for d in data.latent_order[:MOST_LATENTS]]
+    caption = (
+        "Change of a column when one latent moves from its 5 % to its 95 % quantile, the others staying at their means, "
+        "in standard deviations of the column (of its logarithm for counts): red is up, blue is down. Beside it, the "
+        "share of each column's variance that the reconstruction explains, or of its values that it gets right."
+    )
+    told = "; ".join(f"z{d} changes {columns[int(np.abs(effects[d]).argmax())]} most" for d in latents)
+    fit = data.of_columns.fit
+    cards = [
+        Card("What each latent changes", _chart(partial(effects_chart, data.of_columns, latents), told)),
+        Card("Reconstruction of each column", _chart(fit_chart(data.of_columns), f"mean {np.nanmean(fit):.2f}")),
+    ]
+    return Section("columns", "Latents and columns", caption=caption, layout="columns", cards=cards)
 
 
 def _classes(data: ReportData) -> Section | None:

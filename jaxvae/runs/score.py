@@ -124,7 +124,7 @@ def properties(run: Run, codes: Representation) -> dict[str, float | None]:
       codes: from `represent`.
 
     Returns:
-      "reconstruction_error": mean squared error of a value of the image; "overlap", "parts" and "exclusive" of
+      "reconstruction_error": mean squared error of an observed value of x; "overlap", "parts" and "exclusive" of
       `jaxvae.analysis.latent_effects`; "negentropy": of the latents that vary, their mean (`jaxvae.losses.negentropy`,
       log cosh).
     """
@@ -137,13 +137,17 @@ def properties(run: Run, codes: Representation) -> dict[str, float | None]:
     if run.decoder is None or not codes.mean.shape[1] or len(codes.mean) < 2:
         return found
     rebuilt = run.decoder(codes.mean[:REBUILT])
-    images = random_examples(independent(run.source), run.evaluation_key, len(rebuilt))["x"]
-    found["reconstruction_error"] = float(((rebuilt - np.asarray(images, np.float64)) ** 2).mean())
+    found["reconstruction_error"] = float(np.nanmean((rebuilt - examples_of(run, len(rebuilt))) ** 2))
     effects = latent_effects(run.decoder, codes.mean)
     for name in ("overlap", "parts", "exclusive"):
         value = getattr(effects, name)
         found[name] = value if np.isfinite(value) else None
     return found
+
+
+def examples_of(run: Run, count: int) -> np.ndarray:
+    """Returns the examples whose codes `represent` returns, the first of them: float64 [count, *event_shape]."""
+    return np.asarray(random_examples(independent(run.source), run.evaluation_key, count)["x"], np.float64)
 
 
 def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:

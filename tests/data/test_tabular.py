@@ -127,7 +127,10 @@ def test_new_rows_have_the_scale_of_the_old_ones_in_any_order():
     ("change", "message"),
     [
         (lambda t: t.drop(columns="height"), "lacks the column 'height'"),
-        (lambda t: t.assign(weight=RNG.normal(size=len(t))), "has the column 'weight', which the model was not trained"),
+        (
+            lambda t: t.assign(weight=RNG.normal(size=len(t))),
+            "has the column 'weight', which the model was not",
+        ),
         (lambda t: t.assign(city="Paris"), "column 'city' has the new value 'Paris'; it had Bern, Oslo, Rome"),
         (lambda t: t.assign(height="tall"), "column 'height' must hold numbers, found 'tall'"),
         (lambda t: t.assign(height=np.inf), "column 'height' has infinite values"),
