@@ -71,11 +71,11 @@ def of_columns(run: Run, codes: Representation, order: np.ndarray) -> OfColumns 
         moved[end][np.diag_indices(len(order))] = ends[end]
     low, high = (_by_column(schema, run.decoder(np.asarray(rows, np.float32))) for rows in moved)
     return OfColumns(
-        _planes(run, codes, order),
-        names,
-        _fit(schema, x, run.decoder(codes.mean), observed, expected),
-        (high - low) / spread,
-        order,
+        planes=_planes(run, codes, order),
+        columns=names,
+        fit=_fit(schema, x, decoded, observed, expected),
+        effects=(high - low) / spread,
+        order=order,
     )
 
 
