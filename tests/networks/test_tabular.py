@@ -121,7 +121,7 @@ def test_likelihoods_of_other_columns_are_refused(name, message):
 
 def test_the_default_likelihood_follows_the_data():
     x, raw = jnp.full((1, 2), 0.25), jnp.zeros((1, 2))
-    vectors, images = likelihood_for(None, 1.0, (2,)), likelihood_for(None, 1.0, (1, 2, 1))
+    vectors, images = likelihood_for("auto", 1.0, (2,)), likelihood_for("auto", 1.0, (1, 2, 1))
     np.testing.assert_allclose(vectors.nll(raw, x), 0.25**2 + np.log(2 * np.pi), rtol=1e-6)
     np.testing.assert_allclose(images.nll(raw, x), 2 * np.log(2), rtol=1e-6)
     with pytest.raises(ValueError, match="for the counts of a table"):
