@@ -99,7 +99,7 @@ def train_command(arguments: list[str]) -> None:
         try:
             source, method = build(config)
         except CannotOpen as error:
-            raise ValueError(moved(config, error) if flags.resume else str(error)) from error
+            raise ValueError(moved(config.data, error) if flags.resume else str(error)) from error
         for member in members:
             build_method(member.config, method.networks, source)
         check(method, source, batch_size=config.training.batch_size, parts=devices.mesh.shape["data"])
