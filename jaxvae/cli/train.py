@@ -321,7 +321,7 @@ def parse_train(arguments: list[str]) -> TrainArgs:
     )
     kind.__doc__ = f"{_first_line(method_named(config.method).build)}\n\nTrains it, scores it and writes its report."
     parsed = parse(kind, f"train {named or '[METHOD]'}", words)
-    config, flags = config_of_flags(config, parsed.config), parsed.flags
+    config, flags = config_of_flags(config, parsed.config).settled(), parsed.flags
     for name, packages in TRACKERS.items():
         missing = [package for package in packages if not installed(package)]
         if getattr(flags, name) and missing:
