@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info
 
 from jaxvae.metrics import (
     METRICS,
@@ -177,3 +179,16 @@ def test_codes_that_say_nothing_predict_the_most_common_value():
     found = boost(np.zeros((50, 2)), labels, np.ones((7, 2)))
     assert found.importance.tolist() == [0, 0]
     assert set(found.train) == set(found.test) == {1}
+
+
+def test_the_regression_of_the_beta_vae_score_uses_one_thread(monkeypatch):
+    """More threads of linear algebra make it several times slower where other work shares the cores."""
+    used, fit = [], LogisticRegression.fit
+
+    def noted(self, *arguments):
+        used.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(LogisticRegression, "fit", noted)
+    beta_vae_score(NOISE, FACTORS, **FEW)
+    assert set(used) == {1}
