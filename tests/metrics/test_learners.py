@@ -192,3 +192,15 @@ def test_the_regression_of_the_beta_vae_score_uses_one_thread(monkeypatch):
     monkeypatch.setattr(LogisticRegression, "fit", noted)
     beta_vae_score(NOISE, FACTORS, **FEW)
     assert set(used) == {1}
+
+
+def test_shares_of_equal_codes_are_as_uneven_for_every_seed():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(5, size=300)
+    code, noise = 0.3 * (labels - 2) + 0.3 * rng.normal(size=300), rng.normal(size=300)
+    codes = np.stack([code, -code, -code, noise], axis=1)
+    shares = np.stack([boost(codes, labels, codes[:1], seed).importance[:3] for seed in range(6)])
+    shares /= shares.sum(axis=1, keepdims=True)
+    entropy = -(shares * np.log(shares)).sum(axis=1)
+    assert entropy.std() < 0.01
+    assert len(np.unique(shares[:, 0].round(6))) > 1
