@@ -7,6 +7,8 @@ import numpy as np
 
 MOST_LATENTS = 16
 """Latents shown in pictures."""
+MOST_CHARTED = 64
+"""Latents, and factors, shown in a chart, so that it fits a page and the limits of picture formats."""
 
 
 class ReportData(NamedTuple):
