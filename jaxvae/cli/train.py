@@ -100,7 +100,7 @@ def train_command(arguments: list[str]) -> None:
         try:
             source, method = build(config)
         except CannotOpen as error:
-            raise ValueError(moved(config, error) if flags.resume else str(error)) from error
+            raise ValueError(moved(config.data, error) if flags.resume else str(error)) from error
         args = args._replace(config=with_likelihood(config, source))
         config, members = args.config, _members(args)
         for member in members:
@@ -327,7 +327,7 @@ def parse_train(arguments: list[str]) -> TrainArgs:
     )
     kind.__doc__ = f"{_first_line(method_named(config.method).build)}\n\nTrains it, scores it and writes its report."
     parsed = parse(kind, f"train {named or '[METHOD]'}", words)
-    config, flags = config_of_flags(config, parsed.config), parsed.flags
+    config, flags = config_of_flags(config, parsed.config).settled(), parsed.flags
     for name, packages in TRACKERS.items():
         missing = [package for package in packages if not installed(package)]
         if getattr(flags, name) and missing:

@@ -104,9 +104,9 @@ def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Ex
     return Experiment(source, build_method(config, networks_of(config, source), source))
 
 
-def moved(config: Config[Any, Any, Any, Any], error: Exception) -> str:
-    """Returns the error message for a run whose data cannot be opened."""
-    kind, colon, _ = config.data.partition(":")
+def moved(data: str, error: Exception) -> str:
+    """Returns the error message for a run whose data, as its configuration names it, cannot be opened."""
+    kind, colon, _ = data.partition(":")
     where = f"{kind}:PLACE" if colon else "DATA"
     return f"{error}. If the data of the run lies elsewhere now, add --data {where}"
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxvae import cli
 from jaxvae.cli.main import main
 from jaxvae.cli.terminal import folders_first
 from jaxvae.metrics import METRICS, UNSUPERVISED
@@ -33,6 +34,10 @@ def trained(tmp_path_factory):
     with redirect_stdout(StringIO()) as told:
         main([*BETA_VAE, "--run", str(folder)])
     return folder, told.getvalue()
+
+
+def test_the_command_is_where_it_was_in_0_1():
+    assert cli.main is main
 
 
 @pytest.mark.process
