@@ -1,5 +1,7 @@
 """Likelihoods of counts in float64: SciPy's, and products over the counts where SciPy's lose digits."""
 
+import functools
+
 import numpy as np
 from oracles import f64
 from scipy import stats
@@ -41,10 +43,16 @@ def over_events(terms):
 
 
 def negative_binomial_by_product(log_mean, x, log_theta):
-    """One term and its two derivatives, exact for any theta: Gamma(x + theta) / Gamma(theta) = prod_k<x (theta + k)."""
+    """One term and its two derivatives, exact for any theta."""
     mean, theta = np.exp(np.float64(log_mean)), np.exp(np.float64(log_theta))
-    k = np.arange(int(x), dtype=np.float64)
-    value = theta * np.log1p(mean / theta) - (np.log(theta + k) - np.log(k + 1)).sum()
-    value -= x * (np.float64(log_mean) - np.log(theta + mean))
-    by_theta = theta * (np.log1p(mean / theta) - mean / (theta + mean)) + (k / (theta + k)).sum()
-    return value, (mean - x) * theta / (theta + mean), by_theta - x * mean / (theta + mean)
+    log_product, excess = rising_product(int(x), theta)
+    value = theta * np.log1p(mean / theta) - x * (np.float64(log_mean) - np.log(theta + mean)) - log_product
+    by_theta = theta * (np.log1p(mean / theta) - mean / (theta + mean)) - x * mean / (theta + mean) + excess
+    return value, (mean - x) * theta / (theta + mean), by_theta
+
+
+@functools.cache
+def rising_product(x, theta):
+    """log of Gamma(x + theta) / (Gamma(theta) x!), a product over k < x, and x less its slope by log theta."""
+    k = np.arange(x, dtype=np.float64)
+    return (np.log(theta + k) - np.log(k + 1)).sum(), (k / (theta + k)).sum()
