@@ -143,6 +143,7 @@ def by_columns(
             elif counts == "negative-binomial":
                 total += negative_binomial_nll(*of_counts, log_theta, observed=seen(at_counts))
             else:
+                logits = jnp.broadcast_to(logits[None], of_counts[0].shape)
                 total += zero_inflated_negative_binomial_nll(*of_counts, log_theta, logits, observed=seen(at_counts))
         if len(at_binary):
             total += bernoulli_nll(raw[:, at_binary], x[:, at_binary], observed=seen(at_binary))
