@@ -79,8 +79,9 @@ from jaxvae.data.generated import bars, clusters, digits, segments, time_series
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.labels import Conditioned, Labelled, few_labels
 from jaxvae.data.options import DataOptions
+from jaxvae.data.origin import origin_of
 from jaxvae.data.pairs import Groups, Pairs
-from jaxvae.data.pictures import picture_folder
+from jaxvae.data.pictures import one_picture, picture_folder
 from jaxvae.data.registry import CLIPS, DATA, FILES, TABLES, VARIANTS, open_data
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
@@ -89,7 +90,7 @@ from jaxvae.data.source import GroundTruth, Shard, Source, grid_index
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
-from jaxvae.data.table import Table, from_arrays
+from jaxvae.data.table import Origin, Table, from_arrays
 from jaxvae.data.tfds import tfds_table
 from jaxvae.data.variants import Variant, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
@@ -117,6 +118,7 @@ __all__ = [
     "InPairs",
     "Labelled",
     "MovingSprites",
+    "Origin",
     "Pairs",
     "Rooms",
     "Scene",
@@ -142,7 +144,9 @@ __all__ = [
     "grid_index",
     "hold_out",
     "moving_sprites",
+    "one_picture",
     "open_data",
+    "origin_of",
     "picture_folder",
     "segments",
     "shuffled_index",
