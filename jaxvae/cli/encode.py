@@ -13,10 +13,11 @@ import tyro
 import jaxvae
 from jaxvae.cli.terminal import parse, usage_errors, use_compilation_cache
 from jaxvae.cli.terminal import say as print
+from jaxvae.runs.absent import absent_source
 from jaxvae.runs.codes import FORMATS, check_out, write_arrays, write_codes, write_columns, write_pictures
 from jaxvae.runs.columns import numbered, numbers_of, read_columns
 from jaxvae.runs.encode import decode_all, encode_all, latents_of, open_other, settings_of
-from jaxvae.runs.load import load_run
+from jaxvae.runs.load import Run, load_run
 
 SECONDS = 10
 """Seconds between lines that say how far the encoding is."""
@@ -64,7 +65,10 @@ def encode_command(arguments: list[str]) -> None:
         check_out(args.out)
         if args.examples is not None and args.data is not None:
             raise ValueError("--data says where the data of the run lie: leave it out to encode other data")
-        run = load_run(args.run, args.checkpoint, data=args.data, needs_data=args.examples is None)
+        if args.examples is None:
+            run = load_run(args.run, args.checkpoint, data=args.data)
+        else:
+            run = _without_data(args.run, args.checkpoint)
         other = None if args.examples is None else open_other(run, args.examples)
         args.out.parent.mkdir(parents=True, exist_ok=True)
         codes = encode_all(run, other, limit=args.limit, progress=_progress())
@@ -83,7 +87,7 @@ def decode_command(arguments: list[str]) -> None:
         pictures = args.out.is_dir() or not args.out.suffix
         if not pictures:
             check_out(args.out, tuple(ending for ending in FORMATS if ending != ".h5ad"))
-        run = load_run(args.run, args.checkpoint, needs_data=False)
+        run = _without_data(args.run, args.checkpoint)
         columns = read_columns(args.codes, "z")
         names = [f"z{latent}" for latent in range(latents_of(run))]
         if more := [name for name in numbered(columns, "z") if name not in names]:
@@ -99,6 +103,13 @@ def decode_command(arguments: list[str]) -> None:
         else:
             _write(args.out, examples, ids)
     print(f"{len(examples):,} examples of shape {list(examples.shape[1:])}: {args.out}")
+
+
+def _without_data(folder: Path, checkpoint: str) -> Run:
+    """Loads a run without opening its data, where its folder says enough about them; that of version 0.1 does not."""
+    return load_run(
+        folder, checkpoint, needs_data=absent_source(folder, f"{folder} was loaded without its data") is None
+    )
 
 
 def _write(path: Path, examples: np.ndarray, ids: np.ndarray) -> None:

@@ -46,7 +46,7 @@ def score_command(arguments: list[str]) -> None:
         foreign = read_foreign(args.codes, args.factors, columns=args.columns, bins=args.bins, binning=args.binning)
         scores = score_foreign(foreign, args.metrics, binning=args.binning)
     if foreign.factors:
-        print(f"factors, matched to the codes {foreign.matched}:")
+        print(f"factors (rows matched to those of the codes {foreign.matched}):")
         for factor in foreign.factors:
             print(f"  {factor.in_words(args.binning)}")
     else:

@@ -16,6 +16,7 @@ import csv
 import importlib.util
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,8 @@ EXTRAS = {".parquet": ("pyarrow", "tables"), ".h5ad": ("anndata", "anndata")}
 IN_OBSM = "X_jaxvae"
 BLOCK = 4096
 """Rows that are turned into text at a time."""
+OWN = re.compile(r"id|cluster|(z|sd)\d+")
+"""Names of the columns that are no factors."""
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
 """Characters of ids that may become names of files."""
 
@@ -54,11 +57,10 @@ class Codes(NamedTuple):
     def labels(self) -> dict[str, np.ndarray]:
         """Returns the columns besides the ids and the codes: cluster, and the factors by name.
 
-        A factor whose name is that of another column gets the prefix "factor_".
+        A factor whose name is one of those of other columns gets the prefix "factor_".
         """
         own = {"cluster": self.clusters} if self.clusters is not None else {}
-        taken = {"id", "cluster", *_names("z", self.means), *_names("sd", self.means)}
-        names = [f"factor_{name}" if name in taken else name for name in self.factor_names]
+        names = [column_of_factor(name) for name in self.factor_names]
         return own | ({} if self.factors is None else dict(zip(names, self.factors.T, strict=True)))
 
     def columns(self) -> dict[str, np.ndarray]:
@@ -66,6 +68,11 @@ class Codes(NamedTuple):
         means = dict(zip(_names("z", self.means), self.means.T, strict=True))
         spreads = dict(zip(_names("sd", self.means), self.standard_deviations.T, strict=True))
         return {"id": self.ids, **means, **spreads, **self.labels()}
+
+
+def column_of_factor(name: str) -> str:
+    """Returns the name of a factor's column, which is none of those of ids and codes."""
+    return f"factor_{name}" if OWN.fullmatch(name) else name
 
 
 def check_out(path: Path, formats: tuple[str, ...] = FORMATS) -> None:
@@ -173,12 +180,13 @@ def write_pictures(folder: Path, pictures: np.ndarray, ids: np.ndarray) -> None:
 
 
 def _file_names(ids: np.ndarray) -> list[str]:
+    """Ids as names of files, numbers with zeros before them; rows where the ids are no different names of files."""
     names = [str(name).removesuffix(".png") for name in ids]
     safe = all(name.strip(".") and len(name) < 200 and SAFE.issuperset(name) for name in names)
-    if safe and len({name.lower() for name in names}) == len(names) and ids.dtype.kind not in "iu":
-        return names
-    width = len(str(len(names) - 1))
-    return [f"{number:0{width}}" for number in range(len(names))]
+    if not safe or len({name.lower() for name in names}) < len(names):
+        names = [str(row) for row in range(len(names))]
+    width = max(map(len, names))
+    return [name.zfill(width) for name in names] if all(map(str.isdecimal, names)) else names
 
 
 def _write_h5ad(path: Path, codes: Codes, settings: Mapping[str, Any]) -> None:

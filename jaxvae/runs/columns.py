@@ -11,14 +11,12 @@ import numpy as np
 
 from jaxvae.data.contents import DAMAGED, check_kind, content_of, identified, unreadable
 from jaxvae.files import printable
-from jaxvae.runs.codes import FORMATS, IN_OBSM, require_package
+from jaxvae.runs.codes import FORMATS, IN_OBSM, column_of_factor, require_package
 
 KINDS = {"means": "z", "codes": "z", "standard_deviations": "sd", "factors": "factor"}
 """Name of an array [N, D] in an npz file -> prefix of the names of its columns."""
 SINGULAR = {"ids": "id", "clusters": "cluster"}
 """Name of an array [N] in an npz file -> name of its column."""
-OWN = re.compile(r"id|cluster|(z|sd)\d+")
-"""Names of the columns in a file of codes that are no factors."""
 
 
 def read_columns(path: Path, matrix: str) -> dict[str, np.ndarray]:
@@ -176,7 +174,8 @@ def _read_npz(path: Path, matrix: str) -> dict[str, np.ndarray]:
             name = SINGULAR.get(name, name)
             columns[name] = _plain(path, name, array)
         elif name == "factors" and names is not None and array.ndim == 2 and len(names) == array.shape[1]:
-            columns |= {str(each): column.astype(np.float64) for each, column in zip(names, array.T, strict=True)}
+            factors = zip(map(str, names), array.T, strict=True)
+            columns |= {column_of_factor(each): column.astype(np.float64) for each, column in factors}
         else:
             columns |= _matrix(path, array, KINDS.get(name, matrix if alone else name))
     if len({len(column) for column in columns.values()}) > 1:

@@ -64,7 +64,8 @@ def encode_all(
     origin = origin_of(source)
     order = np.arange(count) if origin.rows is None else np.argsort(origin.rows, kind="stable")[:count]
     at = jax.jit(lambda source, index: source.at(index))
-    kept = on_device(Streamed(source) if isinstance(source, Table) else source)
+    in_file = isinstance(source, Table) and isinstance(source.pixels, np.ndarray)  # perhaps larger than memory
+    kept = on_device(Streamed(source) if in_file else source)  # type: ignore[arg-type]
 
     parts: list[dict[str, np.ndarray]] = []
     for first in range(0, count, chunk):
@@ -107,7 +108,9 @@ def open_other(run: Run, name: str) -> Source:
     side = shape[0] if len(shape) == 3 and shape[0] == shape[1] else None
     options: Any = run.config.source if isinstance(run.config, Config) else None
     size = getattr(options or run.config, "image_size", None)
-    if path.suffix.lower() in PICTURES and path.is_file():
+    if path.suffix.lower() in PICTURES and not path.is_dir():
+        if not path.is_file():
+            raise ValueError(f"{path}: there is no such picture")
         return one_picture(path, image_size=side)
     if kind == "pictures" and path.is_dir():
         return picture_folder(path, image_size=side, skip_bad=bool(options and options.skip_bad))

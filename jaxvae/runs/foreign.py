@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from jaxvae.files import printable
-from jaxvae.runs.columns import OWN, numbered, numbers_of, read_columns
+from jaxvae.runs.codes import OWN
+from jaxvae.runs.columns import numbered, numbers_of, read_columns
 from jaxvae.runs.score import score_arrays
 
 MOST_VALUES = 500
@@ -87,7 +88,7 @@ def read_foreign(
             raise ValueError(
                 f"{codes}: there is no column {unknown[0]!r}; there are {', '.join(map(printable, there))}"
             )
-        found, matched = {name: there[name] for name in factors}, "columns of one file"
+        found, matched = {name: there[name] for name in factors}, "as columns of one file"
     else:
         read = read_columns(place, "factor")
         other, matched = _matched(codes, there, place, read)
@@ -195,12 +196,12 @@ def _factor(path: Path, name: str, column: np.ndarray, bins: int, binning: Binni
         )
     values, inverse = np.unique(column, return_inverse=True)
     whole = words or (values == np.floor(values)).all()
-    if whole and (words or len(values) <= MOST_VALUES):
+    if len(values) == 1 or (whole and (words or len(values) <= MOST_VALUES)):
         return Factor(shown, inverse, len(values), ())
     inner = np.linspace(0, 1, bins + 1)[1:-1]
     low, high = float(values[0]), float(values[-1])
     edges = np.quantile(column, inner) if binning == "quantiles" else low + (high - low) * inner
-    edges = np.unique(edges[(edges > low) & (edges <= high)])
+    edges = np.unique(np.where(edges > low, edges, values[1]))  # the lowest value, such as 0, may be most of them
     cut = np.searchsorted(edges, column, side="right")
     _, numbers = np.unique(cut, return_inverse=True)
     return Factor(shown, numbers, len(values), tuple(edges.tolist()))
