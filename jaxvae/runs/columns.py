@@ -65,7 +65,7 @@ def numbers_of(path: Path, columns: Mapping[str, np.ndarray], names: list[str]) 
       ValueError: One is not there, or holds something else. The message names it.
     """
     if missing := [name for name in names if name not in columns]:
-        raise ValueError(f"{path}: there is no column {_listed(missing)}; there are {_listed(list(columns))}")
+        raise ValueError(f"{path}: there is no column {listed(missing)}; there are {listed(list(columns))}")
     for name in names:
         column = columns[name]
         words = column.dtype.kind == "U"
@@ -83,6 +83,12 @@ def numbered(columns: Mapping[str, np.ndarray], prefix: str) -> list[str]:
     """Returns the names of the columns that are a prefix and a number, in the order of the numbers."""
     found = [name for name in columns if re.fullmatch(rf"{prefix}\d+", name)]
     return sorted(found, key=lambda name: int(name.removeprefix(prefix)))
+
+
+def listed(names: list[str]) -> str:
+    """Names in a message: the first twelve, and how many there are."""
+    shown = ", ".join(map(printable, names[:12]))
+    return f"{shown} ... ({len(names)} in all)" if len(names) > 12 else shown
 
 
 def _read_text(path: Path) -> dict[str, np.ndarray]:
@@ -103,7 +109,7 @@ def _read_text(path: Path) -> dict[str, np.ndarray]:
     if names[0] == "" and "id" not in names:
         names[0] = "id"
     if all(_is_number(name) for name in names) and names != [str(number) for number in range(len(names))]:
-        raise ValueError(f"{path}: its first line must name the columns, and holds numbers: {_listed(names)}")
+        raise ValueError(f"{path}: its first line must name the columns, and holds numbers: {listed(names)}")
     if len(set(names)) < len(names) or "" in names:
         twice = next(name for name in names if name == "" or names.count(name) > 1)
         problem = f"the column {printable(twice)!r} is there more than once" if twice else "a column has no name"
@@ -167,6 +173,8 @@ def _read_npz(path: Path, matrix: str) -> dict[str, np.ndarray]:
     arrays = _load(path, "npz")
     names = arrays.pop("factor_names", None)
     arrays = {name: array for name, array in arrays.items() if array.ndim}
+    if any(array.ndim < 3 for array in arrays.values()):  # beside images, for example
+        arrays = {name: array for name, array in arrays.items() if array.ndim < 3}
     alone = sum(array.ndim == 2 for array in arrays.values()) == 1
     columns: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
@@ -207,7 +215,7 @@ def _read_h5ad(path: Path) -> dict[str, np.ndarray]:
     data = anndata.read_h5ad(path)
     there = [name for name in data.obsm if name not in (IN_OBSM, f"{IN_OBSM}_sd")]
     if IN_OBSM not in data.obsm and len(there) > 1:
-        raise ValueError(f"{path}: obsm has {_listed(there)}: keep one of them, or name it {IN_OBSM}")
+        raise ValueError(f"{path}: obsm has {listed(there)}: keep one of them, or name it {IN_OBSM}")
     chosen = {IN_OBSM: "z", f"{IN_OBSM}_sd": "sd"} if IN_OBSM in data.obsm else dict.fromkeys(there, "z")
     columns = {"id": data.obs_names.to_numpy().astype(str)}
     for name, prefix in chosen.items():
@@ -222,8 +230,3 @@ def _is_number(cell: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _listed(names: list[str]) -> str:
-    shown = ", ".join(map(printable, names[:12]))
-    return f"{shown} ... ({len(names)} in all)" if len(names) > 12 else shown

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxvae.files import printable
 from jaxvae.runs.codes import OWN
-from jaxvae.runs.columns import numbered, numbers_of, read_columns
+from jaxvae.runs.columns import listed, numbered, numbers_of, read_columns
 from jaxvae.runs.score import score_arrays
 
 MOST_VALUES = 500
@@ -85,16 +85,14 @@ def read_foreign(
     place = Path(factors[0]) if len(factors) == 1 and factors[0] not in there else None
     if place is None:
         if unknown := [name for name in factors if name not in there]:
-            raise ValueError(
-                f"{codes}: there is no column {unknown[0]!r}; there are {', '.join(map(printable, there))}"
-            )
+            raise ValueError(f"{codes}: there is no column {unknown[0]!r}; there are {listed(list(there))}")
         found, matched = {name: there[name] for name in factors}, "as columns of one file"
     else:
         read = read_columns(place, "factor")
         other, matched = _matched(codes, there, place, read)
         found = {name: column for name, column in other.items() if not OWN.fullmatch(name)}
         if not found:
-            raise ValueError(f"{place}: there is no column of factors in it, only {', '.join(map(printable, other))}")
+            raise ValueError(f"{place}: there is no column of factors in it, only {listed(list(other))}")
     names = list(columns) or numbered(there, "z")
     if not names:
         names = [name for name, column in there.items() if name not in found and not OWN.fullmatch(name)]

@@ -15,8 +15,10 @@ from jaxvae.data import Origin, Subset, from_arrays, origin_of
 from jaxvae.data.source import Wrapper
 from jaxvae.method import Nets
 from jaxvae.runs import load_run
+from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.columns import numbered, numbers_of, read_columns
 from jaxvae.runs.encode import decode_all, encode_all
+from jaxvae.runs.folder import open_run
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (24, 16, 16, 1), np.uint8)
@@ -92,7 +94,7 @@ def test_codes_do_not_depend_on_the_chunks(run):
     np.testing.assert_allclose(decode_all(run, whole.means, chunk=7), decoded, atol=1e-6)
     assert decoded.shape == (24, 16, 16, 1)
     some = encode_all(run, limit=5)
-    np.testing.assert_array_equal(some.means, whole.means[:5])  # the same bits: chunks are filled up
+    np.testing.assert_array_equal(some.means, whole.means[:5])  # the same bits: chunks are padded
     assert some.ids.tolist() == [0, 1, 2, 3, 4]
 
 
@@ -177,8 +179,8 @@ def test_a_folder_of_decoded_pictures(place, run, means, tmp_path):
         (["decode", "RUN", "nowhere.csv", "--out", "x.npz"], "nowhere.csv: there is no such file"),
         (["decode", "RUN", "z0,z2\n1,2", "--out", "x.npz"], "there is no column z1; there are z0, z2"),
         (["decode", "RUN", "z0,z1,z2\n1,a,2", "--out", "x.npz"], "the column 'z1' must hold finite numbers"),
-        (["decode", "RUN", "z0,z1,z2,z3\n1,2,3,4", "--out", "x.npz"], "there is a column z3: these are codes of another"),
-        (["decode", "RUN", "z0,z1,z2\n1,2,3", "--out", "x.h5ad"], "--out must end in .csv, .tsv, .parquet, .npy or .npz"),
+        (["decode", "RUN", "z0,z1,z2,z3\n1,2,3,4", "--out", "x.npz"], "there is a column z3: these are codes of"),
+        (["decode", "RUN", "z0,z1,z2\n1,2,3", "--out", "x.h5ad"], "--out must end in .csv, .tsv, .parquet, .npy or"),
     ],
 )  # fmt: skip
 def test_what_is_asked_wrongly_is_one_line(arguments, message, place, tmp_path, capsys, monkeypatch):
@@ -198,6 +200,7 @@ def test_what_is_asked_wrongly_is_one_line(arguments, message, place, tmp_path, 
     assert {path.name for path in tmp_path.iterdir()} <= {"FOLDER.csv", "given.csv"}
 
 
+@pytest.mark.process
 def test_methods_without_codes_or_without_a_decoder(tmp_path, capsys):
     settings = ["--batch-size", "4", "--steps", "1", "--no-score", "--image-size", "16"]
     main(["train", "mcr2", "--data", "digits", *settings, "--run", str(tmp_path / "mcr2")])
@@ -208,6 +211,7 @@ def test_methods_without_codes_or_without_a_decoder(tmp_path, capsys):
     assert "the codes of mcr2 alone make no examples" in capsys.readouterr().err
 
 
+@pytest.mark.process
 def test_an_encoder_that_sees_a_factor(tmp_path, capsys):
     settings = ["--latents", "2", "--likelihood", "gaussian", *TRAIN]
     main(["train", "ivae", "--data", "segments", *settings, "--run", str(tmp_path / "run")])
@@ -226,8 +230,8 @@ def test_an_encoder_that_sees_a_factor(tmp_path, capsys):
 
 
 def test_a_baseline_encodes_and_decodes(place, tmp_path):
-    data = f"arrays:{place / 'images.npz'}"
-    main(["fit", "pca", "--data", data, "--latents", "4", "--run", str(tmp_path / "pca")])
+    config = BaselineConfig("pca", data=f"arrays:{place / 'images.npz'}", latents=4)
+    open_run(tmp_path / "pca", config, resume=False)
     main(["encode", str(tmp_path / "pca"), "--out", str(tmp_path / "codes.npz")])
     main(["decode", str(tmp_path / "pca"), str(tmp_path / "codes.npz"), "--out", str(tmp_path / "x.npy")])
     rebuilt, images = np.load(tmp_path / "x.npy"), IMAGES / 255

@@ -99,6 +99,8 @@ def test_matrices_of_other_programs(tmp_path):
     assert list(read_columns(tmp_path / "b.npz", "z")) == ["z0", "z1", "label"]
     assert list(read_columns(tmp_path / "c.npz", "z")) == ["z0", "z1", "other0", "other1"]
     assert list(read_columns(tmp_path / "a.npy", "factor")) == ["factor0", "factor1"]
+    np.savez(tmp_path / "d.npz", images=np.zeros((5, 4, 4, 1)), factors=np.ones((5, 2)), settings=np.array("text"))
+    assert list(read_columns(tmp_path / "d.npz", "factor")) == ["factor0", "factor1"]
 
 
 def test_a_parquet_file_of_pandas(tmp_path):
