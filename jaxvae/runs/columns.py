@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -119,21 +119,17 @@ def _read_text(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: line {ragged[0]} has {found} cells, and the first line names {len(names)} columns")
     if not body:
         return {}
-    return {
-        name: _typed(np.array(cells), name == "id") for name, cells in zip(names, zip(*body, strict=True), strict=True)
-    }
+    return {name: _typed(cells, name == "id") for name, cells in zip(names, zip(*body, strict=True), strict=True)}
 
 
-def _typed(cells: np.ndarray, as_text: bool = False) -> np.ndarray:
+def _typed(cells: Sequence[str], as_text: bool = False) -> np.ndarray:
     """Cells of text as numbers, if they are; those that are empty as NaN."""
-    if as_text:
-        return cells
-    filled = np.char.strip(cells)
+    if as_text or not any(cell.strip() for cell in cells) or any("_" in cell for cell in cells):
+        return np.array(cells)
     try:
-        numbers = np.where(filled == "", "nan", filled).astype(np.float64)
+        return np.array([float(cell) if cell and not cell.isspace() else np.nan for cell in cells])
     except ValueError:
-        return cells
-    return cells if (filled == "").all() else numbers
+        return np.array(cells)
 
 
 def _read_parquet(path: Path) -> dict[str, np.ndarray]:

@@ -77,7 +77,7 @@ def test_columns_in_another_order_among_others(tmp_path):
 
 
 def test_text_as_other_programs_write_it(tmp_path):
-    pandas = (tmp_path / "pandas.csv", ",z0,word,gap\n0007,1e-3,a,\n8,-2,,3\n")
+    pandas = (tmp_path / "pandas.csv", ",z0,word,gap,part\n0007,1e-3,a,,1_2\n8,-2,, 3,12\n")
     tabs = (tmp_path / "tabs.tsv", "id\tz0\r\nx, y\t1\r\n")
     for path, text in (pandas, tabs):
         path.write_text(text)
@@ -86,6 +86,8 @@ def test_text_as_other_programs_write_it(tmp_path):
     assert columns["z0"].tolist() == [1e-3, -2]
     assert columns["word"].tolist() == ["a", ""]
     assert np.isnan(columns["gap"][0])
+    assert columns["gap"][1] == 3
+    assert columns["part"].tolist() == ["1_2", "12"]  # no number with its digits in groups
     assert read_columns(tabs[0], "z")["id"].tolist() == ["x, y"]
 
 
