@@ -32,7 +32,7 @@ class EncodeArgs:
     out: Path
     """File of the codes, which ends in .csv, .tsv, .parquet, .npy (means only), .npz or .h5ad; an existing one is
     replaced."""
-    examples: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="DATA")] = None
+    examples: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[DATA]")] = None
     """Name of the data, as for `jaxvae train --data`, or the path of a picture. By default, the data of the run."""
     checkpoint: str = "latest"
     """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""

@@ -54,6 +54,9 @@ pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # image, image
 many images with an effect as without, and `moving_sprites` draws clips. `segments` generates mixed sources together
 with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors.
 
+Pictures of a folder have the names of their files as `ids`, and `from_arrays` takes names for other examples; files of
+codes repeat them (`jaxvae encode`).
+
 Every data set is a `Source`, and `Source` documents what your own has to provide; `from_arrays(images, factors)`
 builds one from arrays. On the command line, `--data my_package.my_data:NAME` names a source, or a function without
 arguments that returns one; a package offers it by name through the entry-point group `jaxvae.data`. A source is a

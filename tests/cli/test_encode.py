@@ -93,6 +93,8 @@ def test_codes_do_not_depend_on_the_chunks(run):
     decoded = decode_all(run, whole.means)
     np.testing.assert_allclose(decode_all(run, whole.means, chunk=7), decoded, atol=1e-6)
     assert decoded.shape == (24, 16, 16, 1)
+    with pytest.raises(ValueError, match="the run has 3 latents, and the codes have 2"):
+        decode_all(run, whole.means[:, :2])
     some = encode_all(run, limit=5)
     np.testing.assert_array_equal(some.means, whole.means[:5])  # the same bits: chunks are padded
     assert some.ids.tolist() == [0, 1, 2, 3, 4]
@@ -120,15 +122,29 @@ def test_a_picture_is_brought_to_the_size_of_the_run(place, tmp_path, run):
     np.testing.assert_allclose(codes[:1], expected, atol=1e-6)
 
 
-def test_other_arrays_and_a_moved_place(place, means, tmp_path):
+def test_other_arrays(place, means, tmp_path):
     order = RNG.permutation(24)
     np.save(tmp_path / "other.npy", IMAGES[order])
     _, codes = encode(place, tmp_path / "a.csv", f"arrays:{tmp_path / 'other.npy'}")
     np.testing.assert_allclose(codes, means[order], atol=1e-6)
-    with np.load(place / "images.npz") as file:
-        np.savez(tmp_path / "moved.npz", **file)
-    _, codes = encode(place, tmp_path / "b.csv", "--data", f"arrays:{tmp_path / 'moved.npz'}")
-    np.testing.assert_allclose(codes, means, atol=1e-6)
+
+
+def test_data_that_were_moved(place, means, tmp_path, capsys):
+    here, moved = place / "images.npz", tmp_path / "moved.npz"
+    here.rename(moved)
+    try:
+        with pytest.raises(SystemExit, match="2"):
+            encode(place, tmp_path / "a.csv")
+        error = capsys.readouterr().err
+        assert "there is no such file. If the data of the run lies elsewhere now, add --data arrays:PLACE" in error
+        assert error.count("\n") == 1
+        _, codes = encode(place, tmp_path / "a.csv", "--data", f"arrays:{moved}")
+        np.testing.assert_allclose(codes, means, atol=1e-6)
+        main(["decode", str(place / "run"), str(tmp_path / "a.csv"), "--out", str(tmp_path / "x.npy")])  # needs no data
+        _, codes = encode(place, tmp_path / "a.csv", place / "pictures" / "03.png")
+        np.testing.assert_allclose(codes, means[[3]], atol=1e-6)
+    finally:
+        moved.rename(here)
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet", "npy", "npz"])
