@@ -1,5 +1,6 @@
 """jaxvae evaluate, jaxvae report: a run's scores and its page."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,11 +79,20 @@ def _print_scores(run: Run, scores: dict[str, Any]) -> None:
         return
     if not run.source.factor_names:
         print(f"metrics that need factors are left out: the factors of {run.source.name} are not known")
+    print_table(scores)
+
+
+def print_table(scores: Mapping[str, Any]) -> None:
+    """Prints scores as a table: of means, with the half width of their interval, of samples, and what is computed.
+
+    Args:
+      scores: "num_samples", "metrics" and "sampled", as `jaxvae.runs.score` gives them.
+    """
     print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({scores['num_samples']} examples)")
     for name, result in scores["metrics"].items():
         low, high = result.get("interval") or (0, 0)
         spread = f"± {(high - low) / 2:.3f}" if high > low else ""
-        sampled = scores["sampled"][name]["score"]
+        sampled = scores["sampled"].get(name, {}).get("score")
         reason = result.get("error", result["definition"])
         print(f"{name:32} {_number(result['score']):>7} {spread:>8} {_number(sampled):>7}  {reason}")
 

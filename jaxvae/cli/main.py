@@ -151,6 +151,27 @@ def _compare(arguments: list[str]) -> None:
     compare_command(arguments)
 
 
+def _encode(arguments: list[str]) -> None:
+    """Write the codes of a run's data, or of other examples, to a file"""
+    from jaxvae.cli.encode import encode_command
+
+    encode_command(arguments)
+
+
+def _decode(arguments: list[str]) -> None:
+    """Write the examples that a run expects of codes to a file"""
+    from jaxvae.cli.encode import decode_command
+
+    decode_command(arguments)
+
+
+def _score(arguments: list[str]) -> None:
+    """Score codes from any program against factors, both in files"""
+    from jaxvae.cli.score import score_command
+
+    score_command(arguments)
+
+
 def _study(arguments: list[str]) -> None:
     """Train the models of the large-scale study, or of a cut-down one, in shards"""
     from jaxvae.cli.study import study_command
@@ -196,6 +217,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": _evaluate,
     "report": _report,
     "compare": _compare,
+    "encode": _encode,
+    "decode": _decode,
+    "score": _score,
     "study": _study,
     "list": _list,
 }

@@ -80,6 +80,9 @@ pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # image, image
 many images with an effect as without, and `moving_sprites` draws clips. `segments` generates mixed sources together
 with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors.
 
+Pictures of a folder have the names of their files as `ids`, and `from_arrays` takes names for other examples; files of
+codes repeat them (`jaxvae encode`).
+
 Every data set is a `Source`, and `Source` documents what your own has to provide; `from_arrays(images, factors)`
 builds one from arrays. On the command line, `--data my_package.my_data:NAME` names a source, or a function without
 arguments that returns one; a package offers it by name through the entry-point group `jaxvae.data`. A source is a
@@ -105,8 +108,9 @@ from jaxvae.data.generated import bars, clusters, digits, segments, time_series
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.labels import Conditioned, Labelled, few_labels
 from jaxvae.data.options import DataOptions
+from jaxvae.data.origin import origin_of
 from jaxvae.data.pairs import Groups, Pairs
-from jaxvae.data.pictures import picture_folder
+from jaxvae.data.pictures import one_picture, picture_folder
 from jaxvae.data.registry import CLIPS, DATA, FILES, TABLES, VARIANTS, open_data
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
@@ -115,7 +119,7 @@ from jaxvae.data.source import GroundTruth, Shard, Source, grid_index
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
-from jaxvae.data.table import Table, from_arrays
+from jaxvae.data.table import Origin, Table, from_arrays
 from jaxvae.data.tfds import tfds_table
 from jaxvae.data.variants import Variant, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
@@ -143,6 +147,7 @@ __all__ = [
     "InPairs",
     "Labelled",
     "MovingSprites",
+    "Origin",
     "Pairs",
     "Rooms",
     "Scene",
@@ -168,7 +173,9 @@ __all__ = [
     "grid_index",
     "hold_out",
     "moving_sprites",
+    "one_picture",
     "open_data",
+    "origin_of",
     "picture_folder",
     "segments",
     "shuffled_index",

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxvae.choose import unknown
 from jaxvae.data.contents import DAMAGED, check_kind, content_of, suffix_of, unreadable
-from jaxvae.data.table import Rows, Table, number_factors, pack
+from jaxvae.data.table import Origin, Table, number_factors, pack
 from jaxvae.files import printable
 from jaxvae.schema import Schema, find_schema, is_missing, text_of
 
@@ -95,17 +95,19 @@ def from_columns(
     named = next((each.name for each in schema.columns if each.kind == "identifier"), None)
     ids = arrays.get(columns.id or named or "")
     groups = None if columns.group is None else _numbered(arrays[columns.group])
-    texts = tuple(_value_texts(arrays[each]) for each in columns.labels)
-    told = Rows(ids=None if ids is None else ids.astype(str), groups=groups, label_values=texts)
     factors: np.ndarray | None = None
     sizes: tuple[int, ...] = ()
+    order = None
     if columns.labels:
         numbered = np.stack([_numbered(arrays[each]) for each in columns.labels], axis=1)
         factors, sizes, order = number_factors(numbered, count, name)
-        if order is not None:  # one row per combination of labels: rows are put into the order of the grid
-            x, factors, told = x[order], factors[order], told.at(order)
+    if order is not None:  # one row per combination of labels: rows are put into the order of the grid
+        x, factors = x[order], None if factors is None else factors[order]
+        ids, groups = (None if each is None else each[order] for each in (ids, groups))
+    texts = tuple(_value_texts(arrays[each]) for each in columns.labels)
+    origin = Origin(None if ids is None else ids.astype(str).tolist(), order, groups, texts)
     pixels, storage = pack(x, name, real=True, missing=True)
-    return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, rows=told)
+    return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, origin=origin)
 
 
 def _idle(table: Mapping[str, np.ndarray]) -> list[str]:

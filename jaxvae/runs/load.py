@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.source import Source
-from jaxvae.method import Method, Nets, Posterior, no_image
+from jaxvae.method import Batch, Method, Nets, Posterior, no_image
 from jaxvae.networks.shapes import shape_in_words
 from jaxvae.runs.absent import absent_source, trained_schema
 from jaxvae.runs.baseline import BaselineConfig, fit_baseline
@@ -112,7 +112,27 @@ class Run(NamedTuple):
         Raises:
           ValueError: The examples have another shape or range, or the encoder sees more than the example.
         """
-        examples, pictures = np.asarray(examples, np.float32), len(self.source.event_shape) == 3
+        examples = np.asarray(examples, np.float32)
+        self.check_examples(examples)
+        starts = range(0, len(examples), ENCODED)
+        parts = [self.encode_batch({"x": jnp.asarray(examples[at : at + ENCODED])}) for at in starts]
+        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
+
+    def encode_batch(self, batch: Batch) -> Posterior:
+        """Computes the posteriors of a batch as the run's source gives it, [B, D]. The examples are not checked.
+
+        Raises:
+          ValueError: The encoder sees more than is in the batch.
+        """
+        encode, _ = _compiled(_Identity(self.method))
+        try:
+            return encode(self.state.params, batch)
+        except KeyError as error:
+            raise ValueError(f"the encoder of {self.method.name} sees {error} besides the example") from error
+
+    def check_examples(self, examples: np.ndarray) -> None:
+        """Raises ValueError for examples of another shape or range than those that the run was trained on."""
+        pictures = len(self.source.event_shape) == 3
         what = "images" if pictures else "examples"
         if not len(examples) or examples.shape[1:] != self.source.event_shape:
             wanted = ", ".join(map(str, self.source.event_shape))
@@ -125,14 +145,6 @@ class Run(NamedTuple):
         may_miss = schema_of(self.source) is not None
         if np.isinf(examples).any() or (np.isnan(examples).any() and not may_miss):
             raise ValueError(f"{what} must be finite numbers")
-
-        encode, _ = _compiled(_Identity(self.method))
-        try:
-            starts = range(0, len(examples), ENCODED)
-            parts = [encode(self.state.params, jnp.asarray(examples[at : at + ENCODED])) for at in starts]
-        except KeyError as error:
-            raise ValueError(f"the encoder of {self.method.name} sees {error} besides the example") from error
-        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
     @property
     def decoder(self) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -160,14 +172,14 @@ class _Identity:
 
 @lru_cache(maxsize=16)
 def _compiled(key: _Identity) -> tuple[Callable[..., Posterior], Callable[..., jax.Array]]:
-    """(params, images) -> posteriors, and (params, codes) -> images: compiled once per shape, however often asked for.
+    """(params, batch) -> posteriors, and (params, codes) -> images: compiled once per shape, however often asked for.
 
     Parameters are arguments, so that checkpoints of one method share what is compiled.
     """
     method = key.method
 
-    def encode(params: dict[str, Any], images: jax.Array) -> Posterior:
-        return method.encode(Nets(method.networks, params), {"x": images})
+    def encode(params: dict[str, Any], batch: Batch) -> Posterior:
+        return method.encode(Nets(method.networks, params), batch)
 
     def decode(params: dict[str, Any], codes: jax.Array) -> jax.Array:
         return method.decode(Nets(method.networks, params), codes)

@@ -101,9 +101,7 @@ def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> di
     """
     for name in metrics:
         metric_named(name)
-    known = [name for name in metrics if not metric_named(name).needs_factors or codes.factors is not None]
-    known = known if codes.mean.shape[1] else []
-    sampled = codes.sample(run.config.seed)
+    known = metrics if codes.mean.shape[1] else ()
     return {
         "step": int(run.state.step),
         "representation": "posterior mean",
@@ -111,8 +109,31 @@ def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> di
         "num_examples": independent(run.source).size,
         "asked": list(metrics),
         "properties": properties(run, codes),
-        "metrics": {name: _score_and_interval(name, codes.mean, codes.factors) for name in known},
-        "sampled": {name: _score(name, sampled, codes.factors) for name in known},
+        **score_arrays(codes.mean, codes.sample(run.config.seed), codes.factors, known),
+    }
+
+
+def score_arrays(
+    means: np.ndarray, sampled: np.ndarray | None, factors: np.ndarray | None, metrics: Sequence[str]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Scores of codes from any program.
+
+    Args:
+      means: codes [N, D], such as posterior means.
+      sampled: one sample of each posterior [N, D], or None.
+      factors: integers [N, K], or None, where metrics that need factors are left out.
+      metrics: names, see `jaxvae.metrics.metric_named`.
+
+    Returns:
+      {"metrics": {name: result}, "sampled": {name: result}}, as those of `score`.
+
+    Raises:
+      ValueError: no such metric.
+    """
+    known = [name for name in metrics if not metric_named(name).needs_factors or factors is not None]
+    return {
+        "metrics": {name: _score_and_interval(name, means, factors) for name in known},
+        "sampled": {} if sampled is None else {name: _score(name, sampled, factors) for name in known},
     }
 
 
