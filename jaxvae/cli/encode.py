@@ -18,6 +18,7 @@ from jaxvae.runs.codes import FORMATS, check_out, write_arrays, write_codes, wri
 from jaxvae.runs.columns import numbered, numbers_of, read_columns
 from jaxvae.runs.encode import decode_all, encode_all, latents_of, open_other, settings_of
 from jaxvae.runs.load import Run, load_run
+from jaxvae.schema import Schema, schema_of
 
 SECONDS = 10
 """Seconds between lines that say how far the encoding is."""
@@ -101,7 +102,7 @@ def decode_command(arguments: list[str]) -> None:
         if pictures:
             write_pictures(args.out, examples, ids)
         else:
-            _write(args.out, examples, ids)
+            _write(args.out, examples, ids, schema_of(run.source))
     print(f"{len(examples):,} examples of shape {list(examples.shape[1:])}: {args.out}")
 
 
@@ -112,7 +113,10 @@ def _without_data(folder: Path, checkpoint: str) -> Run:
     )
 
 
-def _write(path: Path, examples: np.ndarray, ids: np.ndarray) -> None:
+def _write(path: Path, examples: np.ndarray, ids: np.ndarray, schema: Schema | None) -> None:
+    if schema is not None and path.suffix.lower() not in (".npz", ".npy"):
+        write_columns(path, {"id": ids, **schema.decode(examples)})
+        return
     match path.suffix.lower():
         case ".npz":
             write_arrays(path, examples=examples, ids=ids)

@@ -64,7 +64,7 @@ class DataOptions:
             image_size=self.image_size,
             skip_bad=self.skip_bad,
             texture=None if self.texture is None else Path(self.texture),
-            columns=Columns(self.columns, self.drop, self.label_columns, self.id_column, self.group_column, self.kind),
+            columns=self.of_table,
             schema=schema,
         )
         if self.stream:
@@ -72,6 +72,11 @@ class DataOptions:
                 raise ValueError(f"--stream is for images in files; {source.name} is drawn on the device: leave it out")
             source = Streamed(source)
         return Epochs(source) if self.sampling == "epochs" else source
+
+    @property
+    def of_table(self) -> Columns:
+        """What the columns of a table are taken for."""
+        return Columns(self.columns, self.drop, self.label_columns, self.id_column, self.group_column, self.kind)
 
     @property
     def in_table(self) -> bool:

@@ -5,6 +5,7 @@ import importlib.util
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,8 @@ def from_columns(
             f"the columns of a table must have the same number of rows, and at least 1; got {sorted(rows)}"
         )
     (count,) = rows
+    if schema is not None:  # new rows need no labels, and lack what the schema says if they lack columns
+        columns = _present(columns, arrays)
     columns = _expanded(columns, arrays)
     special = {*columns.labels, *columns.drop, columns.id, columns.group} - {None}
     used = columns.use or tuple(each for each in arrays if each not in special)
@@ -113,6 +116,21 @@ def from_columns(
 def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
     """Columns without information: constant ones, which a table of new rows may have anywhere."""
     return [name for name, values in table.items() if len(set(values[~is_missing(values)].tolist())) < 2]
+
+
+def _present(columns: Columns, table: Mapping[str, Any]) -> Columns:
+    """The columns without those that are not there."""
+
+    def there(name: str | None) -> bool:
+        return name in table or (name is not None and any(fnmatchcase(each, name) for each in table))
+
+    return Columns(
+        tuple(filter(there, columns.use)),
+        tuple(filter(there, columns.drop)),
+        tuple(filter(there, columns.labels)),
+        columns.id if there(columns.id) else None,
+        columns.group if there(columns.group) else None,
+    )
 
 
 def _expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:

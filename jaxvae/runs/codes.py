@@ -53,6 +53,8 @@ class Codes(NamedTuple):
     """Factors, int32 [N, K], or None if they are unknown."""
     factor_names: tuple[str, ...]
     """Names of the K factors."""
+    factor_values: tuple[tuple[str, ...], ...] = ()
+    """Texts of the values of each factor, in the order of their numbers; empty if values are their numbers."""
 
     def labels(self) -> dict[str, np.ndarray]:
         """Returns the columns besides the ids and the codes: cluster, and the factors by name.
@@ -61,7 +63,12 @@ class Codes(NamedTuple):
         """
         own = {"cluster": self.clusters} if self.clusters is not None else {}
         names = [column_of_factor(name) for name in self.factor_names]
-        return own | ({} if self.factors is None else dict(zip(names, self.factors.T, strict=True)))
+        if self.factors is None:
+            return own
+        values = self.factors.T
+        if self.factor_values:
+            values = [np.array(texts)[column] for texts, column in zip(self.factor_values, values, strict=True)]
+        return own | dict(zip(names, values, strict=True))
 
     def columns(self) -> dict[str, np.ndarray]:
         """Returns all columns of a table of the codes, by name: [N] each."""

@@ -12,6 +12,7 @@ from jaxvae.analysis import Clusters, find_clusters
 from jaxvae.data import Source, Streamed, Table, one_picture, open_data, origin_of, picture_folder
 from jaxvae.data.pictures import PICTURES
 from jaxvae.data.source import on_device
+from jaxvae.data.tabular import Columns
 from jaxvae.files import printable
 from jaxvae.method import Batch, Nets, no_code
 from jaxvae.networks.shapes import shape_in_words
@@ -19,6 +20,7 @@ from jaxvae.runs.codes import Codes
 from jaxvae.runs.config import Config
 from jaxvae.runs.load import ENCODED, Run
 from jaxvae.runs.score import independent
+from jaxvae.schema import schema_of
 
 MOST = 2**31 - 1
 """Largest number of examples that have a number."""
@@ -86,7 +88,9 @@ def encode_all(
     found = clusters_of(run)
     clusters = None if found is None else found.of_points(whole["mean"])
     deviations = np.exp(0.5 * whole["logvar"])
-    return Codes(ids, whole["mean"], deviations, clusters, whole.get("factors"), tuple(source.factor_names))
+    return Codes(
+        ids, whole["mean"], deviations, clusters, whole.get("factors"), tuple(source.factor_names), origin.label_values
+    )
 
 
 def open_other(run: Run, name: str) -> Source:
@@ -115,7 +119,14 @@ def open_other(run: Run, name: str) -> Source:
     if kind == "pictures" and path.is_dir():
         return picture_folder(path, image_size=side, skip_bad=bool(options and options.skip_bad))
     texture = Path(options.texture) if options and options.texture else None
-    source = open_data(name, image_size=size, skip_bad=bool(options and options.skip_bad), texture=texture)
+    source = open_data(
+        name,
+        image_size=size,
+        skip_bad=bool(options and options.skip_bad),
+        texture=texture,
+        columns=options.of_table if options else Columns(),
+        schema=schema_of(run.source),
+    )
     if not isinstance(run.config, Config) or not _sees_more(run):
         return source
     wrapped = run.config.batches.wrap(source, run.config.method)

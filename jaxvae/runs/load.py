@@ -137,8 +137,9 @@ class Run(NamedTuple):
         if not len(examples) or examples.shape[1:] != self.source.event_shape:
             wanted = ", ".join(map(str, self.source.event_shape))
             raise ValueError(f"{what} must have the shape [N, {wanted}], got {list(examples.shape)}")
-        any_values = getattr(getattr(self.config, "options", None), "likelihood", "bernoulli") != "bernoulli"
-        if pictures and not any_values and not (examples.min() >= 0 and examples.max() <= 1):
+        bounded = ("auto", "bernoulli", "continuous-bernoulli")
+        in_range = getattr(getattr(self.config, "options", None), "likelihood", "bernoulli") in bounded
+        if pictures and in_range and not (examples.min() >= 0 and examples.max() <= 1):
             raise ValueError(
                 f"images must be in [0, 1], got {examples.min():g} to {examples.max():g}: divide bytes by 255"
             )
