@@ -65,7 +65,7 @@ class Codes(NamedTuple):
         names = [column_of_factor(name) for name in self.factor_names]
         if self.factors is None:
             return own
-        values = self.factors.T
+        values = list(self.factors.T)
         if self.factor_values:
             values = [np.array(texts)[column] for texts, column in zip(self.factor_values, values, strict=True)]
         return own | dict(zip(names, values, strict=True))
