@@ -24,7 +24,8 @@ class RunArgs:
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     checkpoint: str = "latest"
-    """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
+    """Checkpoint to load: latest, best (lowest validation loss, or without --validation lowest mean loss over the
+    logging interval before it), or a step."""
     num_samples: int = NUM_SAMPLES
     """Number of examples that the scores are computed on."""
     data: str | None = None
@@ -78,7 +79,8 @@ def _print_scores(run: Run, scores: dict[str, Any]) -> None:
         return
     if not run.source.factor_names:
         print(f"metrics that need factors are left out: the factors of {run.source.name} are not known")
-    print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({scores['num_samples']} examples)")
+    rows = scores["rows"] if run.held_out else f"{scores['num_samples']} examples"
+    print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({rows})")
     for name, result in scores["metrics"].items():
         low, high = result.get("interval") or (0, 0)
         spread = f"± {(high - low) / 2:.3f}" if high > low else ""

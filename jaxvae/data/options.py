@@ -9,6 +9,7 @@ from jaxvae.data.batches import Single
 from jaxvae.data.registry import FILES, TABLES, VARIANTS, open_data
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import Source
+from jaxvae.data.splits import Parts, split
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.table import Table
 
@@ -31,16 +32,28 @@ class DataOptions:
     """Leaves out picture files that cannot be read."""
     texture: str | None = None
     """Path of the background picture of scream- variants. By default, a generated picture."""
+    validation: float = 0.0
+    """Share of the examples that are held out for validation, such as 0.1: no gradient step sees them."""
+    test: float = 0.0
+    """Share of the examples that are held out for testing. Scores are computed on them; otherwise, on the validation
+    examples or on all."""
+    split_seed: int = 0
+    """Random seed of the split. It does not follow --seed, so that runs with several seeds have the same split."""
 
     def open(self) -> Source:
-        """Opens the data set. ValueError, in one line, for one that does not exist or cannot be read."""
+        """Opens the examples to train on, as `open_parts` does."""
+        return self.open_parts().training
+
+    def open_parts(self) -> Parts:
+        """Opens the data set and splits it. ValueError, in one line, for one that does not exist or cannot be read."""
         texture = None if self.texture is None else Path(self.texture)
         source = open_data(self.data, image_size=self.image_size, skip_bad=self.skip_bad, texture=texture)
         if self.stream:
             if not isinstance(source, Table):
                 raise ValueError(f"--stream is for images in files; {source.name} is drawn on the device: leave it out")
             source = Streamed(source)
-        return Epochs(source) if self.sampling == "epochs" else source
+        parts = split(source, self.validation, self.test, seed=self.split_seed)
+        return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
 
     @property
     def in_table(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxvae.data import InClasses, Source
+from jaxvae.data import InClasses, Parts, Source
 from jaxvae.data.source import S, on_device
 from jaxvae.method import Method, Network
 from jaxvae.methods import likelihood_of, method_named
@@ -29,23 +29,47 @@ class Experiment(NamedTuple):
     """The data and the method of a configuration."""
 
     source: Source
-    """Data, wrapped as the method needs it."""
+    """Examples to train on, wrapped as the method needs them."""
+    method: Method
+
+
+class SplitExperiment(NamedTuple):
+    """The data and the method of a configuration, with the examples that are held out."""
+
+    parts: Parts
+    """Parts of the data, wrapped as the method needs them."""
     method: Method
 
 
 def build(config: Config[Any, Any, Any, Any]) -> Experiment:
-    """Builds the source and the method of a configuration.
+    """Builds the examples to train on and the method of a configuration.
+
+    Raises:
+      ValueError: Settings are incompatible. The message is one line.
+    """
+    parts, method = build_parts(config)
+    return Experiment(parts.training, method)
+
+
+def build_parts(config: Config[Any, Any, Any, Any]) -> SplitExperiment:
+    """Builds all parts of the data and the method of a configuration.
 
     Raises:
       ValueError: Settings are incompatible. The message is one line.
     """
     check_config(config)
     try:
-        opened = config.source.open()
+        opened = config.source.open_parts()
     except ValueError as error:
         raise CannotOpen(str(error)) from error
-    source = config.batches.wrap(opened, config.method)
-    return Experiment(source, build_method(config, config.networks.make(source), source))
+    source = config.batches.wrap(opened.training, config.method)
+    held_out = (
+        None if part is None else config.batches.wrap_held_out(part, config.method)
+        for part in (opened.validation, opened.test)
+    )
+    return SplitExperiment(
+        Parts(source, *held_out), build_method(config, config.networks.make(source), source)
+    )
 
 
 def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Experiment:
