@@ -33,7 +33,7 @@ from jaxvae.training.checkpoints import saved_steps
 from jaxvae.training.peers import watch_others
 from jaxvae.training.processes import check_agreement, is_primary_process, join_processes, raise_together
 from jaxvae.training.run_folder import RunFolderError, read_history
-from jaxvae.training.validation import best_row
+from jaxvae.training.validation import best_in_words, is_out_of_patience
 from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
 
 DEFAULT_METHOD = "beta-tc-vae"
@@ -124,8 +124,7 @@ def train_command(arguments: list[str]) -> None:
     training = config.training
     rate = f"learning rate {config.hyperparameters.learning_rate:g}"
     rate = "swept learning rates" if "learning_rate" in args.sweep else rate
-    held = "".join(f", {part.size:,} for {name}" for name, part in (("validation", parts.validation), ("test", parts.test)) if part)
-    what = f"{method.name} on {source.name} ({source.size:,} images{held})"
+    what = f"{method.name} on {source.name} ({source.size:,} images{parts.held_out_in_words})"
     _say(f"{what}: {training.steps} steps of {training.batch_size} images, {rate}, in {folder}")
     if not members and flags.resume and (saved := saved_steps(folder / "checkpoints")):
         _say(f"resumed: its newest checkpoint is of step {saved[-1]}")
@@ -153,7 +152,9 @@ def train_command(arguments: list[str]) -> None:
             writers = [stack.enter_context(writer) for writer in _writers(args, folder)] if is_primary_process() else []
             settings |= {"patience": training.patience, "max_minutes": training.max_minutes, "stop": asked}
             state = train(method, source, seed=config.seed, folder=folder, writers=writers, **settings)
-            limited = stopped_early(folder) or time.perf_counter() - start >= 60 * (training.max_minutes or math.inf)
+            history = read_history(folder)
+            limited = is_out_of_patience(history, training.validate_every, training.patience)
+            limited |= time.perf_counter() - start >= 60 * (training.max_minutes or math.inf)
             # Where another process was asked to stop, so was this one.
             stopped = asked() or (int(state.step) < training.steps and not limited)
     except KeyboardInterrupt:
@@ -163,7 +164,7 @@ def train_command(arguments: list[str]) -> None:
     if stopped:
         _say(f"stopped by SIGTERM, saved at step {int(state.step)}; `jaxvae train --run {folder} --resume` goes on")
         return
-    _say(f"trained in {time.perf_counter() - start:.0f} s{_best(folder)}")
+    _say(f"trained in {time.perf_counter() - start:.0f} s{best_in_words(history)}")
     if flags.distributed:
         _say(f"`jaxvae report {folder}`, in a process of its own, scores the run and writes its report")
     elif not flags.score:
@@ -175,12 +176,6 @@ def train_command(arguments: list[str]) -> None:
 
         with ending_well(f"training is done: `jaxvae report {folder}` scores the run and writes its report"):
             report_on(trained_run(folder, config, parts, method, state))
-
-
-def _best(folder: Path) -> str:
-    """The step of the lowest validation loss, in words; "" where there were no validations."""
-    best = best_row(read_history(folder))
-    return "" if best is None else f"; the validation loss was lowest at step {best['step']} (--checkpoint best)"
 
 
 def print_plan(

@@ -43,8 +43,8 @@ are given; `--validation 0.1 --test 0.1` does so on the command line. Of a grid 
 combinations is held out. The split depends on `--split-seed` and the data only, so that runs that differ in anything
 else are scored on the same examples.
 
-To measure generalization to new combinations, `hold_out` keeps a combination of factors for testing and `Correlated` correlates two
-factors. `Pairs` and `Groups` draw images that share some of their factors:
+To measure generalization to new combinations, `hold_out` keeps a combination of factors for testing and `Correlated`
+correlates two factors. `Pairs` and `Groups` draw images that share some of their factors:
 
 ```python
 import jax
@@ -91,9 +91,9 @@ from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
 from jaxvae.data.source import GroundTruth, Shard, Source, grid_index
+from jaxvae.data.splits import HeldOut, Parts, split
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.streamed import Streamed
-from jaxvae.data.splits import HeldOut, Parts, split
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
 from jaxvae.data.table import Table, from_arrays
 from jaxvae.data.tfds import tfds_table

@@ -67,8 +67,8 @@ def classified(source: S, factor: str, *, corruption: float = 0.0, seed: int = 1
     `Subset`, or of `Epochs`, are those of its source.
 
     Args:
-      source: Source with known factors. Corruption needs a `Table`, or a subset or epochs of one, because a wrong label belongs to an example's
-        index.
+      source: Source with known factors. Corruption needs a `Table`, or a subset or epochs of one, because a wrong label
+        belongs to an example's index.
       factor: Name of the factor.
       corruption: Share of the examples with redrawn classes, from 0 to 1.
       seed: Random seed for the corruption; the authors' code uses 10.

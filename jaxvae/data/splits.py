@@ -1,7 +1,7 @@
 """Splits of a data set into training, validation and test examples."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,11 +22,6 @@ class HeldOut(NamedTuple):
     """Name of the part: "validation" or "test"."""
     source: Source
 
-    @property
-    def in_words(self) -> str:
-        """Name and number of the examples."""
-        return f"{self.source.size:,} {self.name}"
-
 
 class Parts(NamedTuple):
     """Parts of a data set. No example is in two of them."""
@@ -40,6 +35,12 @@ class Parts(NamedTuple):
         """The examples to score a model on: those for testing, else those for validation; None without a split."""
         named = {"test": self.test, "validation": self.validation}
         return next((HeldOut(name, part) for name, part in named.items() if part is not None), None)
+
+    @property
+    def held_out_in_words(self) -> str:
+        """The numbers of the examples that are held out, to go on a line: ", 180 for validation, 180 for testing"."""
+        named = {"validation": self.validation, "testing": self.test}
+        return "".join(f", {part.size:,} for {name}" for name, part in named.items() if part is not None)
 
 
 def split(
@@ -72,7 +73,9 @@ def split(
         if not 0 <= share < 1:
             raise ValueError(f"the {name} share must be at least 0 and below 1, got {share}")
     if validation + test >= 1:
-        raise ValueError(f"the shares for validation and test must leave examples for training, got {validation + test}")
+        raise ValueError(
+            f"the shares for validation and test must leave examples for training, got {validation + test}"
+        )
     if not validation and not test:
         return Parts(source)
     size = source.size
@@ -95,7 +98,7 @@ def split(
                 f"no {name} examples would be left of the {size:,} {what} of {source.name} with shares of {validation} "
                 f"for validation and {test} for test: choose other shares"
             )
-    kind = GridSubset if _is_grid(source) else Subset
+    kind: Any = GridSubset if _is_grid(source) else Subset
     training, *held = (kind(source, index) if len(index) else None for index in chosen)
     assert training is not None
     return Parts(training, *held)
@@ -120,4 +123,6 @@ def _shuffled(size: int, seed: int) -> np.ndarray:
 
 def _is_grid(source: Source) -> bool:
     """Whether example i is combination i of the factors, and examples can be rendered from factors."""
-    return isinstance(source, GroundTruth) and source.factor_names != () and source.size == math.prod(source.factor_sizes)
+    return (
+        isinstance(source, GroundTruth) and source.factor_names != () and source.size == math.prod(source.factor_sizes)
+    )

@@ -67,9 +67,7 @@ def build_parts(config: Config[Any, Any, Any, Any]) -> SplitExperiment:
         None if part is None else config.batches.wrap_held_out(part, config.method)
         for part in (opened.validation, opened.test)
     )
-    return SplitExperiment(
-        Parts(source, *held_out), build_method(config, config.networks.make(source), source)
-    )
+    return SplitExperiment(Parts(source, *held_out), build_method(config, config.networks.make(source), source))
 
 
 def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Experiment:

@@ -100,7 +100,8 @@ class Run(NamedTuple):
         sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(params)) for name, params in self.state.params.items()}
         lines = {
             "method": self.method.name,
-            "data": self.data_in_words + ("" if self.held_out is None else f", and {self.held_out.in_words} examples"),
+            "data": self.data_in_words
+            + ("" if self.held_out is None else f", and {self.held_out.source.size:,} for {self.held_out.name}"),
             "factors": ", ".join(self.source.factor_names) or "unknown",
             "networks": ", ".join(f"{name} ({size:,} parameters)" for name, size in sizes.items()) or "none",
             "seed": str(self.config.seed),

@@ -113,10 +113,10 @@ def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> di
         all are where no code is learned; one that can't be computed has the reason as its "error", and no score.
 
     Returns:
-      {"step", "representation", "num_samples", "num_examples" (that there are), "rows" (which they are), "asked" (the metrics), "properties",
-      "metrics": {name: result}, "sampled": {name: result}}. Results of means have a 95 % "interval" from resampled
-      examples where the metric is quick and there are at most 64 latents. "properties" are those of `properties`. A
-      result without a score has the reason as its "error".
+      {"step", "representation", "num_samples", "num_examples" (that there are), "rows" (which they are), "asked" (the
+      metrics), "properties", "metrics": {name: result}, "sampled": {name: result}}. Results of means have a 95 %
+      "interval" from resampled examples where the metric is quick and there are at most 64 latents. "properties" are
+      those of `properties`. A result without a score has the reason as its "error".
 
     Raises:
       ValueError: no such metric.

@@ -196,7 +196,8 @@ def train(
             if validate and (last % validate_every == 0 or last == steps):
                 validated = validate(state)
             row |= {**validated, "seconds": seconds + stopwatch.lap(), "steps_per_second": length / seconds}
-            history += [{"step": last, **row}] if validated else []
+            if validated:
+                history.append({"step": last, **row})
             for writer in write:
                 writer(last, row)
             if on_row is not None:

@@ -132,8 +132,14 @@ def patience_in_words(history: Sequence[Mapping[str, Any]], step: int, patience:
     lowest = "" if best is None else f", lowest at step {best['step']},"
     return (
         f"training stopped early at step {step}: the validation loss{lowest} has not improved in {patience} "
-        f"validation{'s' if patience > 1 else ''}. Resume with a larger patience to go on"
+        f"validation{'s' if patience > 1 else ''}. Resume with a larger patience (--patience) to go on"
     )
+
+
+def best_in_words(history: Sequence[Mapping[str, Any]]) -> str:
+    """Says at which step the validation loss was lowest; "" if there were no validations."""
+    best = best_row(history)
+    return "" if best is None else f"; the validation loss was lowest at step {best['step']} (--checkpoint best)"
 
 
 def rise_in_words(history: Sequence[Mapping[str, Any]]) -> str | None:
@@ -149,5 +155,5 @@ def rise_in_words(history: Sequence[Mapping[str, Any]]) -> str | None:
     return (
         f"the validation loss has risen from {best[LOSS]:.4g} at step {best['step']} to {last[LOSS]:.4g} at step "
         f"{last['step']}, while the training loss fell from {best['loss']:.4g} to {last['loss']:.4g}: the model "
-        "overfits. Load the checkpoint \"best\", stop early with a patience, or train a smaller network on more data"
+        "overfits. Load the checkpoint 'best', stop early with a patience, or train a smaller network on more data"
     )
