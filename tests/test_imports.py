@@ -20,7 +20,7 @@ ALLOWED = {
     "data": {"streams", "choose", "files"},
     "networks": {"choose", "method"},
     "methods": {"streams", "choose", "method", "losses", "data", "networks"},
-    "training": {"choose", "", "method", "data", "files"},
+    "training": {"streams", "choose", "", "method", "data", "files"},
     "analysis": {"method", "data", "losses"},
     "baselines": set(),
     "runs": {

@@ -208,7 +208,7 @@ def train(
                 save(state, row["loss"], row.get(LOSS))
             if stopping:
                 break
-        if (rise := rise_in_words(history)) and is_primary_process():
+        if last == steps and (rise := rise_in_words(history)) and is_primary_process():
             warnings.warn(rise, Overfitting, stacklevel=3)
         return state
 
