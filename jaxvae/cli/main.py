@@ -22,6 +22,7 @@ from jaxvae.training import NonFiniteLoss, NothingToTrain, tune_allocator
 from jaxvae.training.checkpoints import DamagedCheckpoint
 from jaxvae.training.peers import GRACE
 from jaxvae.training.run_folder import MissingRows, OtherCores, OtherData, RunFolderError
+from jaxvae.training.validation import Overfitting, PosteriorCollapse, StoppedEarly
 
 # A command imports what it needs when it is asked for: scores and figures alone take a second.
 
@@ -100,7 +101,8 @@ def _no_device() -> str | None:
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
     """Prints what there is to know about a run, such as checkpoints that were passed over, as one line each."""
-    ours = (DamagedCheckpoint, MissingRows, NothingToTrain, OtherCores, OtherData)
+    of_folders = (DamagedCheckpoint, MissingRows, NothingToTrain, OtherCores, OtherData)
+    ours = (*of_folders, Overfitting, PosteriorCollapse, StoppedEarly)
     with warnings.catch_warnings():
         show = warnings.showwarning
         for category in ours:

@@ -64,8 +64,13 @@ print(table.schema)  # height is real, and visits a count
 
 Without known factors there are no metrics, and the report leaves out their sections.
 
-To measure generalization, `hold_out` keeps a combination of factors for testing and `Correlated` correlates two
-factors. `Pairs` and `Groups` draw images that share some of their factors:
+`split` holds examples out for validation and testing, by shares and a seed, with groups kept together if their numbers
+are given; `--validation 0.1 --test 0.1` does so on the command line. Of a grid of factors, a random share of the
+combinations is held out. The split depends on `--split-seed` and the data only, so that runs that differ in anything
+else are scored on the same examples.
+
+To measure generalization to new combinations, `hold_out` keeps a combination of factors for testing and `Correlated`
+correlates two factors. `Pairs` and `Groups` draw images that share some of their factors:
 
 ```python
 import jax
@@ -116,6 +121,7 @@ from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
 from jaxvae.data.source import GroundTruth, Shard, Source, grid_index
+from jaxvae.data.splits import HeldOut, Parts, split
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
@@ -142,6 +148,7 @@ __all__ = [
     "FewLabels",
     "GroundTruth",
     "Groups",
+    "HeldOut",
     "InClasses",
     "InGroups",
     "InPairs",
@@ -149,6 +156,7 @@ __all__ = [
     "MovingSprites",
     "Origin",
     "Pairs",
+    "Parts",
     "Rooms",
     "Scene",
     "Shard",
@@ -179,6 +187,7 @@ __all__ = [
     "picture_folder",
     "segments",
     "shuffled_index",
+    "split",
     "squares",
     "tfds_table",
     "time_series",
