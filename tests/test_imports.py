@@ -64,7 +64,7 @@ ALLOWED = {
 
 THIRD_PARTY = {
     "losses": {"jax", "jaxtyping", "numpy"},
-    "methods": {"jax", "optax"},
+    "methods": {"jax", "optax", "numpy"},
     "metrics": {"jax", "numpy", "scipy", "sklearn", "joblib", "threadpoolctl", "lightgbm"},
     "method": {"jax", "optax"},
     "data": {"jax", "numpy", "scipy", "PIL", "h5py", "grain", "sklearn", "tensorflow_datasets", "pandas"},

@@ -15,7 +15,7 @@ from jaxvae.data.splits import Parts, split
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
-from jaxvae.data.tabular import Columns, standardized_by
+from jaxvae.data.tabular import Columns, schema_on
 from jaxvae.schema import Schema
 
 TABLE_FLAGS = ("columns", "drop", "label_columns", "id_column", "group_column", "kind")
@@ -91,8 +91,8 @@ class DataOptions:
         groups = source.origin.groups if isinstance(source, Table) else None
         parts = split(source, self.validation, self.test, seed=self.split_seed, groups=groups)
         if schema is None and isinstance(source, Table) and isinstance(parts.training, Subset):
-            source = standardized_by(source, np.asarray(parts.training.index))
-            parts = split(source, self.validation, self.test, seed=self.split_seed, groups=groups)
+            on_training_rows = schema_on(source, np.asarray(parts.training.index))
+            return parts if on_training_rows is None else self.open_parts(on_training_rows)
         return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
 
     @property

@@ -113,27 +113,24 @@ def from_columns(
     return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, origin=origin)
 
 
-def standardized_by(table: Table, rows: np.ndarray) -> Table:
-    """Returns the table with real columns on the scale of some rows, [n], such as those to train on.
-
-    The means of counts are those of these rows too. Data without columns is returned as it is.
+def schema_on(table: Table, rows: np.ndarray) -> Schema | None:
+    """Returns the columns of a table with the means and standard deviations of some rows [n], such as those to train
+    on; None for other data.
     """
     if table.schema is None:
-        return table
-    x = np.array(table.pixels, np.float64)
+        return None
+    x = np.asarray(table.pixels)[rows].astype(np.float64)
     columns = {column.name: column for column in table.schema.columns}
     for column, start in zip(table.schema.used, table.schema.starts, strict=True):
-        values = x[rows, start]
-        values = values[~np.isnan(values)]
+        values = x[~np.isnan(x[:, start]), start]
+        if not len(values):
+            continue
         if column.kind == "count":
-            columns[column.name] = replace(column, mean=float(values.mean()) if len(values) else 0.0)
+            columns[column.name] = replace(column, mean=float(values.mean()))
         elif column.kind == "real":
-            mean, scale = (float(values.mean()), float(values.std())) if len(values) else (0.0, 1.0)
-            scale = scale or 1.0
-            x[:, start] = (x[:, start] - mean) / scale
-            moved = column.mean + column.scale * mean, column.scale * scale
-            columns[column.name] = replace(column, mean=moved[0], scale=moved[1])
-    return replace(table, pixels=x.astype(np.float32), schema=Schema(tuple(columns.values())))
+            mean, scale = column.mean + column.scale * float(values.mean()), column.scale * float(values.std())
+            columns[column.name] = replace(column, mean=mean, scale=scale or 1.0)
+    return Schema(tuple(columns.values()))
 
 
 def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
