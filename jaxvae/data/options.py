@@ -80,8 +80,8 @@ class DataOptions:
 
     @property
     def is_tabular(self) -> bool:
-        """Whether the name is that of a table in a file."""
-        return kind_of(self.data) == "table"
+        """Whether the name is that of a table in a file, AnnData included."""
+        return kind_of(self.data) in ("anndata", "table")
 
     def idle(self, batches: type[Single] | Single) -> dict[str, str]:
         """Fields that have no effect with this data and these batches -> what they are for."""
@@ -92,7 +92,7 @@ class DataOptions:
             "stream": self._not_streamed(batches, variant),
             "skip_bad": "" if self.data.partition(":")[0].endswith("pictures") else "data from pictures:PATH",
             "image_size": "images" if self.is_tabular else "data of this package" if self._is_own else "",
-            **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular else "tables, such as table:PATH"),
+            **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular else "tables, such as table:PATH and anndata:PATH"),
             "texture": "" if variant == "scream" else "scream- variants of the data",
         }
         return {name: reason for name, reason in reasons.items() if reason}
