@@ -24,7 +24,7 @@ from jaxvae.losses.checks import check_positive
 from jaxvae.schema import Schema
 
 LikelihoodName: TypeAlias = Literal[
-    "bernoulli", "continuous-bernoulli", "gaussian", "laplace", "poisson", "negative-binomial", "zero-inflated"
+    "auto", "bernoulli", "continuous-bernoulli", "gaussian", "laplace", "poisson", "negative-binomial", "zero-inflated"
 ]
 REAL, COUNTS = ("gaussian", "laplace"), ("poisson", "negative-binomial", "zero-inflated")
 LEAST_SCALE = 0.01
@@ -136,7 +136,7 @@ def by_columns(
             spread: Any = scale if scale is not None else jnp.maximum(jnp.exp(learned[:scales]), LEAST_SCALE)
             total += of_real(raw[:, at_real], x[:, at_real], spread, observed=seen(at_real))
         if len(at_counts):
-            of_counts = (raw[:, at_counts] + log_means, x[:, at_counts])
+            of_counts = (raw[:, at_counts] + log_means[None], x[:, at_counts])
             log_theta, logits = learned[scales : scales + len(at_counts)], learned[scales + len(at_counts) :]
             if counts == "poisson":
                 total += poisson_nll(*of_counts, observed=seen(at_counts))
@@ -154,9 +154,9 @@ def by_columns(
         learned, raw = raw[0, width:], raw[:, :width]
         expected = raw
         if len(at_counts):
-            rates = jnp.exp(raw[:, at_counts] + log_means)
+            rates = jnp.exp(raw[:, at_counts] + log_means[None])
             if counts == "zero-inflated":
-                rates *= jax.nn.sigmoid(-learned[scales + len(at_counts) :])
+                rates *= jax.nn.sigmoid(-learned[scales + len(at_counts) :])[None]
             expected = expected.at[:, at_counts].set(rates)
         if len(at_binary):
             expected = expected.at[:, at_binary].set(jax.nn.sigmoid(raw[:, at_binary]))
@@ -174,7 +174,7 @@ def likelihood_of(name: LikelihoodName, scale: float = 1.0) -> Likelihood:
 
     ValueError for an unknown name, one that is for the columns of a table, or a scale that is not a positive number.
     """
-    choose("likelihood", name, dict.fromkeys(get_args(LikelihoodName)))
+    choose("likelihood", name, dict.fromkeys(get_args(LikelihoodName)[1:]))
     if name in COUNTS:
         raise ValueError(f"the {name} likelihood is for the counts of a table: choose gaussian, laplace or bernoulli")
     if name == "bernoulli":
@@ -187,12 +187,12 @@ def likelihood_of(name: LikelihoodName, scale: float = 1.0) -> Likelihood:
 
 
 def likelihood_for(
-    name: LikelihoodName | None, scale: float, event_shape: tuple[int, ...], schema: Schema | None = None
+    name: LikelihoodName, scale: float, event_shape: tuple[int, ...], schema: Schema | None = None
 ) -> Likelihood:
     """The likelihood of examples of a kind, by name.
 
     Args:
-      name: Name, or None for what suits the data: Bernoulli for images, Gaussian for vectors and series, and for a
+      name: Name, or "auto" for what suits the data: Bernoulli for images, Gaussian for vectors and series, and for a
         table a likelihood for each kind of column. For a table, "gaussian" and "laplace" are for its real columns, with
         a fixed scale, and the names of the others for its counts.
       scale: Scale of gaussian and laplace.
@@ -202,9 +202,10 @@ def likelihood_for(
     ValueError for a name that is unknown or for other data, or a scale that is not a positive number.
     """
     if schema is None:
-        return likelihood_of(name or ("bernoulli" if len(event_shape) == 3 else "gaussian"), scale)
+        suits: LikelihoodName = "bernoulli" if len(event_shape) == 3 else "gaussian"
+        return likelihood_of(suits if name == "auto" else name, scale)
     kinds = {column.kind for column in schema.used}
-    if name is None:
+    if name == "auto":
         return by_columns(schema)
     if name in ("bernoulli", "continuous-bernoulli"):
         if kinds != {"binary"} or name != "bernoulli":
