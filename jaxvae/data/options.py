@@ -37,15 +37,16 @@ class DataOptions:
     """Path of the background picture of scream- variants. By default, a generated picture."""
     columns: tuple[str, ...] = ()
     """Columns of the table to learn from; a name that ends in * stands for all that begin with it. By default, all
-    that are not named otherwise."""
+    that are not named otherwise. In AnnData, these are names of variables."""
     drop: tuple[str, ...] = ()
     """Columns of the table to leave out."""
     label_columns: tuple[str, ...] = ()
-    """Columns of the table that are labels: they are not learned from, but scored and drawn as factors."""
+    """Columns of the table, or of obs in AnnData, that are labels: they are not learned from, but scored and drawn as
+    factors."""
     id_column: str | None = None
-    """Column of the table that names the rows."""
+    """Column of the table, or of obs in AnnData, that names the rows. By default, AnnData has obs_names."""
     group_column: str | None = None
-    """Column of groups of rows, which a split keeps together."""
+    """Column of the table, or of obs in AnnData, of groups of rows, which a split keeps together."""
     kind: tuple[str, ...] = ()
     """Kinds of columns, NAME=KIND each, where their values do not tell: real, count, binary, categorical, constant or
     identifier."""
@@ -76,7 +77,7 @@ class DataOptions:
     @property
     def in_table(self) -> bool:
         """Whether the name is that of examples in memory or in files, not of images that are drawn on demand."""
-        return self._kind in (*TABLES, *FILES) or ":" in self.data
+        return self.data in TABLES or bool(kind_of(self.data))
 
     @property
     def is_tabular(self) -> bool:
@@ -108,7 +109,3 @@ class DataOptions:
         if not batches.streamed:
             return "methods that learn from single images without labels"
         return "" if self.in_table and not variant else "images in files, such as arrays:PATH and tfds:NAME"
-
-    @property
-    def _kind(self) -> str:
-        return self.data.partition(":")[0]
