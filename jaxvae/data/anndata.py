@@ -103,8 +103,6 @@ def _reading() -> Iterator[None]:
 def _opened(content: Path | BytesIO) -> Iterator[Any]:
     """The group of HDF5 or zarr that holds the parts of the file."""
     if isinstance(content, Path) and content.is_dir():
-        if importlib.util.find_spec("zarr") is None:
-            raise ValueError("zarr folders need zarr: pip install zarr")
         import zarr
 
         with _reading():
