@@ -17,10 +17,11 @@
 | `dsprites:PATH` `shapes3d:PATH` `mpi3d:PATH` | the published npz or hdf5 file |
 | `cars3d:PATH` `smallnorb:PATH` | the folder of the published files |
 | `table:PATH` | your table: a CSV, TSV, Parquet, Feather, npy or npz file with a row per example |
+| `anndata:PATH` | the matrix X of an AnnData file, .h5ad or .zarr; `anndata:PATH:LAYER` is a layer of it |
 | `arrays:PATH` | your npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
 | `pictures:PATH` | a folder of image files |
 | `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
-| `PATH` | any of `table:PATH`, `arrays:PATH` and `pictures:PATH`, by what is there |
+| `PATH` | any of `table:PATH`, `anndata:PATH`, `arrays:PATH` and `pictures:PATH`, by what is there |
 
 A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are,
 packed by gzip (`.gz`) or not; a file that differs is refused with the reason. Nothing is ever unpickled, and nothing is
@@ -59,6 +60,11 @@ columns = {"height": rng.normal(170, 10, 100), "visits": rng.poisson(3, 100), "c
 table = from_columns(columns, Columns(labels=("city",)))
 print(table.schema)  # height is real, and visits a count
 ```
+
+The matrix of an AnnData file is a table whose columns are named by `var_names`; labels, groups and ids are columns of
+`obs`. The whole matrix is of one kind: counts if all values are whole numbers and none is negative, else real. Genes
+without any count are left out. `--kind "*=real"` changes the kind of all. `jaxvae.data.anndata` states the memory that
+it takes, and experiments/cells.md is an example.
 
 ## Images without factors, subsets, pairs
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxvae.choose import imported, near, unknown, with_installed
+from jaxvae.data.anndata import anndata_file, split_layer
 from jaxvae.data.contents import suffix_of
 from jaxvae.data.effects import squares
 from jaxvae.data.files import array_file
@@ -60,6 +61,7 @@ TABLES: dict[str, Callable[..., Table]] = {
 
 FILES: dict[str, Callable[..., Table]] = {
     **PUBLISHED_FILES,
+    "anndata": anndata_file,
     "arrays": array_file,
     "pictures": picture_folder,
     "table": table_file,
@@ -124,11 +126,13 @@ def open_data(
     if kind == "tfds":
         which, _, split = where.partition(":")
         return tfds_table(which, split=split or "train", image_size=image_size)
-    path = Path(where).expanduser()
+    path, layer = split_layer(where) if kind == "anndata" else (Path(where).expanduser(), None)
     if not path.exists():
         raise ValueError(
             f"{path}: there is no such {'folder' if kind in ('pictures', 'cars3d', 'smallnorb') else 'file'}"
         )
+    if kind == "anndata":
+        return anndata_file(path, layer, columns, schema)
     if kind == "table":
         return table_file(path, columns, schema)
     if kind == "pictures":
@@ -148,6 +152,8 @@ def kind_of(name: str) -> str:
 
 def _kind_of(path: Path) -> str:
     """The reader for a path of which nothing else is known: by the ending of its name, and by shapes in arrays."""
+    if suffix_of(path) == ".h5ad" or (path.is_dir() and path.suffix.lower() == ".zarr"):
+        return "anndata"
     if path.is_dir():
         return "pictures"
     if path.suffix.lower() in (".npy", ".npz"):

@@ -8,6 +8,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 import tyro
 from jax.interpreters.partial_eval import dce_jaxpr
@@ -201,6 +202,45 @@ def test_flags_of_some_data(tmp_path):
         build(parse_train(["vae", "--data", pictures]).config)
     plain, red = (["vae", "--data", "scream-sprites", *more] for more in ([], ["--texture", str(tmp_path / "texture")]))
     assert batch_of(parse_train(plain).config) != batch_of(parse_train(red).config)
+
+
+def csv_of(tmp_path):
+    """Three columns of numbers, a class and a name; the numbers are whole."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.poisson(3, (30, 3)) + 2, columns=["a", "b", "b2"])
+    frame.assign(kind=["x", "y", "z"] * 10, name=[f"row{i}" for i in range(30)]).to_csv(tmp_path / "t.csv", index=False)
+    return f"table:{tmp_path / 't.csv'}"
+
+
+def h5ad_of(tmp_path):
+    """The same as AnnData."""
+    anndata = pytest.importorskip("anndata", reason="needs pip install 'jaxvae[anndata]'")
+    frame = pd.read_csv(csv_of(tmp_path).removeprefix("table:"))
+    numbers = frame[["a", "b", "b2"]]
+    obs = frame[["kind", "name"]].set_axis([f"cell{i}" for i in range(30)])
+    data = anndata.AnnData(numbers.to_numpy(np.float32), obs=obs, var=pd.DataFrame(index=numbers.columns))
+    data.write_h5ad(tmp_path / "t.h5ad")
+    return f"anndata:{tmp_path / 't.h5ad'}"
+
+
+@pytest.mark.parametrize("file", [csv_of, h5ad_of])
+def test_flags_of_tables(file, tmp_path):
+    """Each is shown for tables alone, and changes what is learned from or known of the rows."""
+    data = file(tmp_path)
+    for flag in TABLE_FLAGS:
+        assert flag not in default_config("vae").with_flags(data=data).idle()
+        assert flag in default_config("vae").idle()
+
+    def source(*flags):
+        return build(parse_train(["vae", "--data", data, *flags]).config).source
+
+    assert source("--columns", "b*").schema.entry_names == ("b", "b2")
+    assert source("--columns", "a", "b", "--drop", "b").schema.entry_names == ("a",)
+    assert source("--label-columns", "kind").factor_sizes == (3,)
+    assert list(source("--columns", "a", "--id-column", "name").rows.ids[:2]) == ["row0", "row1"]
+    assert list(source("--columns", "a", "--group-column", "kind").rows.groups[:4]) == [0, 1, 2, 0]
+    real = source("--columns", "a", "b", "--kind", "a=real").schema
+    assert [column.kind for column in real.used] == ["real", "count"]
 
 
 @pytest.mark.parametrize("method", METHODS)
