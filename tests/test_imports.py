@@ -21,7 +21,7 @@ ALLOWED = {
     "data": {"streams", "choose", "files", "schema"},
     "networks": {"choose", "method", "schema"},
     "methods": {"schema", "streams", "choose", "method", "losses", "data", "networks"},
-    "training": {"schema", "choose", "", "method", "data", "files"},
+    "training": {"schema", "streams", "choose", "", "method", "data", "files"},
     "analysis": {"method", "data", "losses"},
     "baselines": set(),
     "runs": {

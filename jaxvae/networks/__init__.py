@@ -10,8 +10,9 @@ the command line, `--network my_package.my_networks:NAME` names a function that 
 """
 
 from jaxvae.networks.attribution import attribution_networks
-from jaxvae.networks.autoencoders import ARCHITECTURES, autoencoder
+from jaxvae.networks.autoencoders import ARCHITECTURES, DenseLayers, autoencoder
 from jaxvae.networks.bridges import from_equinox, from_nnx
+from jaxvae.networks.column_groups import column_groups
 from jaxvae.networks.discriminator import discriminator
 from jaxvae.networks.equalized import latent_adversarial_networks
 from jaxvae.networks.features import feature_network
@@ -20,15 +21,18 @@ from jaxvae.networks.labels import label_networks
 from jaxvae.networks.layered import layered_networks
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mixture_prior import mixture_prior
-from jaxvae.networks.tabular import inputs, with_parameters
+from jaxvae.networks.tabular import decoder_params, inputs, with_parameters
 from jaxvae.networks.translation import translation_networks
 from jaxvae.networks.xtanh import conditional_prior
 
 __all__ = [
     "ARCHITECTURES",
+    "DenseLayers",
     "attribution_networks",
     "autoencoder",
+    "column_groups",
     "conditional_prior",
+    "decoder_params",
     "discriminator",
     "feature_network",
     "from_equinox",

@@ -104,6 +104,7 @@ from typing import Any
 
 from jaxvae.choose import renamed
 from jaxvae.training.devices import Devices, choose_devices
+from jaxvae.training.dropout import with_dropout, without_dropout
 from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.loop import NonFiniteLoss, NothingToTrain, check, train
 from jaxvae.training.members import train_members
@@ -132,7 +133,9 @@ __all__ = [
     "train_population",
     "tune_allocator",
     "with_average",
+    "with_dropout",
     "with_optimizer",
+    "without_dropout",
 ]
 
 
