@@ -23,10 +23,11 @@ from jaxvae.data import Source
 from jaxvae.files import inside
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, method_named
-from jaxvae.runs.build import CannotOpen, build, build_method, kept_once, moved
+from jaxvae.runs.build import CannotOpen, build, build_method, kept_once, moved, with_likelihood
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
+from jaxvae.schema import schema_of
 from jaxvae.training import Devices, check, choose_devices, plan, train, train_members
 from jaxvae.training.checkpoints import saved_steps
 from jaxvae.training.peers import watch_others
@@ -100,6 +101,8 @@ def train_command(arguments: list[str]) -> None:
             source, method = build(config)
         except CannotOpen as error:
             raise ValueError(moved(config, error) if flags.resume else str(error)) from error
+        args = args._replace(config=with_likelihood(config, source))
+        config, members = args.config, _members(args)
         for member in members:
             build_method(member.config, method.networks, source)
         check(method, source, batch_size=config.training.batch_size, parts=devices.mesh.shape["data"])
@@ -120,8 +123,11 @@ def train_command(arguments: list[str]) -> None:
     training = config.training
     rate = f"learning rate {config.hyperparameters.learning_rate:g}"
     rate = "swept learning rates" if "learning_rate" in args.sweep else rate
-    what = f"{method.name} on {source.name} ({source.size:,} images)"
-    _say(f"{what}: {training.steps} steps of {training.batch_size} images, {rate}, in {folder}")
+    things = "images" if len(source.event_shape) == 3 else "rows"
+    if (schema := schema_of(source)) is not None and not flags.resume:
+        _say(f"columns of {source.name} (? has missing values; --kind NAME=KIND changes one):\n{schema}")
+    what = f"{method.name} on {source.name} ({source.size:,} {things})"
+    _say(f"{what}: {training.steps} steps of {training.batch_size} {things}, {rate}, in {folder}")
     if not members and flags.resume and (saved := saved_steps(folder / "checkpoints")):
         _say(f"resumed: its newest checkpoint is of step {saved[-1]}")
     start = time.perf_counter()

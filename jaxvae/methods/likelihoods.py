@@ -136,7 +136,7 @@ def by_columns(
             spread: Any = scale if scale is not None else jnp.maximum(jnp.exp(learned[:scales]), LEAST_SCALE)
             total += of_real(raw[:, at_real], x[:, at_real], spread, observed=seen(at_real))
         if len(at_counts):
-            of_counts = (raw[:, at_counts] + log_means, x[:, at_counts])
+            of_counts = (raw[:, at_counts] + log_means[None], x[:, at_counts])
             log_theta, logits = learned[scales : scales + len(at_counts)], learned[scales + len(at_counts) :]
             if counts == "poisson":
                 total += poisson_nll(*of_counts, observed=seen(at_counts))
@@ -154,9 +154,9 @@ def by_columns(
         learned, raw = raw[0, width:], raw[:, :width]
         expected = raw
         if len(at_counts):
-            rates = jnp.exp(raw[:, at_counts] + log_means)
+            rates = jnp.exp(raw[:, at_counts] + log_means[None])
             if counts == "zero-inflated":
-                rates *= jax.nn.sigmoid(-learned[scales + len(at_counts) :])
+                rates *= jax.nn.sigmoid(-learned[scales + len(at_counts) :])[None]
             expected = expected.at[:, at_counts].set(rates)
         if len(at_binary):
             expected = expected.at[:, at_binary].set(jax.nn.sigmoid(raw[:, at_binary]))

@@ -25,7 +25,7 @@ def inputs(schema: Schema, x: jax.Array) -> jax.Array:
     rows = jnp.where(observed, rows, 0.0)
     if len(counts):
         means = np.array([column.mean for column in schema.used if column.kind == "count"], np.float32)
-        rows = rows.at[:, counts].set(jnp.log1p(rows[:, counts]) - np.log1p(means))
+        rows = rows.at[:, counts].set(jnp.log1p(rows[:, counts]) - np.log1p(means)[None])
         rows = jnp.where(observed, rows, 0.0)
     mask = observed[:, schema.first_entries_with_missing].astype(rows.dtype)
     return jnp.concatenate([rows, mask, further], axis=1)
@@ -54,7 +54,7 @@ def with_parameters(decoder: Network, start: np.ndarray) -> Network:
 
     def apply(params: dict[str, jax.Array], *inputs: jax.Array) -> jax.Array:
         outputs = decoder.apply(params["decoder"], *inputs)
-        learned = jnp.broadcast_to(params["likelihood"], (len(outputs), len(start)))
+        learned = jnp.broadcast_to(params["likelihood"][None], (len(outputs), len(start)))
         return jnp.concatenate([outputs, learned], axis=1)
 
     return Network(init, apply)

@@ -195,8 +195,8 @@ def _columns(data: ReportData) -> Section | None:
     latents = [int(d) for d in data.latent_order[:MOST_LATENTS]]
     caption = (
         "Change of a column when one latent moves from its 5 % to its 95 % quantile and the others stay at their "
-        "means, in standard deviations of the column (of its logarithm for counts): red is up, blue is down. Beside it, the "
-        "share of each column's variance that the reconstruction explains, or of its values that it gets right."
+        "means, in standard deviations of the column (of its logarithm for counts): red is up, blue is down. Beside "
+        "it, the share of each column's variance that the reconstruction explains, or of its values that it gets right."
     )
     told = "; ".join(f"z{d} changes {columns[int(np.abs(effects[d]).argmax())]} most" for d in latents)
     fit = data.of_columns.fit

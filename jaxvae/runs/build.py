@@ -71,6 +71,16 @@ def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[st
     return networks
 
 
+def with_likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Config[Any, Any, Any, Any]:
+    """Returns the configuration with the name of the likelihood that suits the data, if none was asked for.
+
+    Tables keep None, which stands for a likelihood for each kind of column.
+    """
+    if getattr(config.options, "likelihood", "") is not None or schema_of(source) is not None:
+        return config
+    return config.with_flags(likelihood="bernoulli" if len(source.event_shape) == 3 else "gaussian")
+
+
 def _likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Likelihood | None:
     options = config.options
     if not hasattr(options, "likelihood"):

@@ -19,6 +19,7 @@ from jaxvae.runs.build import CannotOpen, build, build_without_data, kept_once, 
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import known_as, read_config
 from jaxvae.runs.typed import typed
+from jaxvae.schema import schema_of
 from jaxvae.streams import Stream
 from jaxvae.training import TrainState, make_train_step
 from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
@@ -102,7 +103,8 @@ class Run(NamedTuple):
 
         Args:
           examples: One example or more, of the shape that the run was trained on: [N, *event_shape]. Pictures are in
-            [0, 1], unless the likelihood is for other values.
+            [0, 1], unless the likelihood is for other values. Rows of a table are as its schema encodes them, with
+            NaN for missing values.
 
         Returns:
           Means and log-variances, [N, D] each.
@@ -120,7 +122,8 @@ class Run(NamedTuple):
             raise ValueError(
                 f"images must be in [0, 1], got {examples.min():g} to {examples.max():g}: divide bytes by 255"
             )
-        if not np.isfinite(examples).all():
+        may_miss = schema_of(self.source) is not None
+        if np.isinf(examples).any() or (np.isnan(examples).any() and not may_miss):
             raise ValueError(f"{what} must be finite numbers")
 
         encode, _ = _compiled(_Identity(self.method))
