@@ -128,7 +128,7 @@ def time_series(
 def waves(*, times: int = 64, channels: int = 3, noise: float = 0.05, seed: int = 0) -> Table:
     """Sums of two sines in noise, for each of 8 frequencies f, 16 phases p and 8 amplitudes a: series [T, D].
 
-        x_d(t) = a sum_k sin(k (2 pi f t / T + p) + d) / k,   k = 1, 2,   f = 1 .. 8,   a = 1/4 .. 2
+    x_d(t) = a sum_k sin(k (2 pi f t / T + p) + d) / k,   k = 1, 2,   f = 1 .. 8,   a = 1/4 .. 2
     """
     _at_least_one(times=times, channels=channels)
     factors = np.stack(np.unravel_index(np.arange(8 * 16 * 8), (8, 16, 8)), axis=1)

@@ -154,6 +154,14 @@ class Networks(Autoencoder):
         grouped = grouped_decoder(source.event_shape, self.latents, groups, dtype=self.jax_dtype)
         return {**super().make(source), **grouped}
 
+    def group_names(self, source: Examples) -> list[str]:
+        """Returns the names of the groups that `make` builds for the examples of a source."""
+        schema = schema_of(source)
+        if schema is not None:
+            return list(column_groups(schema, self.groups))
+        name = {1: "x", 2: "time "}.get(len(source.event_shape), "row ")
+        return [f"{name}{place}" for place in range(source.event_shape[0])]
+
     def idle(self, tabular: bool) -> dict[str, str]:
         """Only columns have names, and only they have learned scales in any case."""
         other = {"noise": "images and vectors"} if tabular else {"groups": "tables, such as table:PATH"}

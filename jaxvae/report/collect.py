@@ -24,8 +24,10 @@ from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.data import MOST_LATENTS, ReportData
+from jaxvae.report.loadings import loadings_of
 from jaxvae.report.page import report_html
 from jaxvae.report.pictures import in_colours, shown_channels
+from jaxvae.report.series import of_series
 from jaxvae.report.tables import of_columns
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.config import Config
@@ -93,6 +95,8 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         pictures={name: values if name.endswith("map") else _pixels(values) for name, values in pictures.items()},
         map_correlation=_map_correlation(pictures),
         of_columns=of_columns(run, codes, order),
+        of_series=of_series(run, batch),
+        loadings=loadings_of(run),
         spectra=spectra,
         cosines=cosines,
         kl_per_latent=kl,
