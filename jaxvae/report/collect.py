@@ -134,10 +134,10 @@ def _about(source: Source) -> str:
 def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
     """Decodes the batch, traversals from its first image, and samples of the prior.
 
-    The arrays are empty if codes cannot be decoded into images.
+    The arrays are empty if codes cannot be decoded, or if the examples are no images.
     """
     method, params = run.method, run.state.params
-    if method.decode is no_image or not len(order):
+    if method.decode is no_image or not len(order) or len(run.source.event_shape) != 3:
         return dict.fromkeys(("reconstructions", "traversals", "prior_samples"), np.zeros((0, *run.source.event_shape)))
     net = Nets(method.networks, params)
     base = method.encode(net, batch).mean[0]

@@ -47,8 +47,8 @@ def loadings_section(loadings: Loadings | None, order: np.ndarray) -> Section | 
     shown = loadings.values[np.ix_(groups, latents)] / max(largest, 1e-12)
     caption = (
         f"Length of each latent's column of the loadings W of a group, relative to the longest ({largest:.2f}); "
-        "0 means that the latent does not drive the group. Good is a few strong cells per row. The frame is around the group that "
-        "a latent drives most."
+        "0 means that the latent does not drive the group. Good is a few strong cells per row. The frame is around the "
+        "group that a latent drives most."
     )
     if len(groups) < len(loadings.groups):
         caption += f" Of {len(loadings.groups)} groups, the {len(groups)} with the longest columns are shown."
