@@ -39,7 +39,7 @@ def of_series(run: Run, batch: Batch) -> OfSeries | None:
 
 def lines_of(series: OfSeries) -> np.ndarray:
     """Returns which values are drawn: those that vary most over times and examples, in their order, int [d]."""
-    spread = np.nanstd(series.observed, axis=(0, 1))
+    spread = np.std(series.observed, axis=(0, 1))
     return np.sort(np.argsort(-spread, kind="stable")[:MOST_LINES])
 
 
@@ -68,7 +68,7 @@ def series_section(series: OfSeries | None) -> Section | None:
     caption = "Examples of the data (solid) and their reconstructions (dashed) over time."
     if len(shown) < values:
         caption += f" Of {values} values at each time, the {len(shown)} that vary most are drawn."
-    error = np.nanmean((series.observed - series.reconstructed) ** 2, axis=(1, 2))
+    error = np.mean((series.observed - series.reconstructed) ** 2, axis=(1, 2))
     cards = [
         Card(
             f"Example {example + 1}",
