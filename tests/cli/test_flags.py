@@ -15,6 +15,7 @@ from PIL import Image
 
 from jaxvae.cli.flags import field_help, parser_of
 from jaxvae.cli.train import RunFlags, parse_train
+from jaxvae.data.options import TABLE_FLAGS
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS
 from jaxvae.runs.build import build
@@ -45,6 +46,7 @@ OTHER = {
     "label_noise": 0.5,
     "hidden": (8, 9),
     "dropout": 0.5,
+    "likelihood": "laplace",
 }
 """Another value of flags whose type does not tell one."""
 BESIDE = {
@@ -54,7 +56,7 @@ BESIDE = {
     "class_factor": {"data": "sprites", "image_size": 16},
 }
 """Flags without which another has no effect, and is refused or hidden."""
-NEED_FILES = ("stream", "skip_bad", "texture", "groups")
+NEED_FILES = ("stream", "skip_bad", "texture", "groups", *TABLE_FLAGS)
 """Flags that are tried with data of their own."""
 BEHAVIOUR = {
     "steps": "tests/training/test_loop.py",
@@ -193,12 +195,18 @@ def test_flags_of_some_data(tmp_path):
     with pytest.raises(ValueError, match="two.png: can't be read"):
         build(parse_train(["vae", "--data", pictures]).config)
     (tmp_path / "table.csv").write_text("a_x,a_y,b\n" + "".join(f"{i}.5,{-i}.25,{i * i}.1\n" for i in range(8)))
-    words = ["oi-vae", "--data", f"table:{tmp_path / 'table.csv'}"]
-    each, grouped = (build(parse_train([*words, *more]).config).method for more in ([], ["--groups", "prefix"]))
+    on_table = ["oi-vae", "--data", f"table:{tmp_path / 'table.csv'}"]
+    assert build(parse_train(on_table).config).source.event_shape == (3,)
+    of_b = {"columns": ("a_x", "a_y"), "drop": ("b",), "label_columns": ("b",), "kind": ("b=constant",)}
+    assert TABLE_FLAGS == ("columns", "drop", "label_columns", "id_column", "group_column", "kind")
+    for flag in TABLE_FLAGS:
+        config = parse_train([*on_table, f"--{flag.replace('_', '-')}", *of_b.get(flag, ("b",))]).config
+        assert build(config).source.event_shape == (2,), flag
+    each, grouped = (build(parse_train([*on_table, *more]).config).method for more in ([], ["--groups", "prefix"]))
     shapes = [jax.eval_shape(one.networks["loadings"].init, KEY)["weights"].shape[0] for one in (each, grouped)]
     assert shapes == [3, 2]
     with pytest.raises(ValueError, match="--noise is for images and vectors: leave it out"):
-        parse_train([*words, "--noise", "learned"])
+        parse_train([*on_table, "--noise", "learned"])
     with pytest.raises(ValueError, match="--groups is for tables, such as table:PATH: leave it out"):
         parse_train(["oi-vae", "--groups", "prefix"])
     plain, red = (["vae", "--data", "scream-sprites", *more] for more in ([], ["--texture", str(tmp_path / "texture")]))

@@ -30,7 +30,15 @@ def test_prefixes_end_at_the_last_separator():
 
 def test_a_file_groups_columns(tmp_path):
     path = tmp_path / "groups.csv"
-    rows = ["column, group", "leg.x,limbs", "city,rest", "arm_left_x,limbs", "arm_left_y, limbs", "_hidden,rest", "age,no"]
+    rows = [
+        "column, group",
+        "leg.x,limbs",
+        "city,rest",
+        "arm_left_x,limbs",
+        "arm_left_y, limbs",
+        "_hidden,rest",
+        "age,no",
+    ]
     path.write_text("\n".join(rows), encoding="utf-8-sig")
     groups = column_groups(COLUMNS, str(path))
     assert groups == {"limbs": [0, 4, 5], "rest": [1, 2, 3, 6]}

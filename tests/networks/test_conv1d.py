@@ -90,7 +90,8 @@ def test_it_learns_waves():
 
 
 @pytest.mark.parametrize(
-    ("shape", "what"), [((50,), "vectors of 50 numbers"), ((16, 16, 1), "images of 16x16x1"), ((1,), "vectors of 1 number")]
+    ("shape", "what"),
+    [((50,), "vectors of 50 numbers"), ((16, 16, 1), "images of 16x16x1"), ((1,), "vectors of 1 number")],
 )
 def test_other_examples_are_refused(shape, what):
     with pytest.raises(ValueError, match=f"network 'conv1d' needs series .T, D., and the examples are {what}: choose"):
