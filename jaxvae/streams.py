@@ -37,3 +37,5 @@ class Stream(IntEnum):
     """Hidden units that are set to 0 in a step."""
     EVALUATION = 0x6576616C
     """Examples that a run is scored on."""
+    VALIDATION = 0x76616C69
+    """Batches and noise of the validations during training."""

@@ -39,7 +39,7 @@ ALLOWED = {
         "metrics",
         "baselines",
     },
-    "report": {"schema", "method", "methods", "metrics", "analysis", "runs", "files"},
+    "report": {"schema", "data", "method", "methods", "metrics", "analysis", "runs", "files"},
     "study": {"", "choose", "runs", "report", "metrics", "analysis", "training", "files"},
     "sklearn": {"choose", "schema", "method", "methods", "data", "analysis", "training", "runs"},
     "cli": {

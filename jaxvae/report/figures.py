@@ -19,7 +19,11 @@ LOG_RATIO = 8
 """Ratio of the largest to the smallest value above which a positive curve is drawn on a log axis."""
 ROUND = (1, 2, 5, 10)
 """Leading digits of the steps between ticks."""
+MOST_NUMBERS = 1000
+"""Cells of a map that are annotated: thousands of numbers take long to draw, and make large pictures."""
 NOT_LOSS_TERMS = ("step", "seconds", "steps_per_second")
+VALIDATION = "validation_"
+"""Start of the names of terms on validation examples, which are drawn in the panel of the training term."""
 
 
 class Theme(NamedTuple):
@@ -48,7 +52,8 @@ def latent_chart(
     axes.barh(range(len(sizes)), shown, height=0.62, color=colours)
     reach = max(float(shown.max(initial=0.0)), 1e-3)
     for row, value, raw in zip(range(len(sizes)), shown, sizes, strict=True):
-        axes.text(value + 0.015 * reach, row, f"{raw:.2f}", va="center", fontsize=8, color=theme.muted)
+        number = axes.text(value + 0.015 * reach, row, f"{raw:.2f}", va="center", fontsize=8, color=theme.muted)
+        number.set_in_layout(False)  # it is inside the axes, and measuring hundreds of texts takes long
     axes.set_yticks(range(len(sizes)), [plain(name) for name in names])
     axes.set_xlim(0, 1.15 * reach)
     axes.set_ylim(len(sizes) - 0.5, -0.5)
@@ -61,15 +66,19 @@ def latent_chart(
 
 
 def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], theme: Theme) -> Image.Image:
-    """Draws numbers in [0, 1] (or NaN) [D, K] as annotated cells; the largest number in each column is framed."""
+    """Draws numbers in [0, 1] (or NaN) [D, K] as cells; the largest number in each column is framed.
+
+    Up to `MOST_NUMBERS` cells are annotated.
+    """
     figure = figure_of(1.2 + max(0.62 * len(columns), 2.2), 0.75 + 0.27 * len(rows), theme)
     axes = figure.add_subplot()
     colours = LinearSegmentedColormap.from_list("share", [theme.card, theme.accent])
     axes.imshow(np.nan_to_num(share, nan=0.0), cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
-    for row, column in np.ndindex(*share.shape):
+    for row, column in np.ndindex(*share.shape) if share.size <= MOST_NUMBERS else ():
         value = float(share[row, column])
         colour = theme.card if value > 0.55 else theme.ink if value >= 0.1 else theme.muted
-        axes.text(column, row, _two_digits(value), ha="center", va="center", fontsize=8, color=colour)
+        number = axes.text(column, row, _two_digits(value), ha="center", va="center", fontsize=8, color=colour)
+        number.set_in_layout(False)
     for column in range(share.shape[1]):
         if np.isfinite(share[:, column]).any():
             corner = (column - 0.5, int(np.nanargmax(share[:, column])) - 0.5)
@@ -115,9 +124,13 @@ def cosine_map(cosines: np.ndarray, theme: Theme) -> Image.Image:
 
 
 def logged_terms(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns the names of the loss terms in any row of the history, in order of appearance."""
+    """Returns the names of the loss terms in any row of the history, in order of appearance.
+
+    Terms on validation examples are left out where there is the same term on training examples.
+    """
     names = dict.fromkeys(name for row in history for name in row)
-    return [name for name in names if name not in NOT_LOSS_TERMS]
+    beside = {VALIDATION + name for name in names}
+    return [name for name in names if name not in NOT_LOSS_TERMS and name not in beside]
 
 
 def term_values(history: Sequence[Mapping[str, Any]], term: str) -> np.ndarray:
@@ -126,16 +139,23 @@ def term_values(history: Sequence[Mapping[str, Any]], term: str) -> np.ndarray:
 
 
 def curve(history: Sequence[Mapping[str, Any]], term: str, theme: Theme) -> Image.Image:
-    """Draws a small panel of one logged term against the step, with gaps where it is missing or not finite."""
+    """Draws a small panel of one logged term against the step, with gaps where it is missing or not finite.
+
+    The same term on validation examples, if it was logged, is a dashed line through its values.
+    """
     steps = np.array([row["step"] for row in history], float)
-    values = term_values(history, term)
-    finite = np.isfinite(values)
+    values, validated = term_values(history, term), term_values(history, VALIDATION + term)
+    finite, there = np.isfinite(values), np.isfinite(validated)
     figure = figure_of(2.9, 1.6, theme)
     axes = figure.add_subplot()
     axes.plot(steps, values, color=theme.accent, linewidth=1.5, marker="o" if finite.sum() < 3 else "")
-    if wants_log_axis(values):
+    if there.any():
+        marker = "o" if there.sum() < 3 else ""
+        axes.plot(steps[there], validated[there], color=theme.ink, linewidth=1.2, linestyle="--", marker=marker)
+    drawn = np.concatenate([values[finite], validated[there]])
+    if wants_log_axis(drawn):
         axes.set_yscale("log")
-        decades = math.log10(np.nanmax(values[finite]) / np.nanmin(values[finite]))
+        decades = math.log10(drawn.max() / drawn.min())
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,), numticks=6))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())

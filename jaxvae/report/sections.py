@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxvae.report.data import MOST_LATENTS, ReportData
+from jaxvae.report.data import MOST_CHARTED, MOST_LATENTS, ReportData
 from jaxvae.report.encoding import embed, embed_animation
 from jaxvae.report.figures import (
+    VALIDATION,
     cosine_map,
     curve,
     heat_map,
@@ -212,16 +213,17 @@ def _latents(data: ReportData) -> Section | None:
     if not len(data.kl_per_latent):
         return None
     caption = "A good model uses about as many latents as the data has factors and leaves the rest near zero"
-    order = np.asarray(data.latent_order, int)
+    order, factors = np.asarray(data.latent_order, int)[:MOST_CHARTED], data.factor_names or ()
     sizes, unit = _sizes(data)
     sizes = sizes[order]
-    active = [not label.dim for label in _labels(data)]
-    names = [f"z{index} · {factor}" if factor else f"z{index}" for index, factor in _latents_and_factors(data)]
-    rows, columns = [f"z{index}" for index in order], list(data.factor_names or ())
+    active = [not label.dim for label in _labels(data)[:MOST_CHARTED]]
+    named = _latents_and_factors(data)[:MOST_CHARTED]
+    names = [f"z{index} · {factor}" if factor else f"z{index}" for index, factor in named]
+    rows, columns = [f"z{index}" for index in order], list(factors[:MOST_CHARTED])
     alt = f"{unit.axis}: " + ", ".join(f"{name} {value:.2f}" for name, value in zip(rows, sizes, strict=True))
     cards = [Card(unit.title, chart(partial(latent_chart, sizes, names, active, unit.axis), alt))]
     if data.mutual_information is not None and columns and data.factor_entropy is not None:
-        share = _information_share(data.mutual_information, data.factor_entropy)[order]
+        share = _information_share(data.mutual_information, data.factor_entropy)[order, : len(columns)]
         best = (
             f"{name} in {rows[int(np.argmax(share[:, k]))]} ({share[:, k].max():.2f})"
             for k, name in enumerate(columns)
@@ -237,7 +239,11 @@ def _latents(data: ReportData) -> Section | None:
     importance = np.array(data.scores.get("dci", {}).get("importance", []), float)
     if importance.size and columns:
         alt = f"Importance of latents for factors in {data.scores['dci']['definition']}"
-        cards.append(Card("DCI importance", chart(partial(heat_map, importance[order], rows, columns), alt)))
+        shown = importance[order, : len(columns)]
+        cards.append(Card("DCI importance", chart(partial(heat_map, shown, rows, columns), alt)))
+    if len(data.latent_order) > len(rows) or len(factors) > len(columns):
+        caption += f". Charted are the {len(rows)} most informative of {len(data.latent_order)} latents"
+        caption += f" and the first {len(columns)} of {len(factors)} factors" if len(factors) > len(columns) else ""
     layout = "columns" if len(columns) <= MOST_FACTORS_BESIDE else "stack"
     return Section("latents", "What the latents carry", caption=f"{caption}.", layout=layout, cards=cards)
 
@@ -260,6 +266,11 @@ def _training(data: ReportData) -> Section | None:
         "otherwise, against the number of updates: good curves have levelled off by the end and do not jump. A total "
         "correlation that is estimated from batches is biased and may be below 0."
     )
+    if any(name.startswith(VALIDATION) for row in data.history for name in row):
+        caption += (
+            " Dashed lines are of the validation examples, with all weights as at the end of a warmup: where they rise "
+            "while the others fall, the model overfits."
+        )
     cards = [
         Card(
             term.replace("_", " "),
@@ -283,9 +294,10 @@ def _reproduce(data: ReportData) -> Section | None:
 
 
 def _last_value(data: ReportData, term: str) -> str:
-    values = term_values(data.history, term)
-    finite = values[np.isfinite(values)]
-    return f"{finite[-1]:.4g}" if finite.size else "never finite"
+    values, validated = (term_values(data.history, name) for name in (term, VALIDATION + term))
+    finite, there = values[np.isfinite(values)], validated[np.isfinite(validated)]
+    last = f"{finite[-1]:.4g}" if finite.size else "never finite"
+    return f"{last}, validation {there[-1]:.4g}" if there.size else last
 
 
 def _latents_and_factors(data: ReportData) -> list[tuple[int, str | None]]:

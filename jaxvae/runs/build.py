@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxvae.data import InClasses, Source
+from jaxvae.data import InClasses, Parts, Source
 from jaxvae.data.source import S, on_device
 from jaxvae.method import Method, Network
 from jaxvae.methods import Likelihood, likelihood_for, method_named
@@ -35,12 +35,30 @@ class Experiment(NamedTuple):
     """The data and the method of a configuration."""
 
     source: Source
-    """Data, wrapped as the method needs it."""
+    """Examples to train on, wrapped as the method needs them."""
+    method: Method
+
+
+class SplitExperiment(NamedTuple):
+    """The data and the method of a configuration, with the examples that are held out."""
+
+    parts: Parts
+    """Parts of the data, wrapped as the method needs them."""
     method: Method
 
 
 def build(config: Config[Any, Any, Any, Any], schema: Schema | None = None) -> Experiment:
-    """Builds the source and the method of a configuration.
+    """Builds the examples to train on and the method of a configuration, as `build_parts` does.
+
+    Raises:
+      ValueError: Settings are incompatible. The message is one line.
+    """
+    parts, method = build_parts(config, schema)
+    return Experiment(parts.training, method)
+
+
+def build_parts(config: Config[Any, Any, Any, Any], schema: Schema | None = None) -> SplitExperiment:
+    """Builds all parts of the data and the method of a configuration.
 
     Args:
       config: Configuration of the run.
@@ -51,11 +69,15 @@ def build(config: Config[Any, Any, Any, Any], schema: Schema | None = None) -> E
     """
     check_config(config)
     try:
-        opened = config.source.open(schema)
+        opened = config.source.open_parts(schema)
     except ValueError as error:
         raise CannotOpen(str(error)) from error
-    source = config.batches.wrap(opened, config.method)
-    return Experiment(source, build_method(config, networks_of(config, source), source))
+    source = config.batches.wrap(opened.training, config.method)
+    held_out = (
+        None if part is None else config.batches.wrap_held_out(part, config.method)
+        for part in (opened.validation, opened.test)
+    )
+    return SplitExperiment(Parts(source, *held_out), build_method(config, networks_of(config, source), source))
 
 
 def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[str, Network]:
@@ -74,9 +96,9 @@ def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[st
 def with_likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Config[Any, Any, Any, Any]:
     """Returns the configuration with the name of the likelihood that suits the data, if none was asked for.
 
-    Tables keep None, which stands for a likelihood for each kind of column.
+    Tables keep "auto", which stands for a likelihood for each kind of column.
     """
-    if getattr(config.options, "likelihood", "") is not None or schema_of(source) is not None:
+    if getattr(config.options, "likelihood", "") != "auto" or schema_of(source) is not None:
         return config
     return config.with_flags(likelihood="bernoulli" if len(source.event_shape) == 3 else "gaussian")
 
@@ -105,9 +127,9 @@ def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Ex
     return Experiment(source, build_method(config, networks_of(config, source), source))
 
 
-def moved(config: Config[Any, Any, Any, Any], error: Exception) -> str:
-    """Returns the error message for a run whose data cannot be opened."""
-    kind, colon, _ = config.data.partition(":")
+def moved(data: str, error: Exception) -> str:
+    """Returns the error message for a run whose data, as its configuration names it, cannot be opened."""
+    kind, colon, _ = data.partition(":")
     where = f"{kind}:PLACE" if colon else "DATA"
     return f"{error}. If the data of the run lies elsewhere now, add --data {where}"
 

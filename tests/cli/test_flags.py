@@ -47,12 +47,15 @@ OTHER = {
     "hidden": (8, 9),
     "dropout": 0.5,
     "likelihood": "laplace",
+    "validation": 0.25,
+    "test": 0.25,
 }
 """Another value of flags whose type does not tell one."""
 BESIDE = {
     "weight_decay": {"optimizer": "adamw"},
     "scale": {"likelihood": "gaussian"},
     "space": {"latents": 3},
+    "split_seed": {"validation": 0.25},
     "class_factor": {"data": "sprites", "image_size": 16},
 }
 """Flags without which another has no effect, and is refused or hidden."""
@@ -65,6 +68,10 @@ BEHAVIOUR = {
     "log_every": "tests/training/test_loop.py",
     "checkpoint_every": "tests/training/test_loop.py",
     "on_nan": "tests/training/test_loop.py",
+    **dict.fromkeys(TABLE_FLAGS, "tests/data/test_tabular.py"),
+    "validate_every": "tests/training/test_validation.py",
+    "patience": "tests/training/test_validation.py",
+    "max_minutes": "tests/training/test_validation.py",
     "preset": "tests/runs/test_config.py",
     "run": "tests/cli/test_commands.py",
     "resume": "tests/cli/test_commands.py",
@@ -91,6 +98,8 @@ def sections(config):
 
 def other_value(section, name):
     value, hint = getattr(section, name), get_type_hints(type(section))[name]
+    if name == "likelihood":
+        return "bernoulli" if value == "gaussian" else "gaussian"
     if get_origin(hint) is Literal:
         return next(each for each in get_args(hint) if each != value)
     if name in OTHER:
@@ -143,7 +152,7 @@ def test_a_flag_changes_the_program_or_the_data(method, flag):
     config = default_config(method).with_flags(**beside)
     section = next(each for each in sections(config).values() if hasattr(each, flag))
     changed = config.with_flags(**{flag: other_value(section, flag)})
-    assert parse_train([method, *words(beside), *words({flag: changed.flags()[flag]})]).config == changed
+    assert parse_train([method, *words(beside), *words({flag: changed.flags()[flag]})]).config == changed.settled()
     if section in (config.source, config.batches):
         assert batch_of(changed) != batch_of(config)
     else:

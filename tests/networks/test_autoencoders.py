@@ -6,7 +6,6 @@ import pytest
 from jaxvae.networks import ARCHITECTURES, autoencoder
 from jaxvae.networks.conv import burgess_halvings
 
-
 OF_IMAGES = [name for name in ARCHITECTURES if name != "conv1d"]
 
 

@@ -52,6 +52,14 @@ def test_heat_map_shows_shares_as_colour():
     assert count(empty, LIGHT.accent) == 0
 
 
+def test_large_heat_maps_have_no_numbers():
+    for columns, numbers in ((20, True), (30, False)):
+        image = np.asarray(heat_map(np.zeros((50, columns)), ["z"] * 50, ["f"] * columns, LIGHT))
+        left, top = image.shape[1] // 2, image.shape[0] // 4
+        cells = image[top : 3 * top, left : left + left // 2]
+        assert (len(np.unique(cells)) > 1) == numbers
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (32, 5), (3, 40)])
 def test_heat_map_grows_with_its_cells(shape):
     chart = heat_map(np.zeros(shape), ["z"] * shape[0], ["f"] * shape[1], LIGHT)
@@ -71,6 +79,20 @@ def test_names_with_formula_signs_are_text():
 def test_logged_terms_are_in_order_and_leave_the_machine_out():
     assert logged_terms([*HISTORY, {"step": 30, "late": 1.0}]) == ["loss", "kl", "late"]
     assert logged_terms([]) == []
+
+
+def test_validation_terms_are_drawn_beside_those_of_training():
+    """As a line through all of their values, whatever rows are in between."""
+    rows = [{"step": s, "loss": 100.0 - s} for s in range(0, 40, 2)]
+    validated = [{**row, **({"validation_loss": 90.0} if row["step"] % 8 == 0 else {})} for row in rows]
+    assert logged_terms(validated) == logged_terms(rows) == ["loss"]
+    assert logged_terms([{"step": 1, "validation_kl": 1.0}]) == ["validation_kl"]
+    plain, both = curve(rows, "loss", LIGHT), curve(validated, "loss", LIGHT)
+    assert count(plain, LIGHT.ink) == 0
+    assert count(both, LIGHT.ink) > 200
+    assert 0.8 < count(both, LIGHT.accent) / count(plain, LIGHT.accent) < 1.2
+    odd = [{"step": s, "loss": 1.0, "validation_loss": v} for s, v in enumerate([math.nan, 1e-3, math.inf, 1e3])]
+    curve(odd, "loss", LIGHT)
 
 
 def test_term_values_have_gaps():
