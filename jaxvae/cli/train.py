@@ -380,11 +380,7 @@ def _starting_config(arguments: list[str], method: str | None) -> Config[Any, An
         if method not in (None, config.method):
             config = None
     config = config or default_config(method or DEFAULT_METHOD, known.preset)
-    words = [
-        field.name
-        for field in dataclasses.fields(config.options)
-        if field.default is None or isinstance(field.default, str)
-    ]
+    words = [each.name for each in dataclasses.fields(config.options) if isinstance(each.default, str | None)]
     names = ("data", *(["network"] if hasattr(config.networks, "network") else []), *words)
     for name in names:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, nargs="?")

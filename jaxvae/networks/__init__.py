@@ -4,6 +4,9 @@
 discriminates codes, and `feature_network` one whose features lie on the unit sphere. The others belong to single
 methods.
 
+`DenseLayers` changes the dense architectures, "mlp", "mlp-small" and "selu": `--hidden 128 64` gives the widths of the
+hidden layers, `--layer-norm` adds layer norms, and `--dropout 0.1` dropout. "conv1d" is for series of any length.
+
 `from_linen`, `from_nnx` and `from_equinox` make a network of your own module, of Flax Linen, Flax NNX or Equinox. On
 the command line, `--network my_package.my_networks:NAME` names a function that is called like those in
 `ARCHITECTURES`; a package offers it by name through the entry-point group `jaxvae.networks`.

@@ -23,6 +23,9 @@ An `Objective` takes any Optax optimizer as a function of its learning rate, suc
 `--optimizer adamw`, `--schedule cosine`, `--warmup-steps 500`, `--clip-norm 1`, `--weight-decay 0.01` and
 `--ema 0.999`, for every method.
 
+`with_dropout(method, ("encoder", "decoder"))` makes the losses of a method call networks with keys for dropout, as
+`--dropout 0.1` does. Codes, reconstructions and validations are without dropout.
+
 On a CPU, call `tune_allocator()` before JAX computes anything, as the command line does: it saves page faults.
 
 ## Validation and early stopping

@@ -59,7 +59,7 @@ BESIDE = {
     "class_factor": {"data": "sprites", "image_size": 16},
 }
 """Flags without which another has no effect, and is refused or hidden."""
-NEED_FILES = ("stream", "skip_bad", "texture", "groups", *TABLE_FLAGS)
+NEED_FILES = ("stream", "skip_bad", "texture", "groups")
 """Flags that are tried with data of their own."""
 BEHAVIOUR = {
     "steps": "tests/training/test_loop.py",

@@ -5,11 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvae.data import from_arrays
 from jaxvae.method import Context, Nets
 from jaxvae.methods import gaussian, vae
 from jaxvae.networks import DenseLayers, autoencoder
 from jaxvae.streams import Stream
-from jaxvae.training import in_microbatches, make_train_step, with_dropout, without_dropout
+from jaxvae.training import choose_devices, in_microbatches, make_train_step, with_dropout, without_dropout
+from jaxvae.training.validation import make_validation
 
 KEY = jax.random.key(3)
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 6)), jnp.float32)
@@ -64,6 +66,13 @@ def test_steps_differ_and_gradients_are_finite():
     state, terms = jax.jit(make_train_step(NOISY, dataset_size=8)[1])(STATE, {"x": X})
     assert np.isfinite(terms["loss"])
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
+
+
+def test_validations_are_without_dropout():
+    source = from_arrays(np.asarray(X), real=True)
+    settings = {"batch_size": 8, "dataset_size": 8, "devices": choose_devices()}
+    noisy, plain = (make_validation(method, source, **settings)(STATE) for method in (NOISY, PLAIN))
+    assert noisy == plain
 
 
 def test_unknown_networks_are_refused():
