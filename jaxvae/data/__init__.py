@@ -12,6 +12,9 @@
 | `digits` | the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels unless resized |
 | `segments` | vectors of five sources in 40 segments, mixed by three layers, for `ivae`; the factor is the segment |
 | `bars` | squares of 8 x 8 real numbers with one row lit, for `oi-vae`; the factor is the row |
+| `clusters` | vectors of 50 numbers in ten Gaussian clusters, for `vae-sne`; the factor is the cluster |
+| `time-series` | vectors of six groups of five channels that follow four slow oscillations, for `oi-vae` |
+| `waves` | series of 64 times 3 numbers, sums of sines, for the network `conv1d`; frequency, phase and amplitude |
 | `squares` | smooth noise, half of it with bright squares: a known effect, for `va-gan` and `icam` |
 | `moving-sprites` | clips of a sprite in front of a still background, for `equivariant-rendering` |
 | `dsprites:PATH` `shapes3d:PATH` `mpi3d:PATH` | the published npz or hdf5 file |
@@ -70,8 +73,13 @@ it takes, and experiments/cells.md is an example.
 
 Without known factors there are no metrics, and the report leaves out their sections.
 
-To measure generalization, `hold_out` keeps a combination of factors for testing and `Correlated` correlates two
-factors. `Pairs` and `Groups` draw images that share some of their factors:
+`split` holds examples out for validation and testing, by shares and a seed, with groups kept together if their numbers
+are given; `--validation 0.1 --test 0.1` does so on the command line. Of a grid of factors, a random share of the
+combinations is held out. The split depends on `--split-seed` and the data only, so that runs that differ in anything
+else are scored on the same examples.
+
+To measure generalization to new combinations, `hold_out` keeps a combination of factors for testing and `Correlated`
+correlates two factors. `Pairs` and `Groups` draw images that share some of their factors:
 
 ```python
 import jax
@@ -84,7 +92,11 @@ pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # image, image
 
 `few_labels` adds labels to some of the examples, `classified` and `augmented` add classes, `case_control` draws as
 many images with an effect as without, and `moving_sprites` draws clips. `segments` generates mixed sources together
-with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors.
+with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors, and `waves`
+generates series.
+
+Pictures of a folder have the names of their files as `ids`, and `from_arrays` takes names for other examples; files of
+codes repeat them (`jaxvae encode`).
 
 Every data set is a `Source`, and `Source` documents what your own has to provide; `from_arrays(images, factors)`
 builds one from arrays. On the command line, `--data my_package.my_data:NAME` names a source, or a function without
@@ -107,21 +119,23 @@ from jaxvae.data.batches import (
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.effects import CaseControl, case_control, squares
 from jaxvae.data.files import array_file
-from jaxvae.data.generated import bars, clusters, digits, segments, time_series
+from jaxvae.data.generated import bars, clusters, digits, segments, time_series, waves
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.labels import Conditioned, Labelled, few_labels
 from jaxvae.data.options import DataOptions
+from jaxvae.data.origin import origin_of
 from jaxvae.data.pairs import Groups, Pairs
-from jaxvae.data.pictures import picture_folder
+from jaxvae.data.pictures import one_picture, picture_folder
 from jaxvae.data.registry import CLIPS, DATA, FILES, TABLES, VARIANTS, open_data
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
 from jaxvae.data.source import GroundTruth, Shard, Source, grid_index
+from jaxvae.data.splits import HeldOut, Parts, split
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
-from jaxvae.data.table import Table, from_arrays
+from jaxvae.data.table import Origin, Table, from_arrays
 from jaxvae.data.tfds import tfds_table
 from jaxvae.data.variants import Variant, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
@@ -144,12 +158,15 @@ __all__ = [
     "FewLabels",
     "GroundTruth",
     "Groups",
+    "HeldOut",
     "InClasses",
     "InGroups",
     "InPairs",
     "Labelled",
     "MovingSprites",
+    "Origin",
     "Pairs",
+    "Parts",
     "Rooms",
     "Scene",
     "Shard",
@@ -174,14 +191,18 @@ __all__ = [
     "grid_index",
     "hold_out",
     "moving_sprites",
+    "one_picture",
     "open_data",
+    "origin_of",
     "picture_folder",
     "segments",
     "shuffled_index",
+    "split",
     "squares",
     "tfds_table",
     "time_series",
     "variant",
+    "waves",
 ]
 
 

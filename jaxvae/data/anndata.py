@@ -25,7 +25,7 @@ import numpy as np
 from jaxvae.choose import choose, unknown
 from jaxvae.data.contents import check_kind, content_of, suffix_of
 from jaxvae.data.table import Table, aligned
-from jaxvae.data.tabular import Columns, column_array, expanded, table_of
+from jaxvae.data.tabular import Columns, column_array, expanded, present, table_of
 from jaxvae.files import printable
 from jaxvae.schema import ROUNDING, Column, Schema
 
@@ -143,7 +143,8 @@ def _table(file: Any, layer: str | None, columns: Columns, schema: Schema | None
             f"several variables have the name {_listed(twice)}: rename them, for example by "
             "adata.var_names_make_unique()"
         )
-    told = expanded(Columns(labels=columns.labels, id=columns.id, group=columns.group), dict.fromkeys(map(str, obs)))
+    told, there = Columns(labels=columns.labels, id=columns.id, group=columns.group), dict.fromkeys(map(str, obs))
+    told = expanded(told if schema is None else present(told, there), there)
     wanted = {*told.labels, told.id, told.group} - {None}
     arrays = {str(each): column_array(obs[each]) for each in obs if str(each) in wanted}
     rows = np.array([str(each) for each in obs.index])

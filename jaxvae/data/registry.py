@@ -12,7 +12,7 @@ from jaxvae.data.anndata import anndata_file, split_layer
 from jaxvae.data.contents import suffix_of
 from jaxvae.data.effects import squares
 from jaxvae.data.files import array_file
-from jaxvae.data.generated import bars, digits, segments
+from jaxvae.data.generated import bars, clusters, digits, segments, time_series, waves
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.pictures import picture_folder
 from jaxvae.data.published_files import PUBLISHED_FILES
@@ -46,6 +46,24 @@ def _bars(*, image_size: int | None = None) -> Table:
     return bars()
 
 
+def _clusters(*, image_size: int | None = None) -> Table:
+    """2,000 vectors of 50 numbers in ten Gaussian clusters, for vae-sne: factor "cluster\""""
+    _as_they_are("clusters", "vectors of 50 numbers", image_size)
+    return clusters()
+
+
+def _time_series(*, image_size: int | None = None) -> Table:
+    """4,000 moments of six groups of five channels that follow four slow oscillations, for oi-vae: vectors"""
+    _as_they_are("time-series", "vectors of 30 numbers", image_size)
+    return time_series()
+
+
+def _waves(*, image_size: int | None = None) -> Table:
+    """1,024 series of 64 times 3 numbers, sums of sines, for the network conv1d: three factors"""
+    _as_they_are("waves", "series of 64 times 3 numbers", image_size)
+    return waves()
+
+
 def _as_they_are(name: str, what: str, image_size: int | None) -> None:
     if image_size is not None:
         raise ValueError(f"{name} are {what}, which are not resized: leave out --image-size")
@@ -56,6 +74,9 @@ TABLES: dict[str, Callable[..., Table]] = {
     "squares": squares,
     "segments": _segments,
     "bars": _bars,
+    "clusters": _clusters,
+    "time-series": _time_series,
+    "waves": _waves,
 }
 """Name on the command line -> maker; `image_size` is optional everywhere."""
 

@@ -5,6 +5,7 @@ import importlib.util
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from jaxvae.choose import unknown
 from jaxvae.data.contents import DAMAGED, check_kind, content_of, suffix_of, unreadable
-from jaxvae.data.table import Rows, Table, number_factors, pack
+from jaxvae.data.table import Origin, Table, number_factors, pack
 from jaxvae.files import printable
 from jaxvae.schema import Schema, find_schema, is_missing, text_of
 
@@ -80,6 +81,8 @@ def from_columns(
         raise ValueError(
             f"the columns of a table must have the same number of rows, and at least 1; got {sorted(rows)}"
         )
+    if schema is not None:  # new rows need no labels, and lack what the schema says if they lack columns
+        columns = present(columns, arrays)
     columns = expanded(columns, arrays)
     special = {*columns.labels, *columns.drop, columns.id, columns.group} - {None}
     used = {*(columns.use or arrays)} - special
@@ -115,22 +118,59 @@ def table_of(
       name: Name of the data.
     """
     groups = None if columns.group is None else _numbered(arrays[columns.group])
-    texts = tuple(_value_texts(arrays[each]) for each in columns.labels)
-    told = Rows(ids=None if ids is None else ids.astype(str), groups=groups, label_values=texts)
     factors: np.ndarray | None = None
     sizes: tuple[int, ...] = ()
+    order = None
     if columns.labels:
         numbered = np.stack([_numbered(arrays[each]) for each in columns.labels], axis=1)
         factors, sizes, order = number_factors(numbered, len(x), name)
-        if order is not None:  # one row per combination of labels: rows are put into the order of the grid
-            x, factors, told = x[order], factors[order], told.at(order)
+    if order is not None:  # one row per combination of labels: rows are put into the order of the grid
+        x, factors = x[order], None if factors is None else factors[order]
+        ids, groups = (None if each is None else each[order] for each in (ids, groups))
+    texts = tuple(_value_texts(arrays[each]) for each in columns.labels)
+    origin = Origin(None if ids is None else ids.astype(str).tolist(), order, groups, texts)
     pixels, storage = pack(x, name, real=True, missing=True)
-    return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, rows=told)
+    return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, origin=origin)
+
+
+def schema_on(table: Table, rows: np.ndarray) -> Schema | None:
+    """Returns the columns of a table with the means and standard deviations of some rows [n], such as those to train
+    on; None for other data.
+    """
+    if table.schema is None:
+        return None
+    x = np.asarray(table.pixels)[rows].astype(np.float64)
+    columns = {column.name: column for column in table.schema.columns}
+    for column, start in zip(table.schema.used, table.schema.starts, strict=True):
+        values = x[~np.isnan(x[:, start]), start]
+        if not len(values):
+            continue
+        if column.kind == "count":
+            columns[column.name] = replace(column, mean=float(values.mean()))
+        elif column.kind == "real":
+            mean, scale = column.mean + column.scale * float(values.mean()), column.scale * float(values.std())
+            columns[column.name] = replace(column, mean=mean, scale=scale or 1.0)
+    return Schema(tuple(columns.values()))
 
 
 def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
     """Columns without information: constant ones, which a table of new rows may have anywhere."""
     return [name for name, values in table.items() if len(set(values[~is_missing(values)].tolist())) < 2]
+
+
+def present(columns: Columns, table: Mapping[str, Any]) -> Columns:
+    """Returns the columns without those that are not in the table."""
+
+    def there(name: str | None) -> bool:
+        return name in table or (name is not None and any(fnmatchcase(each, name) for each in table))
+
+    return Columns(
+        tuple(filter(there, columns.use)),
+        tuple(filter(there, columns.drop)),
+        tuple(filter(there, columns.labels)),
+        columns.id if there(columns.id) else None,
+        columns.group if there(columns.group) else None,
+    )
 
 
 def expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:

@@ -24,6 +24,7 @@ from jaxvae.runs.config import default_config, default_flags
 from jaxvae.training import make_train_step
 from jaxvae.training.steps import draw_batch
 
+KEY = jax.random.key(0)
 LONG = ("alae", "equivariant-rendering", "icam", "va-gan")
 """Methods whose updates take seconds to trace: slow cases."""
 OTHER = {
@@ -44,16 +45,22 @@ OTHER = {
     "ema": 0.9,
     "warmup_steps": 7,
     "label_noise": 0.5,
+    "hidden": (8, 9),
+    "dropout": 0.5,
+    "likelihood": "laplace",
+    "validation": 0.25,
+    "test": 0.25,
 }
 """Another value of flags whose type does not tell one."""
 BESIDE = {
     "weight_decay": {"optimizer": "adamw"},
     "scale": {"likelihood": "gaussian"},
     "space": {"latents": 3},
+    "split_seed": {"validation": 0.25},
     "class_factor": {"data": "sprites", "image_size": 16},
 }
 """Flags without which another has no effect, and is refused or hidden."""
-NEED_FILES = ("stream", "skip_bad", "texture")
+NEED_FILES = ("stream", "skip_bad", "texture", "groups")
 """Flags that are tried with data of their own."""
 BEHAVIOUR = {
     "steps": "tests/training/test_loop.py",
@@ -63,6 +70,9 @@ BEHAVIOUR = {
     "checkpoint_every": "tests/training/test_loop.py",
     "on_nan": "tests/training/test_loop.py",
     **dict.fromkeys(TABLE_FLAGS, "tests/data/test_tabular.py"),
+    "validate_every": "tests/training/test_validation.py",
+    "patience": "tests/training/test_validation.py",
+    "max_minutes": "tests/training/test_validation.py",
     "preset": "tests/runs/test_config.py",
     "run": "tests/cli/test_commands.py",
     "resume": "tests/cli/test_commands.py",
@@ -194,6 +204,21 @@ def test_flags_of_some_data(tmp_path):
     assert build(parse_train(["vae", "--data", pictures, "--skip-bad"]).config).source.size == 1
     with pytest.raises(ValueError, match="two.png: can't be read"):
         build(parse_train(["vae", "--data", pictures]).config)
+    (tmp_path / "table.csv").write_text("a_x,a_y,b\n" + "".join(f"{i}.5,{-i}.25,{i * i}.1\n" for i in range(8)))
+    on_table = ["oi-vae", "--data", f"table:{tmp_path / 'table.csv'}"]
+    assert build(parse_train(on_table).config).source.event_shape == (3,)
+    of_b = {"columns": ("a_x", "a_y"), "drop": ("b",), "label_columns": ("b",), "kind": ("b=constant",)}
+    assert TABLE_FLAGS == ("columns", "drop", "label_columns", "id_column", "group_column", "kind")
+    for flag in TABLE_FLAGS:
+        config = parse_train([*on_table, f"--{flag.replace('_', '-')}", *of_b.get(flag, ("b",))]).config
+        assert build(config).source.event_shape == (2,), flag
+    each, grouped = (build(parse_train([*on_table, *more]).config).method for more in ([], ["--groups", "prefix"]))
+    shapes = [jax.eval_shape(one.networks["loadings"].init, KEY)["weights"].shape[0] for one in (each, grouped)]
+    assert shapes == [3, 2]
+    with pytest.raises(ValueError, match="--noise is for images and vectors: leave it out"):
+        parse_train([*on_table, "--noise", "learned"])
+    with pytest.raises(ValueError, match="--groups is for tables, such as table:PATH: leave it out"):
+        parse_train(["oi-vae", "--groups", "prefix"])
     plain, red = (["vae", "--data", "scream-sprites", *more] for more in ([], ["--texture", str(tmp_path / "texture")]))
     assert batch_of(parse_train(plain).config) != batch_of(parse_train(red).config)
 
@@ -235,6 +260,18 @@ def test_flags_of_tables(file, tmp_path):
     assert list(source("--columns", "a", "--group-column", "kind").rows.groups[:4]) == [0, 1, 2, 0]
     real = source("--columns", "a", "b", "--kind", "a=real").schema
     assert [column.kind for column in real.used] == ["real", "count"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_layers_are_for_dense_networks(method):
+    if "hidden" not in default_flags(method):
+        return
+    for flag in (["--hidden", "8"], ["--layer-norm"], ["--dropout", "0.5"]):
+        name = flag[0][2:].replace("-", "_")
+        assert getattr(parse_train([method, *flag]).config.networks, name) != default_flags(method)[name]
+        for network in ("conv", "xtanh", "conv1d"):
+            with pytest.raises(ValueError, match=f"{flag[0]} is for --network mlp, mlp-small and selu: leave it out"):
+                parse_train([method, "--network", network, *flag])
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,0 +1,83 @@
+"""Dropout (Srivastava et al., 2014) in the networks of any method, while it trains."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxvae.method import Batch, Context, Method, Nets, Params, Terms
+from jaxvae.streams import Stream
+
+
+def with_dropout(method: Method, networks: Collection[str]) -> Method:
+    """Returns the method with losses that give some of its networks a random key for each example.
+
+    A network stays a pure function: the keys [B] are its last input. Without them, as in `Method.encode` and
+    `Method.decode` after training, nothing is dropped. Each call in a loss has keys of its own, and those of an example
+    depend only on the key of the step and on the place of the example in the global batch.
+
+    Args:
+      method: Method to train.
+      networks: Names of networks that take keys, such as those of `jaxvae.networks.autoencoder` with
+        `DenseLayers(dropout=0.1)`.
+
+    Raises:
+      ValueError: The method does not have such a network.
+    """
+    if unknown := sorted(set(networks) - set(method.networks)):
+        raise ValueError(f"{method.name} has no networks {unknown} for dropout; there are {sorted(method.networks)}")
+
+    noisy = [objective._replace(loss=_Noisy(objective.loss, tuple(networks))) for objective in method.objectives]
+    return method._replace(objectives=tuple(noisy))
+
+
+def without_dropout(method: Method) -> Method:
+    """Returns the method with the losses that it had before `with_dropout`, if it was called, for validation."""
+    losses = [each.loss.loss if isinstance(each.loss, _Noisy) else each.loss for each in method.objectives]
+    return method._replace(
+        objectives=tuple(each._replace(loss=loss) for each, loss in zip(method.objectives, losses, strict=True))
+    )
+
+
+@dataclass(frozen=True)
+class _Noisy:
+    """A loss that calls some networks with keys."""
+
+    loss: Callable[[Nets, Batch, Context], tuple[jax.Array, Terms]]
+    networks: tuple[str, ...]
+
+    def __call__(self, net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
+        return self.loss(_WithKeys(net, self.networks, ctx), batch, ctx)
+
+
+class _WithKeys(Nets):
+    """Networks of which some are called with a key for each example as the last input."""
+
+    def __init__(self, net: Nets, names: Collection[str], ctx: Context):
+        self._net, self._names, self._ctx, self._calls = net, names, ctx, count()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        network = getattr(self._net, name)
+        if name not in self._names:
+            return network
+
+        def call(*inputs: jax.Array) -> Any:
+            key = jax.random.fold_in(jax.random.fold_in(self._ctx.key, Stream.DROPOUT), next(self._calls))
+            rows = _places(len(inputs[0]), self._ctx.axis_name)
+            return network(*inputs, jax.vmap(partial(jax.random.fold_in, key))(rows))
+
+        return call
+
+    def params(self, name: str) -> Params:
+        """Returns the parameters of a network."""
+        return self._net.params(name)
+
+
+def _places(examples: int, axis_name: str | None) -> jax.Array:
+    """Returns the places of the local examples in the global batch: int32 [examples]."""
+    rows = jnp.arange(examples)
+    return rows if axis_name is None else rows + jax.lax.axis_index(axis_name) * examples
