@@ -108,6 +108,15 @@ def test_rare_genes_are_counts_up_to_rounding(tmp_path):
     np.testing.assert_array_equal(x_of(table), np.round(data.X[:, :-1]))
 
 
+@pytest.mark.filterwarnings("error::jaxvae.data.anndata.NotCounts")
+def test_negative_numbers_are_real(tmp_path):
+    data = cells()
+    data.X[2, 3] = -1
+    table = anndata_file(saved(tmp_path, data))
+    assert {column.kind for column in table.schema.used} == {"real"}
+    np.testing.assert_allclose(x_of(table).std(axis=0), 1, rtol=1e-5)
+
+
 def test_kinds_are_given_for_all_or_by_name(tmp_path):
     data = cells()
     data.X[:, :3] = np.random.default_rng(0).integers(0, 2, (N, 3))
