@@ -164,7 +164,13 @@ def test_a_method_of_ones_own_takes_25_lines():
 
 def test_all_data_is_listed():
     names = in_first_column(docstring("data/__init__.py"))
-    assert set(names) - {"--data", "PATH"} == {*DATA, *CLIPS, *TABLES, *FILES, *(f"{look}-sprites" for look in VARIANTS)}
+    assert set(names) - {"--data", "PATH"} == {
+        *DATA,
+        *CLIPS,
+        *TABLES,
+        *FILES,
+        *(f"{look}-sprites" for look in VARIANTS),
+    }
 
 
 def test_all_metrics_are_listed():
