@@ -24,7 +24,7 @@ from jaxvae.data import Source
 from jaxvae.files import inside
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, method_named
-from jaxvae.runs.build import CannotOpen, build_method, build_parts, kept_once, moved, with_likelihood
+from jaxvae.runs.build import CannotOpen, build_method, build_parts, moved, parts_kept_once, with_likelihood
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
@@ -109,8 +109,8 @@ def train_command(arguments: list[str]) -> None:
         for member in members:
             build_method(member.config, method.networks, source)
         check(method, source, batch_size=config.training.batch_size, parts=devices.mesh.shape["data"])
-    source = kept_once(source) if devices.mesh.size == jax.process_count() == 1 else source
-    parts = parts._replace(training=source)
+    parts = parts_kept_once(parts) if devices.mesh.size == jax.process_count() == 1 else parts
+    source = parts.training
     use_compilation_cache()
     if flags.dry_run:
         print_plan(config, method, source, devices, len(members))

@@ -121,6 +121,15 @@ def pytree_of(source: S) -> S:
     return source
 
 
+def sharing_arrays(source: S, one: Source, moved: Source) -> S:
+    """Returns the source with the arrays that it has in common with `one` replaced by those of `moved`.
+
+    Parts of a data set hold the same arrays, which are then on a device once. `moved` is `one` with its arrays moved.
+    """
+    known = {id(old): new for old, new in zip(jax.tree.leaves(one), jax.tree.leaves(moved), strict=True)}
+    return jax.tree.map(lambda leaf: known.get(id(leaf), leaf), source)
+
+
 def independent_batch(
     source: Source, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED
 ) -> dict[str, jax.Array]:

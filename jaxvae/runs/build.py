@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxvae.data import InClasses, Parts, Source
-from jaxvae.data.source import S, on_device
+from jaxvae.data.source import S, on_device, sharing_arrays
 from jaxvae.method import Method, Network
 from jaxvae.methods import Likelihood, likelihood_for, method_named
 from jaxvae.networks import inputs, with_parameters
@@ -25,6 +25,13 @@ def kept_once(source: S) -> S:
     where the data is read from files, the source itself.
     """
     return on_device(source) if jax.default_backend() == "cpu" else source
+
+
+def parts_kept_once(parts: Parts) -> Parts:
+    """The same for the parts of a data set, which have their arrays in common."""
+    training = kept_once(parts.training)
+    held_out = (None if part is None else sharing_arrays(part, parts.training, training) for part in parts[1:])
+    return Parts(training, *held_out)
 
 
 class CannotOpen(ValueError):

@@ -18,7 +18,7 @@ from jaxvae.method import Batch, Method, Nets, Posterior, no_image
 from jaxvae.networks.shapes import shape_in_words
 from jaxvae.runs.absent import absent_source, trained_schema
 from jaxvae.runs.baseline import BaselineConfig, fit_baseline
-from jaxvae.runs.build import CannotOpen, build_parts, build_without_data, kept_once, moved
+from jaxvae.runs.build import CannotOpen, build_parts, build_without_data, moved, parts_kept_once
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import known_as, read_config
 from jaxvae.runs.typed import typed
@@ -255,7 +255,8 @@ def load_run(
             source, method = build_without_data(config, absent)
         else:
             check_data(folder, described_data(parts.training))
-            source, held_out = kept_once(parts.training), parts.held_out
+            parts = parts_kept_once(parts)
+            source, held_out = parts.training, parts.held_out
     else:
         absent = absent_source(folder, f"the run in {folder} was loaded without its data")
         if absent is None:

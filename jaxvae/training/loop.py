@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import Shard, Source, pytree_of
+from jaxvae.data.source import Shard, Source, pytree_of, sharing_arrays
 from jaxvae.data.streamed import is_streamed, read_ahead
 from jaxvae.method import Method, Optimizer
 from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
@@ -147,11 +147,12 @@ def train(
     method = method if microbatch is None else in_microbatches(method, microbatch)
     method = method if optimizer is None else with_optimizer(method, optimizer)
     init, update = make_train_step(method, dataset_size=source.size)
+    source = devices.place(pytree_of(source))
     validate = None
     if validation is not None:
+        held_out = sharing_arrays(validation, given_source, source)
         sizes = {"batch_size": batch_size, "dataset_size": source.size}
-        validate = make_validation(method, validation, **sizes, devices=devices)
-    source = devices.place(pytree_of(source))
+        validate = make_validation(method, held_out, **sizes, devices=devices)
     images = images_per_update(method, batch_size)
     history: list[Mapping[str, Any]] = []  # rows with a validation
 

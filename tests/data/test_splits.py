@@ -28,6 +28,7 @@ from jaxvae.data import (
     variant,
 )
 from jaxvae.data.fingerprint import fingerprint
+from jaxvae.data.source import sharing_arrays
 from jaxvae.data.streamed import is_streamed, read_ahead
 from jaxvae.data.subsets import GridSubset
 from jaxvae.methods import method_named
@@ -168,12 +169,15 @@ def test_pairs_of_a_part_differ_in_what_they_do_not_share():
     np.testing.assert_allclose((differ & free).sum(0) / free.sum(0), chance, atol=0.15)
 
 
-def test_a_part_that_allows_one_combination_of_a_pair_repeats_it():
+def test_a_pair_without_another_combination_in_the_part_repeats_its_image():
+    """On a diagonal of three factors, an example shares one of them with none but itself."""
     source = Sprites(16)
-    alone = GridSubset(source, np.array([5], np.int32))
-    pairs = batch_of(Pairs(alone, 0), 0, 8)
-    np.testing.assert_array_equal(pairs["factors"], pairs["factors2"])
+    diagonal = np.stack([np.zeros(32, int), np.zeros(32, int), *[np.arange(32)] * 3], axis=1)
+    index = np.ravel_multi_index(tuple(diagonal.T), source.factor_sizes).astype(np.int32)
+    alone = GridSubset(source, np.sort(index))
+    pairs = batch_of(Pairs(alone, 3), 0, 128)
     assert alone.contains(pairs["factors2"]).all()
+    np.testing.assert_array_equal(pairs["factors"], pairs["factors2"])
 
 
 def test_a_table_that_is_no_grid_gives_plain_subsets():
@@ -257,3 +261,15 @@ def test_fingerprints_tell_splits_apart():
     assert len(set(digests)) == len(digests)
     assert fingerprint(split(table, 0.25).training) == fingerprint(Epochs(split(table, 0.25).training)) == digests[1]
     assert fingerprint(Sprites(16)) is None
+
+
+def test_parts_have_their_arrays_in_common():
+    """Also where they are moved: the data is on a device once."""
+    table = from_arrays(np.random.default_rng(0).random((40, 4, 4)))
+    parts = split(table, 0.25)
+    moved = jax.device_put(parts.training)
+    held = sharing_arrays(Epochs(parts.validation), parts.training, moved)
+    assert held.source.source.pixels is moved.source.pixels
+    assert held.source.index is parts.validation.index
+    other = from_arrays(np.zeros((3, 4, 4)))
+    assert sharing_arrays(other, parts.training, moved).pixels is other.pixels

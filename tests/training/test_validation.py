@@ -342,6 +342,14 @@ def test_members_are_validated_as_each_alone(tmp_path, whole_run):
         assert best_step(name / "checkpoints") == min(losses, key=losses.get)
 
 
+def test_the_best_checkpoint_of_a_member_is_kept(tmp_path):
+    """Between its other checkpoints as well."""
+    settings = {"steps": 10, "batch_size": 4, "validation": VALIDATION, "validate_every": 1}
+    train_members(walker(), TRAINING, [tmp_path / "0", tmp_path / "1"], seeds=[0, 1], **settings)
+    for name in "01":
+        assert best_step(tmp_path / name / "checkpoints") == 5
+
+
 def test_held_out_examples_may_stay_in_their_file(tmp_path):
     np.save(tmp_path / "x.npy", RNG.random((40, 16, 16)).astype(np.float32))
     images = np.load(tmp_path / "x.npy", mmap_mode="r")
