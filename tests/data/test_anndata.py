@@ -168,6 +168,14 @@ def test_new_rows_are_read_by_name_in_any_order(kind, real, tmp_path):
     )
 
 
+def test_new_rows_need_no_labels(tmp_path):
+    told = anndata_file(saved(tmp_path, data := cells()), None, LABELS).schema
+    del data.obs["type"], data.obs["donor"]
+    new = anndata_file(saved(tmp_path, data, name="new"), None, LABELS, told)
+    assert (new.factor_names, new.origin.groups) == (("day",), None)
+    np.testing.assert_array_equal(x_of(new), data.X[:, :-1])
+
+
 def test_new_rows_that_do_not_fit_are_refused(tmp_path):
     data = cells()
     data.X[:, 0] = np.arange(N) % 2
