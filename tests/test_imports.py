@@ -41,7 +41,7 @@ ALLOWED = {
     },
     "report": {"schema", "method", "methods", "metrics", "analysis", "runs", "files"},
     "study": {"", "choose", "runs", "report", "metrics", "analysis", "training", "files"},
-    "sklearn": {"choose", "schema", "method", "methods", "data", "analysis", "training", "runs"},
+    "sklearn": {"choose", "files", "schema", "losses", "method", "methods", "data", "analysis", "training", "runs"},
     "cli": {
         "schema",
         "choose",

@@ -74,7 +74,7 @@ def from_columns(
     Raises:
       ValueError: There is no such column, or the columns cannot be learned from. The message says what to do.
     """
-    arrays = {str(key): _array(table[key]) for key in table}
+    arrays = {str(key): array_of(table[key]) for key in table}
     rows = {len(values) for values in arrays.values()}
     if len(rows) != 1 or not min(rows):
         raise ValueError(
@@ -155,7 +155,7 @@ def _value_texts(values: np.ndarray) -> tuple[str, ...]:
     return (*(text_of(value) for value in different), *(["missing"] if missing.any() else []))
 
 
-def _array(values: Any) -> np.ndarray:
+def array_of(values: Any) -> np.ndarray:
     """A column as an array of numbers, times, or objects in which None is missing."""
     kind = getattr(getattr(values, "dtype", None), "kind", "")
     if hasattr(values, "to_numpy"):
