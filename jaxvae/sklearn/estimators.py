@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from jaxvae.analysis import find_clusters
 from jaxvae.data import Source, Table
 from jaxvae.losses import group_norms
-from jaxvae.method import Batch, Nets, Params
+from jaxvae.method import Batch, Method, Nets, Params
 from jaxvae.methods import likelihood_for
 from jaxvae.runs.absent import Absent
 from jaxvae.runs.build import build_method, build_without_data
@@ -33,7 +33,7 @@ from jaxvae.sklearn.columns import (
     warn_of_counts,
 )
 from jaxvae.sklearn.settings import config_of
-from jaxvae.training import train
+from jaxvae.training import TrainState, train
 
 CHUNK = 512
 """Number of rows that a trained network processes at a time."""
@@ -45,6 +45,10 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     _name: ClassVar[str]
     """Name of the method in `METHODS`."""
+    _config: Config[Any, Any, Any, Any]
+    """Configuration of the fit."""
+    method_: Method
+    state_: TrainState
 
     def __init__(self, **params: Any):
         for name, value in params.items():
