@@ -1,1 +1,5 @@
-"""What the `jaxvae` command does, a module per command."""
+"""What the `jaxvae` command does, a module per command. `main` runs it from Python, as `jaxvae.cli.main` did in 0.1."""
+
+from jaxvae.cli.main import main
+
+__all__ = ["main"]

@@ -14,7 +14,8 @@ from jaxvae.cli.terminal import say as print
 from jaxvae.runs.baseline import BASELINES, BaselineConfig, fit_baseline
 from jaxvae.runs.folder import check_new, open_run
 from jaxvae.runs.load import Run
-from jaxvae.training.run_folder import write_history
+from jaxvae.training.run_folder import note_data, write_history
+from jaxvae.training.steps import described_data
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def fit_command(arguments: list[str]) -> None:
         check_new(folder)
         fit = fit_baseline(config)
         open_run(folder, config, resume=False)
+        note_data(folder, described_data(fit.source))
     write_history(folder, [{"step": 0, "seconds": fit.seconds}])
     for warning in fit.warnings:
         print(f"jaxvae: {warning}", file=sys.stderr)

@@ -23,7 +23,7 @@ from jaxvae.data import Source
 from jaxvae.files import inside
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, method_named
-from jaxvae.runs.build import CannotOpen, build, build_method, kept_once, moved
+from jaxvae.runs.build import CannotOpen, build, build_method, kept_once, moved, with_likelihood
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
@@ -100,7 +100,9 @@ def train_command(arguments: list[str]) -> None:
         try:
             source, method = build(config)
         except CannotOpen as error:
-            raise ValueError(moved(config, error) if flags.resume else str(error)) from error
+            raise ValueError(moved(config.data, error) if flags.resume else str(error)) from error
+        args = args._replace(config=with_likelihood(config, source))
+        config, members = args.config, _members(args)
         for member in members:
             build_method(member.config, method.networks, source)
         check(method, source, batch_size=config.training.batch_size, parts=devices.mesh.shape["data"])
@@ -325,7 +327,7 @@ def parse_train(arguments: list[str]) -> TrainArgs:
     )
     kind.__doc__ = f"{_first_line(method_named(config.method).build)}\n\nTrains it, scores it and writes its report."
     parsed = parse(kind, f"train {named or '[METHOD]'}", words)
-    config, flags = config_of_flags(config, parsed.config), parsed.flags
+    config, flags = config_of_flags(config, parsed.config).settled(), parsed.flags
     for name, packages in TRACKERS.items():
         missing = [package for package in packages if not installed(package)]
         if getattr(flags, name) and missing:

@@ -16,16 +16,18 @@
 | `moving-sprites` | clips of a sprite in front of a still background, for `equivariant-rendering` |
 | `dsprites:PATH` `shapes3d:PATH` `mpi3d:PATH` | the published npz or hdf5 file |
 | `cars3d:PATH` `smallnorb:PATH` | the folder of the published files |
+| `table:PATH` | your table: a CSV, TSV, Parquet, Feather, npy or npz file with a row per example |
 | `arrays:PATH` | your npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
 | `pictures:PATH` | a folder of image files |
 | `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
+| `PATH` | any of `table:PATH`, `arrays:PATH` and `pictures:PATH`, by what is there |
 
 A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are,
 packed by gzip (`.gz`) or not; a file that differs is refused with the reason. Nothing is ever unpickled, and nothing is
 read from other files that an HDF5 file names.
 
 Images have their channels last, and any number of them. A report shows one or three channels as they are, two in red
-and green, the first three of more, and a vector as a grid of grey pixels. Floats are in [0, 1]; values up to 0.001
+and green, and the first three of more. Floats are in [0, 1]; values up to 0.001
 outside, as rounding leaves them, are clipped. `jaxvae.data.pictures` says what is made of picture files: 16-bit and
 float pictures keep their grey levels, EXIF orientation is applied, transparent pixels show a white ground, and every
 page is a picture.
@@ -35,6 +37,30 @@ page is a picture.
   continues with the next image.
 - `--stream` leaves the images in their file and reads batches ahead of time with Grain
   (`pip install 'jaxvae[stream]'`).
+
+## Tables
+
+The columns of a table are real, count, binary, categorical, constant or identifiers. Their kinds are found by their
+values and shown before training; `--kind age=real visits=count` changes some. Real columns are standardized, counts
+stay counts, and constant columns and identifiers are left out. Values may be missing: the encoder sees 0 in their place
+and which values are observed, and the likelihood is that of the observed values. Each kind of column has a likelihood
+of its own (`jaxvae.methods.by_columns`). Dates, text and infinite values are refused with a line that says what to do.
+
+- `--label-columns type stage` names labels. They are not learned from; codes are scored and drawn by them.
+- `--columns`, `--drop` choose columns to learn from; `sensor_*` stands for all that begin with `sensor_`.
+- `--id-column` names the rows, and `--group-column` the groups of rows that a split keeps together.
+
+```python
+import numpy as np
+from jaxvae.data.tabular import Columns, from_columns
+
+rng = np.random.default_rng(0)
+columns = {"height": rng.normal(170, 10, 100), "visits": rng.poisson(3, 100), "city": rng.choice(["Bern", "Oslo"], 100)}
+table = from_columns(columns, Columns(labels=("city",)))
+print(table.schema)  # height is real, and visits a count
+```
+
+## Images without factors, subsets, pairs
 
 Without known factors there are no metrics, and the report leaves out their sections.
 

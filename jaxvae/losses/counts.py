@@ -150,13 +150,13 @@ def _negative_binomial(log_mean: jax.Array, x: jax.Array, log_theta: jax.Array) 
     theta = jnp.exp(log_theta)
     n = jnp.where(zero, theta, x + theta)
 
-    odds, expected = log_x - log_theta, log_mean - log_theta  # logarithms of x / theta and mean / theta
-    log_n = log_theta + jax.nn.softplus(odds)
-    swap = ~zero & (odds > 0)
+    odds, expected = jnp.where(zero, 0, log_x - log_theta), log_mean - log_theta  # log(x / theta), log(mean / theta)
+    swap = odds > 0
     sign = jnp.where(swap, -1, 1).astype(x.dtype)
+    log_total = jnp.where(zero, 0, jnp.log1p(jnp.exp(sign * odds)))  # of n, less the logarithm of the larger of the two
     part = jnp.where(swap, theta, x)
     d = sign * (log_mean - log_x)
-    growth = jax.nn.softplus(sign * expected) - jnp.where(zero, 0, jax.nn.softplus(sign * odds))  # log(1 + u)
+    growth = jax.nn.softplus(sign * expected) - log_total  # log(1 + u)
 
     far = growth > math.log(2)
     near = jnp.where(far, 0, jnp.minimum(d, LARGEST))
@@ -165,8 +165,9 @@ def _negative_binomial(log_mean: jax.Array, x: jax.Array, log_theta: jax.Array) 
     poisson = jnp.where(zero, jnp.exp(near), part * _exp_gap(near))
     deviance = jnp.where(far, n * growth - jnp.where(zero, 0, part) * d, poisson - n * _log1p_gap(u))
 
+    log_n = jnp.where(swap, log_x, log_theta) + log_total
     at_mode = _stirling_rest(x, log_x) + _stirling_rest(theta, log_theta) - _stirling_rest(n, log_n)
-    at_mode += 0.5 * (log_x + jax.nn.softplus(odds))
+    at_mode += 0.5 * (log_x + log_n - log_theta)
     return deviance + jnp.where(zero, 0, at_mode)
 
 
@@ -210,11 +211,15 @@ def _log1p_gap(u: jax.Array) -> jax.Array:
 
 
 def _stirling_rest(t: jax.Array, log_t: jax.Array) -> jax.Array:
-    """log Gamma(t + 1) - (t + 1/2) log t + t for t > 0, which tends to log(2 pi) / 2."""
-    large = t > 8
-    inverse = 1 / jnp.where(large, t, 8)
-    i2 = inverse * inverse
-    series = inverse * (1 / 12 - i2 * (1 / 360 - i2 * (1 / 1260 - i2 * (1 / 1680 - i2 / 1188))))
-    t, log_t = jnp.where(large, 1, t), jnp.where(large, 0, log_t)
-    exact = jax.lax.lgamma(t + 1) - (t + 0.5) * log_t + t
-    return jnp.where(large, 0.5 * math.log(2 * math.pi) + series, exact)
+    """log Gamma(t + 1) - (t + 1/2) log t + t for t >= 0, which tends to log(2 pi) / 2.
+
+    A small t is first moved up by 4, as Gamma(t + 5) = (t + 1) (t + 2) (t + 3) (t + 4) Gamma(t + 1).
+    """
+    large = t > 4
+    small = jnp.where(large, 0, t)
+    s = jnp.where(large, t, small + 4)
+    i2 = 1 / s / s
+    series = (1 / 12 - i2 * (1 / 360 - i2 * (1 / 1260 - i2 * (1 / 1680 - i2 * (1 / 1188 - i2 * 691 / 360360))))) / s
+    product = (small + 1) * (small + 2) * (small + 3) * (small + 4)
+    moved = (small + 4.5) * jnp.log(small + 4) - 4 - jnp.log(product) - (small + 0.5) * jnp.where(large, 0, log_t)
+    return 0.5 * math.log(2 * math.pi) + series + jnp.where(large, 0, moved)

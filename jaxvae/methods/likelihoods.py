@@ -24,7 +24,7 @@ from jaxvae.losses.checks import check_positive
 from jaxvae.schema import Schema
 
 LikelihoodName: TypeAlias = Literal[
-    "bernoulli", "continuous-bernoulli", "gaussian", "laplace", "poisson", "negative-binomial", "zero-inflated"
+    "auto", "bernoulli", "continuous-bernoulli", "gaussian", "laplace", "poisson", "negative-binomial", "zero-inflated"
 ]
 REAL, COUNTS = ("gaussian", "laplace"), ("poisson", "negative-binomial", "zero-inflated")
 LEAST_SCALE = 0.01
@@ -143,6 +143,7 @@ def by_columns(
             elif counts == "negative-binomial":
                 total += negative_binomial_nll(*of_counts, log_theta, observed=seen(at_counts))
             else:
+                logits = jnp.broadcast_to(logits[None], of_counts[0].shape)
                 total += zero_inflated_negative_binomial_nll(*of_counts, log_theta, logits, observed=seen(at_counts))
         if len(at_binary):
             total += bernoulli_nll(raw[:, at_binary], x[:, at_binary], observed=seen(at_binary))
@@ -174,7 +175,7 @@ def likelihood_of(name: LikelihoodName, scale: float = 1.0) -> Likelihood:
 
     ValueError for an unknown name, one that is for the columns of a table, or a scale that is not a positive number.
     """
-    choose("likelihood", name, dict.fromkeys(get_args(LikelihoodName)))
+    choose("likelihood", name, dict.fromkeys(get_args(LikelihoodName)[1:]))
     if name in COUNTS:
         raise ValueError(f"the {name} likelihood is for the counts of a table: choose gaussian, laplace or bernoulli")
     if name == "bernoulli":
@@ -187,12 +188,12 @@ def likelihood_of(name: LikelihoodName, scale: float = 1.0) -> Likelihood:
 
 
 def likelihood_for(
-    name: LikelihoodName | None, scale: float, event_shape: tuple[int, ...], schema: Schema | None = None
+    name: LikelihoodName, scale: float, event_shape: tuple[int, ...], schema: Schema | None = None
 ) -> Likelihood:
     """The likelihood of examples of a kind, by name.
 
     Args:
-      name: Name, or None for what suits the data: Bernoulli for images, Gaussian for vectors and series, and for a
+      name: Name, or "auto" for what suits the data: Bernoulli for images, Gaussian for vectors and series, and for a
         table a likelihood for each kind of column. For a table, "gaussian" and "laplace" are for its real columns, with
         a fixed scale, and the names of the others for its counts.
       scale: Scale of gaussian and laplace.
@@ -202,9 +203,10 @@ def likelihood_for(
     ValueError for a name that is unknown or for other data, or a scale that is not a positive number.
     """
     if schema is None:
-        return likelihood_of(name or ("bernoulli" if len(event_shape) == 3 else "gaussian"), scale)
+        suits: LikelihoodName = "bernoulli" if len(event_shape) == 3 else "gaussian"
+        return likelihood_of(suits if name == "auto" else name, scale)
     kinds = {column.kind for column in schema.used}
-    if name is None:
+    if name == "auto":
         return by_columns(schema)
     if name in ("bernoulli", "continuous-bernoulli"):
         if kinds != {"binary"} or name != "bernoulli":

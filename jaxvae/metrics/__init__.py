@@ -24,7 +24,7 @@ Where the public reference code and the paper differ, `convention="reference"` s
 `convention="paper"` the latter (`factor_vae_score`, `infomec`, `irs`, `modularity`, `udr`). On eight kinds of codes,
 the deterministic metrics agree with the reference code to 1e-6, and those with random draws or a learner agree within
 its spread (tests/metrics/test_reference.py). `dci` grows the reference's trees with LightGBM; how far it agrees on
-200 random cases is in benchmarks/README.md. `learner="scikit-learn"` uses the learner of the reference.
+169 random cases is in benchmarks/README.md. `learner="scikit-learn"` uses the learner of the reference.
 
 `jaxvae train` prints the fast metrics. `jaxvae evaluate` computes all but `downstream` and `dci_es`, which take
 longer: ask for them with `--metrics downstream dci_es`.

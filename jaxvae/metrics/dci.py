@@ -68,8 +68,8 @@ def dci(
       codes: Codes [N, D], real.
       factors: Factors [N, K], integers.
       learner: Library of the trees: "scikit-learn" is the reference's GradientBoostingClassifier with its defaults;
-        "lightgbm" grows such trees more than ten times faster, see `jaxvae.metrics.boosting`. The agreement of the
-        scores on 200 random cases, with redundant codes among them, is in benchmarks/results/dci_learner.json.
+        "lightgbm" grows such trees six to eleven times faster, see `jaxvae.metrics.boosting`. The agreement of the
+        scores on 169 random cases, with redundant codes among them, is in benchmarks/results/dci_learner.json.
       train_fraction: Share of the rows to train on; the other rows are for testing.
       shuffle: Whether to draw the training rows at random; otherwise, they are the first ones, as in the reference.
       seed: Random seed for the learner.

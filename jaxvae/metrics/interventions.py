@@ -7,10 +7,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from jaxvae.metrics.draws import BLOCK, Divisible, Draws, GridCodes, SampledCodes
+from jaxvae.metrics.fitting import in_threads
 from jaxvae.metrics.inputs import CONVENTIONS, choose
 from jaxvae.metrics.results import Result
 
@@ -89,9 +89,7 @@ def beta_vae_score(
         x = (x - x[:num_train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
     predicted = np.full(len(y), y[0])
     if len(set(y[:num_train])) > 1:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            predicted = LogisticRegression().fit(x[:num_train], y[:num_train]).predict(x)
+        predicted = in_threads(LogisticRegression().fit, [(x[:num_train], y[:num_train])])[0].predict(x)
     confusion = np.zeros((len(draws.factor_sizes),) * 2, np.int64)
     np.add.at(confusion, (y[num_train:], predicted[num_train:]), 1)
     return Intervention(

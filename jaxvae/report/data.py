@@ -9,6 +9,8 @@ from jaxvae.report.tables import OfColumns
 
 MOST_LATENTS = 16
 """Latents shown in pictures."""
+MOST_CHARTED = 64
+"""Latents, and factors, shown in a chart, so that it fits a page and the limits of picture formats."""
 
 
 class ReportData(NamedTuple):

@@ -19,6 +19,8 @@ LOG_RATIO = 8
 """Ratio of the largest to the smallest value above which a positive curve is drawn on a log axis."""
 ROUND = (1, 2, 5, 10)
 """Leading digits of the steps between ticks."""
+MOST_NUMBERS = 1000
+"""Cells of a map that are annotated: thousands of numbers take long to draw, and make large pictures."""
 NOT_LOSS_TERMS = ("step", "seconds", "steps_per_second")
 
 
@@ -48,7 +50,8 @@ def latent_chart(
     axes.barh(range(len(sizes)), shown, height=0.62, color=colours)
     reach = max(float(shown.max(initial=0.0)), 1e-3)
     for row, value, raw in zip(range(len(sizes)), shown, sizes, strict=True):
-        axes.text(value + 0.015 * reach, row, f"{raw:.2f}", va="center", fontsize=8, color=theme.muted)
+        number = axes.text(value + 0.015 * reach, row, f"{raw:.2f}", va="center", fontsize=8, color=theme.muted)
+        number.set_in_layout(False)  # it is inside the axes, and measuring hundreds of texts takes long
     axes.set_yticks(range(len(sizes)), [plain(name) for name in names])
     axes.set_xlim(0, 1.15 * reach)
     axes.set_ylim(len(sizes) - 0.5, -0.5)
@@ -61,15 +64,19 @@ def latent_chart(
 
 
 def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], theme: Theme) -> Image.Image:
-    """Draws numbers in [0, 1] (or NaN) [D, K] as annotated cells; the largest number in each column is framed."""
+    """Draws numbers in [0, 1] (or NaN) [D, K] as cells; the largest number in each column is framed.
+
+    Up to `MOST_NUMBERS` cells are annotated.
+    """
     figure = figure_of(1.2 + max(0.62 * len(columns), 2.2), 0.75 + 0.27 * len(rows), theme)
     axes = figure.add_subplot()
     colours = LinearSegmentedColormap.from_list("share", [theme.card, theme.accent])
     axes.imshow(np.nan_to_num(share, nan=0.0), cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
-    for row, column in np.ndindex(*share.shape):
+    for row, column in np.ndindex(*share.shape) if share.size <= MOST_NUMBERS else ():
         value = float(share[row, column])
         colour = theme.card if value > 0.55 else theme.ink if value >= 0.1 else theme.muted
-        axes.text(column, row, _two_digits(value), ha="center", va="center", fontsize=8, color=colour)
+        number = axes.text(column, row, _two_digits(value), ha="center", va="center", fontsize=8, color=colour)
+        number.set_in_layout(False)
     for column in range(share.shape[1]):
         if np.isfinite(share[:, column]).any():
             corner = (column - 0.5, int(np.nanargmax(share[:, column])) - 0.5)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from jaxvae.report.data import MOST_LATENTS, ReportData
+from jaxvae.report.data import MOST_CHARTED, MOST_LATENTS, ReportData
 from jaxvae.report.encoding import Embedded, embed, embed_animation
 from jaxvae.report.figures import (
     DARK,
@@ -249,16 +249,17 @@ def _latents(data: ReportData) -> Section | None:
     if not len(data.kl_per_latent):
         return None
     caption = "A good model uses about as many latents as the data has factors and leaves the rest near zero"
-    order = np.asarray(data.latent_order, int)
+    order, factors = np.asarray(data.latent_order, int)[:MOST_CHARTED], data.factor_names or ()
     sizes, unit = _sizes(data)
     sizes = sizes[order]
-    active = [not label.dim for label in _labels(data)]
-    names = [f"z{index} · {factor}" if factor else f"z{index}" for index, factor in _latents_and_factors(data)]
-    rows, columns = [f"z{index}" for index in order], list(data.factor_names or ())
+    active = [not label.dim for label in _labels(data)[:MOST_CHARTED]]
+    named = _latents_and_factors(data)[:MOST_CHARTED]
+    names = [f"z{index} · {factor}" if factor else f"z{index}" for index, factor in named]
+    rows, columns = [f"z{index}" for index in order], list(factors[:MOST_CHARTED])
     alt = f"{unit.axis}: " + ", ".join(f"{name} {value:.2f}" for name, value in zip(rows, sizes, strict=True))
     cards = [Card(unit.title, _chart(partial(latent_chart, sizes, names, active, unit.axis), alt))]
     if data.mutual_information is not None and columns and data.factor_entropy is not None:
-        share = _information_share(data.mutual_information, data.factor_entropy)[order]
+        share = _information_share(data.mutual_information, data.factor_entropy)[order, : len(columns)]
         best = (
             f"{name} in {rows[int(np.argmax(share[:, k]))]} ({share[:, k].max():.2f})"
             for k, name in enumerate(columns)
@@ -274,7 +275,11 @@ def _latents(data: ReportData) -> Section | None:
     importance = np.array(data.scores.get("dci", {}).get("importance", []), float)
     if importance.size and columns:
         alt = f"Importance of latents for factors in {data.scores['dci']['definition']}"
-        cards.append(Card("DCI importance", _chart(partial(heat_map, importance[order], rows, columns), alt)))
+        shown = importance[order, : len(columns)]
+        cards.append(Card("DCI importance", _chart(partial(heat_map, shown, rows, columns), alt)))
+    if len(data.latent_order) > len(rows) or len(factors) > len(columns):
+        caption += f". Charted are the {len(rows)} most informative of {len(data.latent_order)} latents"
+        caption += f" and the first {len(columns)} of {len(factors)} factors" if len(factors) > len(columns) else ""
     layout = "columns" if len(columns) <= MOST_FACTORS_BESIDE else "stack"
     return Section("latents", "What the latents carry", caption=f"{caption}.", layout=layout, cards=cards)
 

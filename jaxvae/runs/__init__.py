@@ -30,7 +30,8 @@ are not detected; use a new folder after editing one.
 ## The folder of a run
 
 - `config.json`: all settings of a run of the command line, nested, with the version of the format
-- `trained.json`: the settings that determine the numbers; `--resume` with others is refused
+- `trained.json`: the settings that determine the numbers; `--resume` with others is refused. For a baseline, the
+  fingerprint of its data; a warning is given when a changed data set is loaded
 - `metrics.jsonl`: one row of loss terms per 100 steps (`--log-every`), and one at every checkpoint and at the end
 - `checkpoints/`: the two newest checkpoints and the one whose last row has the lowest loss, by step, each with a
   manifest

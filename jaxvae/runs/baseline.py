@@ -33,6 +33,7 @@ from jaxvae.choose import choose
 from jaxvae.data import Source, open_data
 from jaxvae.method import Batch, Method, Nets, Posterior, no_image
 from jaxvae.methods.autoencoding import point
+from jaxvae.runs.build import CannotOpen
 from jaxvae.runs.config import MOST_INTEGER
 from jaxvae.runs.typed import typed
 from jaxvae.training import TrainState, make_train_step
@@ -129,6 +130,7 @@ def fit_baseline(config: BaselineConfig) -> Fit:
     """Fits the baseline to random examples of the data. On the same machine, the same config gives the same fit.
 
     Raises:
+      CannotOpen: The data does not exist, or cannot be read.
       ValueError: Settings or data are invalid. The message is one line.
     """
     for name, least in (("latents", 1), ("examples", 2), ("seed", 0)):
@@ -139,7 +141,10 @@ def fit_baseline(config: BaselineConfig) -> Fit:
             raise ValueError(f"--{name.replace('_', '-')} must be below 2**31, got {getattr(config, name)}")
     if config.seed >= 2**32:
         raise ValueError(f"--seed must be below 2**32, got {config.seed}")
-    source = open_data(config.data, image_size=config.image_size)
+    try:
+        source = open_data(config.data, image_size=config.image_size)
+    except ValueError as error:
+        raise CannotOpen(str(error)) from error
     entry, estimator = choose("baseline", config.baseline, BASELINES), build_estimator(config, source.factor_sizes)
     if entry.by_factors and not source.factor_names:
         raise ValueError(f"{config.baseline} learns from factors; those of {config.data} are not known")

@@ -70,6 +70,16 @@ def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[st
     return networks
 
 
+def with_likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Config[Any, Any, Any, Any]:
+    """Returns the configuration with the name of the likelihood that suits the data, if none was asked for.
+
+    Tables keep "auto", which stands for a likelihood for each kind of column.
+    """
+    if getattr(config.options, "likelihood", "") != "auto" or schema_of(source) is not None:
+        return config
+    return config.with_flags(likelihood="bernoulli" if len(source.event_shape) == 3 else "gaussian")
+
+
 def _likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Likelihood | None:
     options = config.options
     if not hasattr(options, "likelihood"):
@@ -99,9 +109,9 @@ def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Ex
     return Experiment(source, build_method(config, networks_of(config, source), source))
 
 
-def moved(config: Config[Any, Any, Any, Any], error: Exception) -> str:
-    """Returns the error message for a run whose data cannot be opened."""
-    kind, colon, _ = config.data.partition(":")
+def moved(data: str, error: Exception) -> str:
+    """Returns the error message for a run whose data, as its configuration names it, cannot be opened."""
+    kind, colon, _ = data.partition(":")
     where = f"{kind}:PLACE" if colon else "DATA"
     return f"{error}. If the data of the run lies elsewhere now, add --data {where}"
 

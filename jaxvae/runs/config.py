@@ -111,6 +111,11 @@ class Config(Generic[HP, Options, Batches, Networks]):
         left_over = {name: plain[name] for name in idle if getattr(getattr(changed, places[name]), name) != plain[name]}
         return changed.with_flags(**left_over) if left_over else changed
 
+    def settled(self) -> Self:
+        """The configuration with the numbers of hyperparameters whose defaults follow from the method's options."""
+        settled = method_named(self.method).settled(self.hyperparameters, self.options)
+        return replace(self, hyperparameters=settled)
+
     def idle(self) -> dict[str, str]:
         """Flags that have no effect beside the other settings -> what they are for."""
         idle = self.source.idle(self.batches) | self.batches.idle(self.source.in_table)
@@ -177,7 +182,7 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
         raise ValueError(f"--microbatch must be at least 1, got {training.microbatch}")
     if training.seed >= 2**32:
         raise ValueError(f"--seed must be below 2**32, got {training.seed}")
-    for name, value in config.hyperparameters._asdict().items():
+    for name, value in config.settled().hyperparameters._asdict().items():
         words = name.replace("_", " ")
         if not abs(value) <= MOST_FLOAT:
             raise ValueError(f"the hyperparameter {words} must be a finite number, got {value}")

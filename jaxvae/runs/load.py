@@ -1,7 +1,7 @@
 """A finished or interrupted run, loaded from its folder."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -201,7 +201,11 @@ def load_run(
     if isinstance(config, BaselineConfig):
         if checkpoint != "latest":
             raise RunFolderError(f"the run in {folder} is of a baseline, which has no checkpoints: leave them out")
-        fit = fit_baseline(config if data is None else replace(config, data=data))
+        try:
+            fit = fit_baseline(config if data is None else replace(config, data=data))
+        except CannotOpen as error:
+            raise ValueError(moved(config.data, error) if data is None else str(error)) from error
+        check_data(folder, described_data(fit.source))
         return Run(folder, config, fit.source, fit.method, fit.state, read_history(folder))
     if data is not None:
         config = config.with_flags(data=data)
@@ -209,8 +213,8 @@ def load_run(
         try:
             source, method = build(config, trained_schema(folder))
         except CannotOpen as error:
-            if data is not None or (absent := absent_source(folder, moved(config, error))) is None:
-                raise ValueError(moved(config, error)) from error
+            if data is not None or (absent := absent_source(folder, moved(config.data, error))) is None:
+                raise ValueError(moved(config.data, error)) from error
             source, method = build_without_data(config, absent)
         else:
             check_data(folder, described_data(source))

@@ -16,13 +16,13 @@ LIKELIHOOD: tuple[tuple[str, Any, Any], ...] = (
     (
         "likelihood",
         Annotated[
-            LikelihoodName | None,
+            LikelihoodName,
             tyro.conf.arg(
-                help="Likelihood of a value given the code; gaussian and laplace add --scale. By default, bernoulli "
-                "for images, gaussian for vectors, and one for each kind of column for tables, with learned scales."
+                help="Likelihood of a value given the code; gaussian and laplace add --scale. auto is bernoulli for "
+                "images, gaussian for vectors, and one for each kind of column for tables, with learned scales."
             ),
         ],
-        dataclasses.field(default=None),
+        dataclasses.field(default="auto"),
     ),
     (
         "scale",

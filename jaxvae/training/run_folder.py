@@ -1,7 +1,8 @@
 """The folder of a run: what is written beside its checkpoints, and when it may be used again.
 
 config.json       configuration of a run of the command, see jaxvae.runs.config
-trained.json      what `train` was given: the method's name and hyperparameters, data, batch size, seed
+trained.json      what `train` was given: the method's name and hyperparameters, data, batch size, seed;
+                  of a baseline, which is fitted again whenever it is loaded, the data alone
 metrics.jsonl     one row per logging interval
 checkpoints/      by step
 lock              held by the process that writes; free again when that ends, however it ends
@@ -61,6 +62,11 @@ def note_trained(folder: Path, given: Mapping[str, Any], cores: int | None = Non
             OtherCores,
             stacklevel=3,
         )
+
+
+def note_data(folder: Path, data: Mapping[str, Any]) -> None:
+    """Writes trained.json for a run that is not trained but fitted: the description of its data, for `check_data`."""
+    write_json(folder / TRAINED, {"data": dict(data)})
 
 
 def check_trained(folder: Path, given: Mapping[str, Any]) -> None:

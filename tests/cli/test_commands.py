@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxvae import cli
 from jaxvae.cli.main import main
 from jaxvae.cli.terminal import folders_first
 from jaxvae.metrics import METRICS, UNSUPERVISED
@@ -33,6 +34,10 @@ def trained(tmp_path_factory):
     with redirect_stdout(StringIO()) as told:
         main([*BETA_VAE, "--run", str(folder)])
     return folder, told.getvalue()
+
+
+def test_the_command_is_where_it_was_in_0_1():
+    assert cli.main is main
 
 
 @pytest.mark.process
@@ -216,13 +221,13 @@ def test_a_run_may_stand_after_the_metrics(tmp_path):
         ),
         (["train", "FactorVEA"], "unknown method 'FactorVEA': did you mean 'factor-vae'?"),
         (["train", "--lr", "1"], "unknown flag --lr; `jaxvae train beta-tc-vae --help` lists the flags"),
-        (["train", "--data", "{tmp}"], "is a path: say what it holds, such as --data pictures:"),
+        (["train", "--data", "{tmp}"], "no pictures in this folder"),
         (["train", "--beta", "1,4"], "--beta takes one number; for several, write --sweep beta=1,4"),
         (["train", "--seeds", "3"], "--seeds 3 is one seed: write 0:3 for 3 seeds, or --seed"),
         (["train", "--data", "sprite"], "unknown data 'sprite': did you mean 'sprites'? There are: "),
         (["train", "--network", "cnv"], "unknown network 'cnv': did you mean 'conv'?"),
         (["train", "--dtype", "float16"], "unknown dtype 'float16': did you mean 'bfloat16'?"),
-        (["train", "--likelihood", "x"], "unknown likelihood 'x'. There are: bernoulli"),
+        (["train", "--likelihood", "x"], "unknown likelihood 'x'. There are: auto, bernoulli"),
         (
             ["train", "--likelihood", "gaussian", "--scale", "0"],
             "scale of the gaussian likelihood must be positive",

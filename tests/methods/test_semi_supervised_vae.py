@@ -13,6 +13,7 @@ from jaxvae.data import Sprites, few_labels
 from jaxvae.methods import semi_supervised_vae
 from jaxvae.runs.build import build
 from jaxvae.runs.config import default_config
+from jaxvae.runs.sweep import members_of
 from jaxvae.training import check, make_train_step, train
 
 KEY = jax.random.key(1)
@@ -76,8 +77,31 @@ def test_covariance_is_of_the_labels_as_they_are(params, batch):
 )
 def test_the_weight_is_the_authors_4_times_64_only_where_they_sum(preset, form, gamma_sup):
     config = default_config("semi-supervised-vae", preset)
-    assert (config.options.supervision, config.hyperparameters.gamma_sup) == (form, gamma_sup)
+    assert (config.options.supervision, config.settled().hyperparameters.gamma_sup) == (form, gamma_sup)
     assert (config.training.batch_size, config.training.steps, config.hyperparameters.beta) == (64, 300_000, 4)
+
+
+@pytest.mark.parametrize(
+    ("form", "gamma_sup"),
+    [("cross-entropy", 256), ("squared-error", 256), ("covariance", 4), ("embedding", 4), ("mutual-information", 4)],
+)
+def test_the_default_weight_is_that_of_the_form(form, gamma_sup):
+    """In Python and on the command line, whose config.json holds the number; a weight that is given is kept."""
+    words = ["semi-supervised-vae", "--data", "sprites", "--image-size", "16", "--supervision", form]
+    for flags, wanted in (([], gamma_sup), (["--gamma-sup", "256"], 256), (["--gamma-sup", "4"], 4)):
+        config = parse_train([*words, *flags]).config
+        assert config.to_json()["hyperparameters"]["gamma_sup"] == wanted
+        assert build(config).method.hyperparameters.gamma_sup == wanted
+    assert (
+        build(
+            default_config("semi-supervised-vae").with_flags(data="digits", supervision=form)
+        ).method.hyperparameters.gamma_sup
+        == gamma_sup
+    )
+    swept = parse_train([*words, "--sweep", "beta=1,2"])
+    assert {member.config.hyperparameters.gamma_sup for member in members_of(swept.config, [0], swept.sweep)} == {
+        gamma_sup
+    }
 
 
 def test_embedding_is_its_equation(params, batch):

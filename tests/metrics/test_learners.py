@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_info
 
 from jaxvae.metrics import (
     METRICS,
@@ -177,3 +179,28 @@ def test_codes_that_say_nothing_predict_the_most_common_value():
     found = boost(np.zeros((50, 2)), labels, np.ones((7, 2)))
     assert found.importance.tolist() == [0, 0]
     assert set(found.train) == set(found.test) == {1}
+
+
+def test_the_regression_of_the_beta_vae_score_uses_one_thread(monkeypatch):
+    """More threads of linear algebra make it several times slower where other work shares the cores."""
+    used, fit = [], LogisticRegression.fit
+
+    def noted(self, *arguments):
+        used.extend(pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas")
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(LogisticRegression, "fit", noted)
+    beta_vae_score(NOISE, FACTORS, **FEW)
+    assert set(used) == {1}
+
+
+def test_shares_of_equal_codes_are_as_uneven_for_every_seed():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(5, size=300)
+    code, noise = 0.3 * (labels - 2) + 0.3 * rng.normal(size=300), rng.normal(size=300)
+    codes = np.stack([code, -code, -code, noise], axis=1)
+    shares = np.stack([boost(codes, labels, codes[:1], seed).importance[:3] for seed in range(6)])
+    shares /= shares.sum(axis=1, keepdims=True)
+    entropy = -(shares * np.log(shares)).sum(axis=1)
+    assert entropy.std() < 0.01
+    assert len(np.unique(shares[:, 0].round(6))) > 1

@@ -87,6 +87,22 @@ def test_expected_values_are_those_of_the_columns():
     np.testing.assert_allclose(likelihood.mean(raw)[0], [0.5, mean + 1e-3, 0.5, 0.25, 0.5, 0.25], rtol=1e-6)
 
 
+def test_further_zeros_are_learned_for_each_count():
+    source = from_columns({"a": RNG.poisson(3, 50), "b": RNG.poisson(5, 50)}, Columns(kinds=("a=count", "b=count")))
+    likelihood = by_columns(source.schema, counts="zero-inflated")
+    theta, zero = np.array([0.5, 1.5]), np.array([-1.0, 0.7])
+    outputs = RNG.normal(size=(50, 2)) * 0.3
+    learned = np.broadcast_to(np.concatenate([theta, zero]), (50, 4))
+    raw = jnp.asarray(np.concatenate([outputs, learned], axis=1), jnp.float32)
+    x = np.asarray(source.pixels, np.float64)
+    mean = np.exp(outputs + np.log([column.mean + 1e-3 for column in source.schema.columns]))
+    share = 1 / (1 + np.exp(-zero))
+    mass = (1 - share) * stats.nbinom.pmf(x, np.exp(theta), np.exp(theta) / (np.exp(theta) + mean))
+    wanted = -np.log(mass + share * (x == 0)).sum(axis=1)
+    np.testing.assert_allclose(likelihood.nll(raw, jnp.asarray(source.pixels)), wanted, rtol=1e-5)
+    np.testing.assert_allclose(likelihood.mean(raw), (1 - share) * mean, rtol=1e-5)
+
+
 def test_a_learned_scale_does_not_vanish():
     source = from_columns({"a": np.arange(20.0) ** 1.5})
     likelihood = by_columns(source.schema)
@@ -121,7 +137,7 @@ def test_likelihoods_of_other_columns_are_refused(name, message):
 
 def test_the_default_likelihood_follows_the_data():
     x, raw = jnp.full((1, 2), 0.25), jnp.zeros((1, 2))
-    vectors, images = likelihood_for(None, 1.0, (2,)), likelihood_for(None, 1.0, (1, 2, 1))
+    vectors, images = likelihood_for("auto", 1.0, (2,)), likelihood_for("auto", 1.0, (1, 2, 1))
     np.testing.assert_allclose(vectors.nll(raw, x), 0.25**2 + np.log(2 * np.pi), rtol=1e-6)
     np.testing.assert_allclose(images.nll(raw, x), 2 * np.log(2), rtol=1e-6)
     with pytest.raises(ValueError, match="for the counts of a table"):

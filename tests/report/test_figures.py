@@ -52,6 +52,14 @@ def test_heat_map_shows_shares_as_colour():
     assert count(empty, LIGHT.accent) == 0
 
 
+def test_large_heat_maps_have_no_numbers():
+    for columns, numbers in ((20, True), (30, False)):
+        image = np.asarray(heat_map(np.zeros((50, columns)), ["z"] * 50, ["f"] * columns, LIGHT))
+        left, top = image.shape[1] // 2, image.shape[0] // 4
+        cells = image[top : 3 * top, left : left + left // 2]
+        assert (len(np.unique(cells)) > 1) == numbers
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (32, 5), (3, 40)])
 def test_heat_map_grows_with_its_cells(shape):
     chart = heat_map(np.zeros(shape), ["z"] * shape[0], ["f"] * shape[1], LIGHT)

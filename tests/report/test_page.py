@@ -212,6 +212,24 @@ def test_many_latents_are_shown_in_part_and_charted_in_full():
     assert alt.count("z") == 32
 
 
+def test_charts_of_hundreds_of_latents_and_factors_are_of_some():
+    """Those of all would be pictures larger than their formats allow, and texts of thousands of numbers."""
+    data = small_report(latents=500)
+    data = data._replace(
+        factor_names=tuple(f"gene {k}" for k in range(300)),
+        factor_entropy=np.full(300, 0.6),
+        mutual_information=np.full((500, 300), 0.1),
+        scores={"dci": {"score": 0.1, "definition": "DCI", "importance": np.full((500, 300), 0.01).tolist()}},
+    )
+    page = Page(report_html(data))
+    assert "Charted are the 64 most informative of 500 latents and the first 64 of 300 factors" in page.words
+    pictures = {picture["alt"].partition(" ")[0]: picture for picture in page.all("img")}
+    for name in ("KL", "Mutual", "Importance"):
+        assert int(pictures[name]["width"]) < 4200
+        assert int(pictures[name]["height"]) < 1800
+        assert len(pictures[name]["alt"]) < 3000
+
+
 def test_many_factors_get_a_row_for_their_map():
     data = small_report()
     names = tuple(f"attribute {k}" for k in range(40))

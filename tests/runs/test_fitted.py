@@ -1,7 +1,10 @@
 """Baselines as runs: fitted from the command line, loaded by fitting again, and asked like any model."""
 
 import json
+import shutil
 import sys
+import warnings
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -15,7 +18,7 @@ from jaxvae.report.collect import reproduce_command
 from jaxvae.runs.baseline import BASELINES, BaselineConfig, build_estimator, fit_baseline, fitted_method
 from jaxvae.runs.load import load_run
 from jaxvae.runs.score import evaluate, properties, represent
-from jaxvae.training.run_folder import RunFolderError
+from jaxvae.training.run_folder import OtherData, RunFolderError
 
 RNG = np.random.default_rng(0)
 QUICK_OPTIONS = {
@@ -150,6 +153,35 @@ def test_a_loaded_run_is_the_same(fitted, data):
     assert properties(run, one)["reconstruction_error"] == pytest.approx(error, rel=1e-5)
     with pytest.raises(RunFolderError, match="a baseline, which has no checkpoints"):
         load_run(fitted, "best")
+
+
+def test_other_data_under_the_same_name_is_said(fitted, data, tmp_path, capsys):
+    folder = shutil.copytree(fitted, tmp_path / "run")
+    old = Path(data.removeprefix("arrays:"))
+    with np.load(old) as file:
+        arrays = dict(file)
+    new = tmp_path / "products.npz"
+    np.savez(new, **arrays)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", OtherData)
+        codes = represent(load_run(folder, data=f"arrays:{new}"), 48).mean
+        np.testing.assert_array_equal(codes, represent(load_run(fitted), 48).mean)
+    arrays["images"][3, 2, 1] ^= 1
+    np.savez(new, **arrays)
+    with pytest.warns(OtherData, match=r"was trained on other data: data.fingerprint '\w{16}' and now '\w{16}'"):
+        load_run(folder, data=f"arrays:{new}")
+    settings = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**settings, "data": f"arrays:{new}"}))
+    main(["evaluate", str(folder), "--metrics", "mig", "--num-samples", "20"])
+    assert "was trained on other data" in capsys.readouterr().err
+    (folder / "trained.json").unlink()  # baselines of 0.1 have none
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_run(folder)
+    new.unlink()
+    with pytest.raises(SystemExit):
+        main(["report", str(folder)])
+    assert "add --data arrays:PLACE" in capsys.readouterr().err
 
 
 def test_a_config_of_another_version_is_refused():

@@ -1,0 +1,118 @@
+"""A table from the command line: what is shown, trained, scored and reported."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxvae.cli.main import main
+from jaxvae.report.tables import of_columns
+from jaxvae.runs import load_run, represent
+
+N = 300
+TINY = ["--steps", "200", "--latents", "2", "--batch-size", "32", "--learning-rate", "1e-2", "--no-score"]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """Two latent causes behind ten real columns, a count and a category; one value in twenty is missing."""
+    rng = np.random.default_rng(0)
+    cause = rng.normal(size=(N, 2))
+    real = cause @ rng.normal(size=(2, 10)) * 5 + 20 + 0.1 * rng.normal(size=(N, 10))
+    table = pd.DataFrame(real, columns=[f"a{d}" for d in range(10)])
+    table["visits"] = rng.poisson(np.exp(1 + cause[:, 0]))
+    table["side"] = np.where(cause[:, 1] > 0, "left", np.where(cause[:, 1] > -1, "middle", "right"))
+    table = table.mask(rng.random(table.shape) < 0.05)
+    table["type"] = np.where(cause[:, 0] > 0, "up", "down")
+    path = tmp_path_factory.mktemp("tables") / "mine.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "r"
+    main(["train", "vae", "--data", str(file), "--label-columns", "type", "--run", str(folder), *TINY])
+    return folder
+
+
+def test_columns_are_shown_before_training(file, tmp_path, capsys):
+    main(["train", "vae", "--data", f"table:{file}", "--run", str(tmp_path / "r"), *TINY, "--steps", "1"])
+    shown = capsys.readouterr().out
+    assert "columns of mine (? has missing values; --kind NAME=KIND changes one):" in shown
+    assert "10 real         a0?, a1?" in shown
+    assert "1 count        visits?" in shown
+    assert "vae on mine (300 rows): 1 steps of 32 rows" in shown
+
+
+def test_a_row_is_reconstructed_by_what_its_columns_share(folder):
+    run = load_run(folder)
+    columns = of_columns(run, represent(run, N), np.arange(2))
+    fit = dict(zip(columns.columns, columns.fit, strict=True))
+    assert np.mean([fit[f"a{d}"] for d in range(10)]) > 0.8  # two latents hold ten columns
+    assert fit["side=left"] > 0.6
+    assert [plane.label for plane in columns.planes] == ["type"]
+    assert columns.planes[0].value_names == ("down", "up")
+    assert np.abs(columns.effects).max(axis=0).min() > 0.3  # every column moves with a latent
+
+
+def test_the_run_knows_the_columns_without_the_data(folder, file, tmp_path):
+    known = load_run(folder, needs_data=False).source.schema
+    assert [column.kind for column in known.columns] == ["real"] * 10 + ["count", "categorical"]
+    assert known.to_json() == load_run(folder).source.schema.to_json()
+    few = pd.read_csv(file).iloc[:20, ::-1]
+    few.to_csv(tmp_path / "few.csv", index=False)
+    with pytest.warns(UserWarning, match="trained on other data"):
+        moved = load_run(folder, data=str(tmp_path / "few.csv"))
+    rows, whole = np.asarray(moved.source.pixels), np.asarray(load_run(folder).source.pixels)
+    np.testing.assert_array_equal(rows, whole[:20])  # on the scale of the training rows
+    np.testing.assert_array_equal(moved.encode(rows).mean, load_run(folder).encode(whole[:20]).mean)
+
+
+def test_the_report_has_the_codes_and_the_columns(folder):
+    main(["report", str(folder)])
+    page = (folder / "report" / "index.html").read_text()
+    for text in ("Codes by type", "What each latent changes", "Reconstruction of each column", "A table of 300 rows"):
+        assert text in page
+    scores = json.loads((folder / "scores.json").read_text())
+    assert 0 < scores["properties"]["reconstruction_error"] < 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--kind", "a0=number"], "unknown kind 'number'"),
+        (["--label-columns", "typ"], "unknown column 'typ': did you mean 'type'?"),
+        (["--network", "conv"], "network 'conv' needs pictures, and the examples are vectors of"),
+        (["--likelihood", "bernoulli"], "the bernoulli likelihood is not for the columns of this table"),
+        (["--image-size", "16"], "--image-size is for images: leave it out"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_one_line(arguments, message, file, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "vae", "--data", str(file), "--run", str(tmp_path / "r"), *TINY, *arguments])
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_options_of_tables_are_for_tables(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "vae", "--data", "sprites", "--label-columns", "shape"])
+    assert "--label-columns is for tables, such as table:PATH: leave it out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["beta-tc-vae", "dip-vae-ii", "factor-vae", "iwae", "vae-sne", "wae-mmd", "oi-vae"])
+def test_other_methods_learn_from_tables(method, file, tmp_path):
+    folder = tmp_path / "r"
+    main(["train", method, "--data", str(file), "--label-columns", "type", "--run", str(folder), *TINY, "--steps", "3"])
+    run = load_run(folder)
+    assert np.isfinite(run.history[-1]["loss"])
+    assert run.decoder(represent(run, 10).mean).shape == (10, 14)
+
+
+def test_the_auxiliary_variable_is_a_label(file, tmp_path):
+    folder = tmp_path / "r"
+    main(["train", "ivae", "--data", str(file), "--label-columns", "type", "--run", str(folder), *TINY, "--steps", "3"])
+    assert np.isfinite(load_run(folder).history[-1]["loss"])
