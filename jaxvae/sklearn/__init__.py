@@ -100,7 +100,7 @@ __all__ = [
 _COMMON: dict[str, Any] = {
     "n_components": 2,
     "network": "mlp-small",
-    "likelihood": None,
+    "likelihood": "auto",
     "scale": 1.0,
     "standardize": True,
     "kinds": None,
@@ -115,11 +115,11 @@ _DOC = """{summary}
       n_components: Number of latents.
       {own}: See jaxvae.methods.{build}.{components}
       network: Architecture of the networks: "mlp", "mlp-small", "selu" or "xtanh".
-      likelihood: Likelihood of a value given the code. For vectors: "gaussian" (None is the same), "laplace", or
-        "bernoulli" for values in [0, 1]. For tables, None is a likelihood for each kind of column; "gaussian" and
+      likelihood: Likelihood of a value given the code. For vectors: "gaussian" ("auto" is the same), "laplace",
+        or "bernoulli" for values in [0, 1]. For tables, "auto" is a likelihood for each kind of column; "gaussian" and
         "laplace" are for the real columns, and "poisson", "negative-binomial" and "zero-inflated" for the counts.
       scale: Standard deviation of the gaussian, or scale of the laplace likelihood, of standardized values. With the
-        likelihood None, each real column of a table has a learned standard deviation instead.
+        likelihood "auto", each real column of a table has a learned standard deviation instead.
       standardize: Whether to centre real features and divide them by their standard deviation (constant ones by 1).
       kinds: Kinds of columns by name, where their values do not tell, or one kind for all columns: "real", "count",
         "binary", "categorical", "constant" or "identifier".

@@ -70,7 +70,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
     def transform(self, X: Any) -> Any:
         """Computes posterior means: float32 [n_samples, n_components]."""
-        return self._in_chunks(self._encode, self._batch(X))
+        return self._encoded(self._batch(X))
 
     def inverse_transform(self, Z: Any) -> Any:
         """Decodes codes Z [n_samples, n_components] into expected rows of X, on the scale of X.
@@ -102,7 +102,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         not include the cost of the code and is not a bound on the evidence, so methods with different priors, or
         without one, can be compared.
         """
-        return -float(self._in_chunks(self._nll, self._batch(X)).mean(dtype=np.float64))
+        return self._scored(self._batch(X))
 
     def save(self, folder: Path | str) -> None:
         """Saves the fitted estimator as a run folder, which `load` and the command `jaxvae encode` read.
@@ -174,7 +174,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.n_samples_ = len(next(iter(X.values()))) if isinstance(X, dict) else len(X)
         self._factors = label_names, () if factors is None else tuple(int(n) + 1 for n in factors.max(axis=0))
         params = self.get_params(deep=False)
-        self._scored = params.get("likelihood"), params.get("scale", 1.0)
+        self._judged_by = params["likelihood"], params["scale"]
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         vectors = self.schema_ is None
         self._config = config_of(self._name, params, vectors=vectors, seed=seed, labels=label_names)
@@ -183,7 +183,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             scaler = StandardScaler(with_mean=self.standardize, with_std=self.standardize).fit(X)
             self.mean_ = scaler.mean_ if self.standardize else np.zeros(X.shape[1])
             self.scale_ = scaler.scale_ if self.standardize else np.ones(X.shape[1])
-            if self.standardize and params.get("likelihood") is None:
+            if self.standardize and params["likelihood"] == "auto":
                 warn_of_counts(X)
         rows = self._rows(X)
         names, sizes = self._factors
@@ -241,7 +241,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         source, method = build_without_data(self._config, absent)
         networks = method.networks
         raw = build_method(self._config, networks, source, raw=True)
-        likelihood = likelihood_for(*self._scored, shape, None if schema is None else tolerant(schema))
+        likelihood = likelihood_for(*self._judged_by, shape, None if schema is None else tolerant(schema))
 
         def encode(params: dict[str, Params], batch: Batch) -> jax.Array:
             return method.encode(Nets(networks, params), batch).mean
@@ -274,7 +274,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """
         if self.schema_ is not None:
             return rows_of(self.schema_, X)
-        if self._scored[0] == "bernoulli" and (X.min() < 0 or X.max() > 1):
+        if self._judged_by[0] == "bernoulli" and (X.min() < 0 or X.max() > 1):
             raise ValueError(
                 f"the bernoulli likelihood is for values in [0, 1], found {X.min():g} to {X.max():g}: rescale them"
             )
@@ -283,6 +283,12 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         if not np.isfinite(rows).all():
             raise ValueError("X holds values too large for float32")
         return rows
+
+    def _encoded(self, batch: dict[str, np.ndarray]) -> np.ndarray:
+        return self._in_chunks(self._encode, batch)
+
+    def _scored(self, batch: dict[str, np.ndarray]) -> float:
+        return -float(self._in_chunks(self._nll, batch).mean(dtype=np.float64))
 
     def _in_chunks(self, program: Any, rows: Any) -> np.ndarray:
         """Computes `program(params, rows)` in chunks of full size. The rows are one array, or several by name.
@@ -320,8 +326,7 @@ class ClusteringVectorAutoencoder(VectorAutoencoder):
 
         Components are merged by `jaxvae.analysis.find_clusters`. A spherical latent space has no clusters.
         """
-        codes = self._in_chunks(self._encode, self._batch(X))
-        return self.clusters_.of_points(codes)
+        return self.clusters_.of_points(self._encoded(self._batch(X)))
 
     @available_if(lambda self: self._space != "sphere")
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:

@@ -79,7 +79,7 @@ def load(kind: type[E], folder: Path, checkpoint: str | int) -> E:
     estimator._config, estimator.n_samples_ = config, source.size
     estimator._factors = tuple(source.factor_names), tuple(source.factor_sizes)
     options: Any = config.options
-    estimator._scored = tuple(known.get("scored", (options.likelihood, options.scale)))
+    estimator._judged_by = tuple(known.get("judged_by", (options.likelihood, options.scale)))
     if source.factor_sizes:
         classes = [np.array(values) for values in known.get("classes", [range(size) for size in source.factor_sizes])]
         estimator.classes_ = classes if isinstance(estimator, SemiSupervisedVectorAutoencoder) else classes[0]
@@ -93,7 +93,7 @@ def _columns(estimator: VectorAutoencoder) -> Schema | None:
     """The columns of X with their means and scales, also of vectors; None for values in [0, 1] as they are."""
     if estimator.schema_ is not None:
         return estimator.schema_
-    if estimator._scored[0] in ("bernoulli", "continuous-bernoulli"):
+    if estimator._judged_by[0] in ("bernoulli", "continuous-bernoulli"):
         return None
     names = getattr(estimator, "feature_names_in_", [f"x{d}" for d in range(estimator.n_features_in_)])
     columns = zip(names, estimator.mean_.tolist(), estimator.scale_.tolist(), strict=True)
@@ -116,7 +116,7 @@ def _known(estimator: VectorAutoencoder) -> dict[str, Any]:
             name: {text: _plain(value) for text, value in by_text.items()}
             for name, by_text in estimator._categories.items()
         },
-        "scored": list(map(_plain, estimator._scored)),
+        "judged_by": list(map(_plain, estimator._judged_by)),
         "classes": [each.tolist() for each in (classes if isinstance(classes, list) else [classes])],
     }
 

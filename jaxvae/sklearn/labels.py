@@ -55,7 +55,7 @@ class ConditionalVectorAutoencoder(VectorAutoencoder):
         Raises:
           ValueError: The labels are missing, or not among those of the fit.
         """
-        return self._in_chunks(self._encode, self._labelled_batch(X, y))
+        return self._encoded(self._labelled_batch(X, y))
 
     def fit_transform(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Trains on the rows of X and their labels y, and computes posterior means."""
@@ -63,7 +63,7 @@ class ConditionalVectorAutoencoder(VectorAutoencoder):
 
     def score(self, X: Any, y: Any = None) -> float:
         """Computes the score as the other estimators do; y is as for `transform`."""
-        return -float(self._in_chunks(self._nll, self._labelled_batch(X, y)).mean(dtype=np.float64))
+        return self._scored(self._labelled_batch(X, y))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -80,7 +80,7 @@ class ConditionalVectorAutoencoder(VectorAutoencoder):
         labels = array_of(y)
         check_consistent_length(X, labels)
         aux = np.asarray(labels)[:, None] == self.classes_[None]
-        if len(unknown := labels[~aux.any(axis=1)]):
+        if unknown := labels[~aux.any(axis=1)].tolist():
             raise ValueError(f"y has the new label {unknown[0]!r}; the labels of the fit are {self.classes_.tolist()}")
         return {**batch, "aux": aux.astype(np.float32)}
 

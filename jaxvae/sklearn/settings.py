@@ -9,9 +9,8 @@ from sklearn.utils import check_scalar
 
 from jaxvae.choose import choose
 from jaxvae.methods import METHODS
-from jaxvae.methods.likelihoods import LikelihoodName
 from jaxvae.runs.config import Config, check_config, default_config
-from jaxvae.runs.options import options_of, takes_likelihood
+from jaxvae.runs.options import options_of
 
 DATA = "table:X"
 """Name of the data in the configuration, which is not in a file."""
@@ -40,17 +39,16 @@ def config_of(
     for size in ("n_components", "max_iter", "batch_size", "components"):
         if size in params:
             check_scalar(params[size], size, Integral, min_val=1)
-    for field in (*entry.hyperparameters()._fields, *(["scale"] if takes_likelihood(entry) else [])):
-        check_scalar(params[field], field, Real)
+    for field, default in {**entry.hyperparameters()._asdict(), "scale": 1.0}.items():
+        if default is not None or params[field] is not None:
+            check_scalar(params[field], field, Real)
     for option, kind in get_type_hints(options_of(entry)).items():
         if get_origin(kind) is Literal:
             choose(option, params[option], dict.fromkeys(get_args(kind)))
     params = {key: value.item() if isinstance(value, np.generic) else value for key, value in params.items()}
-    if params.get("likelihood") is not None:
-        choose("likelihood", params["likelihood"], dict.fromkeys(get_args(LikelihoodName)))
-    elif vectors and "likelihood" in params:
+    if vectors and params["likelihood"] == "auto":
         params["likelihood"] = "gaussian"
-    if vectors and params.get("likelihood") == "bernoulli" and params["standardize"]:
+    if vectors and params["likelihood"] == "bernoulli" and params["standardize"]:
         raise ValueError("the bernoulli likelihood is for values in [0, 1] as they are: set standardize=False")
     flags = {RENAMED.get(key, key): value for key, value in params.items() if key not in OWN}
     flags |= {"data": DATA, "label_columns": labels, "seed": seed}
