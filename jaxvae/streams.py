@@ -35,3 +35,5 @@ class Stream(IntEnum):
     """Controls beside the cases of a step."""
     EVALUATION = 0x6576616C
     """Examples that a run is scored on."""
+    VALIDATION = 0x76616C69
+    """Batches and noise of the validations during training."""

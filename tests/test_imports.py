@@ -21,7 +21,7 @@ ALLOWED = {
     "data": {"streams", "choose", "files", "schema"},
     "networks": {"choose", "method", "schema"},
     "methods": {"schema", "streams", "choose", "method", "losses", "data", "networks"},
-    "training": {"schema", "choose", "", "method", "data", "files"},
+    "training": {"schema", "streams", "choose", "", "method", "data", "files"},
     "analysis": {"method", "data", "losses"},
     "baselines": set(),
     "runs": {
@@ -39,7 +39,7 @@ ALLOWED = {
         "metrics",
         "baselines",
     },
-    "report": {"schema", "method", "methods", "metrics", "analysis", "runs", "files"},
+    "report": {"schema", "data", "method", "methods", "metrics", "analysis", "runs", "files"},
     "study": {"", "choose", "runs", "report", "metrics", "analysis", "training", "files"},
     "sklearn": {"choose", "files", "schema", "losses", "method", "methods", "data", "analysis", "training", "runs"},
     "cli": {

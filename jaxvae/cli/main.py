@@ -22,6 +22,7 @@ from jaxvae.training import NonFiniteLoss, NothingToTrain, tune_allocator
 from jaxvae.training.checkpoints import DamagedCheckpoint
 from jaxvae.training.peers import GRACE
 from jaxvae.training.run_folder import MissingRows, OtherCores, OtherData, RunFolderError
+from jaxvae.training.validation import Overfitting, PosteriorCollapse, StoppedEarly
 
 # A command imports what it needs when it is asked for: scores and figures alone take a second.
 
@@ -100,7 +101,8 @@ def _no_device() -> str | None:
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
     """Prints what there is to know about a run, such as checkpoints that were passed over, as one line each."""
-    ours = (DamagedCheckpoint, MissingRows, NothingToTrain, OtherCores, OtherData)
+    of_folders = (DamagedCheckpoint, MissingRows, NothingToTrain, OtherCores, OtherData)
+    ours = (*of_folders, Overfitting, PosteriorCollapse, StoppedEarly)
     with warnings.catch_warnings():
         show = warnings.showwarning
         for category in ours:
@@ -151,6 +153,27 @@ def _compare(arguments: list[str]) -> None:
     compare_command(arguments)
 
 
+def _encode(arguments: list[str]) -> None:
+    """Write the codes of a run's data, or of other examples, to a file"""
+    from jaxvae.cli.encode import encode_command
+
+    encode_command(arguments)
+
+
+def _decode(arguments: list[str]) -> None:
+    """Write the examples that a run expects of codes to a file"""
+    from jaxvae.cli.encode import decode_command
+
+    decode_command(arguments)
+
+
+def _score(arguments: list[str]) -> None:
+    """Score codes from any program against factors, both in files"""
+    from jaxvae.cli.score import score_command
+
+    score_command(arguments)
+
+
 def _study(arguments: list[str]) -> None:
     """Train the models of the large-scale study, or of a cut-down one, in shards"""
     from jaxvae.cli.study import study_command
@@ -196,6 +219,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": _evaluate,
     "report": _report,
     "compare": _compare,
+    "encode": _encode,
+    "decode": _decode,
+    "score": _score,
     "study": _study,
     "list": _list,
 }

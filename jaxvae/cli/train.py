@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import importlib.util
 import itertools
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -23,7 +24,7 @@ from jaxvae.data import Source
 from jaxvae.files import inside
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, method_named
-from jaxvae.runs.build import CannotOpen, build, build_method, kept_once, moved, with_likelihood
+from jaxvae.runs.build import CannotOpen, build_method, build_parts, kept_once, moved, with_likelihood
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
@@ -32,7 +33,8 @@ from jaxvae.training import Devices, check, choose_devices, plan, train, train_m
 from jaxvae.training.checkpoints import saved_steps
 from jaxvae.training.peers import watch_others
 from jaxvae.training.processes import check_agreement, is_primary_process, join_processes, raise_together
-from jaxvae.training.run_folder import RunFolderError
+from jaxvae.training.run_folder import RunFolderError, read_history
+from jaxvae.training.validation import best_in_words, is_out_of_patience
 from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
 
 DEFAULT_METHOD = "beta-tc-vae"
@@ -98,15 +100,17 @@ def train_command(arguments: list[str]) -> None:
             _join(args, members)
         devices = _devices(flags, len(members))
         try:
-            source, method = build(config)
+            parts, method = build_parts(config)
         except CannotOpen as error:
             raise ValueError(moved(config.data, error) if flags.resume else str(error)) from error
+        source = parts.training
         args = args._replace(config=with_likelihood(config, source))
         config, members = args.config, _members(args)
         for member in members:
             build_method(member.config, method.networks, source)
         check(method, source, batch_size=config.training.batch_size, parts=devices.mesh.shape["data"])
     source = kept_once(source) if devices.mesh.size == jax.process_count() == 1 else source
+    parts = parts._replace(training=source)
     use_compilation_cache()
     if flags.dry_run:
         print_plan(config, method, source, devices, len(members))
@@ -126,7 +130,7 @@ def train_command(arguments: list[str]) -> None:
     things = "images" if len(source.event_shape) == 3 else "rows"
     if (schema := schema_of(source)) is not None and not flags.resume:
         _say(f"columns of {source.name} (? has missing values; --kind NAME=KIND changes one):\n{schema}")
-    what = f"{method.name} on {source.name} ({source.size:,} {things})"
+    what = f"{method.name} on {source.name} ({source.size:,} {things}{parts.held_out_in_words})"
     _say(f"{what}: {training.steps} steps of {training.batch_size} {things}, {rate}, in {folder}")
     if not members and flags.resume and (saved := saved_steps(folder / "checkpoints")):
         _say(f"resumed: its newest checkpoint is of step {saved[-1]}")
@@ -139,6 +143,8 @@ def train_command(arguments: list[str]) -> None:
         "devices": devices,
         "microbatch": training.microbatch,
         "on_nan": training.on_nan,
+        "validation": parts.validation,
+        "validate_every": training.validate_every,
     }
     if members:
         try:
@@ -150,8 +156,13 @@ def train_command(arguments: list[str]) -> None:
         with ExitStack() as stack:
             asked = stack.enter_context(asked_to_stop())
             writers = [stack.enter_context(writer) for writer in _writers(args, folder)] if is_primary_process() else []
-            state = train(method, source, seed=config.seed, folder=folder, writers=writers, stop=asked, **settings)
-            stopped = asked() or int(state.step) < training.steps  # where another process was asked, so was this one
+            settings |= {"patience": training.patience, "max_minutes": training.max_minutes, "stop": asked}
+            state = train(method, source, seed=config.seed, folder=folder, writers=writers, **settings)
+            history = read_history(folder)
+            limited = is_out_of_patience(history, training.validate_every, training.patience)
+            limited |= time.perf_counter() - start >= 60 * (training.max_minutes or math.inf)
+            # Where another process was asked to stop, so was this one.
+            stopped = asked() or (int(state.step) < training.steps and not limited)
     except KeyboardInterrupt:
         saved = saved_steps(folder / "checkpoints")
         start_of = f"its checkpoint of step {saved[-1]}" if saved else "the start: there is no checkpoint yet"
@@ -159,7 +170,7 @@ def train_command(arguments: list[str]) -> None:
     if stopped:
         _say(f"stopped by SIGTERM, saved at step {int(state.step)}; `jaxvae train --run {folder} --resume` goes on")
         return
-    _say(f"trained in {time.perf_counter() - start:.0f} s")
+    _say(f"trained in {time.perf_counter() - start:.0f} s{best_in_words(history)}")
     if flags.distributed:
         _say(f"`jaxvae report {folder}`, in a process of its own, scores the run and writes its report")
     elif not flags.score:
@@ -170,7 +181,7 @@ def train_command(arguments: list[str]) -> None:
         from jaxvae.runs.load import trained_run
 
         with ending_well(f"training is done: `jaxvae report {folder}` scores the run and writes its report"):
-            report_on(trained_run(folder, config, source, method, state))
+            report_on(trained_run(folder, config, parts, method, state))
 
 
 def print_plan(
@@ -245,9 +256,9 @@ def _members(args: TrainArgs) -> list[Member]:
     flags = args.flags
     if flags.seeds is None and not args.sweep:
         return []
-    for name in TRACKERS:
-        if getattr(flags, name):
-            raise ValueError(f"--{name} is for a single run")
+    limits = [name for name in ("patience", "max_minutes") if getattr(args.config.training, name) is not None]
+    for name in (*limits, *(name for name in TRACKERS if getattr(flags, name))):
+        raise ValueError(f"--{name.replace('_', '-')} is for a single run")
     if not flags.score:
         raise ValueError("--no-score is for a single run; runs of --seeds and --sweep are not scored")
     if flags.seeds and flags.seeds.isdecimal():

@@ -64,8 +64,13 @@ print(table.schema)  # height is real, and visits a count
 
 Without known factors there are no metrics, and the report leaves out their sections.
 
-To measure generalization, `hold_out` keeps a combination of factors for testing and `Correlated` correlates two
-factors. `Pairs` and `Groups` draw images that share some of their factors:
+`split` holds examples out for validation and testing, by shares and a seed, with groups kept together if their numbers
+are given; `--validation 0.1 --test 0.1` does so on the command line. Of a grid of factors, a random share of the
+combinations is held out. The split depends on `--split-seed` and the data only, so that runs that differ in anything
+else are scored on the same examples.
+
+To measure generalization to new combinations, `hold_out` keeps a combination of factors for testing and `Correlated`
+correlates two factors. `Pairs` and `Groups` draw images that share some of their factors:
 
 ```python
 import jax
@@ -79,6 +84,9 @@ pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # image, image
 `few_labels` adds labels to some of the examples, `classified` and `augmented` add classes, `case_control` draws as
 many images with an effect as without, and `moving_sprites` draws clips. `segments` generates mixed sources together
 with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors.
+
+Pictures of a folder have the names of their files as `ids`, and `from_arrays` takes names for other examples; files of
+codes repeat them (`jaxvae encode`).
 
 Every data set is a `Source`, and `Source` documents what your own has to provide; `from_arrays(images, factors)`
 builds one from arrays. On the command line, `--data my_package.my_data:NAME` names a source, or a function without
@@ -105,17 +113,19 @@ from jaxvae.data.generated import bars, clusters, digits, segments, time_series
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.labels import Conditioned, Labelled, few_labels
 from jaxvae.data.options import DataOptions
+from jaxvae.data.origin import origin_of
 from jaxvae.data.pairs import Groups, Pairs
-from jaxvae.data.pictures import picture_folder
+from jaxvae.data.pictures import one_picture, picture_folder
 from jaxvae.data.registry import CLIPS, DATA, FILES, TABLES, VARIANTS, open_data
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
 from jaxvae.data.source import GroundTruth, Shard, Source, grid_index
+from jaxvae.data.splits import HeldOut, Parts, split
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
-from jaxvae.data.table import Table, from_arrays
+from jaxvae.data.table import Origin, Table, from_arrays
 from jaxvae.data.tfds import tfds_table
 from jaxvae.data.variants import Variant, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
@@ -138,12 +148,15 @@ __all__ = [
     "FewLabels",
     "GroundTruth",
     "Groups",
+    "HeldOut",
     "InClasses",
     "InGroups",
     "InPairs",
     "Labelled",
     "MovingSprites",
+    "Origin",
     "Pairs",
+    "Parts",
     "Rooms",
     "Scene",
     "Shard",
@@ -168,10 +181,13 @@ __all__ = [
     "grid_index",
     "hold_out",
     "moving_sprites",
+    "one_picture",
     "open_data",
+    "origin_of",
     "picture_folder",
     "segments",
     "shuffled_index",
+    "split",
     "squares",
     "tfds_table",
     "time_series",

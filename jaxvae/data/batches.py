@@ -12,6 +12,7 @@ from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.effects import case_control
 from jaxvae.data.labels import Conditioned, Quality, few_labels
 from jaxvae.data.pairs import Groups, Pairs
+from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import GroundTruth, Source
 
 
@@ -27,6 +28,10 @@ class Single:
     def wrap(self, source: Source, method: str) -> Source:
         """The source of what the method learns from. ValueError, in one line, for a source without what it needs."""
         return source
+
+    def wrap_held_out(self, source: Source, method: str) -> Source:
+        """The same for examples that are held out: in epochs where training may be, so that each of them comes once."""
+        return self.wrap(Epochs(source) if self.in_epochs else source, method)
 
     def told(self, source: Source, batch_size: int) -> Mapping[str, Any]:
         """Keyword arguments for the method's builder that follow from the wrapped source and the batch size."""
@@ -93,6 +98,10 @@ class FewLabels(Single):
     def wrap(self, source: Source, method: str) -> Source:
         """Labelled images beside the others."""
         return few_labels(source, self.labels, quality=self.label_quality)
+
+    def wrap_held_out(self, source: Source, method: str) -> Source:
+        """With labels of all of them where these are fewer."""
+        return few_labels(Epochs(source), min(self.labels, source.size), quality=self.label_quality)
 
 
 @dataclass(frozen=True)

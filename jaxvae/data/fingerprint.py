@@ -9,6 +9,7 @@ import numpy as np
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.source import Source, Wrapper
 from jaxvae.data.streamed import Streamed
+from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
 from jaxvae.data.videos import MovingSprites
 
@@ -21,14 +22,17 @@ def fingerprint(source: Source) -> str | None:
 
     They are of a SHA-256 of the arrays of the data: images as they are stored, factors and further columns, with their
     shapes and types. Of an array larger than 64 MiB it takes 64 MiB in rows at equal distances, so that data which is
-    larger than memory need not be read.
+    larger than memory need not be read. Of a subset, it also takes the indices of its examples;
+    a subset of generated data is told from others by these and the name of the data.
     """
+    chosen, name = [], source.name
     while isinstance(source, Wrapper):  # the data itself, not what is added to it
+        chosen += [np.asarray(source.index)] if isinstance(source, Subset) else []
         source = source.source
-    arrays = [] if isinstance(source, FactorGrid | MovingSprites) else _arrays(source)
+    arrays = chosen if isinstance(source, FactorGrid | MovingSprites) else [*_arrays(source), *chosen]
     if not arrays:
         return None
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(name.encode() if len(arrays) == len(chosen) else b"")
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(_some_rows(array)).view(np.uint8).data)

@@ -4,14 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from jaxvae.choose import with_installed
 from jaxvae.data.batches import Single
 from jaxvae.data.registry import FILES, TABLES, VARIANTS, kind_of, open_data
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import Source
+from jaxvae.data.splits import Parts, split
 from jaxvae.data.streamed import Streamed
+from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
-from jaxvae.data.tabular import Columns
+from jaxvae.data.tabular import Columns, standardized_by
 from jaxvae.schema import Schema
 
 TABLE_FLAGS = ("columns", "drop", "label_columns", "id_column", "group_column", "kind")
@@ -50,11 +54,24 @@ class DataOptions:
     """Kinds of columns, NAME=KIND each, where their values do not tell: real, count, binary, categorical, constant or
     identifier."""
 
+    validation: float = 0.0
+    """Share of the examples that are held out for validation, such as 0.1: no gradient step sees them."""
+    test: float = 0.0
+    """Share of the examples that are held out for testing. Scores are computed on them; otherwise, on the validation
+    examples or on all."""
+    split_seed: int = 0
+    """Random seed of the split. It does not follow --seed, so that runs with several seeds have the same split."""
+
     def open(self, schema: Schema | None = None) -> Source:
-        """Opens the data set.
+        """Opens the examples to train on, as `open_parts` does."""
+        return self.open_parts(schema).training
+
+    def open_parts(self, schema: Schema | None = None) -> Parts:
+        """Opens the data set and splits it.
 
         Args:
-          schema: Columns that a model was trained on, for a table; by default, they are found by their values.
+          schema: Columns that a model was trained on, for a table; by default, they are found by their values, with
+            means and standard deviations of the training rows.
 
         Raises:
           ValueError: The data does not exist or cannot be read. The message is one line.
@@ -64,14 +81,24 @@ class DataOptions:
             image_size=self.image_size,
             skip_bad=self.skip_bad,
             texture=None if self.texture is None else Path(self.texture),
-            columns=Columns(self.columns, self.drop, self.label_columns, self.id_column, self.group_column, self.kind),
+            columns=self.of_table,
             schema=schema,
         )
         if self.stream:
             if not isinstance(source, Table):
                 raise ValueError(f"--stream is for images in files; {source.name} is drawn on the device: leave it out")
             source = Streamed(source)
-        return Epochs(source) if self.sampling == "epochs" else source
+        groups = source.origin.groups if isinstance(source, Table) else None
+        parts = split(source, self.validation, self.test, seed=self.split_seed, groups=groups)
+        if schema is None and isinstance(source, Table) and isinstance(parts.training, Subset):
+            source = standardized_by(source, np.asarray(parts.training.index))
+            parts = split(source, self.validation, self.test, seed=self.split_seed, groups=groups)
+        return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
+
+    @property
+    def of_table(self) -> Columns:
+        """What the columns of a table are taken for."""
+        return Columns(self.columns, self.drop, self.label_columns, self.id_column, self.group_column, self.kind)
 
     @property
     def in_table(self) -> bool:

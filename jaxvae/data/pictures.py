@@ -52,6 +52,7 @@ def picture_folder(path: Path, *, image_size: int | None = None, skip_bad: bool 
         raise ValueError(f"{path}: no pictures in this folder; known are {', '.join(PICTURES)}")
     images: list[np.ndarray] = []
     origins: list[str] = []
+    ids: list[str] = []
     for file in files:
         try:
             pages = [resized(page, image_size) if image_size else page for page in read_picture(file)]
@@ -61,6 +62,7 @@ def picture_folder(path: Path, *, image_size: int | None = None, skip_bad: bool 
             raise ValueError(f"{file}: can't be read ({error}); --skip-bad leaves such files out") from error
         images += pages
         origins += [str(file) if len(pages) == 1 else f"page {number} of {file}" for number in range(1, len(pages) + 1)]
+        ids += page_names(str(file.relative_to(path)), len(pages))
     if not images:
         raise ValueError(f"{path}: none of its {len(files)} pictures can be read")
     for image, origin in zip(images, origins, strict=True):
@@ -69,7 +71,26 @@ def picture_folder(path: Path, *, image_size: int | None = None, skip_bad: bool 
                 f"{origin} is {_size(image)} pixels and {origins[0]} is {_size(images[0])}: "
                 "give an image size for all of them"
             )
-    return from_arrays(_stacked(images), name=printable(path.name or path.resolve().name))
+    return from_arrays(_stacked(images), name=printable(path.name or path.resolve().name), ids=ids)
+
+
+def one_picture(path: Path, *, image_size: int | None = None) -> Table:
+    """A single picture file, of one page or more, as `picture_folder` reads those of a folder.
+
+    Raises:
+      ValueError: It can't be read.
+    """
+    try:
+        pages = [resized(page, image_size) if image_size else page for page in read_picture(path)]
+    except UNREADABLE as error:
+        raise ValueError(f"{path}: can't be read ({error})") from error
+    return from_arrays(_stacked(pages), name=printable(path.name), ids=page_names(path.name, len(pages)))
+
+
+def page_names(name: str, pages: int) -> list[str]:
+    """Names of the pages of a picture file: that of the file, with a number behind it if there are several."""
+    name = printable(name)
+    return [name] if pages == 1 else [f"{name}:{number}" for number in range(1, pages + 1)]
 
 
 def picture_files(folder: Path) -> list[Path]:

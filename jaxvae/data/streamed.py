@@ -14,6 +14,7 @@ from jax.sharding import NamedSharding
 
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import UNSHARDED, Shard, Source, Wrapper, independent_batch
+from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
 
 AHEAD = 8
@@ -97,8 +98,19 @@ class _Numbers:
 
 
 def is_streamed(source: Source) -> bool:
-    """Whether `read_ahead` has something to read: a `Streamed`, or `Epochs` of one."""
-    return isinstance(source, Streamed) or (isinstance(source, Epochs) and isinstance(source.source, Streamed))
+    """Whether `read_ahead` has something to read: a `Streamed`, or `Epochs` or a `Subset` of one."""
+    return isinstance(_inmost(source), Streamed)
+
+
+def _inmost(source: Source) -> Source:
+    while isinstance(source, Epochs | Subset):
+        source = source.source
+    return source
+
+
+def _replaced(source: Source, inmost: Any) -> Any:
+    """The source with something else in place of what its epochs and subsets are of."""
+    return replace(source, source=_replaced(source.source, inmost)) if isinstance(source, Epochs | Subset) else inmost
 
 
 def split_leaves(source: Source, split: Any, whole: Any) -> Any:
@@ -123,19 +135,19 @@ def read_ahead(
         raise ValueError("--stream needs Grain to read ahead: pip install 'jaxvae[stream]'")
     import grain
 
-    streamed: Streamed = source.source if isinstance(source, Epochs) else source  # type: ignore[assignment]
-    numbers: Any = _Numbers(streamed.table)
-    order = Epochs(numbers) if isinstance(source, Epochs) else numbers
+    streamed: Streamed = _inmost(source)  # type: ignore[assignment]
+    order = _replaced(source, _Numbers(streamed.table))
     # On the host's own processor, so that the numbers don't wait behind the updates on the device; from a copy of the
     # key, as the training state that holds it is donated to the first update.
     host = jax.local_devices(backend="cpu")[0]
     with jax.default_device(host):
         key = jax.random.wrap_key_data(jnp.asarray(np.array(jax.random.key_data(key))), impl=jax.random.key_impl(key))
-    draw = jax.jit(lambda key, step: order.batch(key, step, n)["index"])
+    order = jax.device_put(order, host)
+    draw = jax.jit(lambda order, key, step: order.batch(key, step, n)["index"])
 
     def read(step: int) -> _Read:
         with jax.default_device(host):
-            index = np.asarray(draw(key, jnp.int32(step)))
+            index = np.asarray(draw(order, key, jnp.int32(step)))
         return _Read(streamed, streamed.rows(index) if sharding is None else sharded_rows(index, sharding))
 
     def sharded_rows(index: np.ndarray, sharding: NamedSharding) -> dict[str, jax.Array]:

@@ -21,26 +21,29 @@ BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False)
-class Rows:
-    """What is known of the rows of a table besides their values. Two of them are equal if they are the same object."""
+class Origin:
+    """Where examples come from. Two origins are equal if they are one object, as millions of names take long to compare
+    in every call of a compiled function.
+    """
 
-    ids: np.ndarray | None = None
-    """Names of the rows, texts [N]."""
+    ids: Sequence[str] | None
+    """Names of the N examples, such as those of picture files, in their order here; None if they have none."""
+    rows: np.ndarray | None
+    """Rows of the examples in their file, int [N]; None if they are in the order of the file."""
     groups: np.ndarray | None = None
-    """Groups of rows that a split keeps together, int [N]."""
+    """Groups of examples that a split keeps together, int [N]; None if there are none."""
     label_values: tuple[tuple[str, ...], ...] = ()
-    """Texts of the values of each factor, in the order of their numbers."""
+    """Texts of the values of each factor, in the order of their numbers; empty if they are not known."""
 
-    def at(self, index: np.ndarray) -> "Rows":
-        """Returns what is known of some rows, by their indices [n]."""
-        ids, groups = (None if each is None else each[index] for each in (self.ids, self.groups))
-        return Rows(ids, groups, self.label_values)
+
+IN_ORDER = Origin(None, None)
+"""The origin of examples without names, in the order of their file."""
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["pixels", "factors", "extras"],
-    meta_fields=["name", "event_shape", "factor_names", "factor_sizes", "storage", "schema", "rows"],
+    meta_fields=["name", "event_shape", "factor_names", "factor_sizes", "storage", "schema", "origin"],
 )
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -63,7 +66,13 @@ class Table:
     """More columns of the batches, by name: [N, ...], such as the auxiliary variable "aux"."""
     schema: Schema | None = None
     """Columns of a table, whose rows are the vectors x; None for other data."""
-    rows: Rows = Rows()
+    origin: Origin = IN_ORDER
+    """Names of the examples, and their rows in the file."""
+
+    @property
+    def ids(self) -> Sequence[str] | None:
+        """Names of the examples, or None."""
+        return self.origin.ids
 
     @property
     def size(self) -> int:
@@ -128,6 +137,7 @@ def from_arrays(
     factor_names: Sequence[str] | None = None,
     extras: Mapping[str, np.ndarray] | None = None,
     real: bool = False,
+    ids: Sequence[str] | None = None,
 ) -> Table:
     """Builds a source of examples that are in memory.
 
@@ -143,6 +153,7 @@ def from_arrays(
       factor_names: Names of the K factors. By default, factor0, factor1 ...
       extras: Further columns of the batches, by name: [N, ...], such as the auxiliary variable "aux".
       real: Whether values may be any finite numbers. The Bernoulli likelihood is not for them. uint8 is still 0 to 255.
+      ids: Names of the N examples, which files of codes repeat. By default, they have none.
 
     Raises:
       ValueError: Shapes, types or values are other than these; the message says which were found.
@@ -152,6 +163,9 @@ def from_arrays(
     for column, values in extras.items():
         if column in ("x", "factors") or len(values) != len(examples):
             raise ValueError(f"{name}: the column {column!r} needs a name of its own and {len(examples)} rows")
+    if ids is not None and len(ids) != len(examples):
+        raise ValueError(f"{name}: {len(examples)} examples but {len(ids)} ids")
+    origin = IN_ORDER if ids is None else Origin(ids, None)
     names: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
     columns = None
@@ -164,8 +178,9 @@ def from_arrays(
             ordered = aligned(examples.shape, examples.dtype)
             examples, columns = np.take(examples, order, axis=0, out=ordered), columns[order]
             extras = {column: values[order] for column, values in extras.items()}
+            origin = Origin(None if ids is None else [ids[row] for row in order], order)
     pixels, storage = pack(examples, name, real)
-    return Table(name, pixels, columns, examples.shape[1:], names, sizes, storage, extras)
+    return Table(name, pixels, columns, examples.shape[1:], names, sizes, storage, extras, origin=origin)
 
 
 def _images(images: np.ndarray, name: str) -> np.ndarray:

@@ -5,6 +5,7 @@ import importlib.util
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from jaxvae.choose import unknown
 from jaxvae.data.contents import DAMAGED, check_kind, content_of, suffix_of, unreadable
-from jaxvae.data.table import Rows, Table, number_factors, pack
+from jaxvae.data.table import Origin, Table, number_factors, pack
 from jaxvae.files import printable
 from jaxvae.schema import Schema, find_schema, is_missing, text_of
 
@@ -81,6 +82,8 @@ def from_columns(
             f"the columns of a table must have the same number of rows, and at least 1; got {sorted(rows)}"
         )
     (count,) = rows
+    if schema is not None:  # new rows need no labels, and lack what the schema says if they lack columns
+        columns = _present(columns, arrays)
     columns = _expanded(columns, arrays)
     special = {*columns.labels, *columns.drop, columns.id, columns.group} - {None}
     used = columns.use or tuple(each for each in arrays if each not in special)
@@ -95,22 +98,62 @@ def from_columns(
     named = next((each.name for each in schema.columns if each.kind == "identifier"), None)
     ids = arrays.get(columns.id or named or "")
     groups = None if columns.group is None else _numbered(arrays[columns.group])
-    texts = tuple(_value_texts(arrays[each]) for each in columns.labels)
-    told = Rows(ids=None if ids is None else ids.astype(str), groups=groups, label_values=texts)
     factors: np.ndarray | None = None
     sizes: tuple[int, ...] = ()
+    order = None
     if columns.labels:
         numbered = np.stack([_numbered(arrays[each]) for each in columns.labels], axis=1)
         factors, sizes, order = number_factors(numbered, count, name)
-        if order is not None:  # one row per combination of labels: rows are put into the order of the grid
-            x, factors, told = x[order], factors[order], told.at(order)
+    if order is not None:  # one row per combination of labels: rows are put into the order of the grid
+        x, factors = x[order], None if factors is None else factors[order]
+        ids, groups = (None if each is None else each[order] for each in (ids, groups))
+    texts = tuple(_value_texts(arrays[each]) for each in columns.labels)
+    origin = Origin(None if ids is None else ids.astype(str).tolist(), order, groups, texts)
     pixels, storage = pack(x, name, real=True, missing=True)
-    return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, rows=told)
+    return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, origin=origin)
+
+
+def standardized_by(table: Table, rows: np.ndarray) -> Table:
+    """Returns the table with real columns on the scale of some rows, [n], such as those to train on.
+
+    The means of counts are those of these rows too. Data without columns is returned as it is.
+    """
+    if table.schema is None:
+        return table
+    x = np.array(table.pixels, np.float64)
+    columns = {column.name: column for column in table.schema.columns}
+    for column, start in zip(table.schema.used, table.schema.starts, strict=True):
+        values = x[rows, start]
+        values = values[~np.isnan(values)]
+        if column.kind == "count":
+            columns[column.name] = replace(column, mean=float(values.mean()) if len(values) else 0.0)
+        elif column.kind == "real":
+            mean, scale = (float(values.mean()), float(values.std())) if len(values) else (0.0, 1.0)
+            scale = scale or 1.0
+            x[:, start] = (x[:, start] - mean) / scale
+            moved = column.mean + column.scale * mean, column.scale * scale
+            columns[column.name] = replace(column, mean=moved[0], scale=moved[1])
+    return replace(table, pixels=x.astype(np.float32), schema=Schema(tuple(columns.values())))
 
 
 def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
     """Columns without information: constant ones, which a table of new rows may have anywhere."""
     return [name for name, values in table.items() if len(set(values[~is_missing(values)].tolist())) < 2]
+
+
+def _present(columns: Columns, table: Mapping[str, Any]) -> Columns:
+    """The columns without those that are not there."""
+
+    def there(name: str | None) -> bool:
+        return name in table or (name is not None and any(fnmatchcase(each, name) for each in table))
+
+    return Columns(
+        tuple(filter(there, columns.use)),
+        tuple(filter(there, columns.drop)),
+        tuple(filter(there, columns.labels)),
+        columns.id if there(columns.id) else None,
+        columns.group if there(columns.group) else None,
+    )
 
 
 def _expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:

@@ -2,7 +2,6 @@
 
 import platform
 import shlex
-from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from jaxvae.analysis import (
     reconstruct,
     traverse,
 )
-from jaxvae.data import Source
 from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
@@ -30,7 +28,7 @@ from jaxvae.report.tables import of_columns
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.config import Config
 from jaxvae.runs.load import OwnConfig, Run
-from jaxvae.schema import schema_of
+from jaxvae.runs.score import ACTIVE_KL
 
 SHOWN_IMAGES = 12
 SHOWN_PICTURES = 8
@@ -39,8 +37,6 @@ PRIOR_SAMPLES = 32
 KNOWN_EFFECT = "known effect"
 QUANTILES = np.linspace(0, 1, 11)
 TRAVERSAL_VALUES = np.linspace(-2, 2, 11, dtype=np.float32)
-ACTIVE_KL = 0.1
-"""KL in nats below which a latent counts as inactive."""
 ACTIVE_CHANGE = 0.02
 """Relative change below which a latent of a deterministic code counts as inactive. The change is relative to that of
 the latent that changes the image most."""
@@ -64,7 +60,8 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     """Collects everything that the page shows, as NumPy arrays and plain values."""
     method, source = run.method, run.source
     picture_key, prior_key = jax.random.split(run.evaluation_key)
-    batch = source.sample(picture_key, SHOWN_IMAGES)
+    shown = source if run.held_out is None else run.held_out.source
+    batch = shown.sample(picture_key, SHOWN_IMAGES)
     kl, change = codes.kl_per_latent(), _change_per_latent(run, codes)
     active = kl > ACTIVE_KL if change is None else change > ACTIVE_CHANGE * change.max()
     order = np.argsort(-(kl if change is None else change))
@@ -83,7 +80,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     return ReportData(
         title=f"{method.name} on {source.name}",
         summary=_summary(run, scores),
-        about_data=_about(source),
+        about_data=run.about_data,
         images=_pixels(batch["x"]),
         **_decoded(run, prior_key, batch, swept, order),
         traversal_values=values,
@@ -115,16 +112,6 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
             },
         },
     )
-
-
-def _about(source: Source) -> str:
-    schema = schema_of(source)
-    if schema is None:
-        return " ".join((type(source).__doc__ or "").split())
-    kinds = Counter(column.kind for column in schema.columns)
-    missing = sum(column.has_missing for column in schema.used)
-    text = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-    return f"A table of {source.size:,} rows. Columns: {text}; {missing} have missing values."
 
 
 def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
@@ -159,7 +146,8 @@ def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:
     """Returns the method's pictures of a batch: the images first, then the pictures and the known effect."""
     if run.method.pictures is None:
         return {}
-    batch = run.source.batch(key, jnp.int32(0), SHOWN_PICTURES)
+    source = run.source if run.held_out is None else run.held_out.source
+    batch = source.batch(key, jnp.int32(0), SHOWN_PICTURES)
     shown = run.method.pictures(Nets(run.method.networks, run.state.params), key, batch)
     images = {"image": batch["x"], **shown}
     if "mask" in batch and any(name.endswith("map") for name in shown):
@@ -244,6 +232,7 @@ def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
     return {
         "method": run.method.name,
         "data": f"{run.data_in_words}{shown_channels(run.source.event_shape)}",
+        "scored on": scores["rows"] if run.held_out and "rows" in scores else "",
         "steps": steps,
         "seed": str(run.config.seed),
         "parameters": f"{parameters:,}" if parameters else "",

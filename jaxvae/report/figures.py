@@ -22,6 +22,8 @@ ROUND = (1, 2, 5, 10)
 MOST_NUMBERS = 1000
 """Cells of a map that are annotated: thousands of numbers take long to draw, and make large pictures."""
 NOT_LOSS_TERMS = ("step", "seconds", "steps_per_second")
+VALIDATION = "validation_"
+"""Start of the names of terms on validation examples, which are drawn in the panel of the training term."""
 
 
 class Theme(NamedTuple):
@@ -122,9 +124,13 @@ def cosine_map(cosines: np.ndarray, theme: Theme) -> Image.Image:
 
 
 def logged_terms(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns the names of the loss terms in any row of the history, in order of appearance."""
+    """Returns the names of the loss terms in any row of the history, in order of appearance.
+
+    Terms on validation examples are left out where there is the same term on training examples.
+    """
     names = dict.fromkeys(name for row in history for name in row)
-    return [name for name in names if name not in NOT_LOSS_TERMS]
+    beside = {VALIDATION + name for name in names}
+    return [name for name in names if name not in NOT_LOSS_TERMS and name not in beside]
 
 
 def term_values(history: Sequence[Mapping[str, Any]], term: str) -> np.ndarray:
@@ -133,16 +139,23 @@ def term_values(history: Sequence[Mapping[str, Any]], term: str) -> np.ndarray:
 
 
 def curve(history: Sequence[Mapping[str, Any]], term: str, theme: Theme) -> Image.Image:
-    """Draws a small panel of one logged term against the step, with gaps where it is missing or not finite."""
+    """Draws a small panel of one logged term against the step, with gaps where it is missing or not finite.
+
+    The same term on validation examples, if it was logged, is a dashed line through its values.
+    """
     steps = np.array([row["step"] for row in history], float)
-    values = term_values(history, term)
-    finite = np.isfinite(values)
+    values, validated = term_values(history, term), term_values(history, VALIDATION + term)
+    finite, there = np.isfinite(values), np.isfinite(validated)
     figure = figure_of(2.9, 1.6, theme)
     axes = figure.add_subplot()
     axes.plot(steps, values, color=theme.accent, linewidth=1.5, marker="o" if finite.sum() < 3 else "")
-    if wants_log_axis(values):
+    if there.any():
+        marker = "o" if there.sum() < 3 else ""
+        axes.plot(steps[there], validated[there], color=theme.ink, linewidth=1.2, linestyle="--", marker=marker)
+    drawn = np.concatenate([values[finite], validated[there]])
+    if wants_log_axis(drawn):
         axes.set_yscale("log")
-        decades = math.log10(np.nanmax(values[finite]) / np.nanmin(values[finite]))
+        decades = math.log10(drawn.max() / drawn.min())
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,), numticks=6))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())

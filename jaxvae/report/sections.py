@@ -14,6 +14,7 @@ from jaxvae.report.encoding import Embedded, embed, embed_animation
 from jaxvae.report.figures import (
     DARK,
     LIGHT,
+    VALIDATION,
     Theme,
     cosine_map,
     curve,
@@ -302,6 +303,11 @@ def _training(data: ReportData) -> Section | None:
         "otherwise, against the number of updates: good curves have levelled off by the end and do not jump. A total "
         "correlation that is estimated from batches is biased and may be below 0."
     )
+    if any(name.startswith(VALIDATION) for row in data.history for name in row):
+        caption += (
+            " Dashed lines are of the validation examples, with all weights as at the end of a warmup: where they rise "
+            "while the others fall, the model overfits."
+        )
     cards = [
         Card(
             term.replace("_", " "),
@@ -325,9 +331,10 @@ def _reproduce(data: ReportData) -> Section | None:
 
 
 def _last_value(data: ReportData, term: str) -> str:
-    values = term_values(data.history, term)
-    finite = values[np.isfinite(values)]
-    return f"{finite[-1]:.4g}" if finite.size else "never finite"
+    values, validated = (term_values(data.history, name) for name in (term, VALIDATION + term))
+    finite, there = values[np.isfinite(values)], validated[np.isfinite(validated)]
+    last = f"{finite[-1]:.4g}" if finite.size else "never finite"
+    return f"{last}, validation {there[-1]:.4g}" if there.size else last
 
 
 def _latents_and_factors(data: ReportData) -> list[tuple[int, str | None]]:

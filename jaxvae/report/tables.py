@@ -10,6 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from PIL import Image
 
 from jaxvae.analysis import Representation
+from jaxvae.data.origin import origin_of
 from jaxvae.report.figures import Theme, figure_of, latent_chart, plain, quiet, render
 from jaxvae.runs.load import Run
 from jaxvae.runs.score import examples_of
@@ -121,7 +122,7 @@ def _planes(run: Run, codes: Representation, order: np.ndarray) -> list[Plane]:
         views.append((centred @ directions[:2].T, axes))  # type: ignore[arg-type]
     labels: list[tuple[str, np.ndarray, Sequence[str]]] = [("", np.zeros(len(few), int), [])]
     if codes.factors is not None:
-        told = getattr(getattr(run.source, "rows", None), "label_values", ())
+        told = origin_of(run.source).label_values
         labels = []
         for k, name in enumerate(run.source.factor_names[:MOST_LABELS]):
             values = told[k] if k < len(told) else [str(v) for v in range(run.source.factor_sizes[k])]

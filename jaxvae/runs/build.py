@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxvae.data import InClasses, Source
+from jaxvae.data import InClasses, Parts, Source
 from jaxvae.data.source import S, on_device
 from jaxvae.method import Method, Network
 from jaxvae.methods import Likelihood, likelihood_for, method_named
@@ -34,12 +34,30 @@ class Experiment(NamedTuple):
     """The data and the method of a configuration."""
 
     source: Source
-    """Data, wrapped as the method needs it."""
+    """Examples to train on, wrapped as the method needs them."""
+    method: Method
+
+
+class SplitExperiment(NamedTuple):
+    """The data and the method of a configuration, with the examples that are held out."""
+
+    parts: Parts
+    """Parts of the data, wrapped as the method needs them."""
     method: Method
 
 
 def build(config: Config[Any, Any, Any, Any], schema: Schema | None = None) -> Experiment:
-    """Builds the source and the method of a configuration.
+    """Builds the examples to train on and the method of a configuration, as `build_parts` does.
+
+    Raises:
+      ValueError: Settings are incompatible. The message is one line.
+    """
+    parts, method = build_parts(config, schema)
+    return Experiment(parts.training, method)
+
+
+def build_parts(config: Config[Any, Any, Any, Any], schema: Schema | None = None) -> SplitExperiment:
+    """Builds all parts of the data and the method of a configuration.
 
     Args:
       config: Configuration of the run.
@@ -50,11 +68,15 @@ def build(config: Config[Any, Any, Any, Any], schema: Schema | None = None) -> E
     """
     check_config(config)
     try:
-        opened = config.source.open(schema)
+        opened = config.source.open_parts(schema)
     except ValueError as error:
         raise CannotOpen(str(error)) from error
-    source = config.batches.wrap(opened, config.method)
-    return Experiment(source, build_method(config, networks_of(config, source), source))
+    source = config.batches.wrap(opened.training, config.method)
+    held_out = (
+        None if part is None else config.batches.wrap_held_out(part, config.method)
+        for part in (opened.validation, opened.test)
+    )
+    return SplitExperiment(Parts(source, *held_out), build_method(config, networks_of(config, source), source))
 
 
 def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[str, Network]:

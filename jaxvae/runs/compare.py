@@ -15,8 +15,8 @@ from jaxvae.method import Nets
 from jaxvae.metrics import metric_named
 from jaxvae.runs.config import names_with_role
 from jaxvae.runs.folder import newest_saved, read_config
-from jaxvae.runs.load import Run, config_of, load_run, own_config_of
-from jaxvae.runs.score import SCORES, independent, read_scores, represent, score
+from jaxvae.runs.load import Run, config_of, load_run, own_config_of, stopped_early
+from jaxvae.runs.score import SCORES, read_scores, represent, score, scored_examples
 from jaxvae.training.members import DIVERGED
 from jaxvae.training.run_folder import (
     TRAINED,
@@ -130,7 +130,7 @@ def compare(
             continue
         if not _is_run(settings):
             raise RunFolderError(f"{folder / 'config.json'} is not of a run of jaxvae")
-        apart = ("seed", *names_with_role("replicate", "bookkeeping"))
+        apart = ("seed", *names_with_role("replicate", "bookkeeping", "limit"))
         settings = {name: value for name, value in flatten(known.to_json()).items() if name not in apart}
         key = json.dumps(settings, sort_keys=True)
         members = groups.setdefault(key, {})
@@ -181,7 +181,9 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
         "diverged": [(folder / DIVERGED).exists() for folder in folders],
         "can't be loaded": [not row for row in rows],
         "not finished": [
-            newest_saved(folder) < config.get("training.steps", 0) and not (folder / DIVERGED).exists()
+            newest_saved(folder) < config.get("training.steps", 0)
+            and not (folder / DIVERGED).exists()
+            and not stopped_early(folder)
             for folder in folders
         ],
     }
@@ -303,11 +305,12 @@ def _picture(run: Run) -> tuple[np.ndarray | None, tuple[str, ...]]:
     if run.decoder is None:
         if run.method.pictures is None:
             return None, ()
-        few = run.source.batch(run.evaluation_key, jax.numpy.int32(0), SHOWN_VALUES)
+        source = run.source if run.held_out is None else run.held_out.source
+        few = source.batch(run.evaluation_key, jax.numpy.int32(0), SHOWN_VALUES)
         shown = run.method.pictures(Nets(run.method.networks, run.state.params), run.evaluation_key, few)
         drawn = {"image": few["x"], **{name: rows for name, rows in shown.items() if not name.endswith("map")}}
         return _same_channels(list(drawn.values())), tuple(drawn)
-    images = random_examples(independent(run.source), run.evaluation_key, SHOWN_VALUES)["x"]
+    images = random_examples(scored_examples(run), run.evaluation_key, SHOWN_VALUES)["x"]
     codes = represent(run, PICTURED).mean
     size = latent_effects(run.decoder, codes).size
     order = [d for d in np.argsort(-size)[:SHOWN_LATENTS] if size[d] > 0.01 * size.max()]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, Literal, Self, TypeVar
@@ -51,10 +52,19 @@ class Training:
     on_nan: Literal["stop", "skip"] = "stop"
     """What to do when a loss or parameter becomes non-finite: stop training, or skip that step. The batch is kept in
     the run's folder nonfinite/."""
+    validate_every: int = field(default=500, metadata={ROLE: "bookkeeping"})
+    """Number of steps between computations of the loss on the examples of --validation. The checkpoint "best" is that
+    of the lowest validation loss."""
+    patience: int | None = field(default=None, metadata={ROLE: "limit"})
+    """Number of validations without a new lowest loss after which training stops early. By default, it does not. With
+    --resume and a larger number, a run that stopped early goes on."""
+    max_minutes: float | None = field(default=None, metadata={ROLE: "limit"})
+    """Number of minutes after which training stops at its next row of metrics. By default, it does not. With --resume,
+    the run goes on for as many minutes again."""
 
 
 def names_with_role(*roles: str) -> tuple[str, ...]:
-    """Dotted names, as in config.json, of settings with one of these roles: length, replicate or bookkeeping."""
+    """Dotted names, as in config.json, of settings with one of these roles: length, limit, replicate or bookkeeping."""
     return tuple(f"training.{each.name}" for each in dataclasses.fields(Training) if each.metadata.get(ROLE) in roles)
 
 
@@ -171,8 +181,9 @@ def default_config(method: str, preset: str | None = None) -> Config[Any, Any, A
 def check_config(config: Config[Any, Any, Any, Any]) -> None:
     """ValueError, in one line, for settings out of range, and for flags that have no effect."""
     training = config.training
-    for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("checkpoint_every", 1)):
-        if getattr(training, name) < least:
+    least_of = dict.fromkeys(("steps", "batch_size", "log_every", "checkpoint_every", "validate_every", "patience"), 1)
+    for name, least in {**least_of, "seed": 0}.items():
+        if getattr(training, name) is not None and getattr(training, name) < least:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(training, name)}")
     for name, value in config.flags().items():
         for number in value if isinstance(value, tuple) else (value,):
@@ -180,6 +191,16 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
                 raise ValueError(f"--{name.replace('_', '-')} must be below 2**31, got {str(number)[:40]}")
     if training.microbatch is not None and training.microbatch < 1:
         raise ValueError(f"--microbatch must be at least 1, got {training.microbatch}")
+    if training.max_minutes is not None and not 0 < training.max_minutes < math.inf:
+        raise ValueError(f"--max-minutes must be a positive number, got {training.max_minutes}")
+    if not 0 <= config.source.split_seed < 2**31:
+        raise ValueError(f"--split-seed must be at least 0 and below 2**31, got {config.source.split_seed}")
+    if not config.source.validation and training.patience is not None:
+        raise ValueError("--patience counts validations without improvement: add --validation 0.1, or leave it out")
+    if not config.source.validation and training.validate_every != Training.validate_every:
+        raise ValueError("--validate-every is for runs with validation examples: add --validation 0.1, or leave it out")
+    if not config.source.validation and not config.source.test and config.source.split_seed:
+        raise ValueError("--split-seed is for --validation and --test: add one of them, or leave it out")
     if training.seed >= 2**32:
         raise ValueError(f"--seed must be below 2**32, got {training.seed}")
     for name, value in config.settled().hyperparameters._asdict().items():

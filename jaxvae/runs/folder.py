@@ -45,7 +45,7 @@ def open_run(folder: Path, config: Written, *, resume: bool, source: Source | No
     Args:
       folder: of the run.
       config: of the run. It may ask for more steps than the one in the folder, or declare that finished at fewer, of
-        which it has a checkpoint already or which it has not reached.
+        which it has a checkpoint already or which it has not reached. What stops it early may be anything else.
       resume: go on with the run in the folder if there is one.
       source: data of `config`, opened. With it, the place of the data may be another one than that of the run in the
         folder, where the content is the same.
@@ -114,6 +114,9 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], so
         had, wanted = before.pop(name, 0), after.pop(name, 0)
         if wanted < had and wanted < (done := newest_saved(folder)):
             found.append(f"{name} was {had} and its newest checkpoint is of step {done}: it can't end at {wanted}")
+    for name in names_with_role("limit"):
+        before.pop(name, None)
+        after.pop(name, None)
     found = changes(before, after) + found
     if found:
         raise RunFolderError(

@@ -1,5 +1,6 @@
 """A finished or interrupted run, loaded from its folder."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -11,11 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.source import Source
-from jaxvae.method import Method, Nets, Posterior, no_image
+from jaxvae.data.splits import HeldOut, Parts
+from jaxvae.data.subsets import Subset
+from jaxvae.method import Batch, Method, Nets, Posterior, no_image
 from jaxvae.networks.shapes import shape_in_words
 from jaxvae.runs.absent import absent_source, trained_schema
 from jaxvae.runs.baseline import BaselineConfig, fit_baseline
-from jaxvae.runs.build import CannotOpen, build, build_without_data, kept_once, moved
+from jaxvae.runs.build import CannotOpen, build_parts, build_without_data, kept_once, moved
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import known_as, read_config
 from jaxvae.runs.typed import typed
@@ -35,6 +38,7 @@ from jaxvae.training.run_folder import (
     read_trained,
 )
 from jaxvae.training.steps import described, described_data
+from jaxvae.training.validation import is_out_of_patience
 from jaxvae.training.writers import MACHINE_COLUMNS
 
 ENCODED = 512
@@ -68,6 +72,8 @@ class Run(NamedTuple):
     """Its parameters are those to evaluate: running averages, where the optimizer keeps them."""
     history: list[dict[str, Any]]
     """Rows of metrics.jsonl."""
+    held_out: HeldOut | None = None
+    """Examples that it was not trained on, to score it on; None where it was trained on all."""
 
     @property
     def evaluation_key(self) -> jax.Array:
@@ -79,6 +85,22 @@ class Run(NamedTuple):
         """Describes the data by name, number of examples and their shape."""
         return f"{self.source.name}, {self.source.size:,} {shape_in_words(self.source.event_shape)}"
 
+    @property
+    def about_data(self) -> str:
+        """What the class of the data says of itself, or of the data that the examples are a subset of; of a table, its
+        columns.
+        """
+        schema = schema_of(self.source)
+        if schema is not None:
+            kinds = Counter(column.kind for column in schema.columns)
+            missing = sum(column.has_missing for column in schema.used)
+            text = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+            return f"A table of {self.source.size:,} rows. Columns: {text}; {missing} have missing values."
+        source = self.source
+        while isinstance(source, Subset):
+            source = source.source
+        return " ".join((type(source).__doc__ or "").split())
+
     def __repr__(self) -> str:
         """Ten lines at most: what was trained, how far, and where it is."""
         last = self.history[-1] if self.history else {}
@@ -88,7 +110,8 @@ class Run(NamedTuple):
         sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(params)) for name, params in self.state.params.items()}
         lines = {
             "method": self.method.name,
-            "data": self.data_in_words,
+            "data": self.data_in_words
+            + ("" if self.held_out is None else f", and {self.held_out.source.size:,} for {self.held_out.name}"),
             "factors": ", ".join(self.source.factor_names) or "unknown",
             "networks": ", ".join(f"{name} ({size:,} parameters)" for name, size in sizes.items()) or "none",
             "seed": str(self.config.seed),
@@ -112,27 +135,40 @@ class Run(NamedTuple):
         Raises:
           ValueError: The examples have another shape or range, or the encoder sees more than the example.
         """
-        examples, pictures = np.asarray(examples, np.float32), len(self.source.event_shape) == 3
+        examples = np.asarray(examples, np.float32)
+        self.check_examples(examples)
+        starts = range(0, len(examples), ENCODED)
+        parts = [self.encode_batch({"x": jnp.asarray(examples[at : at + ENCODED])}) for at in starts]
+        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
+
+    def encode_batch(self, batch: Batch) -> Posterior:
+        """Computes the posteriors of a batch as the run's source gives it, [B, D]. The examples are not checked.
+
+        Raises:
+          ValueError: The encoder sees more than is in the batch.
+        """
+        encode, _ = _compiled(_Identity(self.method))
+        try:
+            return encode(self.state.params, batch)
+        except KeyError as error:
+            raise ValueError(f"the encoder of {self.method.name} sees {error} besides the example") from error
+
+    def check_examples(self, examples: np.ndarray) -> None:
+        """Raises ValueError for examples of another shape or range than those that the run was trained on."""
+        pictures = len(self.source.event_shape) == 3
         what = "images" if pictures else "examples"
         if not len(examples) or examples.shape[1:] != self.source.event_shape:
             wanted = ", ".join(map(str, self.source.event_shape))
             raise ValueError(f"{what} must have the shape [N, {wanted}], got {list(examples.shape)}")
-        any_values = getattr(getattr(self.config, "options", None), "likelihood", "bernoulli") != "bernoulli"
-        if pictures and not any_values and not (examples.min() >= 0 and examples.max() <= 1):
+        bounded = ("auto", "bernoulli", "continuous-bernoulli")
+        in_range = getattr(getattr(self.config, "options", None), "likelihood", "bernoulli") in bounded
+        if pictures and in_range and not (examples.min() >= 0 and examples.max() <= 1):
             raise ValueError(
                 f"images must be in [0, 1], got {examples.min():g} to {examples.max():g}: divide bytes by 255"
             )
         may_miss = schema_of(self.source) is not None
         if np.isinf(examples).any() or (np.isnan(examples).any() and not may_miss):
             raise ValueError(f"{what} must be finite numbers")
-
-        encode, _ = _compiled(_Identity(self.method))
-        try:
-            starts = range(0, len(examples), ENCODED)
-            parts = [encode(self.state.params, jnp.asarray(examples[at : at + ENCODED])) for at in starts]
-        except KeyError as error:
-            raise ValueError(f"the encoder of {self.method.name} sees {error} besides the example") from error
-        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
     @property
     def decoder(self) -> Callable[[np.ndarray], np.ndarray] | None:
@@ -160,14 +196,14 @@ class _Identity:
 
 @lru_cache(maxsize=16)
 def _compiled(key: _Identity) -> tuple[Callable[..., Posterior], Callable[..., jax.Array]]:
-    """(params, images) -> posteriors, and (params, codes) -> images: compiled once per shape, however often asked for.
+    """(params, batch) -> posteriors, and (params, codes) -> images: compiled once per shape, however often asked for.
 
     Parameters are arguments, so that checkpoints of one method share what is compiled.
     """
     method = key.method
 
-    def encode(params: dict[str, Any], images: jax.Array) -> Posterior:
-        return method.encode(Nets(method.networks, params), {"x": images})
+    def encode(params: dict[str, Any], batch: Batch) -> Posterior:
+        return method.encode(Nets(method.networks, params), batch)
 
     def decode(params: dict[str, Any], codes: jax.Array) -> jax.Array:
         return method.decode(Nets(method.networks, params), codes)
@@ -185,7 +221,7 @@ def load_run(
 
     Args:
       folder: of the run.
-      checkpoint: "latest", "best" (lowest training loss) or a step.
+      checkpoint: "latest", "best" (lowest validation loss, or training loss without validation) or a step.
       data: where the data of the run lies now, as for `open_data`; where it was trained on if not given.
       needs_data: False leaves the data alone, even where it is there.
 
@@ -209,25 +245,33 @@ def load_run(
         return Run(folder, config, fit.source, fit.method, fit.state, read_history(folder))
     if data is not None:
         config = config.with_flags(data=data)
+    held_out = None
     if needs_data:
         try:
-            source, method = build(config, trained_schema(folder))
+            parts, method = build_parts(config, trained_schema(folder))
         except CannotOpen as error:
             if data is not None or (absent := absent_source(folder, moved(config.data, error))) is None:
                 raise ValueError(moved(config.data, error)) from error
             source, method = build_without_data(config, absent)
         else:
-            check_data(folder, described_data(source))
-            source = kept_once(source)
+            check_data(folder, described_data(parts.training))
+            source, held_out = kept_once(parts.training), parts.held_out
     else:
         absent = absent_source(folder, f"the run in {folder} was loaded without its data")
         if absent is None:
             raise RunFolderError(f"the run in {folder} does not say enough about its data: load it with the data")
         source, method = build_without_data(config, absent)
-    return _restored(folder, config, source, method, checkpoint)
+    return _restored(folder, config, source, method, checkpoint)._replace(held_out=held_out)
 
 
-def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint: str | int = "latest") -> Run:
+def load_own_run(
+    folder: Path | str,
+    method: Method,
+    source: Source,
+    checkpoint: str | int = "latest",
+    *,
+    held_out: HeldOut | None = None,
+) -> Run:
     """Loads what `jaxvae.training.train(method, source, folder=folder, ...)` left there, to score and report it.
 
     Args:
@@ -235,6 +279,7 @@ def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint:
       method: that was trained, made again: a folder holds no code.
       source: that it was trained on.
       checkpoint: as in `load_run`.
+      held_out: examples to score it on, such as `jaxvae.data.split(...).held_out`; those of `source` if not given.
 
     Raises:
       RunFolderError: as `load_run`; or what was trained there has another name or other hyperparameters.
@@ -242,16 +287,30 @@ def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint:
     folder = Path(folder)
     config = own_config_of(folder)
     check_trained(folder, described(method, described_data(source), config.batch_size, config.seed))
-    return _restored(folder, config, source, method, checkpoint)
+    return _restored(folder, config, source, method, checkpoint)._replace(held_out=held_out)
+
+
+def stopped_early(folder: Path) -> bool:
+    """Whether the run in a folder ended because its validation loss no longer improved."""
+    config = config_of(folder)
+    if not isinstance(config, Config):
+        return False
+    training = config.training
+    return is_out_of_patience(read_history(folder), training.validate_every, training.patience)
 
 
 def trained_run(
-    folder: Path, config: Config[Any, Any, Any, Any], source: Source, method: Method, state: TrainState
+    folder: Path,
+    config: Config[Any, Any, Any, Any],
+    parts: Parts,
+    method: Method,
+    state: TrainState,
 ) -> Run:
     """A run whose training has just ended in `state`: what `load_run` would read again from its folder."""
     one = jax.devices()[0]
     state = jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), one), state)
-    return Run(folder, config, source, method, state._replace(params=evaluation_params(state)), read_history(folder))
+    state = state._replace(params=evaluation_params(state))
+    return Run(folder, config, parts.training, method, state, read_history(folder), parts.held_out)
 
 
 def _restored(

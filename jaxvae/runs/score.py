@@ -16,8 +16,10 @@ from jaxvae.files import read_json, write_json
 from jaxvae.losses import negentropy
 from jaxvae.method import no_code
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED, metric_named
+from jaxvae.runs.config import Config
 from jaxvae.runs.load import Run
 from jaxvae.training.run_folder import RunFolderError
+from jaxvae.training.validation import PosteriorCollapse
 
 RESAMPLED = ("mig", "sap", "modularity", "irs", "mcc", *UNSUPERVISED)
 """Metrics that are quick enough to be computed again on resampled examples, for their intervals."""
@@ -35,6 +37,14 @@ REBUILT = 512
 """Examples that the reconstruction error is the mean of."""
 
 
+ACTIVE_KL = 0.1
+"""KL in nats below which a latent counts as inactive."""
+TRAINED_STEPS = 1000
+"""Steps before which inactive latents are no reason to warn."""
+PRIOR_WEIGHTS = ("beta", "rate", "gamma", "prior_weight")
+"""Hyperparameters that weigh the prior against the reconstruction, the first that a method has counts."""
+
+
 class Scores(TypedDict):
     """What scores.json holds, see `score`."""
 
@@ -43,6 +53,8 @@ class Scores(TypedDict):
     num_samples: int
     num_examples: NotRequired[int]
     """Examples that there are. Scores without it are of examples that were drawn with replacement."""
+    rows: NotRequired[str]
+    """Part of the data that the examples are of, with their number, such as "test, 180 examples"."""
     asked: list[str]
     properties: dict[str, float | None]
     metrics: dict[str, dict[str, Any]]
@@ -50,7 +62,7 @@ class Scores(TypedDict):
 
 
 def represent(run: Run, num_samples: int) -> Representation:
-    """The codes of `num_samples` different random examples of the run's data, or of all where there are fewer.
+    """The codes of `num_samples` different random examples, see `scored_examples`, or of all where there are fewer.
 
     ValueError for less than 1.
     """
@@ -58,7 +70,12 @@ def represent(run: Run, num_samples: int) -> Representation:
         raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
     if run.method.encode is no_code:
         return Representation(np.zeros((num_samples, 0)), np.zeros((num_samples, 0)), None)
-    return encode_samples(run.method, run.state.params, independent(run.source), run.evaluation_key, num_samples)
+    return encode_samples(run.method, run.state.params, scored_examples(run), run.evaluation_key, num_samples)
+
+
+def scored_examples(run: Run) -> Source:
+    """The examples that a run is scored on: those that are held out for testing, else for validation, else all."""
+    return independent(run.source if run.held_out is None else run.held_out.source)
 
 
 def independent(source: Source) -> Source:
@@ -67,7 +84,12 @@ def independent(source: Source) -> Source:
 
 
 def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:
-    """What `score` returns, also written to scores.json, beside the scores that it holds of the same codes."""
+    """What `score` returns, also written to scores.json, beside the scores that it holds of the same codes.
+
+    A PosteriorCollapse warning where no latent of a trained model is active.
+    """
+    if collapse := _collapse_in_words(run, codes):
+        warnings.warn(collapse, PosteriorCollapse, stacklevel=2)
     scores = score(run, codes, metrics)
     try:
         earlier = read_scores(run.folder)
@@ -91,29 +113,73 @@ def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> di
         all are where no code is learned; one that can't be computed has the reason as its "error", and no score.
 
     Returns:
-      {"step", "representation", "num_samples", "num_examples" (that there are), "asked" (the metrics), "properties",
-      "metrics": {name: result}, "sampled": {name: result}}. Results of means have a 95 % "interval" from resampled
-      examples where the metric is quick and there are at most 64 latents. "properties" are those of `properties`. A
-      result without a score has the reason as its "error".
+      {"step", "representation", "num_samples", "num_examples" (that there are), "rows" (which they are), "asked" (the
+      metrics), "properties", "metrics": {name: result}, "sampled": {name: result}}. Results of means have a 95 %
+      "interval" from resampled examples where the metric is quick and there are at most 64 latents. "properties" are
+      those of `properties`. A result without a score has the reason as its "error".
 
     Raises:
       ValueError: no such metric.
     """
     for name in metrics:
         metric_named(name)
-    known = [name for name in metrics if not metric_named(name).needs_factors or codes.factors is not None]
-    known = known if codes.mean.shape[1] else []
-    sampled = codes.sample(run.config.seed)
+    known = metrics if codes.mean.shape[1] else ()
     return {
         "step": int(run.state.step),
         "representation": "posterior mean",
         "num_samples": len(codes.mean),
-        "num_examples": independent(run.source).size,
+        "num_examples": scored_examples(run).size,
+        "rows": _rows_in_words(run, len(codes.mean)),
         "asked": list(metrics),
         "properties": properties(run, codes),
-        "metrics": {name: _score_and_interval(name, codes.mean, codes.factors) for name in known},
-        "sampled": {name: _score(name, sampled, codes.factors) for name in known},
+        **score_arrays(codes.mean, codes.sample(run.config.seed), codes.factors, known),
     }
+
+
+def score_arrays(
+    means: np.ndarray, sampled: np.ndarray | None, factors: np.ndarray | None, metrics: Sequence[str]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Scores of codes from any program.
+
+    Args:
+      means: codes [N, D], such as posterior means.
+      sampled: one sample of each posterior [N, D], or None.
+      factors: integers [N, K], or None, where metrics that need factors are left out.
+      metrics: names, see `jaxvae.metrics.metric_named`.
+
+    Returns:
+      {"metrics": {name: result}, "sampled": {name: result}}, as those of `score`.
+
+    Raises:
+      ValueError: no such metric.
+    """
+    known = [name for name in metrics if not metric_named(name).needs_factors or factors is not None]
+    return {
+        "metrics": {name: _score_and_interval(name, means, factors) for name in known},
+        "sampled": {} if sampled is None else {name: _score(name, sampled, factors) for name in known},
+    }
+
+
+def _collapse_in_words(run: Run, codes: Representation) -> str | None:
+    """Says that no latent is active and what to change, or returns None where one is or training has just begun."""
+    if not isinstance(run.config, Config) or run.state.step < TRAINED_STEPS or not codes.mean.shape[1]:
+        return None
+    if codes.kl_per_latent().max() > ACTIVE_KL:
+        return None
+    known = run.config.hyperparameters._fields
+    weight = next((name for name in PRIOR_WEIGHTS if name in known), None)
+    advice = "give the reconstruction more weight, as --likelihood gaussian with a smaller --scale does"
+    if weight:
+        advice = f"lower --{weight.replace('_', '-')}, which is {getattr(run.config.hyperparameters, weight):g}"
+    return (
+        f"no latent is active: the posterior of every latent is within {ACTIVE_KL} nats of the prior on average "
+        f"(posterior collapse); {advice}"
+    )
+
+
+def _rows_in_words(run: Run, count: int) -> str:
+    name, size = "all" if run.held_out is None else run.held_out.name, scored_examples(run).size
+    return f"{name}, {size:,} examples" if count >= size else f"{name}, {count:,} of {size:,} examples"
 
 
 def properties(run: Run, codes: Representation) -> dict[str, float | None]:
@@ -147,7 +213,7 @@ def properties(run: Run, codes: Representation) -> dict[str, float | None]:
 
 def examples_of(run: Run, count: int) -> np.ndarray:
     """Returns the examples whose codes `represent` returns, the first of them: float64 [count, *event_shape]."""
-    return np.asarray(random_examples(independent(run.source), run.evaluation_key, count)["x"], np.float64)
+    return np.asarray(random_examples(scored_examples(run), run.evaluation_key, count)["x"], np.float64)
 
 
 def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
 from jaxvae.training.devices import Devices, choose_devices, usable_cores
 from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.loop import NonFiniteLoss, check_finite, never
+from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.population import check_sweep, train_population
 from jaxvae.training.run_folder import cut_history, note_trained, only_writer, read_history
 from jaxvae.training.steps import OnNaN, described, described_data
+from jaxvae.training.validation import LOSS, best_row, check_limits, make_validation, validation_rows
 from jaxvae.training.writers import MACHINE_COLUMNS, Stopwatch, jsonl_writer
 
 DIVERGED = "diverged.json"
@@ -52,6 +54,8 @@ def train_members(
     stop: Callable[[], bool] = never,
     progress: Callable[[int], None] = lambda step: None,
     on_resume: Callable[[Sequence[int]], None] = lambda steps: None,
+    validation: Source | None = None,
+    validate_every: int = 500,
 ) -> list[Outcome]:
     """Trains a population; the folders end up as `train` would leave them, up to rounding.
 
@@ -62,7 +66,8 @@ def train_members(
     Args are those of `train_population`, and one folder per member. `progress` is called with every step that is
     written. `stop` is asked after each row: where it says so, all are saved. `on_resume` is called once before
     training where there are checkpoints, with the step that each member resumes from: 0 where it starts anew, and the
-    one before which it diverged.
+    one before which it diverged. `validation` and `validate_every` are those of `train`; members are validated one
+    after another.
 
     Raises:
       ValueError: as `train_population`; not one folder per seed.
@@ -73,6 +78,13 @@ def train_members(
         raise ValueError(f"one folder per member: {len(seeds)} seeds and {len(folders)} folders")
     check_sweep(method, sweep or {}, len(seeds))
     devices = choose_devices() if devices is None else devices
+    check_limits(validation is not None, validate_every, None, None)
+    one = choose_devices()
+    validate = None
+    if validation is not None:
+        chunked = method if microbatch is None else in_microbatches(method, microbatch)
+        sizes = {"batch_size": batch_size, "dataset_size": source.size}
+        validate = make_validation(chunked, validation, **sizes, devices=one)
     outcomes: dict[int, Outcome] = {i: _diverged(folder) for i, folder in enumerate(folders) if _is_diverged(folder)}
     going = [i for i in range(len(folders)) if i not in outcomes]
     if not going:
@@ -92,6 +104,7 @@ def train_members(
         if any(at.values()):
             on_resume([at[i] if i in at else outcomes[i].step for i in range(len(folders))])
         outcomes |= {i: Outcome(at[i], False, _last_terms(folders[i])) for i in going}
+        histories = {i: validation_rows(read_history(folders[i])) if validate else [] for i in going}
         writers = {i: stack.enter_context(jsonl_writer(folders[i] / "metrics.jsonl")) for i in going}
         stopwatch = Stopwatch()
         stopping = False
@@ -114,6 +127,7 @@ def train_members(
                 batch_size=batch_size,
                 log_every=log_every,
                 checkpoint_every=checkpoint_every,
+                validate_every=validate_every if validate else None,
                 states=stacked,
                 devices=shared,
                 microbatch=microbatch,
@@ -122,19 +136,24 @@ def train_members(
                 seconds = stopwatch.lap() / len(group)  # each one's share, so that those of all add up
                 stopping = stop()
                 active = stopping or step == until or step % checkpoint_every == 0
+                validating = step == steps or step % validate_every == 0
                 for place, i in enumerate(group):
                     if outcomes[i].diverged:
                         continue
                     means = {name: float(values[place]) for name, values in terms.items()}
                     row = {"loss": means.pop("loss"), **means}
-                    member = _member(population, place) if active else None
+                    member = _member(population, place) if active or (validate and validating) else None
                     outcomes[i] = Outcome(step, not _finite(row, member), row)
                     if outcomes[i].diverged:
                         write_json(folders[i] / DIVERGED, {"step": step})
                         continue
+                    if validate and validating and member is not None:
+                        row |= validate(one.place(member))
+                        histories[i].append({"step": step, **row})
                     writers[i](step, {**row, "seconds": seconds, "steps_per_second": (step - before) / seconds})
-                    if member is not None:
-                        checkpoints[i].save(member, row["loss"])
+                    is_best = LOSS in row and best_row(histories[i]) is histories[i][-1]
+                    if member is not None and (active or is_best):
+                        checkpoints[i].save(member, row["loss"], row.get(LOSS))
                         if step == until < steps:
                             states[i] = member
                 before = step

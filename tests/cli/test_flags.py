@@ -43,12 +43,15 @@ OTHER = {
     "ema": 0.9,
     "warmup_steps": 7,
     "label_noise": 0.5,
+    "validation": 0.25,
+    "test": 0.25,
 }
 """Another value of flags whose type does not tell one."""
 BESIDE = {
     "weight_decay": {"optimizer": "adamw"},
     "scale": {"likelihood": "gaussian"},
     "space": {"latents": 3},
+    "split_seed": {"validation": 0.25},
     "class_factor": {"data": "sprites", "image_size": 16},
 }
 """Flags without which another has no effect, and is refused or hidden."""
@@ -62,6 +65,9 @@ BEHAVIOUR = {
     "checkpoint_every": "tests/training/test_loop.py",
     "on_nan": "tests/training/test_loop.py",
     **dict.fromkeys(TABLE_FLAGS, "tests/data/test_tabular.py"),
+    "validate_every": "tests/training/test_validation.py",
+    "patience": "tests/training/test_validation.py",
+    "max_minutes": "tests/training/test_validation.py",
     "preset": "tests/runs/test_config.py",
     "run": "tests/cli/test_commands.py",
     "resume": "tests/cli/test_commands.py",

@@ -2,6 +2,7 @@
 
 import json
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -116,3 +117,47 @@ def test_the_auxiliary_variable_is_a_label(file, tmp_path):
     folder = tmp_path / "r"
     main(["train", "ivae", "--data", str(file), "--label-columns", "type", "--run", str(folder), *TINY, "--steps", "3"])
     assert np.isfinite(load_run(folder).history[-1]["loss"])
+
+
+def test_rows_of_another_file_have_the_same_codes(folder, file, tmp_path):
+    table = pd.read_csv(file)
+    table.iloc[40:60, ::-1].drop(columns="type").to_csv(tmp_path / "new.csv", index=False)
+    main(["encode", str(folder), "--out", str(tmp_path / "all.csv")])
+    main(["encode", str(folder), str(tmp_path / "new.csv"), "--out", str(tmp_path / "new_codes.csv")])
+    whole, new = (pd.read_csv(tmp_path / name) for name in ("all.csv", "new_codes.csv"))
+    latents = ["z0", "z1", "sd0", "sd1"]
+    np.testing.assert_array_equal(new[latents], whole[latents].iloc[40:60])
+    assert list(whole["type"]) == list(table["type"])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "h5ad", "npz"])
+def test_codes_of_other_files_are_equal(kind, folder, file, tmp_path):
+    main(["encode", str(folder), "--out", str(tmp_path / "all.csv")])
+    main(["encode", str(folder), "--out", str(tmp_path / f"all.{kind}")])
+    wanted = pd.read_csv(tmp_path / "all.csv")[["z0", "z1"]].to_numpy()
+    match kind:
+        case "parquet":
+            found = pd.read_parquet(tmp_path / "all.parquet")[["z0", "z1"]].to_numpy()
+        case "h5ad":
+            found = anndata.read_h5ad(tmp_path / "all.h5ad").obsm["X_jaxvae"]
+        case _:
+            found = np.load(tmp_path / "all.npz")["means"]
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_codes_are_decoded_on_the_scale_of_the_table(folder, file, tmp_path):
+    main(["encode", str(folder), "--out", str(tmp_path / "codes.csv")])
+    main(["decode", str(folder), str(tmp_path / "codes.csv"), "--out", str(tmp_path / "rows.csv")])
+    rows, table = pd.read_csv(tmp_path / "rows.csv"), pd.read_csv(file)
+    assert list(rows.columns) == ["id", *(f"a{d}" for d in range(10)), "visits", "side"]
+    there = table["a0"].notna()
+    assert np.corrcoef(rows["a0"][there], table["a0"][there])[0, 1] > 0.9
+    assert abs(rows["a0"].mean() - table["a0"].mean()) < 1.5
+    assert set(rows["side"]) <= {"left", "middle", "right"}
+
+
+def test_a_file_without_a_column_is_refused_by_name(folder, file, tmp_path, capsys):
+    pd.read_csv(file).drop(columns="a3").to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(SystemExit, match="2"):
+        main(["encode", str(folder), str(tmp_path / "new.csv"), "--out", str(tmp_path / "codes.csv")])
+    assert "the table lacks the column 'a3'" in capsys.readouterr().err

@@ -53,7 +53,7 @@ def test_the_kinds_of_columns_are_found():
     assert table.event_shape == (6,)
     assert table.schema.entry_names == ("height", "visits", "smoker", "city=Bern", "city=Oslo", "city=Rome")
     assert (table.factor_names, table.factor_sizes) == (("group",), (3,))
-    assert list(table.rows.ids[:2]) == ["p000", "p001"]
+    assert list(table.ids[:2]) == ["p000", "p001"]
 
 
 def test_values_are_what_the_columns_say():
