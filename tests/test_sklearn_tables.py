@@ -20,7 +20,8 @@ from jaxvae.runs.build import build
 from jaxvae.runs.config import default_config
 from jaxvae.runs.folder import open_run
 from jaxvae.sklearn import IVAE, IWAE, OIVAE, VAE, VAESNE, BetaVAE, SemiSupervisedVAE, StandardizedCounts
-from jaxvae.training import train
+from jaxvae.sklearn.fitting import rows_to_train_on
+from jaxvae.training import StoppedEarly, train
 from jaxvae.training.run_folder import RunFolderError
 
 QUICK = {"network": "linear", "max_iter": 5, "batch_size": 16, "random_state": 0}
@@ -376,3 +377,34 @@ def test_a_failed_fit_leaves_nothing_of_the_fit_before(vectors, table):
     model.fit(vectors)
     assert model.schema_ is None
     assert not isinstance(model.inverse_transform(model.transform(vectors)), pd.DataFrame)
+
+
+@pytest.mark.parametrize("what", ["vectors", "table", "labels"])
+def test_training_stops_where_rows_held_out_no_longer_gain(what, vectors, table):
+    X, y = (vectors, None) if what == "vectors" else (table, np.arange(120) % 2)
+    stopping = {"early_stopping": True, "validation_fraction": 0.25, "validate_every": 10, "patience": 2}
+    settings = {**QUICK, "max_iter": 2000, "learning_rate": 0.3, **stopping}
+    kind = SemiSupervisedVAE if what == "labels" else VAE
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StoppedEarly)
+        model = kind(**settings).fit(X, y)
+    losses = model.validation_curve_
+    assert model.n_iter_ == 10 * len(losses) < 2000
+    assert losses.index(min(losses)) == len(losses) - 3
+    again = kind(**{**settings, "max_iter": 10 * (len(losses) - 2)}).fit(X, y)  # it ends at the lowest loss
+    np.testing.assert_array_equal(again.transform(X), model.transform(X))
+
+
+def test_rows_held_out_are_not_looked_at(vectors):
+    model = VAE(**{**QUICK, "early_stopping": True, "validation_fraction": 0.5}).fit(vectors)
+    held_out = [row for row in range(40) if row not in rows_to_train_on(40, 0.5, model._config.seed)[0]]
+    changed = vectors.copy()
+    changed[held_out] *= 2
+    again = VAE(**{**QUICK, "early_stopping": True, "validation_fraction": 0.5, "patience": 1}).fit(changed)
+    assert len(held_out) == 20
+    np.testing.assert_array_equal(again.mean_, model.mean_)
+    np.testing.assert_array_equal(again.transform(vectors), model.transform(vectors))
+    with pytest.raises(ValueError, match="validation_fraction must be above 0 and below 1, got 1.0"):
+        VAE(early_stopping=True, validation_fraction=1.0).fit(vectors)
+    with pytest.raises(ValueError, match="patience == 0, must be >= 1"):
+        VAE(early_stopping=True, patience=0).fit(vectors)

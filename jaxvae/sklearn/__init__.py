@@ -51,6 +51,8 @@ print(model.inverse_transform(codes).head())  # a DataFrame with the columns of 
 
 As everywhere in scikit-learn, new rows must have the same columns in the same order.
 
+`early_stopping=True` holds out a tenth of the rows, and stops after `patience` validations without a lower loss.
+
 ## Labels
 
 `IVAE().fit(X, y)` learns a prior for each label of y, such as a class or a time segment. Its encoder sees the labels of
@@ -106,6 +108,10 @@ _COMMON: dict[str, Any] = {
     "kinds": None,
     "max_iter": 5000,
     "batch_size": 256,
+    "early_stopping": False,
+    "validation_fraction": 0.1,
+    "validate_every": 100,
+    "patience": 5,
     "random_state": None,
     "verbose": False,
 }
@@ -125,12 +131,17 @@ _DOC = """{summary}
         "binary", "categorical", "constant" or "identifier".
       max_iter: Number of training steps.
       batch_size: Number of rows per step, drawn with replacement; at most the number of rows of X.
+      early_stopping: Whether to hold out rows, to stop when their loss no longer falls, and to keep the parameters of
+        its lowest value.
+      validation_fraction: Share of the rows that are held out, if early_stopping.
+      validate_every: Number of steps between validations, if early_stopping.
+      patience: Number of validations without a new lowest loss after which training stops, if early_stopping.
       random_state: Seed of all randomness: an int, a RandomState, or None.
       verbose: Whether to show a progress bar during the fit.
 
     After `fit`, the estimator has method_ (of jaxvae), state_ (TrainState), schema_ (columns of a table, None for
-    vectors), mean_ and scale_ of vectors, loss_curve_ (means over 100 steps each), n_iter_, n_samples_,
-    n_features_in_, and feature_names_in_ if X has names.{fitted}
+    vectors), mean_ and scale_ of vectors, loss_curve_ (means over 100 steps each), validation_curve_
+    (losses of the rows held out), n_iter_, n_samples_, n_features_in_, and feature_names_in_ if X has names.{fitted}
     """
 _FITTED = {
     ClusteringVectorAutoencoder: (

@@ -13,7 +13,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxvae.analysis import find_clusters
-from jaxvae.data import Source, Table
+from jaxvae.data import Epochs, Source, Subset, Table
+from jaxvae.data.tabular import standardized_by
 from jaxvae.losses import group_norms
 from jaxvae.method import Batch, Method, Nets, Params
 from jaxvae.methods import likelihood_for
@@ -32,8 +33,9 @@ from jaxvae.sklearn.columns import (
     tolerant,
     warn_of_counts,
 )
+from jaxvae.sklearn.fitting import fit, rows_to_train_on
 from jaxvae.sklearn.settings import config_of
-from jaxvae.training import TrainState, train
+from jaxvae.training import TrainState
 
 CHUNK = 512
 """Number of rows that a trained network processes at a time."""
@@ -47,6 +49,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     """Name of the method in `METHODS`."""
     _config: Config[Any, Any, Any, Any]
     """Configuration of the fit."""
+    schema_: Schema | None
     method_: Method
     state_: TrainState
 
@@ -176,39 +179,45 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         params = self.get_params(deep=False)
         self._judged_by = params["likelihood"], params["scale"]
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
+        learned: Any = slice(None)
+        if self.early_stopping:
+            learned, held_out = rows_to_train_on(self.n_samples_, self.validation_fraction, seed)
         vectors = self.schema_ is None
+        if self.schema_ is not None and self.early_stopping and self.standardize:
+            self.schema_ = standardized_by(self._source(self._rows(X), None), learned).schema
         self._config = config_of(self._name, params, vectors=vectors, seed=seed, labels=label_names)
         self._prepare()
         if vectors:
-            scaler = StandardScaler(with_mean=self.standardize, with_std=self.standardize).fit(X)
+            scaler = StandardScaler(with_mean=self.standardize, with_std=self.standardize).fit(X[learned])
             self.mean_ = scaler.mean_ if self.standardize else np.zeros(X.shape[1])
             self.scale_ = scaler.scale_ if self.standardize else np.ones(X.shape[1])
             if self.standardize and params["likelihood"] == "auto":
                 warn_of_counts(X)
-        rows = self._rows(X)
-        names, sizes = self._factors
-        source = Table("X", rows, factors, rows.shape[1:], names, sizes, "floats", schema=self.schema_)
-        history: list[dict[str, float]] = []
-        self.state_ = train(
-            self.method_,
-            self._wrapped(source),
-            steps=self.max_iter,
-            batch_size=min(self.batch_size, len(rows)),
-            seed=seed,
-            writers=[lambda step, row: history.append({"step": step, **row})],
-            progress=bool(self.verbose),
-        )
+        source = self._source(self._rows(X), factors)
+        validation = None
+        if self.early_stopping:
+            validation = self._wrapped(Epochs(Subset(source, held_out)), held_out)
+            source = Subset(source, learned)
+        batch_size = min(self.batch_size, source.size)
+        training = self._wrapped(source, np.arange(self.n_samples_)[learned])
+        self.state_, history = fit(self.method_, training, validation, params, batch_size=batch_size, seed=seed)
         self._summarize(history)
         return self
+
+    def _source(self, rows: np.ndarray, factors: np.ndarray | None) -> Any:
+        """The rows [n_samples, D] as a source of data."""
+        names, sizes = self._factors if factors is not None else ((), ())
+        return Table("X", rows, factors, rows.shape[1:], names, sizes, "floats", schema=self.schema_)
 
     def _summarize(self, history: list[dict[str, Any]]) -> None:
         """Sets the attributes that follow from the trained state and the rows of metrics."""
         self._history = history
         self.loss_curve_ = [row["loss"] for row in history]
+        self.validation_curve_ = [row["validation_loss"] for row in history if "validation_loss" in row]
         self.n_iter_ = int(self.state_.step)
 
-    def _wrapped(self, source: Source) -> Source:
-        """The source of the batches that the method learns from."""
+    def _wrapped(self, source: Source, rows: np.ndarray) -> Source:
+        """Wraps a source of some rows of X, with these indices, as the method needs it."""
         return self._config.batches.wrap(source, self._name)
 
     def _learn_columns(self, X: Any) -> Any:
@@ -234,7 +243,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         Raises:
           ValueError: A parameter is invalid.
         """
-        schema: Schema | None = self.schema_
+        schema = self.schema_
         shape = (self.n_features_in_ if schema is None else schema.width,)
         names, sizes = self._factors
         absent = Absent("X", shape, names, sizes, self.n_samples_, schema, "an estimator does not keep X")

@@ -118,13 +118,16 @@ class SemiSupervisedVectorAutoencoder(VectorAutoencoder):
         for k, labels in enumerate(columns.values()):
             classes, factors[known, k] = np.unique(labels[known], return_inverse=True)
             self.classes_.append(classes)
-        self._labelled_rows = np.flatnonzero(known).astype(np.int32)
+        self._known = known
         return self._fit(X, tuple(columns), factors)
 
-    def _wrapped(self, source: Source) -> Source:
-        few = Epochs(Subset(source, self._labelled_rows))
+    def _wrapped(self, source: Source, rows: np.ndarray) -> Source:
+        labelled = np.flatnonzero(self._known[rows]).astype(np.int32)
+        if not len(labelled):
+            raise ValueError("too few rows are labelled for early stopping: both of its parts need some")
         sizes = source.factor_sizes
-        return Labelled(source, few, Labels(tuple(tuple(range(size)) for size in sizes), (True,) * len(sizes)))
+        labels = Labels(tuple(tuple(range(size)) for size in sizes), (True,) * len(sizes))
+        return Labelled(source, Epochs(Subset(source, labelled)), labels)
 
 
 def _label_columns(y: Any) -> dict[str, np.ndarray]:

@@ -14,8 +14,10 @@ from jaxvae.runs.options import options_of
 
 DATA = "table:X"
 """Name of the data in the configuration, which is not in a file."""
-RENAMED = {"n_components": "latents", "max_iter": "steps"}
-OWN = ("standardize", "kinds", "verbose", "random_state")
+RENAMED = {"n_components": "latents", "max_iter": "steps", "validation_fraction": "validation"}
+STOPPING = ("validation_fraction", "validate_every", "patience")
+"""Parameters of early stopping."""
+OWN = ("standardize", "kinds", "verbose", "random_state", "early_stopping")
 """Parameters that are not those of a run."""
 
 
@@ -36,7 +38,7 @@ def config_of(
       ValueError: A parameter has an invalid value.
     """
     entry = METHODS[name]
-    for size in ("n_components", "max_iter", "batch_size", "components"):
+    for size in ("n_components", "max_iter", "batch_size", "components", "validate_every", "patience"):
         if size in params:
             check_scalar(params[size], size, Integral, min_val=1)
     for field, default in {**entry.hyperparameters()._asdict(), "scale": 1.0}.items():
@@ -50,7 +52,8 @@ def config_of(
         params["likelihood"] = "gaussian"
     if vectors and params["likelihood"] == "bernoulli" and params["standardize"]:
         raise ValueError("the bernoulli likelihood is for values in [0, 1] as they are: set standardize=False")
-    flags = {RENAMED.get(key, key): value for key, value in params.items() if key not in OWN}
+    left_out = (*OWN, *(() if params["early_stopping"] else STOPPING))
+    flags = {RENAMED.get(key, key): value for key, value in params.items() if key not in left_out}
     flags |= {"data": DATA, "label_columns": labels, "seed": seed}
     idle = default_config(name).with_flags(**flags).idle()
     config = default_config(name).with_flags(**{flag: flags[flag] for flag in flags if flag not in idle})
@@ -66,4 +69,7 @@ def params_of(config: Config[Any, Any, Any, Any], names: list[str]) -> dict[str,
       names: Names of the parameters of the estimator.
     """
     flags = config.flags()
-    return {name: flags[flag] for name in names if (flag := RENAMED.get(name, name)) in flags}
+    left_out = () if config.source.validation and config.training.patience else STOPPING
+    known = {name: RENAMED.get(name, name) for name in names if name not in left_out}
+    stops = {"early_stopping": not left_out} if "early_stopping" in names else {}
+    return {name: flags[flag] for name, flag in known.items() if flag in flags} | stops
