@@ -335,7 +335,8 @@ class ClusteringVectorAutoencoder(VectorAutoencoder):
 
         Components are merged by `jaxvae.analysis.find_clusters`. A spherical latent space has no clusters.
         """
-        return self.clusters_.of_points(self._encoded(self._batch(X)))
+        codes = self._encoded(self._batch(X))
+        return self.clusters_.of_points(codes)
 
     @available_if(lambda self: self._space != "sphere")
     def fit_predict(self, X: Any, y: Any = None) -> np.ndarray:
