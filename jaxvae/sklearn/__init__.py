@@ -35,12 +35,14 @@ negative-binomial or zero-inflated is for the counts. Counts are not standardize
 its observed values, and the encoder sees zeros and which values are missing.
 
 ```python
+import numpy as np
 import pandas as pd
 from jaxvae.sklearn import VAE
 
+rng = np.random.default_rng(0)
 table = pd.DataFrame({
-    "size": np.where(np.arange(300) % 9 == 0, np.nan, X[:, 0]),  # some are missing
-    "spikes": np.random.default_rng(1).poisson(np.exp(X[:, 1])),
+    "size": np.where(np.arange(300) % 9 == 0, np.nan, rng.normal(size=300)),  # some are missing
+    "spikes": rng.poisson(3.0, size=300),
     "colour": np.array(["red", "green", "blue"])[np.arange(300) % 3],
 })
 model = VAE(max_iter=200, random_state=0).set_output(transform="pandas").fit(table)
