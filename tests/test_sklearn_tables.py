@@ -126,6 +126,10 @@ def test_new_rows_may_miss_any_value(trained, table):
     assert np.isfinite(trained.transform(few)).all()
     assert np.isfinite(trained.score(few))
     assert len(np.unique(trained.transform(few), axis=0)) > 1
+    complete = table.drop(columns="size")
+    model = VAE(**QUICK).fit(complete)
+    assert not any(column.has_missing for column in model.schema_.columns)
+    assert np.isfinite(model.score(few[complete.columns]))
 
 
 @pytest.mark.parametrize(
@@ -393,6 +397,14 @@ def test_training_stops_where_rows_held_out_no_longer_gain(what, vectors, table)
     assert losses.index(min(losses)) == len(losses) - 3
     again = kind(**{**settings, "max_iter": 10 * (len(losses) - 2)}).fit(X, y)  # it ends at the lowest loss
     np.testing.assert_array_equal(again.transform(X), model.transform(X))
+
+
+def test_columns_have_the_scale_of_the_rows_to_train_on(table):
+    model = VAE(**{**QUICK, "early_stopping": True, "validation_fraction": 0.5}).fit(table)
+    rows = table.iloc[rows_to_train_on(120, 0.5, model._config.seed)[0]]
+    size, _, spikes = model.schema_.used[:3]
+    np.testing.assert_allclose([size.mean, size.scale], [rows["size"].mean(), rows["size"].std(ddof=0)], rtol=1e-5)
+    np.testing.assert_allclose(spikes.mean, rows["spikes"].mean(), rtol=1e-5)
 
 
 def test_rows_held_out_are_not_looked_at(vectors):
