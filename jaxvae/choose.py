@@ -22,6 +22,8 @@ GROUPS = {
     "network": "jaxvae.networks",
 }
 """Kind of a name -> group of entry points."""
+MOST_LISTED = 60
+"""Number of known names that a message lists."""
 
 
 def choose(kind: str, name: str, options: Mapping[str, T]) -> T:
@@ -57,7 +59,8 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
     nearest = near(name, names)
     hint = f": did you mean {nearest!r}?" if nearest else "."
-    return f"unknown {kind} {name!r}{hint} There are: {', '.join(names)}."
+    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
+    return f"unknown {kind} {name!r}{hint} There are: {', '.join(names[:MOST_LISTED])}{more}."
 
 
 def near(name: str, known: Iterable[str]) -> str | None:

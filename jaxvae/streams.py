@@ -33,6 +33,8 @@ class Stream(IntEnum):
     """Alterations of a copy of an image."""
     CONTROL = 2**32 - 3
     """Controls beside the cases of a step."""
+    DROPOUT = 2**32 - 4
+    """Hidden units that are set to 0 in a step."""
     EVALUATION = 0x6576616C
     """Examples that a run is scored on."""
     VALIDATION = 0x76616C69

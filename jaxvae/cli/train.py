@@ -366,7 +366,8 @@ def installed(package: str) -> bool:
 def _starting_config(arguments: list[str], method: str | None) -> Config[Any, Any, Any, Any]:
     """What flags left out stand for: a preset, the run that --resume would go on with, or the method's defaults.
 
-    The data and the words among the options that are asked for are in it, since other flags depend on them.
+    The data, the network and the words among the options that are asked for are in it, since other flags depend on
+    them.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--run", type=Path, nargs="?")
@@ -379,11 +380,12 @@ def _starting_config(arguments: list[str], method: str | None) -> Config[Any, An
         if method not in (None, config.method):
             config = None
     config = config or default_config(method or DEFAULT_METHOD, known.preset)
-    words = [field.name for field in dataclasses.fields(config.options) if isinstance(field.default, str)]
-    for name in ("data", *words):
+    words = [each.name for each in dataclasses.fields(config.options) if isinstance(each.default, str | None)]
+    names = ("data", *(["network"] if hasattr(config.networks, "network") else []), *words)
+    for name in names:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, nargs="?")
     known, _ = parser.parse_known_args(arguments)
-    return config.with_flags(**{name: value for name in ("data", *words) if (value := getattr(known, name))})
+    return config.with_flags(**{name: value for name in names if (value := getattr(known, name))})
 
 
 def _first_line(thing: Any) -> str:

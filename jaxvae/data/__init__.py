@@ -12,15 +12,19 @@
 | `digits` | the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels unless resized |
 | `segments` | vectors of five sources in 40 segments, mixed by three layers, for `ivae`; the factor is the segment |
 | `bars` | squares of 8 x 8 real numbers with one row lit, for `oi-vae`; the factor is the row |
+| `clusters` | vectors of 50 numbers in ten Gaussian clusters, for `vae-sne`; the factor is the cluster |
+| `time-series` | vectors of six groups of five channels that follow four slow oscillations, for `oi-vae` |
+| `waves` | series of 64 times 3 numbers, sums of sines, for the network `conv1d`; frequency, phase and amplitude |
 | `squares` | smooth noise, half of it with bright squares: a known effect, for `va-gan` and `icam` |
 | `moving-sprites` | clips of a sprite in front of a still background, for `equivariant-rendering` |
 | `dsprites:PATH` `shapes3d:PATH` `mpi3d:PATH` | the published npz or hdf5 file |
 | `cars3d:PATH` `smallnorb:PATH` | the folder of the published files |
 | `table:PATH` | your table: a CSV, TSV, Parquet, Feather, npy or npz file with a row per example |
+| `anndata:PATH` | the matrix X of an AnnData file, .h5ad or .zarr; `anndata:PATH:LAYER` is a layer of it |
 | `arrays:PATH` | your npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
 | `pictures:PATH` | a folder of image files |
 | `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
-| `PATH` | any of `table:PATH`, `arrays:PATH` and `pictures:PATH`, by what is there |
+| `PATH` | any of `table:PATH`, `anndata:PATH`, `arrays:PATH` and `pictures:PATH`, by what is there |
 
 A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are,
 packed by gzip (`.gz`) or not; a file that differs is refused with the reason. Nothing is ever unpickled, and nothing is
@@ -60,6 +64,11 @@ table = from_columns(columns, Columns(labels=("city",)))
 print(table.schema)  # height is real, and visits a count
 ```
 
+The matrix of an AnnData file is a table whose columns are named by `var_names`; labels, groups and ids are columns of
+`obs`. The whole matrix is of one kind: counts if all values are whole numbers and none is negative, else real. Genes
+without any count are left out. `--kind "*=real"` changes the kind of all. `jaxvae.data.anndata` states the memory that
+it takes, and experiments/cells.md is an example.
+
 ## Images without factors, subsets, pairs
 
 Without known factors there are no metrics, and the report leaves out their sections.
@@ -83,7 +92,8 @@ pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # image, image
 
 `few_labels` adds labels to some of the examples, `classified` and `augmented` add classes, `case_control` draws as
 many images with an effect as without, and `moving_sprites` draws clips. `segments` generates mixed sources together
-with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors.
+with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors, and `waves`
+generates series.
 
 Pictures of a folder have the names of their files as `ids`, and `from_arrays` takes names for other examples; files of
 codes repeat them (`jaxvae encode`).
@@ -109,7 +119,7 @@ from jaxvae.data.batches import (
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.effects import CaseControl, case_control, squares
 from jaxvae.data.files import array_file
-from jaxvae.data.generated import bars, clusters, digits, segments, time_series
+from jaxvae.data.generated import bars, clusters, digits, segments, time_series, waves
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.labels import Conditioned, Labelled, few_labels
 from jaxvae.data.options import DataOptions
@@ -192,6 +202,7 @@ __all__ = [
     "tfds_table",
     "time_series",
     "variant",
+    "waves",
 ]
 
 

@@ -125,6 +125,22 @@ def time_series(
     return _vectors(observed, "time-series", extras=extras)
 
 
+def waves(*, times: int = 64, channels: int = 3, noise: float = 0.05, seed: int = 0) -> Table:
+    """Sums of two sines in noise, for each of 8 frequencies f, 16 phases p and 8 amplitudes a: series [T, D].
+
+    x_d(t) = a sum_k sin(k (2 pi f t / T + p) + d) / k,   k = 1, 2,   f = 1 .. 8,   a = 1/4 .. 2
+    """
+    _at_least_one(times=times, channels=channels)
+    factors = np.stack(np.unravel_index(np.arange(8 * 16 * 8), (8, 16, 8)), axis=1)
+    frequency, phase, amplitude = (factors.T[:, :, None, None] + np.array([1, 0, 1])[:, None, None, None]).astype(float)
+    moment, shift = np.arange(times)[None, :, None] / times, np.arange(channels)[None, None]
+    angle = 2 * np.pi * (frequency * moment + phase / 16)
+    series = amplitude / 4 * sum(np.sin(k * angle + shift) / k for k in (1, 2))
+    series += noise * np.random.default_rng(seed).standard_normal(series.shape)
+    names = ("frequency", "phase", "amplitude")
+    return from_arrays(series.astype(np.float32), factors, name="waves", factor_names=names, real=True)
+
+
 def _vectors(
     vectors: np.ndarray,
     name: str,

@@ -15,7 +15,7 @@ from jaxvae.data.splits import Parts, split
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
-from jaxvae.data.tabular import Columns, standardized_by
+from jaxvae.data.tabular import Columns, schema_on
 from jaxvae.schema import Schema
 
 TABLE_FLAGS = ("columns", "drop", "label_columns", "id_column", "group_column", "kind")
@@ -41,15 +41,16 @@ class DataOptions:
     """Path of the background picture of scream- variants. By default, a generated picture."""
     columns: tuple[str, ...] = ()
     """Columns of the table to learn from; a name that ends in * stands for all that begin with it. By default, all
-    that are not named otherwise."""
+    that are not named otherwise. In AnnData, these are names of variables."""
     drop: tuple[str, ...] = ()
     """Columns of the table to leave out."""
     label_columns: tuple[str, ...] = ()
-    """Columns of the table that are labels: they are not learned from, but scored and drawn as factors."""
+    """Columns of the table, or of obs in AnnData, that are labels: they are not learned from, but scored and drawn as
+    factors."""
     id_column: str | None = None
-    """Column of the table that names the rows."""
+    """Column of the table, or of obs in AnnData, that names the rows. By default, AnnData has obs_names."""
     group_column: str | None = None
-    """Column of groups of rows, which a split keeps together."""
+    """Column of the table, or of obs in AnnData, of groups of rows, which a split keeps together."""
     kind: tuple[str, ...] = ()
     """Kinds of columns, NAME=KIND each, where their values do not tell: real, count, binary, categorical, constant or
     identifier."""
@@ -91,8 +92,8 @@ class DataOptions:
         groups = source.origin.groups if isinstance(source, Table) else None
         parts = split(source, self.validation, self.test, seed=self.split_seed, groups=groups)
         if schema is None and isinstance(source, Table) and isinstance(parts.training, Subset):
-            source = standardized_by(source, np.asarray(parts.training.index))
-            parts = split(source, self.validation, self.test, seed=self.split_seed, groups=groups)
+            on_training_rows = schema_on(source, np.asarray(parts.training.index))
+            return parts if on_training_rows is None else self.open_parts(on_training_rows)
         return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
 
     @property
@@ -103,12 +104,12 @@ class DataOptions:
     @property
     def in_table(self) -> bool:
         """Whether the name is that of examples in memory or in files, not of images that are drawn on demand."""
-        return self._kind in (*TABLES, *FILES) or ":" in self.data
+        return self.data in TABLES or bool(kind_of(self.data))
 
     @property
     def is_tabular(self) -> bool:
-        """Whether the name is that of a table in a file."""
-        return kind_of(self.data) == "table"
+        """Whether the name is that of a table in a file, AnnData included."""
+        return kind_of(self.data) in ("anndata", "table")
 
     def idle(self, batches: type[Single] | Single) -> dict[str, str]:
         """Fields that have no effect with this data and these batches -> what they are for."""
@@ -119,7 +120,7 @@ class DataOptions:
             "stream": self._not_streamed(batches, variant),
             "skip_bad": "" if self.data.partition(":")[0].endswith("pictures") else "data from pictures:PATH",
             "image_size": "images" if self.is_tabular else "data of this package" if self._is_own else "",
-            **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular else "tables, such as table:PATH"),
+            **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular else "tables, such as table:PATH and anndata:PATH"),
             "texture": "" if variant == "scream" else "scream- variants of the data",
         }
         return {name: reason for name, reason in reasons.items() if reason}
@@ -135,7 +136,3 @@ class DataOptions:
         if not batches.streamed:
             return "methods that learn from single images without labels"
         return "" if self.in_table and not variant else "images in files, such as arrays:PATH and tfds:NAME"
-
-    @property
-    def _kind(self) -> str:
-        return self.data.partition(":")[0]

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from jaxvae.choose import imported, near, unknown, with_installed
+from jaxvae.data.anndata import anndata_file, split_layer
 from jaxvae.data.contents import suffix_of
 from jaxvae.data.effects import squares
 from jaxvae.data.files import array_file
-from jaxvae.data.generated import bars, digits, segments
+from jaxvae.data.generated import bars, clusters, digits, segments, time_series, waves
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.pictures import picture_folder
 from jaxvae.data.published_files import PUBLISHED_FILES
@@ -45,6 +46,24 @@ def _bars(*, image_size: int | None = None) -> Table:
     return bars()
 
 
+def _clusters(*, image_size: int | None = None) -> Table:
+    """2,000 vectors of 50 numbers in ten Gaussian clusters, for vae-sne: factor "cluster\""""
+    _as_they_are("clusters", "vectors of 50 numbers", image_size)
+    return clusters()
+
+
+def _time_series(*, image_size: int | None = None) -> Table:
+    """4,000 moments of six groups of five channels that follow four slow oscillations, for oi-vae: vectors"""
+    _as_they_are("time-series", "vectors of 30 numbers", image_size)
+    return time_series()
+
+
+def _waves(*, image_size: int | None = None) -> Table:
+    """1,024 series of 64 times 3 numbers, sums of sines, for the network conv1d: three factors"""
+    _as_they_are("waves", "series of 64 times 3 numbers", image_size)
+    return waves()
+
+
 def _as_they_are(name: str, what: str, image_size: int | None) -> None:
     if image_size is not None:
         raise ValueError(f"{name} are {what}, which are not resized: leave out --image-size")
@@ -55,11 +74,15 @@ TABLES: dict[str, Callable[..., Table]] = {
     "squares": squares,
     "segments": _segments,
     "bars": _bars,
+    "clusters": _clusters,
+    "time-series": _time_series,
+    "waves": _waves,
 }
 """Name on the command line -> maker; `image_size` is optional everywhere."""
 
 FILES: dict[str, Callable[..., Table]] = {
     **PUBLISHED_FILES,
+    "anndata": anndata_file,
     "arrays": array_file,
     "pictures": picture_folder,
     "table": table_file,
@@ -124,11 +147,13 @@ def open_data(
     if kind == "tfds":
         which, _, split = where.partition(":")
         return tfds_table(which, split=split or "train", image_size=image_size)
-    path = Path(where).expanduser()
+    path, layer = split_layer(where) if kind == "anndata" else (Path(where).expanduser(), None)
     if not path.exists():
         raise ValueError(
             f"{path}: there is no such {'folder' if kind in ('pictures', 'cars3d', 'smallnorb') else 'file'}"
         )
+    if kind == "anndata":
+        return anndata_file(path, layer, columns, schema)
     if kind == "table":
         return table_file(path, columns, schema)
     if kind == "pictures":
@@ -148,6 +173,8 @@ def kind_of(name: str) -> str:
 
 def _kind_of(path: Path) -> str:
     """The reader for a path of which nothing else is known: by the ending of its name, and by shapes in arrays."""
+    if suffix_of(path) == ".h5ad" or (path.is_dir() and path.suffix.lower() == ".zarr"):
+        return "anndata"
     if path.is_dir():
         return "pictures"
     if path.suffix.lower() in (".npy", ".npz"):

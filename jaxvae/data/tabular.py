@@ -75,19 +75,18 @@ def from_columns(
     Raises:
       ValueError: There is no such column, or the columns cannot be learned from. The message says what to do.
     """
-    arrays = {str(key): array_of(table[key]) for key in table}
+    arrays = {str(key): column_array(table[key]) for key in table}
     rows = {len(values) for values in arrays.values()}
     if len(rows) != 1 or not min(rows):
         raise ValueError(
             f"the columns of a table must have the same number of rows, and at least 1; got {sorted(rows)}"
         )
-    (count,) = rows
     if schema is not None:  # new rows need no labels, and lack what the schema says if they lack columns
-        columns = _present(columns, arrays)
-    columns = _expanded(columns, arrays)
+        columns = present(columns, arrays)
+    columns = expanded(columns, arrays)
     special = {*columns.labels, *columns.drop, columns.id, columns.group} - {None}
-    used = columns.use or tuple(each for each in arrays if each not in special)
-    chosen = {each: arrays[each] for each in arrays if each in used and each not in special}
+    used = {*(columns.use or arrays)} - special
+    chosen = {each: values for each, values in arrays.items() if each in used}
     if schema is None:
         kinds = dict(pair.partition("=")[::2] for pair in columns.kinds)
         schema = find_schema(chosen, kinds)
@@ -96,14 +95,35 @@ def from_columns(
         chosen = {each: values for each, values in chosen.items() if each in kept or each not in _idle(chosen)}
     x = schema.encode(chosen)
     named = next((each.name for each in schema.columns if each.kind == "identifier"), None)
-    ids = arrays.get(columns.id or named or "")
+    return table_of(x, schema, arrays, columns, ids=arrays.get(columns.id or named or ""), name=name)
+
+
+def table_of(
+    x: np.ndarray,
+    schema: Schema,
+    arrays: Mapping[str, np.ndarray],
+    columns: Columns,
+    *,
+    ids: np.ndarray | None,
+    name: str,
+) -> Table:
+    """Builds a source of rows that are encoded already.
+
+    Args:
+      x: Rows as the schema encodes them, float32 [N, D].
+      schema: Columns of x.
+      arrays: Labels and groups among others, [N] each, as `column_array` gives them.
+      columns: Which of them are labels and groups.
+      ids: Names of the rows [N], or None.
+      name: Name of the data.
+    """
     groups = None if columns.group is None else _numbered(arrays[columns.group])
     factors: np.ndarray | None = None
     sizes: tuple[int, ...] = ()
     order = None
     if columns.labels:
         numbered = np.stack([_numbered(arrays[each]) for each in columns.labels], axis=1)
-        factors, sizes, order = number_factors(numbered, count, name)
+        factors, sizes, order = number_factors(numbered, len(x), name)
     if order is not None:  # one row per combination of labels: rows are put into the order of the grid
         x, factors = x[order], None if factors is None else factors[order]
         ids, groups = (None if each is None else each[order] for each in (ids, groups))
@@ -113,27 +133,24 @@ def from_columns(
     return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, origin=origin)
 
 
-def standardized_by(table: Table, rows: np.ndarray) -> Table:
-    """Returns the table with real columns on the scale of some rows, [n], such as those to train on.
-
-    The means of counts are those of these rows too. Data without columns is returned as it is.
+def schema_on(table: Table, rows: np.ndarray) -> Schema | None:
+    """Returns the columns of a table with the means and standard deviations of some rows [n], such as those to train
+    on; None for other data.
     """
     if table.schema is None:
-        return table
-    x = np.array(table.pixels, np.float64)
+        return None
+    x = np.asarray(table.pixels)[rows].astype(np.float64)
     columns = {column.name: column for column in table.schema.columns}
     for column, start in zip(table.schema.used, table.schema.starts, strict=True):
-        values = x[rows, start]
-        values = values[~np.isnan(values)]
+        values = x[~np.isnan(x[:, start]), start]
+        if not len(values):
+            continue
         if column.kind == "count":
-            columns[column.name] = replace(column, mean=float(values.mean()) if len(values) else 0.0)
+            columns[column.name] = replace(column, mean=float(values.mean()))
         elif column.kind == "real":
-            mean, scale = (float(values.mean()), float(values.std())) if len(values) else (0.0, 1.0)
-            scale = scale or 1.0
-            x[:, start] = (x[:, start] - mean) / scale
-            moved = column.mean + column.scale * mean, column.scale * scale
-            columns[column.name] = replace(column, mean=moved[0], scale=moved[1])
-    return replace(table, pixels=x.astype(np.float32), schema=Schema(tuple(columns.values())))
+            mean, scale = column.mean + column.scale * float(values.mean()), column.scale * float(values.std())
+            columns[column.name] = replace(column, mean=mean, scale=scale or 1.0)
+    return Schema(tuple(columns.values()))
 
 
 def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
@@ -141,8 +158,8 @@ def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
     return [name for name, values in table.items() if len(set(values[~is_missing(values)].tolist())) < 2]
 
 
-def _present(columns: Columns, table: Mapping[str, Any]) -> Columns:
-    """The columns without those that are not there."""
+def present(columns: Columns, table: Mapping[str, Any]) -> Columns:
+    """Returns the columns without those that are not in the table."""
 
     def there(name: str | None) -> bool:
         return name in table or (name is not None and any(fnmatchcase(each, name) for each in table))
@@ -156,18 +173,18 @@ def _present(columns: Columns, table: Mapping[str, Any]) -> Columns:
     )
 
 
-def _expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:
-    """The columns with all names spelled out. ValueError for a name that is not there."""
+def expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:
+    """Returns the columns with all names spelled out. ValueError for a name that is not in the table."""
 
     def several(names: Sequence[str]) -> tuple[str, ...]:
-        found: list[str] = []
+        found: dict[str, None] = {}
         for name in names:
             matching = [name] if name in table else []
             if not matching and name.endswith("*"):
                 matching = [each for each in table if each.startswith(name[:-1])]
             if not matching:
                 raise ValueError(unknown("column", name, list(table)))
-            found += [each for each in matching if each not in found]
+            found |= dict.fromkeys(matching)
         return tuple(found)
 
     for one in (columns.id, columns.group):
@@ -198,8 +215,8 @@ def _value_texts(values: np.ndarray) -> tuple[str, ...]:
     return (*(text_of(value) for value in different), *(["missing"] if missing.any() else []))
 
 
-def array_of(values: Any) -> np.ndarray:
-    """A column as an array of numbers, times, or objects in which None is missing."""
+def column_array(values: Any) -> np.ndarray:
+    """Returns a column as an array of numbers, times, or objects in which None is missing."""
     kind = getattr(getattr(values, "dtype", None), "kind", "")
     if hasattr(values, "to_numpy"):
         extension = not isinstance(values.dtype, np.dtype)

@@ -73,6 +73,7 @@ from jaxvae.methods.annealed_vae import AnnealedVAE, annealed_vae
 from jaxvae.methods.autoencoding import autoencode, autoencoder_method
 from jaxvae.methods.beta_tc_vae import BetaTCVAE, beta_tc_vae
 from jaxvae.methods.beta_vae import BetaVAE, beta_vae
+from jaxvae.methods.columns import by_columns, likelihood_for
 from jaxvae.methods.decomposition_vae import DecompositionVAE, decomposition_vae
 from jaxvae.methods.dip_vae import DIPVAEI, DIPVAEII, dip_vae_i, dip_vae_ii
 from jaxvae.methods.entry import Entry, Preset
@@ -85,15 +86,7 @@ from jaxvae.methods.group_vae import GroupVAE, group_vae
 from jaxvae.methods.icam import ICAM, icam
 from jaxvae.methods.ivae import IVAE, ivae
 from jaxvae.methods.iwae import IWAE, iwae
-from jaxvae.methods.likelihoods import (
-    Likelihood,
-    bernoulli,
-    by_columns,
-    gaussian,
-    laplace,
-    likelihood_for,
-    likelihood_of,
-)
+from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace, likelihood_of
 from jaxvae.methods.mcr2 import MCR2, mcr2
 from jaxvae.methods.oi_vae import OIVAE, oi_vae
 from jaxvae.methods.registry import METHODS, method_named

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.method import Network
+from jaxvae.method import Network, Params
 from jaxvae.schema import Schema
 
 
@@ -33,7 +33,12 @@ def inputs(schema: Schema, x: jax.Array) -> jax.Array:
 
 def of_rows(encoder: Network, schema: Schema) -> Network:
     """Returns the encoder as a function of rows x, which are converted by `inputs` first."""
-    return Network(encoder.init, lambda params, x: encoder.apply(params, inputs(schema, x)))
+    return Network(encoder.init, lambda params, x, *keys: encoder.apply(params, inputs(schema, x), *keys))
+
+
+def decoder_params(params: Params) -> Params:
+    """Returns the parameters of a decoder, without the learned ones of a likelihood that `with_parameters` added."""
+    return params["decoder"] if set(params) == {"decoder", "likelihood"} else params
 
 
 def with_parameters(decoder: Network, start: np.ndarray) -> Network:

@@ -22,8 +22,10 @@ from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.data import MOST_LATENTS, ReportData
+from jaxvae.report.loadings import loadings_of
 from jaxvae.report.page import report_html
 from jaxvae.report.pictures import in_colours, shown_channels
+from jaxvae.report.series import of_series
 from jaxvae.report.tables import of_columns
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.config import Config
@@ -90,6 +92,8 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         pictures={name: values if name.endswith("map") else _pixels(values) for name, values in pictures.items()},
         map_correlation=_map_correlation(pictures),
         of_columns=of_columns(run, codes, order),
+        of_series=of_series(run, batch),
+        loadings=loadings_of(run),
         spectra=spectra,
         cosines=cosines,
         kl_per_latent=kl,
@@ -117,10 +121,10 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
 def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
     """Decodes the batch, traversals from its first image, and samples of the prior.
 
-    The arrays are empty if codes cannot be decoded into images.
+    The arrays are empty if codes cannot be decoded, or if the examples are no images.
     """
     method, params = run.method, run.state.params
-    if method.decode is no_image or not len(order):
+    if method.decode is no_image or not len(order) or len(run.source.event_shape) != 3:
         return dict.fromkeys(("reconstructions", "traversals", "prior_samples"), np.zeros((0, *run.source.event_shape)))
     net = Nets(method.networks, params)
     base = method.encode(net, batch).mean[0]

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxvae.report.loadings import Loadings
+from jaxvae.report.series import OfSeries
 from jaxvae.report.tables import OfColumns
 
 MOST_LATENTS = 16
@@ -76,3 +78,7 @@ class ReportData(NamedTuple):
     """Shell commands that train the run again."""
     versions: Mapping[str, str]
     """Version of each library."""
+    of_series: OfSeries | None = None
+    """Series and their reconstructions; None for other examples."""
+    loadings: Loadings | None = None
+    """How strongly each latent drives each group of outputs; None for methods without groups."""

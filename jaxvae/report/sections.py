@@ -2,20 +2,16 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from jaxvae.report.data import MOST_CHARTED, MOST_LATENTS, ReportData
-from jaxvae.report.encoding import Embedded, embed, embed_animation
+from jaxvae.report.encoding import embed, embed_animation
 from jaxvae.report.figures import (
-    DARK,
-    LIGHT,
     VALIDATION,
-    Theme,
     cosine_map,
     curve,
     heat_map,
@@ -24,6 +20,8 @@ from jaxvae.report.figures import (
     spectra_chart,
     term_values,
 )
+from jaxvae.report.loadings import loadings_section
+from jaxvae.report.parts import Card, Picture, Section, chart
 from jaxvae.report.pictures import (
     FRAME_MILLISECONDS,
     Label,
@@ -34,6 +32,7 @@ from jaxvae.report.pictures import (
     signed,
     traversal_frames,
 )
+from jaxvae.report.series import series_section
 from jaxvae.report.tables import effects_chart, fit_chart, plane_chart
 
 MOST_FACTORS_BESIDE = 8
@@ -52,52 +51,16 @@ NATS = Unit("nats", "KL of each latent", "KL to a standard normal, nats")
 PERCENT = Unit("%", "What each latent changes", "change of a pixel by another example's value, % of its range")
 
 
-class Picture(NamedTuple):
-    """A picture of the page."""
-
-    image: Embedded
-    alt: str
-    density: float
-    """Pixels per CSS pixel."""
-    instead: Mapping[str, Embedded] = {}
-    """Alternative pictures by media query, for browsers that match it."""
-
-
-class Card(NamedTuple):
-    """A chart with a heading."""
-
-    title: str
-    picture: Picture
-    value: str = ""
-
-
-class Section(NamedTuple):
-    """A part of the page: texts, pictures and numbers, in the order of these fields. Empty fields are not shown."""
-
-    anchor: str
-    title: str
-    about: str = ""
-    caption: str = ""
-    picture: Picture | None = None
-    wide: bool = True
-    """Whether `picture` keeps a minimum width on narrow screens, where it then scrolls."""
-    layout: str = ""
-    """CSS class of the container of `cards`."""
-    cards: Sequence[Card] = ()
-    scores: Mapping[str, Mapping[str, Any]] = {}
-    settings: str = ""
-    commands: str = ""
-    versions: str = ""
-
-
 def sections(data: ReportData) -> list[Section]:
     """Returns all sections that have something to show, in reading order."""
-    builders = (
+    builders: tuple[Callable[[ReportData], Section | None], ...] = (
         _animation,
         _scores,
         _data,
         _planes,
         _columns,
+        lambda data: series_section(data.of_series),
+        lambda data: loadings_section(data.loadings, data.latent_order),
         _drawn,
         _classes,
         _traversals,
@@ -182,7 +145,7 @@ def _planes(data: ReportData) -> Section | None:
     cards = [
         Card(
             f"Codes by {plane.label}" if plane.label else "Codes",
-            _chart(partial(plane_chart, plane), f"{len(plane.points)} codes by {' and '.join(plane.axes)}"),
+            chart(partial(plane_chart, plane), f"{len(plane.points)} codes by {' and '.join(plane.axes)}"),
         )
         for plane in data.of_columns.planes
     ]
@@ -202,8 +165,8 @@ def _columns(data: ReportData) -> Section | None:
     told = "; ".join(f"z{d} changes {columns[int(np.abs(effects[d]).argmax())]} most" for d in latents)
     fit = data.of_columns.fit
     cards = [
-        Card("What each latent changes", _chart(partial(effects_chart, data.of_columns, latents), told)),
-        Card("Reconstruction of each column", _chart(fit_chart(data.of_columns), f"mean {np.nanmean(fit):.2f}")),
+        Card("What each latent changes", chart(partial(effects_chart, data.of_columns, latents), told)),
+        Card("Reconstruction of each column", chart(fit_chart(data.of_columns), f"mean {np.nanmean(fit):.2f}")),
     ]
     return Section("columns", "Latents and columns", caption=caption, layout="columns", cards=cards)
 
@@ -218,8 +181,8 @@ def _classes(data: ReportData) -> Section | None:
     lines = f"Singular values of the codes of {len(data.spectra)} classes"
     blocks = f"Absolute cosines of {len(data.cosines)} codes, sorted by class"
     cards = [
-        Card("Singular values, a line per class", _chart(partial(spectra_chart, data.spectra), lines)),
-        Card("Absolute cosines, sorted by class", _chart(partial(cosine_map, data.cosines), blocks)),
+        Card("Singular values, a line per class", chart(partial(spectra_chart, data.spectra), lines)),
+        Card("Absolute cosines, sorted by class", chart(partial(cosine_map, data.cosines), blocks)),
     ]
     return Section("classes", "Classes in the space of the codes", caption=caption, layout="columns", cards=cards)
 
@@ -258,7 +221,7 @@ def _latents(data: ReportData) -> Section | None:
     names = [f"z{index} · {factor}" if factor else f"z{index}" for index, factor in named]
     rows, columns = [f"z{index}" for index in order], list(factors[:MOST_CHARTED])
     alt = f"{unit.axis}: " + ", ".join(f"{name} {value:.2f}" for name, value in zip(rows, sizes, strict=True))
-    cards = [Card(unit.title, _chart(partial(latent_chart, sizes, names, active, unit.axis), alt))]
+    cards = [Card(unit.title, chart(partial(latent_chart, sizes, names, active, unit.axis), alt))]
     if data.mutual_information is not None and columns and data.factor_entropy is not None:
         share = _information_share(data.mutual_information, data.factor_entropy)[order, : len(columns)]
         best = (
@@ -271,13 +234,13 @@ def _latents(data: ReportData) -> Section | None:
             ". The map is of posterior means, without their noise: even a latent that carries nothing can tell of a "
             "factor by its mean. Good is one strong cell per column with nothing beside it in its row"
         )
-        chart = _chart(partial(heat_map, share, rows, columns), alt)
-        cards.append(Card("Mutual information / factor entropy", chart))
+        information = chart(partial(heat_map, share, rows, columns), alt)
+        cards.append(Card("Mutual information / factor entropy", information))
     importance = np.array(data.scores.get("dci", {}).get("importance", []), float)
     if importance.size and columns:
         alt = f"Importance of latents for factors in {data.scores['dci']['definition']}"
         shown = importance[order, : len(columns)]
-        cards.append(Card("DCI importance", _chart(partial(heat_map, shown, rows, columns), alt)))
+        cards.append(Card("DCI importance", chart(partial(heat_map, shown, rows, columns), alt)))
     if len(data.latent_order) > len(rows) or len(factors) > len(columns):
         caption += f". Charted are the {len(rows)} most informative of {len(data.latent_order)} latents"
         caption += f" and the first {len(columns)} of {len(factors)} factors" if len(factors) > len(columns) else ""
@@ -311,7 +274,7 @@ def _training(data: ReportData) -> Section | None:
     cards = [
         Card(
             term.replace("_", " "),
-            _chart(partial(curve, data.history, term), f"{term} against the training step"),
+            chart(partial(curve, data.history, term), f"{term} against the training step"),
             _last_value(data, term),
         )
         for term in logged_terms(data.history)
@@ -390,7 +353,3 @@ def _information_share(information: np.ndarray, entropy: np.ndarray) -> np.ndarr
     """Divides the information [D, K] by the entropy of each factor [K]; NaN for a factor without entropy."""
     entropy = np.asarray(entropy, float)
     return np.asarray(information, float) / np.where(entropy > 0, entropy, np.nan)
-
-
-def _chart(draw: Callable[[Theme], Image.Image], alt: str) -> Picture:
-    return Picture(embed(draw(LIGHT)), alt, 2, {"(prefers-color-scheme: dark)": embed(draw(DARK))})

@@ -17,6 +17,7 @@ from jaxvae.networks import inputs, with_parameters
 from jaxvae.networks.options import Examples
 from jaxvae.runs.config import Config, check_config
 from jaxvae.schema import Schema, schema_of
+from jaxvae.training import with_dropout
 
 
 def kept_once(source: S) -> S:
@@ -162,4 +163,6 @@ def build_method(
     told = config.batches.told(source, config.training.batch_size)
     build = method_named(config.method).build
     method = build(networks, hyperparameters=config.hyperparameters, **choices, **told)
+    if config.networks.noisy:
+        method = with_dropout(method, config.networks.noisy)
     return config.optimization.of(method, config.training.steps)

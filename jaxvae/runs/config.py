@@ -130,6 +130,7 @@ class Config(Generic[HP, Options, Batches, Networks]):
         """Flags that have no effect beside the other settings -> what they are for."""
         idle = self.source.idle(self.batches) | self.batches.idle(self.source.in_table)
         idle |= method_named(self.method).idle(self.options)
+        idle |= self.networks.idle(self.source.is_tabular)
         if getattr(self.options, "likelihood", "gaussian") not in ("gaussian", "laplace"):
             idle["scale"] = "--likelihood gaussian and laplace"
         return idle

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from jaxvae.data.tabular import array_of
+from jaxvae.data.tabular import column_array
 from jaxvae.schema import Kind, Schema, find_schema, is_missing, text_of
 
 Kinds: TypeAlias = Kind | Mapping[str, Kind] | None
@@ -36,11 +36,11 @@ def table_of(X: Any, names: list[str] | None = None) -> dict[str, np.ndarray]:
     """
     if not is_frame(X):
         names = [f"x{d}" for d in range(np.shape(X)[1])] if names is None else names
-        return {name: array_of(column) for name, column in zip(names, np.asarray(X).T, strict=True)}
+        return {name: column_array(column) for name, column in zip(names, np.asarray(X).T, strict=True)}
     names = [str(name) for name in X.columns]
     if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
         raise ValueError(f"two columns of X are named {twice[0]!r}: rename one")
-    return {name: array_of(X.iloc[:, d]) for d, name in enumerate(names)}
+    return {name: column_array(X.iloc[:, d]) for d, name in enumerate(names)}
 
 
 def schema_of_frame(X: Any, kinds: Kinds, *, standardize: bool) -> Schema | None:

@@ -7,7 +7,7 @@ from sklearn.utils import check_consistent_length
 
 from jaxvae.data import Epochs, Labelled, Source, Subset
 from jaxvae.data.labels import Labels
-from jaxvae.data.tabular import array_of
+from jaxvae.data.tabular import column_array
 from jaxvae.schema import is_missing
 from jaxvae.sklearn.columns import is_frame
 from jaxvae.sklearn.estimators import VectorAutoencoder
@@ -32,7 +32,7 @@ class ConditionalVectorAutoencoder(VectorAutoencoder):
         """
         if y is None:
             raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        labels = array_of(y)
+        labels = column_array(y)
         check_consistent_length(X, labels)
         if missing := int(is_missing(labels).sum()):
             raise ValueError(f"y misses {missing} of {len(labels)} labels: leave out those rows")
@@ -77,7 +77,7 @@ class ConditionalVectorAutoencoder(VectorAutoencoder):
             return {**batch, "aux": np.zeros((rows, len(self.classes_)), np.float32)}
         if y is None:
             raise ValueError("the encoder sees the labels: pass y as well, or fit with encoder='marginal'")
-        labels = array_of(y)
+        labels = column_array(y)
         check_consistent_length(X, labels)
         aux = np.asarray(labels)[:, None] == self.classes_[None]
         if unknown := labels[~aux.any(axis=1)].tolist():
@@ -132,7 +132,7 @@ class SemiSupervisedVectorAutoencoder(VectorAutoencoder):
 
 def _label_columns(y: Any) -> dict[str, np.ndarray]:
     if is_frame(y):
-        return {str(name): array_of(y[name]) for name in y.columns}
+        return {str(name): column_array(y[name]) for name in y.columns}
     if np.ndim(y) == 2:
-        return {f"y{k}": array_of(labels) for k, labels in enumerate(np.asarray(y).T)}
-    return {"y": array_of(y)}
+        return {f"y{k}": column_array(labels) for k, labels in enumerate(np.asarray(y).T)}
+    return {"y": column_array(y)}

@@ -23,6 +23,9 @@ An `Objective` takes any Optax optimizer as a function of its learning rate, suc
 `--optimizer adamw`, `--schedule cosine`, `--warmup-steps 500`, `--clip-norm 1`, `--weight-decay 0.01` and
 `--ema 0.999`, for every method.
 
+`with_dropout(method, ("encoder", "decoder"))` makes the losses of a method call networks with keys for dropout, as
+`--dropout 0.1` does. Codes, reconstructions and validations are without dropout.
+
 On a CPU, call `tune_allocator()` before JAX computes anything, as the command line does: it saves page faults.
 
 ## Validation and early stopping
@@ -133,6 +136,7 @@ from typing import Any
 
 from jaxvae.choose import renamed
 from jaxvae.training.devices import Devices, choose_devices
+from jaxvae.training.dropout import with_dropout, without_dropout
 from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.loop import NonFiniteLoss, NothingToTrain, check, train
 from jaxvae.training.members import train_members
@@ -165,7 +169,9 @@ __all__ = [
     "train_population",
     "tune_allocator",
     "with_average",
+    "with_dropout",
     "with_optimizer",
+    "without_dropout",
 ]
 
 

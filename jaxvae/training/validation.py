@@ -12,6 +12,7 @@ from jaxvae.data.source import Source, pytree_of
 from jaxvae.method import Method, Terms
 from jaxvae.streams import Stream
 from jaxvae.training.devices import Devices
+from jaxvae.training.dropout import without_dropout
 from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.optimizers import evaluation_params
 from jaxvae.training.steps import batch_of_step
@@ -63,8 +64,8 @@ def make_validation(
     """Returns a function that computes the terms of the objectives on held-out examples, without a gradient step.
 
     All calls use the same examples and the same noise, which follow from the key of the run, and the loss as it is at
-    the end of all warmups. The result depends on the state only. The parameters are those to evaluate: running averages
-    where the optimizer keeps them.
+    the end of all warmups, without dropout. The result depends on the state only. The parameters are those to evaluate:
+    running averages where the optimizer keeps them.
 
     Args:
       method: Method that is trained.
@@ -77,7 +78,7 @@ def make_validation(
     Returns:
       Function state -> means over the batches, by name: "validation_loss" and "validation_TERM".
     """
-    _, update = make_train_step(method, dataset_size=dataset_size)
+    _, update = make_train_step(without_dropout(method), dataset_size=dataset_size)
     no_gradient = (False,) * len(method.objectives)
     batches = math.ceil(min(source.size, MOST) / batch_size)
 

@@ -1,6 +1,7 @@
 """A table from the command line: what is shown, trained, scored and reported."""
 
 import json
+import warnings
 
 import anndata
 import numpy as np
@@ -101,7 +102,7 @@ def test_what_is_wrong_with_a_table_is_one_line(arguments, message, file, tmp_pa
 def test_options_of_tables_are_for_tables(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", "vae", "--data", "sprites", "--label-columns", "shape"])
-    assert "--label-columns is for tables, such as table:PATH: leave it out" in capsys.readouterr().err
+    assert "--label-columns is for tables, such as table:PATH and anndata:PATH: leave it out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["beta-tc-vae", "dip-vae-ii", "factor-vae", "iwae", "vae-sne", "wae-mmd", "oi-vae"])
@@ -161,3 +162,19 @@ def test_a_file_without_a_column_is_refused_by_name(folder, file, tmp_path, caps
     with pytest.raises(SystemExit, match="2"):
         main(["encode", str(folder), str(tmp_path / "new.csv"), "--out", str(tmp_path / "codes.csv")])
     assert "the table lacks the column 'a3'" in capsys.readouterr().err
+
+
+def test_the_scale_of_columns_is_that_of_the_rows_to_train_on(file, tmp_path):
+    folder = tmp_path / "r"
+    held = ["--validation", "0.2", "--test", "0.1", "--validate-every", "2"]
+    main(["train", "vae", "--data", str(file), "--run", str(folder), *TINY, *held, "--steps", "4"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = load_run(folder)  # the same data, told from its content
+    column = run.source.schema.columns[0]
+    values = pd.read_csv(file)["a0"].to_numpy()
+    rows = np.asarray(run.source.index)
+    assert len(rows) == 210
+    assert column.mean == pytest.approx(np.nanmean(values[rows]))
+    assert column.scale == pytest.approx(np.nanstd(values[rows]))
+    assert np.isfinite(run.history[-1]["validation_loss"])
