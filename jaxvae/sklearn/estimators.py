@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxvae.analysis import find_clusters
 from jaxvae.data import Epochs, Source, Subset, Table
-from jaxvae.data.tabular import standardized_by
+from jaxvae.data.tabular import schema_on
 from jaxvae.losses import group_norms
 from jaxvae.method import Batch, Method, Nets, Params
 from jaxvae.methods import likelihood_for
@@ -184,7 +184,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             learned, held_out = rows_to_train_on(self.n_samples_, self.validation_fraction, seed)
         vectors = self.schema_ is None
         if self.schema_ is not None and self.early_stopping and self.standardize:
-            self.schema_ = standardized_by(self._source(self._rows(X), None), learned).schema
+            self.schema_ = schema_on(self._source(self._rows(X), None), learned) or self.schema_
         self._config = config_of(self._name, params, vectors=vectors, seed=seed, labels=label_names)
         self._prepare()
         if vectors:
