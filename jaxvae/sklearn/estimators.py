@@ -18,6 +18,7 @@ from jaxvae.data.tabular import schema_on
 from jaxvae.losses import group_norms
 from jaxvae.method import Batch, Method, Nets, Params
 from jaxvae.methods import likelihood_for
+from jaxvae.networks import column_groups
 from jaxvae.runs.absent import Absent
 from jaxvae.runs.build import build_method, build_without_data
 from jaxvae.runs.config import Config
@@ -360,5 +361,8 @@ class GroupedVectorAutoencoder(VectorAutoencoder):
         super()._summarize(history)
         weights = self.state_.params["loadings"]["weights"]
         self.loadings_ = np.asarray(group_norms(weights))
-        names = getattr(self, "feature_names_in_", [f"x{d}" for d in range(self.n_features_in_)])
-        self.group_names_ = np.array(names if self.schema_ is None else self.schema_.entry_names, object)
+        if self.schema_ is None:
+            names = getattr(self, "feature_names_in_", [f"x{d}" for d in range(self.n_features_in_)])
+        else:
+            names = list(column_groups(self.schema_, self._config.networks.groups))
+        self.group_names_ = np.array(names, object)

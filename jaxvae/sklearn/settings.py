@@ -12,8 +12,8 @@ from jaxvae.methods import METHODS
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.options import options_of
 
-DATA = "table:X"
-"""Name of the data in the configuration, which is not in a file."""
+VECTORS, TABLE = "arrays:X", "table:X"
+"""Names of the data in the configuration, which is not in a file."""
 RENAMED = {"n_components": "latents", "max_iter": "steps", "validation_fraction": "validation"}
 STOPPING = ("validation_fraction", "validate_every", "patience")
 """Parameters of early stopping."""
@@ -52,9 +52,11 @@ def config_of(
         params["likelihood"] = "gaussian"
     if vectors and params["likelihood"] == "bernoulli" and params["standardize"]:
         raise ValueError("the bernoulli likelihood is for values in [0, 1] as they are: set standardize=False")
+    if not vectors and params.get("noise") == "learned":
+        raise ValueError("noise='learned' is for vectors: the real columns of a table have learned scales already")
     left_out = (*OWN, *(() if params["early_stopping"] else STOPPING))
     flags = {RENAMED.get(key, key): value for key, value in params.items() if key not in left_out}
-    flags |= {"data": DATA, "label_columns": labels, "seed": seed}
+    flags |= {"data": VECTORS, "seed": seed} if vectors else {"data": TABLE, "label_columns": labels, "seed": seed}
     idle = default_config(name).with_flags(**flags).idle()
     config = default_config(name).with_flags(**{flag: flags[flag] for flag in flags if flag not in idle})
     check_config(config)
