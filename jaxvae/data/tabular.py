@@ -220,7 +220,7 @@ def column_array(values: Any) -> np.ndarray:
     kind = getattr(getattr(values, "dtype", None), "kind", "")
     if hasattr(values, "to_numpy"):
         extension = not isinstance(values.dtype, np.dtype)
-        if extension and kind and kind in "biuf":
+        if extension and kind and kind in "iuf":
             values = values.to_numpy(dtype=np.float64, na_value=np.nan)
         else:
             values = values.to_numpy(dtype=object, na_value=None) if extension else values.to_numpy()
@@ -231,7 +231,8 @@ def column_array(values: Any) -> np.ndarray:
         return values
     missing = is_missing(values)
     observed = values[~missing]
-    if len(observed) and all(isinstance(value, bool | np.bool_ | int | float | np.number) for value in observed):
+    truths = all(isinstance(value, bool | np.bool_) for value in observed)  # whose texts are True and False
+    if not truths and all(isinstance(value, bool | np.bool_ | int | float | np.number) for value in observed):
         numbers = np.full(len(values), np.nan)
         numbers[~missing] = observed.astype(np.float64)
         return numbers

@@ -114,7 +114,12 @@ def _likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Likelih
     options = config.options
     if not hasattr(options, "likelihood"):
         return None
-    return likelihood_for(options.likelihood, options.scale, source.event_shape, schema_of(source))
+    schema = schema_of(source)
+    if schema is not None and (own := config.idle().get("likelihood")):  # noise that the method learns itself
+        if any(column.kind != "real" or column.has_missing for column in schema.used):
+            raise ValueError(f"not all columns of the table are real numbers without missing values: choose {own}")
+        schema = None
+    return likelihood_for(options.likelihood, options.scale, source.event_shape, schema)
 
 
 def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Experiment:
@@ -141,8 +146,16 @@ def moved(data: str, error: Exception) -> str:
     return f"{error}. If the data of the run lies elsewhere now, add --data {where}"
 
 
-def build_method(config: Config[Any, Any, Any, Any], networks: Mapping[str, Network], source: Source) -> Method:
+def build_method(
+    config: Config[Any, Any, Any, Any], networks: Mapping[str, Network], source: Source, *, raw: bool = False
+) -> Method:
     """Builds the method of a configuration with the given networks, for a source that is already wrapped.
+
+    Args:
+      config: Configuration of the run.
+      networks: Networks by name.
+      source: Data, wrapped as the method needs it.
+      raw: Whether the method's `decode` returns what its likelihood takes, instead of expected examples.
 
     Raises:
       ValueError: Settings are incompatible. The message is one line.
@@ -150,7 +163,7 @@ def build_method(config: Config[Any, Any, Any, Any], networks: Mapping[str, Netw
     choices = asdict(config.options)
     likelihood, schema = _likelihood(config, source), schema_of(source)
     if likelihood is not None:
-        choices["likelihood"] = likelihood
+        choices["likelihood"] = likelihood._replace(mean=lambda outputs: outputs) if raw else likelihood
         del choices["scale"]
     if schema is not None and "features" in inspect.signature(method_named(config.method).build).parameters:
         choices["features"] = partial(inputs, schema)
