@@ -1,4 +1,4 @@
-"""jaxvae study: many models of a grid, in shards, their table, and its page."""
+"""The command `jaxvae study`, which trains the models of a grid in shards, and writes their table and its page."""
 
 import importlib.util
 import itertools
