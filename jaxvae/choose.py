@@ -108,7 +108,13 @@ def _installed(group: str) -> dict[str, Any]:
 
 
 def renamed(module: str, name: str, names: Mapping[str, str]) -> Any:
-    """Returns a module's object under the new name of `name`, with a DeprecationWarning; for a module's `__getattr__`."""
+    """Returns a module's object under the new name of `name`, with a DeprecationWarning.
+
+    A module's `__getattr__` calls it with the new names of its objects by their old names.
+
+    Raises:
+      AttributeError: The name is not an old name.
+    """
     if name not in names:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     warnings.warn(f"{module}.{name} is deprecated: use {names[name]}", DeprecationWarning, stacklevel=3)
