@@ -1,4 +1,4 @@
-"""The streams of randomness: numbers that are folded into a key, so that two uses of it never draw the same.
+"""Streams of random numbers: integers that are folded into a key, so that different uses draw different numbers.
 
 All randomness of a run follows from its seed, the step, and the stream. The key of a step is
 `fold_in(fold_in(key(seed), step), stream)`, where objective i has stream i + 1; within a batch, the place of an example

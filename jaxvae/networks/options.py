@@ -121,7 +121,7 @@ class WithDiscriminator(Autoencoder):
 
     @property
     def slope(self) -> float:
-        """Of the discriminator's leaky ReLU below 0."""
+        """Slope of the discriminator's leaky ReLU below 0."""
         return SLOPE
 
     def make(self, source: Examples) -> dict[str, Network]:
