@@ -57,7 +57,7 @@ def _leave_at_once(code: int) -> None:
 
 
 def _run(arguments: list[str]) -> None:
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it then raises, tracebacks and all
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs the errors that it then raises, with tracebacks
     print_in_any_encoding()
     tune_allocator()
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
@@ -82,7 +82,7 @@ def _run(arguments: list[str]) -> None:
             stop(str(error) + advice, FAILURE)
         except jax.errors.JaxRuntimeError as error:
             if jax.distributed.is_initialized():
-                time.sleep(2 * GRACE)  # what failed may be the connection to a process that died, which is then told
+                time.sleep(2 * GRACE)  # `watch_others` reports it if the error is a lost connection to another process
             advice = " A smaller --batch-size or --network may fit." if "RESOURCE_EXHAUSTED" in str(error) else ""
             stop(str(error).splitlines()[0] + advice, FAILURE)
         except (RuntimeError, AssertionError):

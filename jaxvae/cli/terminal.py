@@ -37,7 +37,7 @@ def print_in_any_encoding() -> None:
 def parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MISSING) -> Any:
     """Parses the flags into an object of that kind. It exits at --help and at unknown flags."""
     options = {} if default is tyro.MISSING else {"default": default}
-    # What the run in the folder has switched on may be said again, or switched off.
+    # Boolean flags that are True in the run to be resumed can be repeated or negated.
     pairs = () if "--resume" in arguments else (tyro.conf.FlagCreatePairsOff,)
     config = (tyro.conf.SuppressFixed, tyro.conf.OmitArgPrefixes, *pairs)
     return tyro.cli(kind, prog=f"jaxvae {command}", args=arguments, config=config, **options)

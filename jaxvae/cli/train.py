@@ -161,7 +161,7 @@ def train_command(arguments: list[str]) -> None:
             history = read_history(folder)
             limited = is_out_of_patience(history, training.validate_every, training.patience)
             limited |= time.perf_counter() - start >= 60 * (training.max_minutes or math.inf)
-            # Where another process was asked to stop, so was this one.
+            # A request to stop any of the processes holds for this one, too.
             stopped = asked() or (int(state.step) < training.steps and not limited)
     except KeyboardInterrupt:
         saved = saved_steps(folder / "checkpoints")
@@ -176,7 +176,7 @@ def train_command(arguments: list[str]) -> None:
     elif not flags.score:
         _say(f"`jaxvae report {folder}` scores the run and writes its report")
     else:
-        # Only now: scores and figures take a second to import, which would be a second before the first step.
+        # Imported here, because importing scores and figures takes a second, which would delay the first step.
         from jaxvae.cli.evaluate import report_on
         from jaxvae.runs.load import trained_run
 

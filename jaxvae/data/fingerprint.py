@@ -26,7 +26,7 @@ def fingerprint(source: Source) -> str | None:
     of a subset of generated data consists of these indices and the name of the data.
     """
     chosen, name = [], source.name
-    while isinstance(source, Wrapper):  # the data itself, not what is added to it
+    while isinstance(source, Wrapper):  # only the data itself, without the wrappers
         chosen += [np.asarray(source.index)] if isinstance(source, Subset) else []
         source = source.source
     arrays = chosen if isinstance(source, FactorGrid | MovingSprites) else [*_arrays(source), *chosen]

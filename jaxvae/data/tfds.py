@@ -48,7 +48,7 @@ def tfds_table(name: str, *, split: str = "train", image_size: int | None = None
 
 
 def _prepared(builder: Any, name: str, split: str) -> Any:
-    """The rows of a split, at random access."""
+    """Prepares a data set and returns the rows of a split, with random access."""
     try:
         builder.download_and_prepare()
         return builder.as_data_source(split)

@@ -197,7 +197,7 @@ def _explicitness(
 
 
 def _gain(columns: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]) -> float:
-    """Share of the cross entropy of guessing that a regression takes away."""
+    """Computes the relative reduction of the cross entropy by a regression, compared with uniform guessing."""
     if len(set(factor[train])) < 2:
         return 0.0
     model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100).fit(columns[train], factor[train])

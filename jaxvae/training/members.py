@@ -153,7 +153,7 @@ def train_members(
                 microbatch=microbatch,
                 on_nan=on_nan,
             ):
-                seconds = stopwatch.lap() / len(group)  # each one's share, so that those of all add up
+                seconds = stopwatch.lap() / len(group)  # an equal share per member, so that shares sum to the total
                 stopping = stop()
                 active = stopping or step == until or step % checkpoint_every == 0
                 validating = step == steps or step % validate_every == 0
