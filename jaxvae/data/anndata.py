@@ -42,7 +42,7 @@ class NotCounts(UserWarning):
 def anndata_file(
     path: Path, layer: str | None = None, columns: Columns = Columns(), schema: Schema | None = None
 ) -> Table:
-    """Reads a matrix of observations x variables from an AnnData file.
+    """A matrix of observations x variables in an AnnData file.
 
     Args:
       path: File .h5ad, which may be packed as .gz, or folder .zarr.

@@ -16,7 +16,7 @@ HDF5 = (".h5", ".hdf5")
 
 
 def array_file(path: Path, *, image_size: int | None = None) -> Table:
-    """An npz or hdf5 file with "images" and, if known, "factors" and "factor_names"; or an npy file of images"""
+    """An npz or hdf5 file with "images" and, if known, "factors" and "factor_names"; or an npy file of images."""
     names = None
     match suffix_of(path):
         case ".npy":

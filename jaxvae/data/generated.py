@@ -11,7 +11,7 @@ from jaxvae.data.table import Table, from_arrays
 
 
 def digits(*, image_size: int | None = None) -> Table:
-    """1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn; the label is the factor"""
+    """1,797 handwritten digits of 8 x 8 pixels from scikit-learn; the factor is the digit."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)

@@ -31,7 +31,7 @@ ORIENTATION, BITS, PHOTOMETRIC, SUBFILE_TYPE = 274, 258, 262, 254
 
 
 def picture_folder(path: Path, *, image_size: int | None = None, skip_bad: bool = False) -> Table:
-    """A folder of pictures, in the order of their names, colour kept if any has it
+    """A folder of pictures, in the order of their names; all are in colour if one of them is.
 
     Subfolders are searched, including links to folders, and each folder is read once. Hidden files and folders, whose
     names begin with a dot, are skipped, and so are files that are not regular files.

@@ -22,7 +22,7 @@ MPI3D_GRIDS = {1_036_800: (6, 6, 2, 3, 3, 40, 40), 460_800: (4, 4, 2, 3, 3, 40, 
 
 
 def dsprites(path: Path, *, image_size: int | None = None) -> Table:
-    """dSprites (Matthey et al., 2017), the npz or hdf5 file: 737,280 binary images of 64 x 64"""
+    """dSprites (Matthey et al., 2017), from the npz or hdf5 file: 737,280 binary images of 64 x 64 pixels."""
     if suffix_of(path) in HDF5:
         images, classes = read_hdf5(path, "imgs", "latents/classes")
     else:
@@ -35,7 +35,7 @@ def dsprites(path: Path, *, image_size: int | None = None) -> Table:
 
 
 def shapes3d(path: Path, *, image_size: int | None = None) -> Table:
-    """Shapes3D (Burgess & Kim, 2018), the h5 file: 480,000 images of 64 x 64 x 3"""
+    """Shapes3D (Burgess & Kim, 2018), from the h5 file: 480,000 colour images of 64 x 64 pixels."""
     images, labels = read_hdf5(path, "images", "labels")
     _expect(path, images, (len(images), 64, 64, 3), np.uint8)
     if labels.shape != (len(images), 6):
@@ -45,7 +45,7 @@ def shapes3d(path: Path, *, image_size: int | None = None) -> Table:
 
 
 def mpi3d(path: Path, *, image_size: int | None = None) -> Table:
-    """MPI3D (Gondal et al., 2019), an npz file of any of its sets: 64 x 64 x 3"""
+    """MPI3D (Gondal et al., 2019), from the npz file of any of its sets: colour images of 64 x 64 pixels."""
     (images,) = read_npz(path, "images")
     if len(images) not in MPI3D_GRIDS:
         raise ValueError(f"{path}: MPI3D has {' or '.join(map(str, MPI3D_GRIDS))} images, found {len(images)}")
@@ -56,7 +56,7 @@ def mpi3d(path: Path, *, image_size: int | None = None) -> Table:
 
 
 def cars3d(path: Path, *, image_size: int | None = None) -> Table:
-    """Cars3D (Reed et al., 2015), the folder of mat files: 17,568 images, brought to 64 x 64 x 3
+    """Cars3D (Reed et al., 2015), from the folder of mat files: 17,568 colour images, resized to 64 x 64 pixels.
 
     Cars are numbered in the order of their file names. (The study's code numbers them in the order of the directory.)
     """
@@ -75,7 +75,7 @@ def cars3d(path: Path, *, image_size: int | None = None) -> Table:
 
 
 def smallnorb(path: Path, *, image_size: int | None = None) -> Table:
-    """SmallNORB (LeCun et al., 2004), the folder of dat, cat and info files: 48,600 images, brought to 64 x 64
+    """SmallNORB (LeCun et al., 2004), from the folder of dat, cat and info files: 48,600 images, resized to 64 x 64.
 
     Training and test set are combined, and only images of the left camera are used. The factors are category, instance,
     elevation, azimuth and lighting; the study does not count the instance as a factor.

@@ -35,31 +35,31 @@ CLIPS: dict[str, Callable[..., MovingSprites]] = {"moving-sprites": moving_sprit
 
 
 def _segments(*, image_size: int | None = None) -> Table:
-    """Five non-stationary sources in 40 segments, mixed without linearity, for ivae: vectors, factor "segment\""""
+    """Vectors of five nonlinearly mixed sources in 40 segments, for ivae; the factor is the segment."""
     _as_they_are("segments", "vectors of 5 numbers", image_size)
     return segments()
 
 
 def _bars(*, image_size: int | None = None) -> Table:
-    """2,048 squares of 8 x 8 pixels in noise, one row lit, for oi-vae: real values, factor "row\""""
+    """2,048 squares of 8 x 8 real numbers with one row lit, in noise, for oi-vae; the factor is the row."""
     _as_they_are("bars", "squares of 8 x 8 pixels", image_size)
     return bars()
 
 
 def _clusters(*, image_size: int | None = None) -> Table:
-    """2,000 vectors of 50 numbers in ten Gaussian clusters, for vae-sne: factor "cluster\""""
+    """2,000 vectors of 50 numbers in ten Gaussian clusters, for vae-sne; the factor is the cluster."""
     _as_they_are("clusters", "vectors of 50 numbers", image_size)
     return clusters()
 
 
 def _time_series(*, image_size: int | None = None) -> Table:
-    """4,000 moments of six groups of five channels that follow four slow oscillations, for oi-vae: vectors"""
+    """4,000 vectors of six groups of five channels that follow four slow oscillations, for oi-vae; no factors."""
     _as_they_are("time-series", "vectors of 30 numbers", image_size)
     return time_series()
 
 
 def _waves(*, image_size: int | None = None) -> Table:
-    """1,024 series of 64 times 3 numbers, sums of sines, for the network conv1d: three factors"""
+    """1,024 series of 64 times 3 numbers, sums of sines, for the network conv1d; three factors."""
     _as_they_are("waves", "series of 64 times 3 numbers", image_size)
     return waves()
 

@@ -39,7 +39,7 @@ class Columns:
 
 
 def table_file(path: Path, columns: Columns = Columns(), schema: Schema | None = None) -> Table:
-    """Reads a table from a file.
+    """A table in a CSV, TSV, Parquet, Feather, npy or npz file, with one example per row.
 
     Args:
       path: File, .csv, .tsv, .txt, .parquet, .feather, .npy or .npz; text files may be packed as .gz.

@@ -14,7 +14,7 @@ from jaxvae.data.table import Table, from_arrays
 
 
 def tfds_table(name: str, *, split: str = "train", image_size: int | None = None) -> Table:
-    """An image set of TensorFlow Datasets by name, its labels as factors
+    """An image data set of TensorFlow Datasets, with its labels as factors.
 
     On first use, all images are decoded and packed into a cache in the user's cache folder. A cache that is damaged or
     belongs to another version is created again. TFDS shuffles rows; if the labels form a full grid, its order is

@@ -48,7 +48,7 @@ def infomec(
     convention: Literal["reference", "paper"] = "reference",
     seed: int = 0,
 ) -> InfoMEC:
-    """InfoM, InfoE, InfoC: modularity, explicitness and compactness from mutual information
+    """InfoM, InfoE and InfoC: modularity, explicitness and compactness from mutual information.
 
     NMI[k, d] = I(y_k; z_d) / H(y_k) is estimated by nearest neighbours (Ross, 2014). It is used for the A active codes,
     whose range is above 1/20 of the largest:
