@@ -78,7 +78,7 @@ class Codes(NamedTuple):
 
 
 def column_of_factor(name: str) -> str:
-    """Returns the name of a factor's column, which is none of those of ids and codes."""
+    """Returns the name of a factor's column, which differs from the names of the columns of ids and codes."""
     return f"factor_{name}" if OWN.fullmatch(name) else name
 
 

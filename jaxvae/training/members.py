@@ -1,4 +1,4 @@
-"""A population whose members are ordinary runs, each in a folder of its own."""
+"""A population whose members are ordinary runs in separate folders."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
