@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from typing import Any
 
@@ -51,14 +50,14 @@ class _Noisy:
     networks: tuple[str, ...]
 
     def __call__(self, net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
-        return self.loss(_WithKeys(net, self.networks, ctx), batch, ctx)
+        return self.loss(_WithKeys(net, self.networks, ctx, len(batch["x"])), batch, ctx)
 
 
 class _WithKeys(Nets):
     """Networks of which some are called with a key for each example as the last input."""
 
-    def __init__(self, net: Nets, names: Collection[str], ctx: Context):
-        self._net, self._names, self._ctx, self._calls = net, names, ctx, count()
+    def __init__(self, net: Nets, names: Collection[str], ctx: Context, examples: int):
+        self._net, self._names, self._ctx, self._examples, self._calls = net, names, ctx, examples, count()
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         network = getattr(self._net, name)
@@ -67,8 +66,7 @@ class _WithKeys(Nets):
 
         def call(*inputs: jax.Array) -> Any:
             key = jax.random.fold_in(jax.random.fold_in(self._ctx.key, Stream.DROPOUT), next(self._calls))
-            rows = _places(len(inputs[0]), self._ctx.axis_name)
-            return network(*inputs, jax.vmap(partial(jax.random.fold_in, key))(rows))
+            return network(*inputs, _keys(key, len(inputs[0]), self._examples, self._ctx.axis_name))
 
         return call
 
@@ -77,7 +75,15 @@ class _WithKeys(Nets):
         return self._net.params(name)
 
 
-def _places(examples: int, axis_name: str | None) -> jax.Array:
-    """Returns the places of the local examples in the global batch: int32 [examples]."""
-    rows = jnp.arange(examples)
-    return rows if axis_name is None else rows + jax.lax.axis_index(axis_name) * examples
+def _keys(key: jax.Array, rows: int, examples: int, axis_name: str | None) -> jax.Array:
+    """Returns a key for each local row, which depends on the place of its example in the global batch: keys [rows].
+
+    The rows may be several samples of each example, one sample of all examples after another, as in the IWAE.
+    """
+    examples = examples if rows % examples == 0 else rows
+    first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * examples
+
+    def key_of(row: jax.Array) -> jax.Array:
+        return jax.random.fold_in(jax.random.fold_in(key, row // examples), first + row % examples)
+
+    return jax.vmap(key_of)(jnp.arange(rows))

@@ -256,8 +256,8 @@ def test_flags_of_tables(file, tmp_path):
     assert source("--columns", "b*").schema.entry_names == ("b", "b2")
     assert source("--columns", "a", "b", "--drop", "b").schema.entry_names == ("a",)
     assert source("--label-columns", "kind").factor_sizes == (3,)
-    assert list(source("--columns", "a", "--id-column", "name").rows.ids[:2]) == ["row0", "row1"]
-    assert list(source("--columns", "a", "--group-column", "kind").rows.groups[:4]) == [0, 1, 2, 0]
+    assert list(source("--columns", "a", "--id-column", "name").ids[:2]) == ["row0", "row1"]
+    assert list(source("--columns", "a", "--group-column", "kind").origin.groups[:4]) == [0, 1, 2, 0]
     real = source("--columns", "a", "b", "--kind", "a=real").schema
     assert [column.kind for column in real.used] == ["real", "count"]
 

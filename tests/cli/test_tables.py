@@ -102,7 +102,7 @@ def test_what_is_wrong_with_a_table_is_one_line(arguments, message, file, tmp_pa
 def test_options_of_tables_are_for_tables(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["train", "vae", "--data", "sprites", "--label-columns", "shape"])
-    assert "--label-columns is for tables, such as table:PATH: leave it out" in capsys.readouterr().err
+    assert "--label-columns is for tables, such as table:PATH and anndata:PATH: leave it out" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", ["beta-tc-vae", "dip-vae-ii", "factor-vae", "iwae", "vae-sne", "wae-mmd", "oi-vae"])

@@ -43,7 +43,7 @@ def test_every_kind_of_file_has_the_values_of_a_csv(kind, real, tmp_path, monkey
     wanted = table_file(as_csv(tmp_path, data), LABELS)
     np.testing.assert_allclose(x_of(table), x_of(wanted), atol=1e-6)
     np.testing.assert_array_equal(table.factors, wanted.factors)
-    np.testing.assert_array_equal(table.rows.groups, wanted.rows.groups)
+    np.testing.assert_array_equal(table.origin.groups, wanted.origin.groups)
     for ours, theirs in zip(table.schema.columns, wanted.schema.columns, strict=True):
         assert (ours.name, ours.kind, ours.has_missing) == (theirs.name, theirs.kind, theirs.has_missing)
         assert (ours.mean, ours.scale) == pytest.approx((theirs.mean, theirs.scale), rel=1e-6)
@@ -55,10 +55,10 @@ def test_labels_groups_and_names_come_from_obs(tmp_path):
     path = saved(tmp_path, data := cells())
     table = anndata_file(path, None, LABELS)
     assert (table.factor_names, table.factor_sizes) == (("type", "day"), (2, 3))
-    assert table.rows.label_values == (("B", "T"), ("1", "2", "3"))
+    assert table.origin.label_values == (("B", "T"), ("1", "2", "3"))
     np.testing.assert_array_equal(table.factors[:, 0], data.obs["type"] == "T")
-    np.testing.assert_array_equal(table.rows.ids, data.obs_names)
-    np.testing.assert_array_equal(anndata_file(path, None, Columns(id="barcode")).rows.ids, data.obs["barcode"])
+    np.testing.assert_array_equal(table.ids, data.obs_names)
+    np.testing.assert_array_equal(anndata_file(path, None, Columns(id="barcode")).ids, data.obs["barcode"])
     with pytest.raises(
         ValueError, match="cells.h5ad: unknown column 'typ': did you mean 'type'.* There are: type, day"
     ):
@@ -70,7 +70,7 @@ def test_labels_groups_and_names_come_from_obs(tmp_path):
 def test_a_missing_label_is_a_value_of_its_own(tmp_path):
     data = cells()
     data.obs.loc["cell3", "type"] = None
-    assert anndata_file(saved(tmp_path, data), None, LABELS).rows.label_values[0] == ("B", "T", "missing")
+    assert anndata_file(saved(tmp_path, data), None, LABELS).origin.label_values[0] == ("B", "T", "missing")
 
 
 def test_layers_are_named_behind_the_file(tmp_path):
@@ -106,6 +106,15 @@ def test_rare_genes_are_counts_up_to_rounding(tmp_path):
     table = anndata_file(saved(tmp_path, data, "csr"))
     assert {column.kind for column in table.schema.used} == {"count"}
     np.testing.assert_array_equal(x_of(table), np.round(data.X[:, :-1]))
+
+
+@pytest.mark.filterwarnings("error::jaxvae.data.anndata.NotCounts")
+def test_negative_numbers_are_real(tmp_path):
+    data = cells()
+    data.X[2, 3] = -1
+    table = anndata_file(saved(tmp_path, data))
+    assert {column.kind for column in table.schema.used} == {"real"}
+    np.testing.assert_allclose(x_of(table).std(axis=0), 1, rtol=1e-5)
 
 
 def test_kinds_are_given_for_all_or_by_name(tmp_path):
@@ -181,7 +190,7 @@ def test_new_rows_that_do_not_fit_are_refused(tmp_path):
 
 def test_the_columns_of_a_csv_table_are_found_in_anndata(tmp_path):
     data = cells()
-    data.X[:, 0] = 3 * (np.arange(N) % 2)
+    data.X[:, 0] = 1 + 3 * (np.arange(N) % 2)
     table = table_file(as_csv(tmp_path, data), Columns(drop=("type", "day", "donor")))
     assert table.schema.columns[0].kind == "binary"
     np.testing.assert_array_equal(x_of(anndata_file(saved(tmp_path, data), None, Columns(), table.schema)), x_of(table))

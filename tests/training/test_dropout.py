@@ -7,7 +7,7 @@ import pytest
 
 from jaxvae.data import from_arrays
 from jaxvae.method import Context, Nets
-from jaxvae.methods import gaussian, vae
+from jaxvae.methods import gaussian, iwae, vae
 from jaxvae.networks import DenseLayers, autoencoder
 from jaxvae.streams import Stream
 from jaxvae.training import choose_devices, in_microbatches, make_train_step, with_dropout, without_dropout
@@ -28,7 +28,7 @@ def loss_of(method, x=X, key=KEY, axis_name=None):
 def test_the_loss_is_that_of_networks_with_keys():
     class ByHand(Nets):
         def keys(self, call):
-            key = jax.random.fold_in(jax.random.fold_in(KEY, Stream.DROPOUT), call)
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.fold_in(KEY, Stream.DROPOUT), call), 0)
             return jnp.stack([jax.random.fold_in(key, row) for row in range(8)])
 
         def __getattr__(self, name):
@@ -51,9 +51,28 @@ def test_codes_and_reconstructions_have_no_dropout():
     assert without_dropout(PLAIN).objectives == PLAIN.objectives
 
 
-def test_the_noise_of_a_split_batch_is_that_of_the_whole():
-    halves = jax.vmap(lambda x: loss_of(NOISY, x, axis_name="data"), axis_name="data")(X.reshape(2, 4, 6))
-    np.testing.assert_allclose(halves.mean(), loss_of(NOISY), rtol=1e-5)
+SAMPLED = with_dropout(iwae(PLAIN.networks, likelihood=gaussian(), samples=3), ("encoder", "decoder"))
+
+
+@pytest.mark.parametrize("method", [NOISY, SAMPLED], ids=["one sample", "three samples"])
+def test_the_noise_of_a_split_batch_is_that_of_the_whole(method):
+    halves = jax.vmap(lambda x: loss_of(method, x, axis_name="data"), axis_name="data")(X.reshape(2, 4, 6))
+    np.testing.assert_allclose(halves.mean(), loss_of(method), rtol=1e-5)
+
+
+def test_samples_of_an_example_have_noise_of_their_own():
+    """The decoder sees three equal codes of each example."""
+    outputs = []
+
+    def loss(net, batch, ctx):
+        outputs.append(net.decoder(jnp.ones((3 * len(batch["x"]), 2))).reshape(3, -1))
+        return outputs[0].sum(), {}
+
+    method = PLAIN._replace(objectives=(PLAIN.objectives[0]._replace(loss=loss),))
+    loss_of(with_dropout(method, ("decoder",)))
+    assert len(np.unique(np.asarray(outputs[0]).round(5), axis=0)) == 3
+    loss_of(method)
+    assert len(np.unique(np.asarray(outputs[1]).round(5), axis=0)) == 1
 
 
 def test_microbatches_change_nothing():
