@@ -1,8 +1,8 @@
-"""Columns of a table: what each of them holds, and how its values become numbers that networks see and predict.
+"""Columns of a table: their kinds, and the encoding of their values as numbers that networks see and predict.
 
 A row of a table is a vector x [D]. A real column gives one standardized number, a count the count itself, a binary
-column 0 or 1, and a categorical column one number per category, which is 1 for the row's own. A value that is missing
-is NaN in x. Constant columns and identifiers give nothing.
+column 0 or 1, and a categorical column one number per category, which is 1 for the row's category and 0 otherwise. A
+missing value is NaN in x. Constant columns and identifiers are left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -130,7 +130,7 @@ class Schema:
 
     @classmethod
     def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> "Schema":
-        """The inverse of `to_json`."""
+        """Creates a schema from JSON values, the inverse of `to_json`."""
         return cls(tuple(Column(**{**column, "values": tuple(column["values"])}) for column in columns))
 
     def __str__(self) -> str:
@@ -274,14 +274,14 @@ def is_missing(values: np.ndarray) -> np.ndarray:
 
 
 def _texts_or_numbers(values: np.ndarray) -> np.ndarray:
-    """Numbers as they are, anything else as text, so that values can be sorted."""
+    """Returns numbers unchanged and all other values as text, so that values can be sorted."""
     if values.dtype.kind in "biuf":
         return values
     return np.array([text_of(value) for value in values], str) if len(values) else values.astype(str)
 
 
 def text_of(value: Any) -> str:
-    """A value as text: 1 and 1.0 are the same."""
+    """Converts a value to text. 1 and 1.0 give the same text."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)

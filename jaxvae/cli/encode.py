@@ -1,4 +1,4 @@
-"""jaxvae encode, jaxvae decode: examples to codes, and codes to examples, in files."""
+"""The commands `jaxvae encode` and `jaxvae decode`, which convert files of examples to codes, and codes to examples."""
 
 import sys
 import time
@@ -21,7 +21,7 @@ from jaxvae.runs.load import Run, load_run
 from jaxvae.schema import Schema, schema_of
 
 SECONDS = 10
-"""Seconds between lines that say how far the encoding is."""
+"""Number of seconds between progress lines."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def decode_command(arguments: list[str]) -> None:
 
 
 def _without_data(folder: Path, checkpoint: str) -> Run:
-    """Loads a run without opening its data, where its folder says enough about them; that of version 0.1 does not."""
+    """Loads a run, without opening its data if the folder describes them. Folders of version 0.1 do not."""
     return load_run(
         folder, checkpoint, needs_data=absent_source(folder, f"{folder} was loaded without its data") is None
     )

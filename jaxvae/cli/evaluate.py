@@ -1,4 +1,4 @@
-"""jaxvae evaluate, jaxvae report: a run's scores and its page."""
+"""The commands `jaxvae evaluate` and `jaxvae report`, which score a run and write its report."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ def score_and_report(args: RunArgs) -> None:
 
 
 def report_on(run: Run, num_samples: int = NUM_SAMPLES) -> None:
-    """The same, of a run that is loaded."""
+    """Prints the quick scores of a loaded run and writes its scores.json and its report."""
     with usage_errors():
         codes = represent(run, num_samples)
     scores = evaluate(run, codes)
@@ -84,11 +84,11 @@ def _print_scores(run: Run, scores: dict[str, Any]) -> None:
 
 
 def print_table(scores: Mapping[str, Any], rows: str | None = None) -> None:
-    """Prints scores as a table: of means, with the half width of their interval, of samples, and what is computed.
+    """Prints a table of scores: of means with half the width of their intervals, of samples, and their definitions.
 
     Args:
-      scores: "num_samples", "metrics" and "sampled", as `jaxvae.runs.score` gives them.
-      rows: Which examples they are of; by default, their number.
+      scores: Scores with "num_samples", "metrics" and "sampled", from `jaxvae.runs.score`.
+      rows: Description of the examples; by default, their number.
     """
     rows = rows or f"{scores['num_samples']} examples"
     print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({rows})")

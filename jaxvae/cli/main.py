@@ -1,4 +1,4 @@
-"""The `jaxvae` command: finds the command, and says in a line what went wrong."""
+"""Entry point of the `jaxvae` command: it runs the requested command and reports errors in one line."""
 
 import atexit
 import errno
@@ -25,11 +25,15 @@ from jaxvae.training.peers import GRACE
 from jaxvae.training.run_folder import MissingRows, OtherCores, OtherData, RunFolderError
 from jaxvae.training.validation import Overfitting, PosteriorCollapse, StoppedEarly
 
-# A command imports what it needs when it is asked for: scores and figures alone take a second.
+# Commands import their modules when they run, because importing scores and figures takes a second.
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point: exits with 2 for what was asked wrongly and 1 for what went wrong, one line each."""
+    """Runs a command. It exits with 2 for a usage error and with 1 for a failure, with one line on stderr.
+
+    Args:
+      argv: Words of the command line; by default, those of this process.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
         os.environ["MPLBACKEND"] = "agg"  # one that was inherited from a notebook may not exist here
@@ -53,7 +57,7 @@ def _leave_at_once(code: int) -> None:
 
 
 def _run(arguments: list[str]) -> None:
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it then raises, tracebacks and all
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs the errors that it then raises, with tracebacks
     print_in_any_encoding()
     tune_allocator()
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
@@ -78,7 +82,7 @@ def _run(arguments: list[str]) -> None:
             stop(str(error) + advice, FAILURE)
         except jax.errors.JaxRuntimeError as error:
             if jax.distributed.is_initialized():
-                time.sleep(2 * GRACE)  # what failed may be the connection to a process that died, which is then told
+                time.sleep(2 * GRACE)  # `watch_others` reports it if the error is a lost connection to another process
             advice = " A smaller --batch-size or --network may fit." if "RESOURCE_EXHAUSTED" in str(error) else ""
             stop(str(error).splitlines()[0] + advice, FAILURE)
         except (RuntimeError, AssertionError):
@@ -90,7 +94,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _no_device() -> str | None:
-    """Why JAX has no device to run on, or None where it has one."""
+    """Returns the error message if JAX has no device to run on, and None otherwise."""
     asked = jax.config.jax_platforms  # type: ignore[attr-defined]
     try:
         jax.devices()
@@ -101,7 +105,7 @@ def _no_device() -> str | None:
 
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Prints what there is to know about a run, such as checkpoints that were passed over, as one line each."""
+    """Prints warnings about a run, such as skipped checkpoints, as one line each."""
     of_folders = (DamagedCheckpoint, MissingRows, NotCounts, NothingToTrain, OtherCores, OtherData)
     ours = (*of_folders, Overfitting, PosteriorCollapse, StoppedEarly)
     with warnings.catch_warnings():

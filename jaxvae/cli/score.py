@@ -1,4 +1,4 @@
-"""jaxvae score: metrics of codes from any program."""
+"""The command `jaxvae score`, which computes metrics of codes from any program."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""jaxvae train: one run, or many, on one device, or many."""
+"""The command `jaxvae train`, which trains one or several models on one or several devices."""
 
 import argparse
 import dataclasses
@@ -43,7 +43,7 @@ TRACKERS = {
     "wandb": ("wandb",),
     "mlflow": ("mlflow", "sqlalchemy", "alembic"),
 }
-"""Flags that send the numbers elsewhere too, by the name of their extra -> the packages that each needs."""
+"""Packages that each tracker needs, by its flag, which is also the name of its extra."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class RunFlags:
 
 
 class TrainArgs(NamedTuple):
-    """What was asked for."""
+    """The parsed arguments of the command."""
 
     config: Config[Any, Any, Any, Any]
     flags: RunFlags
@@ -161,7 +161,7 @@ def train_command(arguments: list[str]) -> None:
             history = read_history(folder)
             limited = is_out_of_patience(history, training.validate_every, training.patience)
             limited |= time.perf_counter() - start >= 60 * (training.max_minutes or math.inf)
-            # Where another process was asked to stop, so was this one.
+            # A request to stop any of the processes holds for this one, too.
             stopped = asked() or (int(state.step) < training.steps and not limited)
     except KeyboardInterrupt:
         saved = saved_steps(folder / "checkpoints")
@@ -176,7 +176,7 @@ def train_command(arguments: list[str]) -> None:
     elif not flags.score:
         _say(f"`jaxvae report {folder}` scores the run and writes its report")
     else:
-        # Only now: scores and figures take a second to import, which would be a second before the first step.
+        # Imported here, because importing scores and figures takes a second, which would delay the first step.
         from jaxvae.cli.evaluate import report_on
         from jaxvae.runs.load import trained_run
 
@@ -187,7 +187,7 @@ def train_command(arguments: list[str]) -> None:
 def print_plan(
     config: Config[Any, Any, Any, Any], method: Method, source: Source, devices: Devices, members: int
 ) -> None:
-    """Prints the settings, and what a step of the run takes."""
+    """Prints the settings, and the memory and compilation time of a step."""
     training = config.training
     devices = choose_devices() if members else devices
     cost = plan(method, source, batch_size=training.batch_size, devices=devices, microbatch=training.microbatch)
@@ -235,7 +235,7 @@ def _open_together(args: TrainArgs, folder: Path, source: Source) -> None:
 
 
 def _devices(flags: RunFlags, members: int) -> Devices:
-    """Members are shared out whole where that comes out even, else every batch is."""
+    """Returns devices that split the members evenly if possible, and otherwise every batch."""
     count = flags.devices
     if count is None:
         count = jax.device_count() if flags.distributed else 1
@@ -252,7 +252,7 @@ def _say(line: str) -> None:
 
 
 def _members(args: TrainArgs) -> list[Member]:
-    """The runs that were asked for; none where it is a single one."""
+    """Returns the members of the requested population, or none for a single run."""
     flags = args.flags
     if flags.seeds is None and not args.sweep:
         return []
@@ -305,7 +305,7 @@ def _train_members(
 
 
 def _resumed(names: Sequence[str], steps: Sequence[int]) -> str:
-    """The steps that the members of a population resume from, in a line."""
+    """Describes in one line the steps that the members of a population resume from."""
     if len(set(steps)) == 1:
         return f"resumed: the newest checkpoints are of step {steps[0]}"
     each = []
@@ -317,7 +317,7 @@ def _resumed(names: Sequence[str], steps: Sequence[int]) -> str:
 
 
 def parse_train(arguments: list[str]) -> TrainArgs:
-    """The flags over the method's defaults, or over the run's own configuration when it is resumed."""
+    """Parses the flags. Their defaults are those of the method, or the configuration of the run that is resumed."""
     arguments = modernised(arguments)
     named = arguments[0] if arguments and not arguments[0].startswith("-") else None
     for before, word in itertools.pairwise(arguments):
@@ -358,16 +358,15 @@ def parse_train(arguments: list[str]) -> TrainArgs:
 
 
 def installed(package: str) -> bool:
-    """Not so where a mere folder has the name, as ./wandb often does."""
+    """Whether a package can be imported; a folder with its name, such as ./wandb, does not count."""
     spec = importlib.util.find_spec(package)
     return spec is not None and spec.origin is not None
 
 
 def _starting_config(arguments: list[str], method: str | None) -> Config[Any, Any, Any, Any]:
-    """What flags left out stand for: a preset, the run that --resume would go on with, or the method's defaults.
+    """Returns the defaults of the flags: a preset, the configuration of the run to resume, or the method's defaults.
 
-    The data, the network and the words among the options that are asked for are in it, since other flags depend on
-    them.
+    It includes the requested data, network and options with words as values, because other flags depend on them.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--run", type=Path, nargs="?")
@@ -393,7 +392,7 @@ def _first_line(thing: Any) -> str:
 
 
 def _make_cpu_devices(count: int) -> None:
-    """Lets JAX split the CPU into as many devices, where that is still possible; accelerators are what they are."""
+    """Splits the CPU into this number of devices if JAX has not been initialized yet; accelerators are unaffected."""
     if count > 1 and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", count)

@@ -87,7 +87,7 @@ from jaxvae.data import Correlated, Pairs, Rooms, Sprites, hold_out
 
 train_set, test_set = hold_out(Sprites(16), {"shape": [2], "x": range(16, 32)})  # no hearts in the right half
 tied = Correlated(Rooms(16), "scale", "shape", strength=0.8)
-pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # image, image2, factors, factors2, shared
+pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # x, x2, factors, factors2, shared
 ```
 
 `few_labels` adds labels to some of the examples, `classified` and `augmented` add classes, `case_control` draws as

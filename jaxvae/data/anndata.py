@@ -30,7 +30,7 @@ from jaxvae.files import printable
 from jaxvae.schema import ROUNDING, Column, Schema
 
 BLOCK = 4 << 20
-"""Number of values of the matrix that are looked at together."""
+"""Number of values of the matrix that are read at a time."""
 KINDS = ("real", "count", "binary", "constant", "identifier")
 SHOWN = 5
 """Number of names that a message lists."""
@@ -43,12 +43,12 @@ class NotCounts(UserWarning):
 def anndata_file(
     path: Path, layer: str | None = None, columns: Columns = Columns(), schema: Schema | None = None
 ) -> Table:
-    """Reads a matrix of observations x variables from an AnnData file.
+    """A matrix of observations x variables in an AnnData file.
 
     Args:
       path: File .h5ad, which may be packed as .gz, or folder .zarr.
       layer: Name of a layer; by default, the matrix is X.
-      columns: What the columns are taken for. `use`, `drop` and `kinds` name variables (`var_names`), and the kind of
+      columns: Roles and kinds of the columns. `use`, `drop` and `kinds` name variables (`var_names`), and the kind of
         "*" is that of all. `labels`, `group` and `id` name columns of `obs`; without `id`, `obs_names` name the rows.
       schema: Columns that a model was trained on, for new rows. They are found by their names, in any order, and all
         other variables are left out. By default, the kind of the matrix is found by its values.
@@ -92,7 +92,7 @@ def _content(path: Path) -> Path | BytesIO:
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """ValueError for whatever the readers of damaged files raise."""
+    """Turns errors of readers of damaged files into ValueError."""
     try:
         yield
     except Exception as error:
@@ -102,7 +102,7 @@ def _reading() -> Iterator[None]:
 
 @contextmanager
 def _opened(content: Path | BytesIO) -> Iterator[Any]:
-    """The group of HDF5 or zarr that holds the parts of the file."""
+    """Opens a file and yields its root group of HDF5 or zarr."""
     if isinstance(content, Path) and content.is_dir():
         import zarr
 
@@ -120,7 +120,7 @@ def _opened(content: Path | BytesIO) -> Iterator[Any]:
 
 
 def _check_links(file: Any) -> None:
-    """ValueError for an HDF5 file that keeps values in other files."""
+    """Raises ValueError for an HDF5 file that stores values in other files."""
     import h5py
 
     def elsewhere(name: str, link: Any) -> str | None:
@@ -156,7 +156,7 @@ def _table(file: Any, layer: str | None, columns: Columns, schema: Schema | None
 
 
 def _frame(file: Any, name: str) -> Any:
-    """obs or var, a DataFrame."""
+    """Reads obs or var as a DataFrame."""
     from anndata.io import read_elem
 
     if name not in file:
@@ -170,7 +170,7 @@ def _frame(file: Any, name: str) -> Any:
 
 
 def _matrix(file: Any, layer: str | None, shape: tuple[int, int]) -> Any:
-    """X or a layer, as it lies in the file: sparse or dense, with the shape and the type of an array."""
+    """Opens X or a layer, sparse or dense, as an object with the shape and the type of an array."""
     from anndata.io import sparse_dataset
 
     with _reading():
@@ -196,15 +196,15 @@ def _matrix(file: Any, layer: str | None, shape: tuple[int, int]) -> Any:
 
 
 def _blocks(matrix: Any, places: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-    """Parts of the matrix that cover it.
+    """Reads the matrix in blocks.
 
     Args:
-      matrix: As it lies in the file, [N, V].
-      places: Place of each variable among the wanted ones, -1 for those that are not: int [V].
+      matrix: Matrix in the file, [N, V].
+      places: Index of each variable among the selected ones, or -1: int [V].
 
     Yields:
-      Rows of the part; places of its wanted columns, int [d]; their values, float64 [n, d], NaN where missing; and
-      whether a row of the part has a value other than 0 in any column, wanted or not, [n].
+      The rows of the block; the indices of its selected columns, int [d]; their values, float64 [n, d], with NaN for
+      missing values; and whether each row of the block has a value other than 0 in any column, selected or not, [n].
     """
     by_columns = getattr(matrix, "format", "") == "csc"
     length, across = matrix.shape[::-1] if by_columns else matrix.shape
@@ -226,7 +226,7 @@ def _blocks(matrix: Any, places: np.ndarray) -> Iterator[tuple[slice, np.ndarray
 
 
 class _Moments(NamedTuple):
-    """What is known of each wanted variable, over its observed values: [D] each."""
+    """Moments of each selected variable over its observed values: [D] each."""
 
     observed: np.ndarray
     """Number of values."""
@@ -273,7 +273,7 @@ def _is_fractional(values: np.ndarray) -> np.ndarray:
 
 
 def _schema(matrix: Any, names: Sequence[str], columns: Columns, layers: Sequence[str]) -> Schema:
-    """The columns of the wanted variables: their kinds by their values, or as they are given."""
+    """Returns the columns of the selected variables, with the kinds that are given or found by their values."""
     number = {name: place for place, name in enumerate(names)}
     told = expanded(Columns(use=columns.use, drop=columns.drop, kinds=columns.kinds), number)
     left = {*(told.use or names)} - {*told.drop}
@@ -304,7 +304,7 @@ def _schema(matrix: Any, names: Sequence[str], columns: Columns, layers: Sequenc
 
 
 def _kinds(names: Sequence[str], pairs: Sequence[str]) -> dict[str, str]:
-    """The kinds that are given, NAME=KIND each, by the names of the variables."""
+    """Parses kinds, NAME=KIND each, and returns them by the names of the variables."""
     kinds: dict[str, str] = {}
     for pair in pairs:
         name, _, kind = pair.rpartition("=")
@@ -334,14 +334,14 @@ def _column(name: str, kind: str, found: _Moments, place: int, rows: int) -> Col
 
 
 def _places(number: Mapping[str, int], chosen: Sequence[str]) -> np.ndarray:
-    """The place of each variable among the chosen ones, or -1: int [V]."""
+    """Returns the index of each variable among the chosen ones, or -1: int [V]."""
     places = np.full(len(number), -1)
     places[[number[name] for name in chosen]] = np.arange(len(chosen))
     return places
 
 
 def _encoded(matrix: Any, names: Sequence[str], rows: np.ndarray, schema: Schema) -> np.ndarray:
-    """The rows as `Schema.encode` would give them: float32 [N, D]."""
+    """Encodes the rows as `Schema.encode` does: float32 [N, D]."""
     used, number = schema.used, {name: place for place, name in enumerate(names)}
     if absent := [column.name for column in used if column.name not in number]:
         raise ValueError(f"there is no variable {_listed(absent)}, which the model was trained on")
@@ -370,7 +370,7 @@ def _encoded(matrix: Any, names: Sequence[str], rows: np.ndarray, schema: Schema
 
 
 def _line(column: Column) -> tuple[float, float]:
-    """What is subtracted from the values of a column, and what they are divided by then."""
+    """Returns the shift that is subtracted from the values of a column, and the scale that they are divided by."""
     if column.kind == "real":
         return column.mean, column.scale
     if column.kind == "count":

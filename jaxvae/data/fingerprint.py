@@ -1,4 +1,4 @@
-"""What a data set holds, as a short text: the same wherever its files lie."""
+"""Fingerprints of the content of data sets, which do not depend on the place of their files."""
 
 import hashlib
 from typing import Any
@@ -14,19 +14,19 @@ from jaxvae.data.table import Table
 from jaxvae.data.videos import MovingSprites
 
 LIMIT = 64 * 2**20
-"""Bytes of an array that are looked at."""
+"""Largest number of bytes of an array that are hashed."""
 
 
 def fingerprint(source: Source) -> str | None:
-    """Sixteen hexadecimal digits that tell the content of one data set from another; None for generated data.
+    """Computes a fingerprint of the content of a data set, 16 hexadecimal digits; None for generated data.
 
-    They are of a SHA-256 of the arrays of the data: images as they are stored, factors and further columns, with their
-    shapes and types. Of an array larger than 64 MiB it takes 64 MiB in rows at equal distances, so that data which is
-    larger than memory need not be read. Of a subset, it also takes the indices of its examples;
-    a subset of generated data is told from others by these and the name of the data.
+    It is the start of a SHA-256 hash of the arrays: images as they are stored, factors and further columns, with their
+    shapes and types. For an array of more than 64 MiB, evenly spaced rows of 64 MiB in total are hashed, so that data
+    larger than memory need not be read. For a subset, the indices of its examples are hashed as well. The fingerprint
+    of a subset of generated data consists of these indices and the name of the data.
     """
     chosen, name = [], source.name
-    while isinstance(source, Wrapper):  # the data itself, not what is added to it
+    while isinstance(source, Wrapper):  # only the data itself, without the wrappers
         chosen += [np.asarray(source.index)] if isinstance(source, Subset) else []
         source = source.source
     arrays = chosen if isinstance(source, FactorGrid | MovingSprites) else [*_arrays(source), *chosen]

@@ -98,21 +98,21 @@ class DataOptions:
 
     @property
     def of_table(self) -> Columns:
-        """What the columns of a table are taken for."""
+        """Roles and kinds of the columns of a table."""
         return Columns(self.columns, self.drop, self.label_columns, self.id_column, self.group_column, self.kind)
 
     @property
     def in_table(self) -> bool:
-        """Whether the name is that of examples in memory or in files, not of images that are drawn on demand."""
+        """Whether the examples are in memory or in files, instead of images that are drawn on demand."""
         return self.data in TABLES or bool(kind_of(self.data))
 
     @property
     def is_tabular(self) -> bool:
-        """Whether the name is that of a table in a file, AnnData included."""
+        """Whether the data is a table in a file, including AnnData."""
         return kind_of(self.data) in ("anndata", "table")
 
     def idle(self, batches: type[Single] | Single) -> dict[str, str]:
-        """Fields that have no effect with this data and these batches -> what they are for."""
+        """Returns the fields that have no effect with this data and these batches, and what each of them is for."""
         look, dash, _ = self.data.partition("-")
         variant = look if dash and look in VARIANTS else ""
         reasons = {

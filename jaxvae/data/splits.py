@@ -29,13 +29,13 @@ class Parts(NamedTuple):
 
     @property
     def held_out(self) -> HeldOut | None:
-        """The examples to score a model on: those for testing, else those for validation; None without a split."""
+        """Examples to score a model on: the test set, or else the validation set; None without a split."""
         named = {"test": self.test, "validation": self.validation}
         return next((HeldOut(name, part) for name, part in named.items() if part is not None), None)
 
     @property
     def held_out_in_words(self) -> str:
-        """The numbers of the examples that are held out, to go on a line: ", 180 for validation, 180 for testing"."""
+        """Numbers of held-out examples as the end of a line, such as ", 180 for validation, 180 for testing"."""
         named = {"validation": self.validation, "testing": self.test}
         return "".join(f", {part.size:,} for {name}" for name, part in named.items() if part is not None)
 

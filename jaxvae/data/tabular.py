@@ -22,7 +22,7 @@ SEPARATORS = (",", ";", "\t", "|")
 
 @dataclass(frozen=True)
 class Columns:
-    """What to take the columns of a table for. A name that ends in * stands for all columns that begin with it."""
+    """Roles and kinds of the columns of a table. A name that ends in * stands for all columns that begin with it."""
 
     use: tuple[str, ...] = ()
     """Columns to learn from. By default, all that are not named otherwise."""
@@ -39,11 +39,11 @@ class Columns:
 
 
 def table_file(path: Path, columns: Columns = Columns(), schema: Schema | None = None) -> Table:
-    """Reads a table from a file.
+    """A table in a CSV, TSV, Parquet, Feather, npy or npz file, with one example per row.
 
     Args:
       path: File, .csv, .tsv, .txt, .parquet, .feather, .npy or .npz; text files may be packed as .gz.
-      columns: What the columns are taken for.
+      columns: Roles and kinds of the columns.
       schema: Columns that a model was trained on, for new rows: they may be in another order. By default, the columns'
         kinds are found by their values.
 
@@ -68,7 +68,7 @@ def from_columns(
 
     Args:
       table: Columns by name, [N] each: a mapping to arrays, or a DataFrame.
-      columns: What the columns are taken for.
+      columns: Roles and kinds of the columns.
       schema: Columns that a model was trained on. By default, the columns' kinds are found by their values.
       name: Name of the data.
 
@@ -81,7 +81,7 @@ def from_columns(
         raise ValueError(
             f"the columns of a table must have the same number of rows, and at least 1; got {sorted(rows)}"
         )
-    if schema is not None:  # new rows need no labels, and lack what the schema says if they lack columns
+    if schema is not None:  # new rows need no labels, and the schema reports missing columns
         columns = present(columns, arrays)
     columns = expanded(columns, arrays)
     special = {*columns.labels, *columns.drop, columns.id, columns.group} - {None}
@@ -113,7 +113,7 @@ def table_of(
       x: Rows as the schema encodes them, float32 [N, D].
       schema: Columns of x.
       arrays: Labels and groups among others, [N] each, as `column_array` gives them.
-      columns: Which of them are labels and groups.
+      columns: Roles of the columns, of which only those of labels and groups are used.
       ids: Names of the rows [N], or None.
       name: Name of the data.
     """
@@ -154,7 +154,7 @@ def schema_on(table: Table, rows: np.ndarray) -> Schema | None:
 
 
 def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
-    """Columns without information: constant ones, which a table of new rows may have anywhere."""
+    """Returns the constant columns, which carry no information and may occur anywhere in a table of new rows."""
     return [name for name, values in table.items() if len(set(values[~is_missing(values)].tolist())) < 2]
 
 
@@ -174,7 +174,11 @@ def present(columns: Columns, table: Mapping[str, Any]) -> Columns:
 
 
 def expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:
-    """Returns the columns with all names spelled out. ValueError for a name that is not in the table."""
+    """Returns the columns with all names that end in * replaced by the names that they stand for.
+
+    Raises:
+      ValueError: A name is not in the table.
+    """
 
     def several(names: Sequence[str]) -> tuple[str, ...]:
         found: dict[str, None] = {}
@@ -197,7 +201,7 @@ def expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:
 
 
 def _numbered(values: np.ndarray) -> np.ndarray:
-    """The number of each value among the sorted values; a missing value is a value of its own, the last one."""
+    """Returns the index of each value among the sorted values. Missing values have the last index."""
     missing = is_missing(values)
     if values.dtype.kind not in "biuf":
         values = np.array(["" if gone else str(value) for value, gone in zip(values, missing, strict=True)])
@@ -208,7 +212,7 @@ def _numbered(values: np.ndarray) -> np.ndarray:
 
 
 def _value_texts(values: np.ndarray) -> tuple[str, ...]:
-    """The values that `_numbered` numbers, in their order."""
+    """Returns the texts of the sorted values that the indices of `_numbered` refer to."""
     missing = is_missing(values)
     words = values.dtype.kind not in "biuf"
     different = np.unique([str(value) for value in values[~missing]] if words else values[~missing])
@@ -283,7 +287,11 @@ def _text_table(path: Path) -> Mapping[str, Any]:
 
 
 def check_text(path: Path, data: bytes) -> None:
-    """ValueError for what is no text."""
+    """Checks that the content of a file is text.
+
+    Raises:
+      ValueError: The file is empty, binary, or not a table; the message says what to do.
+    """
     if not data.strip():
         raise ValueError(f"{path}: the file is empty")
     if b"\0" in data[:4096]:

@@ -22,27 +22,27 @@ Shape = tuple[int, ...]
 
 
 def _study(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """The conv nets of the large-scale study (Locatello et al., 2019)"""
+    """Convolutional networks of the large-scale study (Locatello et al., 2019)."""
     return StudyEncoder(latent_dim, dtype), StudyDecoder(shape, dtype)
 
 
 def _burgess(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """The conv nets of Burgess et al. (2018): 32 channels throughout"""
+    """Convolutional networks of Burgess et al. (2018), with 32 channels throughout."""
     return BurgessEncoder(latent_dim, dtype), BurgessDecoder(shape, dtype)
 
 
 def _kim(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """The conv nets of Kim & Mnih (2018): dense layers of 128, all kernels 4x4"""
+    """Convolutional networks of Kim & Mnih (2018), with dense layers of 128 and 4x4 kernels throughout."""
     return KimEncoder(latent_dim, dtype), KimDecoder(shape, dtype)
 
 
 def _mlp(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """The 1200-unit dense nets of Higgins et al. (2017), tanh in the decoder"""
+    """Dense networks of Higgins et al. (2017), with layers of 1200 units and tanh in the decoder."""
     return MLPEncoder(latent_dim, dtype=dtype), MLPDecoder(shape, dtype=dtype)
 
 
 def _mlp_small(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """Two dense layers of 256 with ReLU each way, quick on a laptop"""
+    """Encoder and decoder with two dense layers of 256 and ReLU, fast on a laptop."""
     return (
         MLPEncoder(latent_dim, (256, 256), dtype=dtype),
         MLPDecoder(shape, (256, 256), nn.relu, dtype),
@@ -50,17 +50,17 @@ def _mlp_small(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Modu
 
 
 def _selu(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """Four dense layers of 256 with SELU each way, from Graving's code after the VAE-SNE"""
+    """Encoder and decoder with four dense layers of 256 and SELU, from Graving's code after the VAE-SNE paper."""
     return MLPEncoder(latent_dim, (256,) * 4, nn.selu, dtype), MLPDecoder(shape, (256,) * 4, nn.selu, dtype)
 
 
 def _conv1d(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """Up to four convolutions over time with stride 2, and a dense layer of 256, for series of any length"""
+    """Up to four convolutions over time with stride 2, and a dense layer of 256, for series of any length."""
     return SeriesEncoder(latent_dim, dtype), SeriesDecoder(series_shape(shape, "network 'conv1d'"), dtype)
 
 
 def _xtanh(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
-    """Three dense nets with two layers of 100, tanh(h) + h/10 between (Khemakhem et al., 2020), for vectors"""
+    """Dense networks with two layers of 100 and tanh(h) + h/10 (Khemakhem et al., 2020), for vectors."""
     return XtanhEncoder(latent_dim, dtype), XtanhDecoder(shape, dtype)
 
 

@@ -43,7 +43,7 @@ def column_groups(schema: Schema, how: str | None = None) -> dict[str, list[int]
 
 
 def _prefix(name: str) -> str:
-    """The part of a name before its last "_" or "."; the name itself if there is none."""
+    """Returns the part of a name before its last "_" or ".", or the name itself if there is none."""
     end = max(name.rfind("_"), name.rfind("."))
     return name[:end] if end > 0 else name
 

@@ -47,7 +47,7 @@ class NetworkOptions:
         raise NotImplementedError
 
     def idle(self, tabular: bool) -> dict[str, str]:
-        """Returns flags that have no effect beside these settings -> what they are for.
+        """Returns flags that have no effect with these settings, and what each of them is for.
 
         `tabular` tells whether the examples are the rows of a table in a file.
         """
@@ -121,7 +121,7 @@ class WithDiscriminator(Autoencoder):
 
     @property
     def slope(self) -> float:
-        """Of the discriminator's leaky ReLU below 0."""
+        """Slope of the discriminator's leaky ReLU below 0."""
         return SLOPE
 
     def make(self, source: Examples) -> dict[str, Network]:

@@ -1,4 +1,4 @@
-"""What the networks of a table see and predict besides its values: which of them are missing, and learned noise."""
+"""Inputs and outputs of networks for tables: masks of the observed values, and learned noise."""
 
 import jax
 import jax.numpy as jnp

@@ -10,9 +10,9 @@ from jaxvae.report.series import OfSeries
 from jaxvae.report.tables import OfColumns
 
 MOST_LATENTS = 16
-"""Latents shown in pictures."""
+"""Largest number of latents shown in pictures."""
 MOST_CHARTED = 64
-"""Latents, and factors, shown in a chart, so that it fits a page and the limits of picture formats."""
+"""Largest number of latents, and of factors, in a chart, so that it fits a page and the limits of picture formats."""
 
 
 class ReportData(NamedTuple):

@@ -20,7 +20,7 @@ LOG_RATIO = 8
 ROUND = (1, 2, 5, 10)
 """Leading digits of the steps between ticks."""
 MOST_NUMBERS = 1000
-"""Cells of a map that are annotated: thousands of numbers take long to draw, and make large pictures."""
+"""Largest number of annotated cells of a map, as thousands of numbers take long to draw and make large pictures."""
 NOT_LOSS_TERMS = ("step", "seconds", "steps_per_second")
 VALIDATION = "validation_"
 """Start of the names of terms on validation examples, which are drawn in the panel of the training term."""

@@ -16,7 +16,7 @@ from jaxvae.runs.load import Run
 
 SHOWN_SERIES = 6
 MOST_LINES = 5
-"""Values of a series that are drawn, those that vary most."""
+"""Largest number of values of a series that are drawn. The values that vary most are chosen."""
 
 
 class OfSeries(NamedTuple):

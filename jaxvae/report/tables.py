@@ -1,4 +1,4 @@
-"""What a page shows of a model of vectors: the codes in a plane, what each latent changes, and how well columns fit."""
+"""Section on a model of vectors: codes in a plane, effects of the latents on columns, and the fit of the columns."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,10 +18,10 @@ from jaxvae.schema import Schema, schema_of
 
 MOST_POINTS = 3000
 MOST_COLUMNS = 24
-"""Columns in the chart of what each latent changes."""
+"""Largest number of columns in the chart of the effects of the latents."""
 MOST_LABELS = 4
 MOST_VALUES = 20
-"""Values of a label that have a colour of their own."""
+"""Largest number of values of a label that have a colour of their own."""
 LOW, HIGH = 0.05, 0.95
 """Quantiles between which a latent is moved."""
 
@@ -30,7 +30,7 @@ class Plane(NamedTuple):
     """Codes in two dimensions, coloured by a label."""
 
     points: np.ndarray
-    """[n, 2]"""
+    """Coordinates of the points [n, 2]."""
     axes: tuple[str, str]
     label: str
     """Name of the label; "" without one."""
@@ -56,7 +56,7 @@ class OfColumns(NamedTuple):
 
 
 def of_columns(run: Run, codes: Representation, order: np.ndarray) -> OfColumns | None:
-    """Computes what the page shows of the columns; None for a model of other examples, or without a decoder."""
+    """Collects the data of the section; None for a model of other examples, or without a decoder."""
     if len(run.source.event_shape) != 1 or run.decoder is None or codes.mean.shape[1] < 1:
         return None
     schema = schema_of(run.source)
@@ -81,7 +81,7 @@ def of_columns(run: Run, codes: Representation, order: np.ndarray) -> OfColumns 
 
 
 def _by_column(schema: Schema | None, x: np.ndarray) -> np.ndarray:
-    """Rows as numbers that can be compared: counts by their logarithms."""
+    """Returns rows on a scale on which values can be compared, with counts replaced by their logarithms."""
     values = np.array(x, np.float64)
     if schema is not None:
         counts = schema.entries("count")
@@ -157,7 +157,7 @@ def plane_chart(plane: Plane, theme: Theme) -> Image.Image:
 
 
 def strongest(data: OfColumns) -> np.ndarray:
-    """Indices of the columns that the latents change most, by latent and size: [at most MOST_COLUMNS]."""
+    """Returns the indices of the columns that the latents change most, by latent and size: [at most MOST_COLUMNS]."""
     size = np.abs(data.effects)
     shown = np.argsort(-size.max(axis=0))[:MOST_COLUMNS]
     latent = np.array([np.flatnonzero(data.order == d)[0] for d in size[:, shown].argmax(axis=0)], int)

@@ -141,5 +141,5 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"jaxvae.runs.{_PLACES[name]}"), name)
 
 
-if "pdoc" in sys.modules:  # it documents what is in the module already
+if "pdoc" in sys.modules:  # pdoc documents the names that are in the module already
     globals().update({name: __getattr__(name) for name in _PLACES})

@@ -1,4 +1,4 @@
-"""The data of a run that is not here: what is known of it, without its examples."""
+"""A source that stands for the data of a run when that is unavailable. It has shapes and names, but no examples."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from jaxvae.training.run_folder import TRAINED, read_trained
 
 
 class NoExamples(ValueError):
-    """Examples were asked of data that is not here."""
+    """Examples were requested from data that is unavailable."""
 
 
 @jax.tree_util.register_static
@@ -28,7 +28,7 @@ class Absent:
     schema: Schema | None
     """Columns of a table, or None."""
     reason: str
-    """Why the data is not here, and what to do."""
+    """Reason why the data is unavailable, and what to do."""
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """Raises NoExamples."""
@@ -61,7 +61,15 @@ def trained_schema(folder: Path) -> Schema | None:
 
 
 def absent_source(folder: Path, reason: str) -> Absent | None:
-    """The data that the run in the folder was trained on, as far as it is noted there; None where it is not."""
+    """Returns a source without examples for the data of a run, from the description in its folder.
+
+    Args:
+      folder: Folder of the run.
+      reason: Reason why the data is unavailable, for messages.
+
+    Returns:
+      The source, or None if the folder does not describe the data.
+    """
     noted = read_trained(folder).get("data") if (folder / TRAINED).exists() else None
     try:
         return Absent(

@@ -21,8 +21,8 @@ from jaxvae.training import with_dropout
 
 
 def kept_once(source: S) -> S:
-    """The source with its arrays where a CPU computes with them, without another copy each time; on accelerators, and
-    where the data is read from files, the source itself.
+    """Places the arrays of the source on the device if that is a CPU, so that they are not copied at every use. On
+    accelerators, the source itself is returned.
     """
     return on_device(source) if jax.default_backend() == "cpu" else source
 
@@ -47,7 +47,7 @@ class Experiment(NamedTuple):
 
 
 class SplitExperiment(NamedTuple):
-    """The data and the method of a configuration, with the examples that are held out."""
+    """The data and the method of a configuration, with the held-out examples."""
 
     parts: Parts
     """Parts of the data, wrapped as the method needs them."""

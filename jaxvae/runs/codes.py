@@ -28,14 +28,14 @@ from jaxvae.files import replacing, write_bytes
 
 FORMATS = (".csv", ".tsv", ".parquet", ".npy", ".npz", ".h5ad")
 EXTRAS = {".parquet": ("pyarrow", "tables"), ".h5ad": ("anndata", "anndata")}
-"""Ending of a file -> the package that reads and writes it, and the extra that installs it."""
+"""Packages that read and write a format, and the extras that install them, by the suffix of the file."""
 IN_OBSM = "X_jaxvae"
 BLOCK = 4096
-"""Rows that are turned into text at a time."""
+"""Number of rows that are converted to text at a time."""
 OWN = re.compile(r"id|cluster|(z|sd)\d+")
-"""Names of the columns that are no factors."""
+"""Names of columns that are not factors."""
 SAFE = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")
-"""Characters of ids that may become names of files."""
+"""Characters of ids that may be used as file names."""
 
 
 class Codes(NamedTuple):
@@ -78,7 +78,7 @@ class Codes(NamedTuple):
 
 
 def column_of_factor(name: str) -> str:
-    """Returns the name of a factor's column, which is none of those of ids and codes."""
+    """Returns the name of a factor's column, which differs from the names of the columns of ids and codes."""
     return f"factor_{name}" if OWN.fullmatch(name) else name
 
 
@@ -187,7 +187,9 @@ def write_pictures(folder: Path, pictures: np.ndarray, ids: np.ndarray) -> None:
 
 
 def _file_names(ids: np.ndarray) -> list[str]:
-    """Ids as names of files, numbers with zeros before them; rows where the ids are no different names of files."""
+    """Returns the ids as file names, with numbers padded by zeros. If the ids are not distinct valid file names, the
+    row numbers are used.
+    """
     names = [str(name).removesuffix(".png") for name in ids]
     safe = all(name.strip(".") and len(name) < 200 and SAFE.issuperset(name) for name in names)
     if not safe or len({name.lower() for name in names}) < len(names):
@@ -214,7 +216,7 @@ def _write_h5ad(path: Path, codes: Codes, settings: Mapping[str, Any]) -> None:
 
 
 def _text_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as h5ad files hold them: words and numbers, and all else as JSON."""
+    """Converts settings to values that h5ad files hold: text and numbers unchanged, all others as JSON."""
     plain = str | int | float
     return {name: value if isinstance(value, plain) else json.dumps(value) for name, value in settings.items()}
 

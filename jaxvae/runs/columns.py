@@ -14,9 +14,9 @@ from jaxvae.files import printable
 from jaxvae.runs.codes import FORMATS, IN_OBSM, column_of_factor, require_package
 
 KINDS = {"means": "z", "codes": "z", "standard_deviations": "sd", "factors": "factor"}
-"""Name of an array [N, D] in an npz file -> prefix of the names of its columns."""
+"""Prefixes of the names of columns, by the name of an array [N, D] in an npz file."""
 SINGULAR = {"ids": "id", "clusters": "cluster"}
-"""Name of an array [N] in an npz file -> name of its column."""
+"""Names of columns, by the name of an array [N] in an npz file."""
 
 
 def read_columns(path: Path, matrix: str) -> dict[str, np.ndarray]:
@@ -86,7 +86,7 @@ def numbered(columns: Mapping[str, np.ndarray], prefix: str) -> list[str]:
 
 
 def listed(names: list[str]) -> str:
-    """Names in a message: the first twelve, and how many there are."""
+    """Lists names in a message: the first twelve, and their number if there are more."""
     shown = ", ".join(map(printable, names[:12]))
     return f"{shown} ... ({len(names)} in all)" if len(names) > 12 else shown
 
@@ -123,7 +123,7 @@ def _read_text(path: Path) -> dict[str, np.ndarray]:
 
 
 def _typed(cells: Sequence[str], as_text: bool = False) -> np.ndarray:
-    """Cells of text as numbers, if they are; those that are empty as NaN."""
+    """Converts cells of text to numbers if all of them are numbers or empty. Empty cells become NaN."""
     if as_text or not any(cell.strip() for cell in cells) or any("_" in cell for cell in cells):
         return np.array(cells)
     try:
@@ -152,7 +152,7 @@ def _read_parquet(path: Path) -> dict[str, np.ndarray]:
 
 
 def _plain(path: Path, name: str, values: Any) -> np.ndarray:
-    """Values of any kind as float64 or str [N]; missing ones are NaN or empty."""
+    """Converts values of any kind to float64 or str [N]. Missing values become NaN or empty."""
     values = values if isinstance(values, np.ndarray) else list(values)
     if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
         return values.astype(str) if name == "id" else values.astype(np.float64)
@@ -189,7 +189,7 @@ def _read_npz(path: Path, matrix: str) -> dict[str, np.ndarray]:
 
 
 def _load(path: Path, kind: str) -> Any:
-    """The array of an npy file, or the arrays of an npz file by name."""
+    """Loads the array of an npy file, or the arrays of an npz file by name."""
     check_kind(path, content_of(path), kind)
     try:
         loaded = np.load(path, allow_pickle=False)

@@ -190,7 +190,7 @@ def settings_of(run: Run, data: str) -> dict[str, Any]:
 
 
 def _posterior_of_x(run: Run) -> Any:
-    """The shapes of the posterior of an example alone. KeyError where the encoder sees more than that."""
+    """Returns the shapes of the posterior of a single example. Raises KeyError if the encoder has further inputs."""
     x = jax.ShapeDtypeStruct((1, *run.source.event_shape), jnp.float32)
 
     def encode(params: dict[str, Any], batch: Batch) -> Any:
@@ -208,7 +208,9 @@ def _sees_more(run: Run) -> bool:
 
 
 def _repeats(shape: tuple[int, ...], trained: tuple[int, ...], name: str) -> int:
-    """How often the channel of grey pictures is repeated for a run of colour pictures; 1 where shapes agree."""
+    """Returns the number of times that the channel of grey pictures is repeated for a run of colour pictures; 1 if the
+    shapes agree.
+    """
     if shape == trained:
         return 1
     if len(trained) == 3 and trained[-1] == 3 and shape == (*trained[:2], 1):

@@ -53,7 +53,7 @@ class Foreign(NamedTuple):
     """Posterior standard deviations [N, D], or None if they are not in the file."""
     factors: tuple[Factor, ...]
     matched: str
-    """How rows were matched, in words."""
+    """Description of how rows were matched."""
 
 
 def read_foreign(
@@ -114,8 +114,9 @@ def score_foreign(foreign: Foreign, metrics: Sequence[str], *, binning: Binning 
 
     Args:
       foreign: Codes and factors. With standard deviations, one sample of each posterior is scored as well.
-      metrics: Names, see `jaxvae.metrics.metric_named`; those that need factors are left out where there are none.
-      binning: What `foreign` was read with, to be repeated in the result.
+      metrics: Names of metrics, see `jaxvae.metrics.metric_named`. Without factors, metrics that need them are
+        left out.
+      binning: Binning that `foreign` was read with, which the result repeats.
 
     Returns:
       {"num_samples", "codes" (names), "factors" ({name: {"values", "different", "edges"}}), "binning", "matched",
@@ -152,7 +153,7 @@ def column_is_of_numbers(column: np.ndarray) -> bool:
 def _matched(
     codes: Path, there: Mapping[str, np.ndarray], place: Path, read: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], str]:
-    """The columns of the factors in the order of the codes, and how they were matched."""
+    """Returns the columns of the factors in the order of the codes, and describes how they were matched."""
     rows, others = (len(next(iter(columns.values()))) for columns in (there, read))
     if ID not in there or ID not in read:
         if rows != others:
@@ -173,7 +174,7 @@ def _matched(
 
 
 def _ids(path: Path, column: np.ndarray) -> list[str]:
-    """Ids as text; whole numbers that were written as floats are as the others."""
+    """Returns ids as text. Whole numbers give the same text whether they were written as integers or as floats."""
     names = [name.removesuffix(".0") for name in column.astype(str).tolist()]
     if len(set(names)) < len(names):
         seen: set[str] = set()

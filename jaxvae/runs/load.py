@@ -42,12 +42,12 @@ from jaxvae.training.validation import is_out_of_patience
 from jaxvae.training.writers import MACHINE_COLUMNS
 
 ENCODED = 512
-"""Images that are encoded at a time."""
+"""Number of examples that are encoded at a time."""
 
 
 @dataclass(frozen=True)
 class OwnConfig:
-    """What `train` was given in Python; the method itself is known there alone."""
+    """Arguments of `train` for a run in Python. The folder does not hold the method itself."""
 
     method: str
     hp: Mapping[str, Any]
@@ -57,27 +57,27 @@ class OwnConfig:
     cores: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What trained.json holds, but for the machine."""
+        """Returns the content of trained.json without the description of the machine."""
         return {name: value for name, value in asdict(self).items() if name != CORES}
 
 
 class Run(NamedTuple):
-    """What there is to know about a run."""
+    """A run: its configuration, data, method, trained state and history."""
 
     folder: Path
     config: Config[Any, Any, Any, Any] | BaselineConfig | OwnConfig
     source: Source
     method: Method
     state: TrainState
-    """Its parameters are those to evaluate: running averages, where the optimizer keeps them."""
+    """Training state with the parameters to evaluate, which are running averages if the optimizer keeps them."""
     history: list[dict[str, Any]]
     """Rows of metrics.jsonl."""
     held_out: HeldOut | None = None
-    """Examples that it was not trained on, to score it on; None where it was trained on all."""
+    """Examples that the run was not trained on and is scored on; None if it was trained on all."""
 
     @property
     def evaluation_key(self) -> jax.Array:
-        """Key of the evaluation's randomness: every run draws its own examples."""
+        """Random key for evaluation. It depends on the seed, so every run draws its own examples."""
         return jax.random.fold_in(jax.random.key(self.config.seed), Stream.EVALUATION)
 
     @property
@@ -87,9 +87,7 @@ class Run(NamedTuple):
 
     @property
     def about_data(self) -> str:
-        """What the class of the data says of itself, or of the data that the examples are a subset of; of a table, its
-        columns.
-        """
+        """Describes the data by its class's docstring, ignoring subsets; a table is described by its columns."""
         schema = schema_of(self.source)
         if schema is not None:
             kinds = Counter(column.kind for column in schema.columns)
@@ -102,7 +100,7 @@ class Run(NamedTuple):
         return " ".join((type(source).__doc__ or "").split())
 
     def __repr__(self) -> str:
-        """Ten lines at most: what was trained, how far, and where it is."""
+        """Describes the run in at most ten lines: method, data, networks, step and folder."""
         last = self.history[-1] if self.history else {}
         terms = "  ".join(
             f"{name} {value:.4g}" for name, value in last.items() if name not in (*MACHINE_COLUMNS, "step")
@@ -172,7 +170,9 @@ class Run(NamedTuple):
 
     @property
     def decoder(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Codes [B, D] -> expected examples [B, *event_shape]; None where codes alone make no examples."""
+        """Function from codes [B, D] to expected examples [B, *event_shape]; None if a code alone does not determine
+        an example.
+        """
         method, params = self.method, self.state.params
         if method.decode is no_image:
             return None
@@ -183,7 +183,7 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Identity:
-    """A method as a key, by which object it is: its networks are in a dictionary."""
+    """A key that compares methods by identity, because their networks are in a dictionary, which has no hash."""
 
     method: Method
 
@@ -196,9 +196,9 @@ class _Identity:
 
 @lru_cache(maxsize=16)
 def _compiled(key: _Identity) -> tuple[Callable[..., Posterior], Callable[..., jax.Array]]:
-    """(params, batch) -> posteriors, and (params, codes) -> images: compiled once per shape, however often asked for.
+    """Returns compiled functions (params, batch) -> posteriors and (params, codes) -> examples.
 
-    Parameters are arguments, so that checkpoints of one method share what is compiled.
+    Parameters are arguments, so that checkpoints of one method share the compiled programs.
     """
     method = key.method
 
@@ -214,23 +214,25 @@ def _compiled(key: _Identity) -> tuple[Callable[..., Posterior], Callable[..., j
 def load_run(
     folder: Path | str, checkpoint: str | int = "latest", *, data: str | None = None, needs_data: bool = True
 ) -> Run:
-    """Loads a run. A baseline is fitted again: its run holds no more than what was asked for.
+    """Loads a run from its folder. A baseline is fitted again, because its folder holds only its configuration.
 
-    Images are encoded and codes decoded without the data. Where it cannot be opened, the run is loaded all the same,
-    with an `Absent` source, which raises a ValueError where examples are asked for.
+    Encoding and decoding need no data. If the data cannot be opened, the run is loaded with an `Absent` source, which
+    raises ValueError when examples are requested. Warns with OtherData if the data differs from the data that the run
+    was trained on.
 
     Args:
-      folder: of the run.
-      checkpoint: "latest", "best" (lowest validation loss, or training loss without validation) or a step.
-      data: where the data of the run lies now, as for `open_data`; where it was trained on if not given.
-      needs_data: False leaves the data alone, even where it is there.
+      folder: Folder of the run.
+      checkpoint: "latest", "best" (lowest validation loss, or lowest training loss without validation) or a step.
+      data: Current place of the run's data, as for `open_data`. By default, the place it was trained from.
+      needs_data: Whether to open the data.
+
+    Returns:
+      The run at that checkpoint.
 
     Raises:
-      RunFolderError: no run there, no checkpoint in it yet, none of that step, or one that is damaged; with "latest"
-        and "best" those that are damaged are passed over, with a DamagedCheckpoint warning.
-      ValueError: `data` that does not exist or cannot be read.
-
-    An OtherData warning where the data is not what the run was trained on.
+      RunFolderError: The folder holds no run, the run has no checkpoint yet, or the requested checkpoint does not exist
+        or is damaged. "latest" and "best" skip damaged checkpoints, with a DamagedCheckpoint warning.
+      ValueError: `data` does not exist or cannot be read.
     """
     folder = Path(folder)
     config = config_of(folder)
@@ -273,17 +275,21 @@ def load_own_run(
     *,
     held_out: HeldOut | None = None,
 ) -> Run:
-    """Loads what `jaxvae.training.train(method, source, folder=folder, ...)` left there, to score and report it.
+    """Loads a run of `jaxvae.training.train(method, source, folder=folder, ...)`, to score and report it.
 
     Args:
-      folder: of the run.
-      method: that was trained, made again: a folder holds no code.
-      source: that it was trained on.
-      checkpoint: as in `load_run`.
-      held_out: examples to score it on, such as `jaxvae.data.split(...).held_out`; those of `source` if not given.
+      folder: Folder of the run.
+      method: Method that was trained. It must be built again, because the folder holds no code.
+      source: Data that it was trained on.
+      checkpoint: Checkpoint to load, as in `load_run`.
+      held_out: Examples to score the run on, such as `jaxvae.data.split(...).held_out`. By default, those of `source`.
+
+    Returns:
+      The run at that checkpoint.
 
     Raises:
-      RunFolderError: as `load_run`; or what was trained there has another name or other hyperparameters.
+      RunFolderError: The run cannot be loaded, as in `load_run`, or its method has another name or other
+        hyperparameters.
     """
     folder = Path(folder)
     config = own_config_of(folder)
@@ -307,7 +313,7 @@ def trained_run(
     method: Method,
     state: TrainState,
 ) -> Run:
-    """A run whose training has just ended in `state`: what `load_run` would read again from its folder."""
+    """Returns a run whose training has just ended in `state`, as `load_run` would load it from its folder."""
     one = jax.devices()[0]
     state = jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), one), state)
     state = state._replace(params=evaluation_params(state))
@@ -341,14 +347,22 @@ def _restored(
 
 
 def config_of(folder: Path) -> Config[Any, Any, Any, Any] | BaselineConfig:
-    """The configuration of the run in a folder. RunFolderError where there is none, or one that can't be read."""
+    """Returns the configuration of the run in a folder.
+
+    Raises:
+      RunFolderError: There is no configuration, or it cannot be read.
+    """
     if "baseline" in read_config(folder):
         return known_as(BaselineConfig, folder)
     return known_as(Config, folder)
 
 
 def own_config_of(folder: Path) -> OwnConfig:
-    """What the run in a folder was given in Python. RunFolderError where there is none, or one that can't be read."""
+    """Returns the arguments of `train` for a run in Python.
+
+    Raises:
+      RunFolderError: There is no such run in the folder, or its trained.json cannot be read.
+    """
     try:
         return typed(OwnConfig, read_trained(folder))
     except RunFolderError:

@@ -1,4 +1,4 @@
-"""The one training loop: any `Method`, any `Source`."""
+"""The training loop for any `Method` and any `Source`."""
 
 import itertools
 import time
@@ -57,7 +57,7 @@ class NonFiniteLoss(RuntimeError):
 
 
 class NothingToTrain(UserWarning):
-    """The run in the folder already has all steps that were asked for."""
+    """The run in the folder has already completed the requested steps."""
 
 
 def never() -> bool:
@@ -88,10 +88,10 @@ def train(
     patience: int | None = None,
     max_minutes: float | None = None,
 ) -> TrainState:
-    """Trains until `steps` steps are done.
+    """Trains a method until `steps` steps are completed.
 
-    A run that has all of its steps already is returned as it is, with a NothingToTrain warning. One that stopped early
-    is returned as it is as well, with a StoppedEarly warning, until it is given more patience or none.
+    A run that has already completed its steps is returned unchanged, with a NothingToTrain warning. A run that stopped
+    early is also returned unchanged, with a StoppedEarly warning, unless its patience is increased or removed.
 
     Args:
       method: Method to train, with its hyperparameters.
@@ -249,9 +249,16 @@ def train(
 
 
 def check(method: Method, source: Source, *, batch_size: int, parts: int = 1) -> None:
-    """Traces one update without running it: ValueError for a method, source and batch size that don't go together.
+    """Traces one step without running it, to check that a method, a source and a batch size are compatible.
 
-    `parts` is the number of devices that share a batch.
+    Args:
+      method: Method to train.
+      source: Data to draw the batch from.
+      batch_size: Number of examples per step, over all devices.
+      parts: Number of devices that a batch is split over.
+
+    Raises:
+      ValueError: They are incompatible, or the batch cannot be split evenly.
     """
     Shard(0, parts).rows(batch_size)
     init, update = make_train_step(method, dataset_size=source.size)
@@ -260,7 +267,7 @@ def check(method: Method, source: Source, *, batch_size: int, parts: int = 1) ->
 
 
 def intervals(first: int, steps: int, *every: int | None) -> Iterator[tuple[int, int]]:
-    """(end, length) of the stretches from `first` to `steps` without a row, a checkpoint or a validation in between.
+    """Yields (end, length) of the intervals from `first` to `steps` between rows, checkpoints and validations.
 
     They end at multiples of absolute steps, so that a resumed run writes the same rows.
     """
@@ -281,14 +288,14 @@ def compile_steps(
     in_one_call: bool,
     members: bool = False,
 ) -> Advance:
-    """`advance(state, interval, n)`: n steps, each on its source of the feed.
+    """Compiles a function `advance(state, interval, n)` that takes n steps, each with the next source of the feed.
 
-    Only where all sources are the same can many updates be one call of the device.
+    If `in_one_call` is True, all steps may run in one call of the device. All sources must then be the same.
     """
     source = next(feed)
     if jax.default_backend() == "cpu" or not in_one_call:
         # XLA runs convolutions inside a CPU while loop ten times slower than outside; a dispatch costs 0.2 ms.
-        # That goes for conditionals as well: each set of active objectives has a program of its own.
+        # The same holds for conditionals, so each set of active objectives has a separate program.
         sources = itertools.chain([source], feed)
 
         def program(active: Active) -> Step:
@@ -311,7 +318,7 @@ def compile_steps(
     def loop(
         state: TrainState, seen: MetricAccumulator, source: Source, n: jax.Array
     ) -> tuple[TrainState, MetricAccumulator]:
-        # n is traced: one compilation serves every length.
+        # n is traced, so that one compilation serves every length.
         return jax.lax.fori_loop(0, n, lambda _, carry: step(carry[0], carry[1], source), (state, seen))
 
     def number(n: int) -> jax.Array:
@@ -324,7 +331,11 @@ def compile_steps(
 
 
 def check_finite(state: TrainState) -> None:
-    """NonFiniteLoss where a parameter is not a finite number."""
+    """Checks that all parameters are finite.
+
+    Raises:
+      NonFiniteLoss: A parameter is not a finite number.
+    """
     if not _all_finite(state):
         raise NonFiniteLoss(f"not a finite number at step {int(state.step)}: the parameters after the update")
 

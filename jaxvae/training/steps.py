@@ -15,7 +15,7 @@ from jaxvae.training.engine import Active, TrainState, Update
 
 NEVER = 2**31 - 1
 OnNaN: TypeAlias = Literal["stop", "skip"]
-"""What to do with a step that has a non-finite number."""
+"""Action at a step that has a non-finite number."""
 
 
 class MetricAccumulator(NamedTuple):

@@ -95,7 +95,7 @@ def make_validation(
     numbers = [devices.place(jnp.int32(number)) for number in range(batches)]
 
     def validate(state: TrainState) -> dict[str, float]:
-        if devices.backend == "pmap":  # its arrays are on a mesh of its own
+        if devices.backend == "pmap":  # its arrays are on a separate mesh
             state = devices.place(state)
         terms = jax.device_get([terms_of(state, held_out, number) for number in numbers])
         return {PREFIX + name: float(np.mean([each[name] for each in terms], dtype=np.float64)) for name in terms[0]}
