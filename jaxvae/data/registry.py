@@ -139,9 +139,9 @@ def open_data(
         return _own(name, imported("data", name))
     if not colon or kind not in FILES or not where:
         known = [*drawn, *TABLES, *others, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)]
-        if Path(name).expanduser().exists():
+        if not colon and (found := kind_of(name)):
             return open_data(
-                f"{_kind_of(Path(name).expanduser())}:{name}",
+                f"{found}:{name}",
                 image_size=image_size,
                 skip_bad=skip_bad,
                 columns=columns,
@@ -172,7 +172,14 @@ def kind_of(name: str) -> str:
         return kind if where else ""
     path = Path(name).expanduser()
     known = name in (*DATA, *CLIPS, *TABLES) or name in with_installed("data", {})
-    return _kind_of(path) if not known and path.exists() else ""
+    named = suffix_of(path) in (
+        ".csv",
+        ".tsv",
+        ".parquet",
+        ".feather",
+        ".h5ad",
+    )  # also where it does not exist, which is said then
+    return _kind_of(path) if not known and (path.exists() or named) else ""
 
 
 def _kind_of(path: Path) -> str:
@@ -183,7 +190,7 @@ def _kind_of(path: Path) -> str:
         return "pictures"
     if path.suffix.lower() in (".npy", ".npz"):
         with suppress(ValueError):
-            return "table" if _is_matrix(path) else "arrays"
+            return "table" if path.exists() and _is_matrix(path) else "arrays"
     return "arrays" if suffix_of(path) in (".npy", ".npz", ".h5", ".hdf5") else "table"
 
 

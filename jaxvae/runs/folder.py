@@ -6,7 +6,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 from jaxvae.data import Source
 from jaxvae.files import PARTIAL, LeadsOutside, write_json
-from jaxvae.runs.config import names_with_role
+from jaxvae.runs.build import with_likelihood
+from jaxvae.runs.config import Config, names_with_role
 from jaxvae.training.run_folder import (
     LOCK,
     TRAINED,
@@ -62,9 +63,12 @@ def open_run(folder: Path, config: Written, *, resume: bool, source: Source | No
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.json").exists():
             check_new(folder)
+        config = _settled(config, source)
         with only_writer(folder):
             if resume and (folder / "config.json").exists():
-                _check_same(folder, known_as(type(config), folder).to_json(), config.to_json(), source)
+                _check_same(
+                    folder, _settled(known_as(type(config), folder), source).to_json(), config.to_json(), source
+                )
             else:
                 check_new(folder)
             write_json(folder / "config.json", config.to_json())
@@ -72,6 +76,13 @@ def open_run(folder: Path, config: Written, *, resume: bool, source: Source | No
         raise RunFolderError(str(error)) from error
     except OSError as error:
         raise RunFolderError(f"can't write to the run folder {folder}: {error.strerror or error}") from error
+
+
+def _settled(config: W, source: Source | None) -> W:
+    """Returns the configuration with the likelihood that suits the data, if it was left open."""
+    if not isinstance(config, Config) or source is None:
+        return config
+    return with_likelihood(config, source)  # type: ignore[return-value]
 
 
 def check_new(folder: Path) -> None:
