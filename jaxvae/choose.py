@@ -1,7 +1,7 @@
-"""Names on the command line: one way to choose among those there are, and to bring one's own.
+"""Lookup of methods, metrics, data and networks by name, including those of other packages and files.
 
 Another package adds methods, metrics, data and networks through entry points of the groups `jaxvae.methods`,
-`jaxvae.metrics`, `jaxvae.data` and `jaxvae.networks`. What is not installed is named by its place:
+`jaxvae.metrics`, `jaxvae.data` and `jaxvae.networks`. An object that has no entry point is named by its place:
 `package.module:NAME`, or `file:NAME` for file.py in the current folder.
 """
 
@@ -21,26 +21,32 @@ GROUPS = {
     "data": "jaxvae.data",
     "network": "jaxvae.networks",
 }
-"""Kind of a name -> group of entry points."""
+"""Groups of entry points by the kind of a name."""
+MOST_LISTED = 60
+"""Number of known names that a message lists."""
 
 
 def choose(kind: str, name: str, options: Mapping[str, T]) -> T:
-    """`options[name]`, or a ValueError that suggests the nearest name and lists all."""
+    """Returns `options[name]`.
+
+    Raises:
+      ValueError: The name is unknown; the message suggests the nearest name and lists the known ones.
+    """
     if name in options:
         return options[name]
     raise ValueError(unknown(kind, name, options))
 
 
 def choose_or_import(kind: str, name: str, options: Mapping[str, Any]) -> Any:
-    """`options[name]`, what another package adds by that name, or what "module:NAME" names.
+    """Returns `options[name]`, the object that another package adds under that name, or the object at "module:NAME".
 
     Args:
-      kind: of the name, a key of `GROUPS`.
-      name: to look up.
-      options: of this package.
+      kind: Kind of the name, a key of `GROUPS`.
+      name: Name to look up.
+      options: Objects of this package by name.
 
     Raises:
-      ValueError: an unknown name, or an import that fails.
+      ValueError: The name is unknown, or the import fails.
     """
     if name in options:
         return options[name]
@@ -48,31 +54,38 @@ def choose_or_import(kind: str, name: str, options: Mapping[str, Any]) -> Any:
 
 
 def with_installed(kind: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """`options`, and what other packages add to them."""
+    """Returns `options` together with the objects that other packages add."""
     return {**_installed(GROUPS[kind]), **options}
 
 
 def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The message for a name that is none of those known."""
+    """Returns the error message for an unknown name."""
     names = list(known)
     nearest = near(name, names)
     hint = f": did you mean {nearest!r}?" if nearest else "."
-    return f"unknown {kind} {name!r}{hint} There are: {', '.join(names)}."
+    more = f" and {len(names) - MOST_LISTED:,} more" if len(names) > MOST_LISTED else ""
+    return f"unknown {kind} {name!r}{hint} There are: {', '.join(names[:MOST_LISTED])}{more}."
 
 
 def near(name: str, known: Iterable[str]) -> str | None:
-    """The known name that a mistyped one is nearest to, or None; what stands after a colon does not count."""
+    """Returns the known name nearest to a mistyped one, or None. Text after a colon is ignored."""
     heads = {_bare(each): each for each in known}
     return next((heads[head] for head in difflib.get_close_matches(_bare(name), heads, n=1)), None)
 
 
 def _bare(name: str) -> str:
-    """A name without what stands after a colon, hyphens, underscores, and capital letters: FactorVAE is factor-vae."""
+    """Returns a name in lower case, without hyphens, underscores and text after a colon, so that FactorVAE matches
+    factor-vae.
+    """
     return name.partition(":")[0].replace("-", "").replace("_", "").lower()
 
 
 def imported(kind: str, place: str) -> Any:
-    """The object that "module:NAME" names. ValueError where it cannot be imported."""
+    """Imports the object at "module:NAME".
+
+    Raises:
+      ValueError: The import fails.
+    """
     module, _, name = place.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` does: files in the current folder can be imported
@@ -84,7 +97,7 @@ def imported(kind: str, place: str) -> Any:
 
 @functools.cache
 def _installed(group: str) -> dict[str, Any]:
-    """What other packages add to a group of entry points, by name; a warning for what cannot be imported."""
+    """Returns the objects that other packages add to a group of entry points, by name. Warns if an import fails."""
     found = {}
     for point in entry_points(group=group):
         try:
@@ -95,7 +108,13 @@ def _installed(group: str) -> dict[str, Any]:
 
 
 def renamed(module: str, name: str, names: Mapping[str, str]) -> Any:
-    """What a module has under the new name of `name`, with a DeprecationWarning; for a module's `__getattr__`."""
+    """Returns a module's object under the new name of `name`, with a DeprecationWarning.
+
+    A module's `__getattr__` calls it with the new names of its objects by their old names.
+
+    Raises:
+      AttributeError: The name is not an old name.
+    """
     if name not in names:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     warnings.warn(f"{module}.{name} is deprecated: use {names[name]}", DeprecationWarning, stacklevel=3)

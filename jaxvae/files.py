@@ -1,8 +1,8 @@
-"""Reading and writing of files: whole or not at all, in UTF-8, and never outside of the folder that was meant.
+"""Reading and atomic writing of files in UTF-8, which never follows symbolic links out of the folder.
 
-A file is written under a random name beside its own, flushed to the disk, and then renamed. A full disk, a quota, a
-kill or a second writer therefore leaves the file that was there before, and a symbolic link under the file's name is
-replaced, not followed.
+A file is written under a random name in the same folder, flushed to the disk, and then renamed. If the disk is full, a
+quota is exceeded, the process is killed or another process writes the same file, the previous file therefore stays
+intact. A symbolic link under the file's name is replaced, not followed.
 """
 
 import json
@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 PARTIAL = ".partial"
-"""Ending of the name of a file that is being written."""
+"""Suffix of the name of a file that is being written."""
 REVERSING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 JSON_BYTES = 64 << 20
-"""Size of the largest JSON file that is read."""
+"""Largest size in bytes of a JSON file that is read."""
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class NotWritten(OSError):
-    """A file could not be written; a file that was there before is unchanged."""
+    """A file could not be written. An existing file is unchanged."""
 
     def __str__(self) -> str:
         return f"can't write {self.filename}: {self.strerror}. A file that was there before is unchanged"
@@ -39,10 +39,10 @@ class LeadsOutside(OSError):
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a new file that takes the place of `path` once the block has ended without an error.
+    """Opens a new file that replaces `path` when the block ends without an error.
 
     Raises:
-      NotWritten: the file cannot be written, or `path` is a folder, a device or a pipe.
+      NotWritten: The file cannot be written, or `path` is a folder, a device or a pipe.
     """
     partial = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}{PARTIAL}")
     made = False
@@ -67,23 +67,31 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes the file whole or not at all. NotWritten, an OSError, where that fails."""
+    """Writes the file atomically.
+
+    Raises:
+      NotWritten: The file cannot be written.
+    """
     with replacing(path) as file:
         file.write(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes the text as UTF-8, whole or not at all; what UTF-8 cannot hold, as in names of files, is escaped."""
+    """Writes the text atomically as UTF-8. Characters that UTF-8 cannot encode, as in file names, are escaped."""
     write_bytes(path, text.encode("utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes the value as JSON, whole or not at all."""
+    """Writes the value atomically as JSON."""
     write_text(path, json.dumps(value, indent=2) + "\n")
 
 
 def append_text(path: Path) -> IO[str]:
-    """Opens a text file to append lines to, in UTF-8. LeadsOutside where it is a symbolic link."""
+    """Opens a text file in UTF-8 for appending.
+
+    Raises:
+      LeadsOutside: The file is a symbolic link.
+    """
     if path.is_symlink():
         raise LeadsOutside(None, "replace it by a file", str(path))
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NO_FOLLOW, 0o666)
@@ -91,11 +99,11 @@ def append_text(path: Path) -> IO[str]:
 
 
 def read_json(path: Path, most: int = JSON_BYTES) -> Any:
-    """The value of a JSON file in UTF-8.
+    """Returns the value of a JSON file in UTF-8.
 
     Raises:
-      OSError: the file cannot be read.
-      ValueError: it is no regular file, has more than `most` bytes, or holds something else than JSON.
+      OSError: The file cannot be read.
+      ValueError: It is not a regular file, has more than `most` bytes, or does not hold JSON.
     """
     about = path.stat()
     if not stat.S_ISREG(about.st_mode):
@@ -109,7 +117,11 @@ def read_json(path: Path, most: int = JSON_BYTES) -> Any:
 
 
 def inside(folder: Path, name: str) -> Path:
-    """`folder` / `name`, to be written to. LeadsOutside where that is a symbolic link out of the folder."""
+    """Returns `folder` / `name` as a path to write to.
+
+    Raises:
+      LeadsOutside: The path is a symbolic link out of the folder.
+    """
     path = folder / name
     if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
         raise LeadsOutside(None, "replace the link by what it leads to", str(path))
@@ -117,7 +129,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def printable(text: str) -> str:
-    r"""The text with control characters escaped, except for newlines and tabs.
+    r"""Escapes the control characters of a text, except for newlines and tabs.
 
     Escape sequences in the names of files and factors would otherwise act on the terminal. Characters that reverse the
     direction of writing, and bytes of names that are no UTF-8, are escaped as well: "\x1b", "\u202e", "\udce9".
@@ -135,7 +147,7 @@ def _escaped(letter: str) -> str:
 
 
 def _sync_folder(folder: Path) -> None:
-    """So that the new name is on the disk too, where the system can do that."""
+    """Flushes the folder to the disk, so that the new file name is stored, if the system supports this."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""The streams of randomness: numbers that are folded into a key, so that two uses of it never draw the same.
+"""Streams of random numbers: integers that are folded into a key, so that different uses draw different numbers.
 
 All randomness of a run follows from its seed, the step, and the stream. The key of a step is
 `fold_in(fold_in(key(seed), step), stream)`, where objective i has stream i + 1; within a batch, the place of an example
@@ -28,10 +28,14 @@ class Stream(IntEnum):
     PRIOR = 2**32 - 1
     """Draws of a prior that a batch is compared with."""
     LABELLED = 2**32 - 2
-    """Labelled batch beside that of a step."""
+    """Labelled batch of a step."""
     COPY = 2**32 - 3
     """Alterations of a copy of an image."""
     CONTROL = 2**32 - 3
-    """Controls beside the cases of a step."""
+    """Controls of a step."""
+    DROPOUT = 2**32 - 4
+    """Hidden units that are set to 0 in a step."""
     EVALUATION = 0x6576616C
     """Examples that a run is scored on."""
+    VALIDATION = 0x76616C69
+    """Batches and noise of the validations during training."""

@@ -9,7 +9,8 @@
 - Whether codes keep the neighbourhoods of the data: `neighbourhood_scores`, `temporal_correlation`
 - Which components of a mixture prior form one cluster: `find_clusters`
 - Subspaces of classes: `fit_subspaces`, `class_spectra`
-- Sparsity of codes, and agreement of maps with known effects: `hoyer_sparsity`, `normalised_cross_correlation`
+- Sparsity of codes, which latents drive which group of outputs, and agreement of maps with known effects:
+  `hoyer_sparsity`, `group_loadings`, `normalised_cross_correlation`
 """
 
 from jaxvae.analysis.attribution import normalised_cross_correlation
@@ -27,7 +28,7 @@ from jaxvae.analysis.effects import Effects, latent_effects
 from jaxvae.analysis.exact_terms import ExactTerms, exact_kl_terms
 from jaxvae.analysis.neighbourhoods import Neighbourhoods, neighbourhood_scores, temporal_correlation
 from jaxvae.analysis.representation import Representation, encode_samples, random_examples, reconstruct, traverse
-from jaxvae.analysis.sparsity import hoyer_sparsity
+from jaxvae.analysis.sparsity import group_loadings, hoyer_sparsity
 from jaxvae.analysis.subspaces import Subspaces, class_spectra, fit_subspaces
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "exact_kl_terms",
     "find_clusters",
     "fit_subspaces",
+    "group_loadings",
     "hoyer_sparsity",
     "knn_gap",
     "latent_effects",

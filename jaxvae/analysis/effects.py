@@ -39,11 +39,14 @@ def latent_effects(
     for codes of any scale.
 
     Args:
-      decode: codes [B, D] -> outputs [B, ...].
-      codes: of random examples [N, D], N >= 2.
-      examples: that are changed, each with a partner; at most N, and fewer where there are more than 64 latents, so
-        that no more than 4096 outputs (or 2 per latent) are decoded.
-      seed: of which examples.
+      decode: Function from codes [B, D] to outputs [B, ...].
+      codes: Codes of random examples [N, D], N >= 2.
+      examples: Number of examples that are changed, each with a partner; at most N, and fewer for more than 64 latents,
+        so that at most 4096 outputs (or 2 per latent) are decoded.
+      seed: Random seed for the choice of examples.
+
+    Returns:
+      The mean changes [D, P] for outputs of P values, and their summaries.
 
     Raises:
       ValueError: The codes are not [N, D] with N >= 2 and D >= 1.
@@ -61,7 +64,7 @@ def latent_effects(
 
 
 def _overlap(moved: np.ndarray) -> float:
-    """Of changes [D, B, P]."""
+    """Computes `Effects.overlap` of the changes [D, B, P] of P output values of B examples by D latents."""
     products = sum(np.abs(one @ one.T) for one in moved.swapaxes(0, 1))
     length = np.linalg.norm(moved, axis=2)
     lengths = np.einsum("db,eb->de", length, length)

@@ -13,7 +13,7 @@ from jaxvae.losses import kl_standard_normal_per_latent
 from jaxvae.method import Batch, Method, Nets, Params
 
 LARGEST = 2**31 - 1
-"""Examples that have a number. Of more, a few random ones are different ones anyway."""
+"""Largest number of examples that have an index. Random draws from more examples hardly ever repeat one."""
 
 
 class Representation(NamedTuple):
@@ -37,9 +37,9 @@ class Representation(NamedTuple):
 
 
 def random_examples(source: Source, key: jax.Array, n: int, first: int | jax.Array = 0) -> Batch:
-    """Places first .. first+n-1 of the random order of all examples that `key` names.
+    """Returns examples first .. first+n-1 of the random order of all examples that `key` determines.
 
-    No example comes twice within `source.size` places; after the last one the order starts again.
+    No example occurs twice within `source.size` places. After the last example, the order starts again.
     """
     if source.size > LARGEST:
         return source.sample(key, n, first)
@@ -56,7 +56,19 @@ def encode_samples(
     *,
     batch_size: int = 500,
 ) -> Representation:
-    """The posteriors and factors of the first `n` of the examples that `key` names, see `random_examples`."""
+    """Computes the posteriors and factors of different random examples.
+
+    Args:
+      method: Method whose encoder is used.
+      params: Parameters of the networks by name, such as `TrainState.params`.
+      source: Data to draw the examples from.
+      key: Random key that determines the order of the examples, see `random_examples`.
+      n: Number of examples; all examples, if there are fewer.
+      batch_size: Number of examples that are encoded at a time.
+
+    Returns:
+      Means and log variances [n, D], and factors [n, K] if they are known.
+    """
     sample = jax.jit(lambda source, first: random_examples(source, key, batch_size, first))
     n = min(n, source.size)
 
@@ -82,9 +94,17 @@ def reconstruct(method: Method, params: dict[str, Params], batch: Batch) -> jax.
 def traverse(
     method: Method, params: dict[str, Params], code: jax.Array, values: jax.Array, latents: Sequence[int] | None = None
 ) -> jax.Array:
-    """Decodes `code` [D] with one latent at a time set to each of `values` [T], or of its own of [D, T].
+    """Decodes latent traversals: `code` with one latent at a time set to each of several values.
 
-    Images [D, T, H, W, C], or of the given `latents` alone [len(latents), T, H, W, C].
+    Args:
+      method: Method whose decoder is used.
+      params: Parameters of the networks by name, such as `TrainState.params`.
+      code: Code that is changed [D].
+      values: Values for every latent [T], or separate values for each latent [D, T].
+      latents: Indices of the latents to traverse; by default, all.
+
+    Returns:
+      Decoded images [D, T, H, W, C], or [len(latents), T, H, W, C] for the given latents.
     """
     chosen = np.arange(code.shape[0]) if latents is None else np.asarray(latents, int)
     steps = values.shape[-1]

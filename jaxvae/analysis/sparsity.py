@@ -1,7 +1,29 @@
-"""Sparsity of codes: how few latents a code uses."""
+"""Sparsity of codes and of loadings: how few latents a code uses, and which latents drive which group of outputs."""
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+from jaxvae.losses import group_norms
+from jaxvae.method import Params
+
+
+def group_loadings(params: Params) -> np.ndarray:
+    """Computes how strongly each latent drives each group of outputs of an oi-VAE.
+
+    Args:
+      params: Parameters of the networks by name, such as `TrainState.params`; "loadings" has the weights W [G, K, p] of
+        `jaxvae.networks.grouped_decoder`.
+
+    Returns:
+      Euclidean lengths of the columns of W, float [G, K]. It is 0 where the latent does not drive the group.
+
+    Raises:
+      ValueError: There are no loadings.
+    """
+    if "loadings" not in params:
+        raise ValueError(f"only networks with loadings, as those of oi_vae, have groups; got {sorted(params)}")
+    return np.asarray(group_norms(params["loadings"]["weights"]))
 
 
 def hoyer_sparsity(codes: jax.Array) -> jax.Array:

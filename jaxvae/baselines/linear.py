@@ -93,7 +93,7 @@ def whiten(X: np.ndarray, n_components: int | None) -> tuple[np.ndarray, np.ndar
 
 
 class Infomax(LinearCode):
-    """ICA by maximum likelihood (Bell & Sejnowski, 1995; Lee, Girolami & Sejnowski, 1999)
+    """ICA by maximum likelihood (Bell & Sejnowski, 1995; Lee, Girolami & Sejnowski, 1999).
 
         W <- W + rate (I - E[phi(y) y^T]) W,    y = W x of white x
 

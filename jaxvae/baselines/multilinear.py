@@ -129,7 +129,7 @@ class _Product(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator,
 
 
 class Multilinear(_Product):
-    """Multilinear analysis: an example is a product of one vector per factor (Vasilescu & Terzopoulos, 2002)
+    """Multilinear analysis: an example is a product of one vector per factor (Vasilescu & Terzopoulos, 2002).
 
         x = W x_1 a_1 x_2 a_2 ...,    W from `hosvd` of the examples of all combinations of factors
 
@@ -172,7 +172,7 @@ class Multilinear(_Product):
 
 
 class CanonicalPolyadic(_Product):
-    """CP, or PARAFAC: a sum of `rank` outer products, of a vector per factor and one of features (Harshman, 1970)
+    """CP, or PARAFAC: a sum of `rank` outer products of a vector per factor and one of features (Harshman, 1970).
 
         x = sum_r a_1r a_2r ... w_r
 

@@ -37,7 +37,7 @@ class _Quantizer(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
 
 
 class VectorQuantizer(_Quantizer):
-    """Vector quantization by k-means: an example is the nearest of all prototypes
+    """Vector quantization by k-means: the code of an example is the index of its nearest prototype.
 
     Args:
       n_codewords: Number of prototypes, at most the number of examples.
@@ -102,7 +102,7 @@ class _FactorialQuantizer(_Quantizer):
 
 
 class CooperativeVQ(_FactorialQuantizer):
-    """Cooperative vector quantization: an example is a sum of one codeword from each book (Zemel, 1993)
+    """Cooperative vector quantization: an example is a sum of one codeword from each book (Zemel, 1993).
 
         min sum_n |x_n - sum_p C_p[s_np]|^2
 
@@ -212,7 +212,7 @@ def _fit_books(x: jax.Array, start: jax.Array, steps: int) -> tuple[jax.Array, j
 
 
 class MultipleCauseVQ(_FactorialQuantizer):
-    """Multiple cause vector quantization: every feature is explained by one factor (Ross & Zemel, 2002)
+    """Multiple cause vector quantization: every feature is explained by one factor (Ross & Zemel, 2002).
 
         F = sum_ndkj r_dk m_nkj (x_nd - mu_dkj)^2 / (2 s^2) + N D log s + sum m log m + sum r log r
 

@@ -14,7 +14,7 @@ LEAST_PROBABILITY = 1e-6
 
 
 class RecursiveICA(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Recursive ICA: the absolute values of sources, made Gaussian, are the data of another ICA (Shan et al., 2006)
+    """Recursive ICA: the absolute values of sources, made Gaussian, are the data of another ICA (Shan et al., 2006).
 
         z = Phi^-1(F(|s|)),    F the distribution of |s| in training: by ranks (r - 1/2) / N, ties at their mean
 

@@ -11,7 +11,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 
 class SelfOrganizingMap(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """A self-organizing map, by batches: every prototype is a mean around it on the grid (Kohonen, 1982)
+    """Self-organizing map, batch version: a prototype is the mean of examples near it on the grid (Kohonen, 1982).
 
         c_i = sum_n h_{i, b(n)} x_n / sum_n h_{i, b(n)},    h_ij = exp(-|place_i - place_j|^2 / (2 s^2))
 

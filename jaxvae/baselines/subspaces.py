@@ -56,7 +56,7 @@ class _PooledICA(LinearCode):
 
 
 class IndependentSubspaces(_PooledICA):
-    """Independent subspace analysis: groups of filters whose energies are independent (Hyvärinen & Hoyer, 2000)
+    """Independent subspace analysis: groups of filters whose energies are independent (Hyvärinen & Hoyer, 2000).
 
     Args:
       n_components: Number of filters, a multiple of subspace_size; by default, the number of dimensions that the data
@@ -96,7 +96,7 @@ class IndependentSubspaces(_PooledICA):
 
 
 class TopographicICA(_PooledICA):
-    """Topographic ICA: filters on a grid, each active with its 3 x 3 neighbours (Hyvärinen, Hoyer & Inki, 2001)
+    """Topographic ICA: filters on a grid, each active with its 3 x 3 neighbours (Hyvärinen, Hoyer & Inki, 2001).
 
     Args:
       grid: Number of rows and columns, at least 3. The grid is periodic and has rows * columns components.

@@ -1,4 +1,4 @@
-"""jaxvae compare: runs beside each other, as a table and a page."""
+"""The command `jaxvae compare`, which compares runs in a table and on a page."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,5 +1,6 @@
-"""jaxvae evaluate, jaxvae report: a run's scores and its page."""
+"""The commands `jaxvae evaluate` and `jaxvae report`, which score a run and write its report."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ class RunArgs:
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     checkpoint: str = "latest"
-    """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
+    """Checkpoint to load: latest, best (lowest validation loss, or without --validation lowest mean loss over the
+    logging interval before it), or a step."""
     num_samples: int = NUM_SAMPLES
     """Number of examples that the scores are computed on."""
     data: str | None = None
@@ -64,7 +66,7 @@ def score_and_report(args: RunArgs) -> None:
 
 
 def report_on(run: Run, num_samples: int = NUM_SAMPLES) -> None:
-    """The same, of a run that is loaded."""
+    """Prints the quick scores of a loaded run and writes its scores.json and its report."""
     with usage_errors():
         codes = represent(run, num_samples)
     scores = evaluate(run, codes)
@@ -78,11 +80,22 @@ def _print_scores(run: Run, scores: dict[str, Any]) -> None:
         return
     if not run.source.factor_names:
         print(f"metrics that need factors are left out: the factors of {run.source.name} are not known")
-    print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({scores['num_samples']} examples)")
+    print_table(scores, scores["rows"] if run.held_out else None)
+
+
+def print_table(scores: Mapping[str, Any], rows: str | None = None) -> None:
+    """Prints a table of scores: of means with half the width of their intervals, of samples, and their definitions.
+
+    Args:
+      scores: Scores with "num_samples", "metrics" and "sampled", from `jaxvae.runs.score`.
+      rows: Description of the examples; by default, their number.
+    """
+    rows = rows or f"{scores['num_samples']} examples"
+    print(f"{'metric':32} {'means':>7} {'':>8} {'samples':>7}  definition ({rows})")
     for name, result in scores["metrics"].items():
         low, high = result.get("interval") or (0, 0)
         spread = f"± {(high - low) / 2:.3f}" if high > low else ""
-        sampled = scores["sampled"][name]["score"]
+        sampled = scores["sampled"].get(name, {}).get("score")
         reason = result.get("error", result["definition"])
         print(f"{name:32} {_number(result['score']):>7} {spread:>8} {_number(sampled):>7}  {reason}")
 

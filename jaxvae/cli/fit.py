@@ -1,4 +1,4 @@
-"""jaxvae fit: a baseline, as a run like any other."""
+"""The command `jaxvae fit`, which fits a baseline as a run."""
 
 import sys
 from dataclasses import dataclass

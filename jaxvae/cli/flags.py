@@ -1,4 +1,4 @@
-"""From a configuration to flags and back: what `jaxvae train METHOD --help` shows is what has an effect there."""
+"""Conversion of configurations to flags and back. `jaxvae train METHOD --help` lists only flags that have an effect."""
 
 import ast
 import dataclasses
@@ -27,7 +27,7 @@ GROUPS = {
     "optimization": "optimization",
     "training": "run",
 }
-"""Section of a configuration -> group of its flags in the help."""
+"""Groups of flags in the help, by the section of the configuration."""
 
 
 class Parser(NamedTuple):
@@ -38,7 +38,7 @@ class Parser(NamedTuple):
 
 
 def parser_of(config: Config[Any, Any, Any, Any]) -> Parser:
-    """The flags that have an effect beside the values of the others in `config`."""
+    """Returns the flags that have an effect with the values of the others in `config`."""
     hidden = config.idle()
     fields: list[tuple[str, Any, Any]] = []
     for name, group in GROUPS.items():
@@ -49,7 +49,7 @@ def parser_of(config: Config[Any, Any, Any, Any]) -> Parser:
 
 
 def config_of_flags(config: Config[Any, Any, Any, Any], parsed: Any) -> Config[Any, Any, Any, Any]:
-    """`config` with the values that were parsed."""
+    """Returns `config` with the parsed values."""
     values: dict[str, Any] = {}
     for name in GROUPS:
         section = getattr(parsed, name)
@@ -58,12 +58,15 @@ def config_of_flags(config: Config[Any, Any, Any, Any], parsed: Any) -> Config[A
 
 
 def check_flags(arguments: Sequence[str], config: Config[Any, Any, Any, Any], others: Sequence[str]) -> None:
-    """ValueError, in one line, for a flag that has no effect or does not exist; it says where it belongs.
+    """Checks that all flags exist and have an effect.
 
     Args:
-      arguments: words of the command line.
-      config: whose flags these are.
-      others: flags of the command besides, with underscores.
+      arguments: Words of the command line.
+      config: Configuration that the flags belong to.
+      others: Further flags of the command, with underscores.
+
+    Raises:
+      ValueError: A flag does not exist or has no effect. The message is one line and says what the flag is for.
     """
     idle, known = config.idle(), config.flags()
     shown = [name for name in (*known, *others, "help") if name not in idle]
@@ -85,7 +88,7 @@ def check_flags(arguments: Sequence[str], config: Config[Any, Any, Any, Any], ot
 
 
 def _choices(config: Config[Any, Any, Any, Any]) -> dict[str, tuple[Any, ...]]:
-    """The words that there are, by the name of the flag."""
+    """Returns the words that a flag accepts, by the name of the flag."""
     found = {}
     for section in GROUPS:
         for name, hint in get_type_hints(type(getattr(config, section))).items():
@@ -96,7 +99,7 @@ def _choices(config: Config[Any, Any, Any, Any]) -> dict[str, tuple[Any, ...]]:
 
 
 def modernised(arguments: Sequence[str]) -> list[str]:
-    """Arguments with the flags of version 0.1 by their names of today, and a line on stderr for each."""
+    """Replaces flags of version 0.1 by their current names, with a line on stderr for each."""
     new: list[str] = []
     skip = False
     for place, word in enumerate(arguments):
@@ -124,7 +127,7 @@ def modernised(arguments: Sequence[str]) -> list[str]:
 
 
 def _joined(arguments: Sequence[str], flag: str) -> list[str]:
-    """Arguments with the words after each occurrence of a flag after a single one, at the end."""
+    """Moves the words after all occurrences of a flag to the end of the arguments, after a single occurrence."""
     rest: list[str] = []
     words: list[str] = []
     inside = False
@@ -143,7 +146,7 @@ def _deprecated(old: str, now: str) -> None:
 
 
 def field_help(kind: type) -> dict[str, str]:
-    """The docstrings of the fields of a class, below each of them in its source, on one line each."""
+    """Returns the docstring of each field of a class, which follows the field in the source, on one line."""
     found: dict[str, str] = {}
     for each in reversed(kind.__mro__):
         if dataclasses.is_dataclass(each) or hasattr(each, "_fields"):
@@ -167,7 +170,7 @@ def _own_field_help(kind: type) -> Mapping[str, str]:
 
 
 def _section(section: Any, hidden: Mapping[str, str]) -> Any:
-    """A dataclass with the fields of a section, those that are hidden fixed at their values."""
+    """Returns a dataclass with the fields of a section, in which hidden fields are fixed at their values."""
     kind = type(section)
     hints, help_of = get_type_hints(kind, include_extras=True), field_help(kind)
     names = [field.name for field in dataclasses.fields(kind)] if dataclasses.is_dataclass(kind) else kind._fields

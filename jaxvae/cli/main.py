@@ -1,4 +1,4 @@
-"""The `jaxvae` command: finds the command, and says in a line what went wrong."""
+"""Entry point of the `jaxvae` command: it runs the requested command and reports errors in one line."""
 
 import atexit
 import errno
@@ -18,16 +18,22 @@ from jaxvae.choose import choose, with_installed
 from jaxvae.cli.signals import interruptible
 from jaxvae.cli.terminal import FAILURE, USAGE, print_in_any_encoding, stop, usage_errors
 from jaxvae.cli.terminal import say as print
+from jaxvae.data.anndata import NotCounts
 from jaxvae.training import NonFiniteLoss, NothingToTrain, tune_allocator
 from jaxvae.training.checkpoints import DamagedCheckpoint
 from jaxvae.training.peers import GRACE
 from jaxvae.training.run_folder import MissingRows, OtherCores, OtherData, RunFolderError
+from jaxvae.training.validation import Overfitting, PosteriorCollapse, StoppedEarly
 
-# A command imports what it needs when it is asked for: scores and figures alone take a second.
+# Commands import their modules when they run, because importing scores and figures takes a second.
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Entry point: exits with 2 for what was asked wrongly and 1 for what went wrong, one line each."""
+    """Runs a command. It exits with 2 for a usage error and with 1 for a failure, with one line on stderr.
+
+    Args:
+      argv: Words of the command line; by default, those of this process.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
         os.environ["MPLBACKEND"] = "agg"  # one that was inherited from a notebook may not exist here
@@ -51,7 +57,7 @@ def _leave_at_once(code: int) -> None:
 
 
 def _run(arguments: list[str]) -> None:
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs what it then raises, tracebacks and all
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # Orbax logs the errors that it then raises, with tracebacks
     print_in_any_encoding()
     tune_allocator()
     command, rest = (arguments[0], arguments[1:]) if arguments else ("--help", [])
@@ -76,7 +82,7 @@ def _run(arguments: list[str]) -> None:
             stop(str(error) + advice, FAILURE)
         except jax.errors.JaxRuntimeError as error:
             if jax.distributed.is_initialized():
-                time.sleep(2 * GRACE)  # what failed may be the connection to a process that died, which is then told
+                time.sleep(2 * GRACE)  # `watch_others` reports it if the error is a lost connection to another process
             advice = " A smaller --batch-size or --network may fit." if "RESOURCE_EXHAUSTED" in str(error) else ""
             stop(str(error).splitlines()[0] + advice, FAILURE)
         except (RuntimeError, AssertionError):
@@ -88,7 +94,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _no_device() -> str | None:
-    """Why JAX has no device to run on, or None where it has one."""
+    """Returns the error message if JAX has no device to run on, and None otherwise."""
     asked = jax.config.jax_platforms  # type: ignore[attr-defined]
     try:
         jax.devices()
@@ -99,8 +105,9 @@ def _no_device() -> str | None:
 
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
-    """Prints what there is to know about a run, such as checkpoints that were passed over, as one line each."""
-    ours = (DamagedCheckpoint, MissingRows, NothingToTrain, OtherCores, OtherData)
+    """Prints warnings about a run, such as skipped checkpoints, as one line each."""
+    of_folders = (DamagedCheckpoint, MissingRows, NotCounts, NothingToTrain, OtherCores, OtherData)
+    ours = (*of_folders, Overfitting, PosteriorCollapse, StoppedEarly)
     with warnings.catch_warnings():
         show = warnings.showwarning
         for category in ours:
@@ -151,6 +158,27 @@ def _compare(arguments: list[str]) -> None:
     compare_command(arguments)
 
 
+def _encode(arguments: list[str]) -> None:
+    """Write the codes of a run's data, or of other examples, to a file"""
+    from jaxvae.cli.encode import encode_command
+
+    encode_command(arguments)
+
+
+def _decode(arguments: list[str]) -> None:
+    """Write the examples that a run expects of codes to a file"""
+    from jaxvae.cli.encode import decode_command
+
+    decode_command(arguments)
+
+
+def _score(arguments: list[str]) -> None:
+    """Score codes from any program against factors, both in files"""
+    from jaxvae.cli.score import score_command
+
+    score_command(arguments)
+
+
 def _study(arguments: list[str]) -> None:
     """Train the models of the large-scale study, or of a cut-down one, in shards"""
     from jaxvae.cli.study import study_command
@@ -196,6 +224,9 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": _evaluate,
     "report": _report,
     "compare": _compare,
+    "encode": _encode,
+    "decode": _decode,
+    "score": _score,
     "study": _study,
     "list": _list,
 }

@@ -1,4 +1,4 @@
-"""SIGTERM, with which schedulers take a machine back, and SIGINT, which is Ctrl-C."""
+"""Handlers of SIGTERM, by which schedulers end a process, and of SIGINT, which is Ctrl-C."""
 
 import _thread
 import signal
@@ -13,7 +13,7 @@ from jaxvae.training.processes import is_primary_process
 
 @contextmanager
 def at_sigterm(handle: Callable[[], None]) -> Iterator[None]:
-    """Calls `handle` where SIGTERM would end the process; only a main thread can."""
+    """Calls `handle` at SIGTERM if the signal would end the process. Only the main thread can install a handler."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -26,15 +26,15 @@ def at_sigterm(handle: Callable[[], None]) -> Iterator[None]:
 
 _interrupted = threading.Event()
 AGAIN = 0.05
-"""Seconds until a KeyboardInterrupt that Python could not raise is raised again."""
+"""Number of seconds after which a KeyboardInterrupt that Python dropped is raised again."""
 
 
 @contextmanager
 def interruptible() -> Iterator[Callable[[], bool]]:
-    """`interrupted()`: whether Ctrl-C came, which raises KeyboardInterrupt as ever; none is lost in here.
+    """Yields a function that returns whether Ctrl-C was pressed, which still raises KeyboardInterrupt.
 
     Python drops exceptions of callbacks such as those of the garbage collector, in which JAX spends time while it
-    compiles. A KeyboardInterrupt that was dropped there is raised again. Where SIGINT is ignored, it stays so.
+    compiles. A KeyboardInterrupt that was dropped there is raised again. If SIGINT is ignored, it remains ignored.
     """
     _interrupted.clear()
     if (
@@ -78,7 +78,9 @@ def _interrupt_main() -> None:
 
 @contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
-    """`asked()`: whether SIGTERM came, which does not end the process; KeyboardInterrupt where Ctrl-C was dropped."""
+    """Yields a function that returns whether SIGTERM has arrived, which does not end the process. The function raises
+    KeyboardInterrupt if one was dropped.
+    """
     came = threading.Event()
 
     def asked() -> bool:
@@ -92,7 +94,7 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def ending_well(how_to_go_on: str) -> Iterator[None]:
-    """SIGTERM ends the process with 0 and this line: nothing is lost."""
+    """Makes SIGTERM end the process with this line and the exit code 0, for phases in which no work would be lost."""
 
     def end() -> None:
         if is_primary_process():

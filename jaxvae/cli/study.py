@@ -1,4 +1,4 @@
-"""jaxvae study: many models of a grid, in shards, their table, and its page."""
+"""The command `jaxvae study`, which trains the models of a grid in shards, and writes their table and its page."""
 
 import importlib.util
 import itertools
@@ -30,7 +30,7 @@ class StudyArgs:
     shard: str = "0/1"
     """Part of the models to train, counted from 0: 3/64 is the fourth of 64 parts."""
     model_num: int | None = None
-    """Number of a model. Prints what it is and the command that trains it alone, and trains nothing."""
+    """Number of a model. Prints its settings and the command that trains it alone, without training."""
     num_samples: int = 3000
     """Number of examples that each model is scored on."""
 

@@ -1,4 +1,4 @@
-"""What all commands share: flags, errors of usage, and the cache of compiled programs."""
+"""Shared parts of all commands: parsing of flags, usage errors, and the cache of compiled programs."""
 
 import io
 import itertools
@@ -16,11 +16,11 @@ import tyro
 from jaxvae.files import printable
 
 USAGE, FAILURE = 2, 1
-"""Exit codes: for what was asked wrongly, and for what went wrong."""
+"""Exit codes of a usage error and of a failure."""
 
 
 def say(*values: object, sep: str = " ", end: str = "\n", file: TextIO | None = None, flush: bool = False) -> None:
-    """`print`, for lines with names that others gave: control characters in them are escaped.
+    """Prints a line in which control characters are escaped, because it may contain names from files.
 
     The modules of the command import it as `print`.
     """
@@ -35,19 +35,19 @@ def print_in_any_encoding() -> None:
 
 
 def parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MISSING) -> Any:
-    """The flags as an object of that kind; exits for --help, and for flags that there are not."""
+    """Parses the flags into an object of that kind. It exits at --help and at unknown flags."""
     options = {} if default is tyro.MISSING else {"default": default}
-    # What the run in the folder has switched on may be said again, or switched off.
+    # Boolean flags that are True in the run to be resumed can be repeated or negated.
     pairs = () if "--resume" in arguments else (tyro.conf.FlagCreatePairsOff,)
     config = (tyro.conf.SuppressFixed, tyro.conf.OmitArgPrefixes, *pairs)
     return tyro.cli(kind, prog=f"jaxvae {command}", args=arguments, config=config, **options)
 
 
 def folders_first(arguments: list[str], flag: str, names: Collection[str]) -> list[str]:
-    """The arguments, with folders that stand after the words of a flag moved to the front.
+    """Moves folders that follow the words of a flag to the front of the arguments.
 
-    `--metrics mig runs/a` means the metric mig and the run runs/a: a word after the flag that is none of its names, and
-    that exists as a path, is a folder.
+    `--metrics mig runs/a` stands for the metric mig and the run runs/a: a word after the flag is a folder if it is not
+    one of the flag's names and exists as a path.
     """
     if flag not in arguments:
         return arguments
@@ -61,7 +61,7 @@ def folders_first(arguments: list[str], flag: str, names: Collection[str]) -> li
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """A ValueError in here is about what was asked for, not about what we did."""
+    """Turns a ValueError into a usage error, for code whose ValueErrors are about the user's input."""
     try:
         yield
     except ValueError as error:
@@ -69,15 +69,15 @@ def usage_errors() -> Iterator[None]:
 
 
 def stop(message: str, code: int) -> NoReturn:
-    """Ends the process with a line on stderr."""
+    """Exits the process with a line on stderr."""
     say(f"jaxvae: {' '.join(message.splitlines())}", file=sys.stderr)
     sys.exit(code)
 
 
 def use_compilation_cache() -> None:
-    """Compiled programs are kept in the user's cache folder, unless JAX has been told where (or not) to keep them.
+    """Stores compiled programs in the user's cache folder, unless JAX's cache is configured already.
 
-    They are not kept where there is no such folder, as for a user without a home.
+    Without such a folder, as for a user without a home, they are not stored.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -89,7 +89,7 @@ def use_compilation_cache() -> None:
 
 
 def new_folder(name: str, data: str, seed: int) -> Path:
-    """runs/NAME-DATA-SEED, with a number behind it where that exists."""
+    """Returns the folder runs/NAME-DATA-SEED, with a number appended if it exists."""
     kind, _, where = data.partition(":")
     of_data = "-".join([kind, *re.findall(r"[\w.-]+", Path(where).stem)])
     base = Path("runs") / f"{name}-{of_data}-{seed}"

@@ -1,9 +1,10 @@
-"""jaxvae train: one run, or many, on one device, or many."""
+"""The command `jaxvae train`, which trains one or several models on one or several devices."""
 
 import argparse
 import dataclasses
 import importlib.util
 import itertools
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -23,15 +24,17 @@ from jaxvae.data import Source
 from jaxvae.files import inside
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, method_named
-from jaxvae.runs.build import CannotOpen, build, build_method, kept_once, moved
+from jaxvae.runs.build import CannotOpen, build_method, build_parts, moved, parts_kept_once, with_likelihood
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
+from jaxvae.schema import schema_of
 from jaxvae.training import Devices, check, choose_devices, plan, train, train_members
 from jaxvae.training.checkpoints import saved_steps
 from jaxvae.training.peers import watch_others
 from jaxvae.training.processes import check_agreement, is_primary_process, join_processes, raise_together
-from jaxvae.training.run_folder import RunFolderError
+from jaxvae.training.run_folder import RunFolderError, read_history
+from jaxvae.training.validation import best_in_words, is_out_of_patience
 from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
 
 DEFAULT_METHOD = "beta-tc-vae"
@@ -40,7 +43,7 @@ TRACKERS = {
     "wandb": ("wandb",),
     "mlflow": ("mlflow", "sqlalchemy", "alembic"),
 }
-"""Flags that send the numbers elsewhere too, by the name of their extra -> the packages that each needs."""
+"""Packages that each tracker needs, by its flag, which is also the name of its extra."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class RunFlags:
 
 
 class TrainArgs(NamedTuple):
-    """What was asked for."""
+    """The parsed arguments of the command."""
 
     config: Config[Any, Any, Any, Any]
     flags: RunFlags
@@ -97,13 +100,17 @@ def train_command(arguments: list[str]) -> None:
             _join(args, members)
         devices = _devices(flags, len(members))
         try:
-            source, method = build(config)
+            parts, method = build_parts(config)
         except CannotOpen as error:
             raise ValueError(moved(config.data, error) if flags.resume else str(error)) from error
+        source = parts.training
+        args = args._replace(config=with_likelihood(config, source))
+        config, members = args.config, _members(args)
         for member in members:
             build_method(member.config, method.networks, source)
         check(method, source, batch_size=config.training.batch_size, parts=devices.mesh.shape["data"])
-    source = kept_once(source) if devices.mesh.size == jax.process_count() == 1 else source
+    parts = parts_kept_once(parts) if devices.mesh.size == jax.process_count() == 1 else parts
+    source = parts.training
     use_compilation_cache()
     if flags.dry_run:
         print_plan(config, method, source, devices, len(members))
@@ -120,8 +127,11 @@ def train_command(arguments: list[str]) -> None:
     training = config.training
     rate = f"learning rate {config.hyperparameters.learning_rate:g}"
     rate = "swept learning rates" if "learning_rate" in args.sweep else rate
-    what = f"{method.name} on {source.name} ({source.size:,} images)"
-    _say(f"{what}: {training.steps} steps of {training.batch_size} images, {rate}, in {folder}")
+    things = "images" if len(source.event_shape) == 3 else "rows"
+    if (schema := schema_of(source)) is not None and not flags.resume:
+        _say(f"columns of {source.name} (? has missing values; --kind NAME=KIND changes one):\n{schema}")
+    what = f"{method.name} on {source.name} ({source.size:,} {things}{parts.held_out_in_words})"
+    _say(f"{what}: {training.steps} steps of {training.batch_size} {things}, {rate}, in {folder}")
     if not members and flags.resume and (saved := saved_steps(folder / "checkpoints")):
         _say(f"resumed: its newest checkpoint is of step {saved[-1]}")
     start = time.perf_counter()
@@ -133,6 +143,8 @@ def train_command(arguments: list[str]) -> None:
         "devices": devices,
         "microbatch": training.microbatch,
         "on_nan": training.on_nan,
+        "validation": parts.validation,
+        "validate_every": training.validate_every,
     }
     if members:
         try:
@@ -144,8 +156,13 @@ def train_command(arguments: list[str]) -> None:
         with ExitStack() as stack:
             asked = stack.enter_context(asked_to_stop())
             writers = [stack.enter_context(writer) for writer in _writers(args, folder)] if is_primary_process() else []
-            state = train(method, source, seed=config.seed, folder=folder, writers=writers, stop=asked, **settings)
-            stopped = asked() or int(state.step) < training.steps  # where another process was asked, so was this one
+            settings |= {"patience": training.patience, "max_minutes": training.max_minutes, "stop": asked}
+            state = train(method, source, seed=config.seed, folder=folder, writers=writers, **settings)
+            history = read_history(folder)
+            limited = is_out_of_patience(history, training.validate_every, training.patience)
+            limited |= time.perf_counter() - start >= 60 * (training.max_minutes or math.inf)
+            # A request to stop any of the processes holds for this one, too.
+            stopped = asked() or (int(state.step) < training.steps and not limited)
     except KeyboardInterrupt:
         saved = saved_steps(folder / "checkpoints")
         start_of = f"its checkpoint of step {saved[-1]}" if saved else "the start: there is no checkpoint yet"
@@ -153,24 +170,24 @@ def train_command(arguments: list[str]) -> None:
     if stopped:
         _say(f"stopped by SIGTERM, saved at step {int(state.step)}; `jaxvae train --run {folder} --resume` goes on")
         return
-    _say(f"trained in {time.perf_counter() - start:.0f} s")
+    _say(f"trained in {time.perf_counter() - start:.0f} s{best_in_words(history)}")
     if flags.distributed:
         _say(f"`jaxvae report {folder}`, in a process of its own, scores the run and writes its report")
     elif not flags.score:
         _say(f"`jaxvae report {folder}` scores the run and writes its report")
     else:
-        # Only now: scores and figures take a second to import, which would be a second before the first step.
+        # Imported here, because importing scores and figures takes a second, which would delay the first step.
         from jaxvae.cli.evaluate import report_on
         from jaxvae.runs.load import trained_run
 
         with ending_well(f"training is done: `jaxvae report {folder}` scores the run and writes its report"):
-            report_on(trained_run(folder, config, source, method, state))
+            report_on(trained_run(folder, config, parts, method, state))
 
 
 def print_plan(
     config: Config[Any, Any, Any, Any], method: Method, source: Source, devices: Devices, members: int
 ) -> None:
-    """Prints the settings, and what a step of the run takes."""
+    """Prints the settings, and the memory and compilation time of a step."""
     training = config.training
     devices = choose_devices() if members else devices
     cost = plan(method, source, batch_size=training.batch_size, devices=devices, microbatch=training.microbatch)
@@ -218,7 +235,7 @@ def _open_together(args: TrainArgs, folder: Path, source: Source) -> None:
 
 
 def _devices(flags: RunFlags, members: int) -> Devices:
-    """Members are shared out whole where that comes out even, else every batch is."""
+    """Returns devices that split the members evenly if possible, and otherwise every batch."""
     count = flags.devices
     if count is None:
         count = jax.device_count() if flags.distributed else 1
@@ -235,13 +252,13 @@ def _say(line: str) -> None:
 
 
 def _members(args: TrainArgs) -> list[Member]:
-    """The runs that were asked for; none where it is a single one."""
+    """Returns the members of the requested population, or none for a single run."""
     flags = args.flags
     if flags.seeds is None and not args.sweep:
         return []
-    for name in TRACKERS:
-        if getattr(flags, name):
-            raise ValueError(f"--{name} is for a single run")
+    limits = [name for name in ("patience", "max_minutes") if getattr(args.config.training, name) is not None]
+    for name in (*limits, *(name for name in TRACKERS if getattr(flags, name))):
+        raise ValueError(f"--{name.replace('_', '-')} is for a single run")
     if not flags.score:
         raise ValueError("--no-score is for a single run; runs of --seeds and --sweep are not scored")
     if flags.seeds and flags.seeds.isdecimal():
@@ -288,7 +305,7 @@ def _train_members(
 
 
 def _resumed(names: Sequence[str], steps: Sequence[int]) -> str:
-    """The steps that the members of a population resume from, in a line."""
+    """Describes in one line the steps that the members of a population resume from."""
     if len(set(steps)) == 1:
         return f"resumed: the newest checkpoints are of step {steps[0]}"
     each = []
@@ -300,7 +317,7 @@ def _resumed(names: Sequence[str], steps: Sequence[int]) -> str:
 
 
 def parse_train(arguments: list[str]) -> TrainArgs:
-    """The flags over the method's defaults, or over the run's own configuration when it is resumed."""
+    """Parses the flags. Their defaults are those of the method, or the configuration of the run that is resumed."""
     arguments = modernised(arguments)
     named = arguments[0] if arguments and not arguments[0].startswith("-") else None
     for before, word in itertools.pairwise(arguments):
@@ -341,15 +358,15 @@ def parse_train(arguments: list[str]) -> TrainArgs:
 
 
 def installed(package: str) -> bool:
-    """Not so where a mere folder has the name, as ./wandb often does."""
+    """Whether a package can be imported; a folder with its name, such as ./wandb, does not count."""
     spec = importlib.util.find_spec(package)
     return spec is not None and spec.origin is not None
 
 
 def _starting_config(arguments: list[str], method: str | None) -> Config[Any, Any, Any, Any]:
-    """What flags left out stand for: a preset, the run that --resume would go on with, or the method's defaults.
+    """Returns the defaults of the flags: a preset, the configuration of the run to resume, or the method's defaults.
 
-    The data and the words among the options that are asked for are in it, since other flags depend on them.
+    It includes the requested data, network and options with words as values, because other flags depend on them.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--run", type=Path, nargs="?")
@@ -362,11 +379,12 @@ def _starting_config(arguments: list[str], method: str | None) -> Config[Any, An
         if method not in (None, config.method):
             config = None
     config = config or default_config(method or DEFAULT_METHOD, known.preset)
-    words = [field.name for field in dataclasses.fields(config.options) if isinstance(field.default, str)]
-    for name in ("data", *words):
+    words = [each.name for each in dataclasses.fields(config.options) if isinstance(each.default, str | None)]
+    names = ("data", *(["network"] if hasattr(config.networks, "network") else []), *words)
+    for name in names:
         parser.add_argument(f"--{name.replace('_', '-')}", dest=name, nargs="?")
     known, _ = parser.parse_known_args(arguments)
-    return config.with_flags(**{name: value for name in ("data", *words) if (value := getattr(known, name))})
+    return config.with_flags(**{name: value for name in names if (value := getattr(known, name))})
 
 
 def _first_line(thing: Any) -> str:
@@ -374,7 +392,7 @@ def _first_line(thing: Any) -> str:
 
 
 def _make_cpu_devices(count: int) -> None:
-    """Lets JAX split the CPU into as many devices, where that is still possible; accelerators are what they are."""
+    """Splits the CPU into this number of devices if JAX has not been initialized yet; accelerators are unaffected."""
     if count > 1 and "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", count)

@@ -12,20 +12,26 @@
 | `digits` | the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels unless resized |
 | `segments` | vectors of five sources in 40 segments, mixed by three layers, for `ivae`; the factor is the segment |
 | `bars` | squares of 8 x 8 real numbers with one row lit, for `oi-vae`; the factor is the row |
+| `clusters` | vectors of 50 numbers in ten Gaussian clusters, for `vae-sne`; the factor is the cluster |
+| `time-series` | vectors of six groups of five channels that follow four slow oscillations, for `oi-vae` |
+| `waves` | series of 64 times 3 numbers, sums of sines, for the network `conv1d`; frequency, phase and amplitude |
 | `squares` | smooth noise, half of it with bright squares: a known effect, for `va-gan` and `icam` |
 | `moving-sprites` | clips of a sprite in front of a still background, for `equivariant-rendering` |
 | `dsprites:PATH` `shapes3d:PATH` `mpi3d:PATH` | the published npz or hdf5 file |
 | `cars3d:PATH` `smallnorb:PATH` | the folder of the published files |
+| `table:PATH` | your table: a CSV, TSV, Parquet, Feather, npy or npz file with a row per example |
+| `anndata:PATH` | the matrix X of an AnnData file, .h5ad or .zarr; `anndata:PATH:LAYER` is a layer of it |
 | `arrays:PATH` | your npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
 | `pictures:PATH` | a folder of image files |
 | `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
+| `PATH` | any of `table:PATH`, `anndata:PATH`, `arrays:PATH` and `pictures:PATH`, by what is there |
 
 A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are,
 packed by gzip (`.gz`) or not; a file that differs is refused with the reason. Nothing is ever unpickled, and nothing is
 read from other files that an HDF5 file names.
 
 Images have their channels last, and any number of them. A report shows one or three channels as they are, two in red
-and green, the first three of more, and a vector as a grid of grey pixels. Floats are in [0, 1]; values up to 0.001
+and green, and the first three of more. Floats are in [0, 1]; values up to 0.001
 outside, as rounding leaves them, are clipped. `jaxvae.data.pictures` says what is made of picture files: 16-bit and
 float pictures keep their grey levels, EXIF orientation is applied, transparent pixels show a white ground, and every
 page is a picture.
@@ -36,10 +42,44 @@ page is a picture.
 - `--stream` leaves the images in their file and reads batches ahead of time with Grain
   (`pip install 'jaxvae[stream]'`).
 
+## Tables
+
+The columns of a table are real, count, binary, categorical, constant or identifiers. Their kinds are found by their
+values and shown before training; `--kind age=real visits=count` changes some. Real columns are standardized, counts
+stay counts, and constant columns and identifiers are left out. Values may be missing: the encoder sees 0 in their place
+and which values are observed, and the likelihood is that of the observed values. Each kind of column has a likelihood
+of its own (`jaxvae.methods.by_columns`). Dates, text and infinite values are refused with a line that says what to do.
+
+- `--label-columns type stage` names labels. They are not learned from; codes are scored and drawn by them.
+- `--columns`, `--drop` choose columns to learn from; `sensor_*` stands for all that begin with `sensor_`.
+- `--id-column` names the rows, and `--group-column` the groups of rows that a split keeps together.
+
+```python
+import numpy as np
+from jaxvae.data.tabular import Columns, from_columns
+
+rng = np.random.default_rng(0)
+columns = {"height": rng.normal(170, 10, 100), "visits": rng.poisson(3, 100), "city": rng.choice(["Bern", "Oslo"], 100)}
+table = from_columns(columns, Columns(labels=("city",)))
+print(table.schema)  # height is real, and visits a count
+```
+
+The matrix of an AnnData file is a table whose columns are named by `var_names`; labels, groups and ids are columns of
+`obs`. The whole matrix is of one kind: counts if all values are whole numbers and none is negative, else real. Genes
+without any count are left out. `--kind "*=real"` changes the kind of all. `jaxvae.data.anndata` states the memory that
+it takes, and experiments/cells.md is an example.
+
+## Images without factors, subsets, pairs
+
 Without known factors there are no metrics, and the report leaves out their sections.
 
-To measure generalization, `hold_out` keeps a combination of factors for testing and `Correlated` correlates two
-factors. `Pairs` and `Groups` draw images that share some of their factors:
+`split` holds examples out for validation and testing, by shares and a seed, with groups kept together if their numbers
+are given; `--validation 0.1 --test 0.1` does so on the command line. Of a grid of factors, a random share of the
+combinations is held out. The split depends on `--split-seed` and the data only, so that runs that differ in anything
+else are scored on the same examples.
+
+To measure generalization to new combinations, `hold_out` keeps a combination of factors for testing and `Correlated`
+correlates two factors. `Pairs` and `Groups` draw images that share some of their factors:
 
 ```python
 import jax
@@ -47,12 +87,16 @@ from jaxvae.data import Correlated, Pairs, Rooms, Sprites, hold_out
 
 train_set, test_set = hold_out(Sprites(16), {"shape": [2], "x": range(16, 32)})  # no hearts in the right half
 tied = Correlated(Rooms(16), "scale", "shape", strength=0.8)
-pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # image, image2, factors, factors2, shared
+pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # x, x2, factors, factors2, shared
 ```
 
 `few_labels` adds labels to some of the examples, `classified` and `augmented` add classes, `case_control` draws as
 many images with an effect as without, and `moving_sprites` draws clips. `segments` generates mixed sources together
-with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors.
+with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors, and `waves`
+generates series.
+
+Pictures of a folder have the names of their files as `ids`, and `from_arrays` takes names for other examples; files of
+codes repeat them (`jaxvae encode`).
 
 Every data set is a `Source`, and `Source` documents what your own has to provide; `from_arrays(images, factors)`
 builds one from arrays. On the command line, `--data my_package.my_data:NAME` names a source, or a function without
@@ -75,21 +119,23 @@ from jaxvae.data.batches import (
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.effects import CaseControl, case_control, squares
 from jaxvae.data.files import array_file
-from jaxvae.data.generated import bars, clusters, digits, segments, time_series
+from jaxvae.data.generated import bars, clusters, digits, segments, time_series, waves
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.labels import Conditioned, Labelled, few_labels
 from jaxvae.data.options import DataOptions
+from jaxvae.data.origin import origin_of
 from jaxvae.data.pairs import Groups, Pairs
-from jaxvae.data.pictures import picture_folder
+from jaxvae.data.pictures import one_picture, picture_folder
 from jaxvae.data.registry import CLIPS, DATA, FILES, TABLES, VARIANTS, open_data
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
 from jaxvae.data.source import GroundTruth, Shard, Source, grid_index
+from jaxvae.data.splits import HeldOut, Parts, split
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
-from jaxvae.data.table import Table, from_arrays
+from jaxvae.data.table import Origin, Table, from_arrays
 from jaxvae.data.tfds import tfds_table
 from jaxvae.data.variants import Variant, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
@@ -112,12 +158,15 @@ __all__ = [
     "FewLabels",
     "GroundTruth",
     "Groups",
+    "HeldOut",
     "InClasses",
     "InGroups",
     "InPairs",
     "Labelled",
     "MovingSprites",
+    "Origin",
     "Pairs",
+    "Parts",
     "Rooms",
     "Scene",
     "Shard",
@@ -142,14 +191,18 @@ __all__ = [
     "grid_index",
     "hold_out",
     "moving_sprites",
+    "one_picture",
     "open_data",
+    "origin_of",
     "picture_folder",
     "segments",
     "shuffled_index",
+    "split",
     "squares",
     "tfds_table",
     "time_series",
     "variant",
+    "waves",
 ]
 
 

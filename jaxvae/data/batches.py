@@ -1,7 +1,8 @@
-"""What the batches of a method hold besides single images: dataclasses whose fields are its data options.
+"""Content of the batches of a method, for methods that learn from more than single images: dataclasses whose fields are
+data options.
 
-A method names one of these classes in its entry. `wrap` turns a source of single images into a source of what the
-method learns from, and `told` passes on what the method has to know about it.
+A method names one of these classes in its entry. `wrap` turns a source of single images into a source of such batches,
+and `told` returns arguments for the method's builder that follow from it.
 """
 
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.effects import case_control
 from jaxvae.data.labels import Conditioned, Quality, few_labels
 from jaxvae.data.pairs import Groups, Pairs
+from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import GroundTruth, Source
 
 
@@ -25,17 +27,30 @@ class Single:
     """Whether images may be read from a file during training."""
 
     def wrap(self, source: Source, method: str) -> Source:
-        """The source of what the method learns from. ValueError, in one line, for a source without what it needs."""
+        """Wraps a source of single images as a source of the method's batches.
+
+        Args:
+          source: Data to learn from.
+          method: Name of the method, for messages.
+
+        Raises:
+          ValueError: The source lacks something that the method needs. The message is one line.
+        """
         return source
 
+    def wrap_held_out(self, source: Source, method: str) -> Source:
+        """Wraps held-out examples as `wrap` does, in epochs if training may use epochs, so that each occurs once."""
+        return self.wrap(Epochs(source) if self.in_epochs else source, method)
+
     def told(self, source: Source, batch_size: int) -> Mapping[str, Any]:
-        """Keyword arguments for the method's builder that follow from the wrapped source and the batch size."""
+        """Returns keyword arguments for the method's builder that follow from the wrapped source and the batch size."""
         return {}
 
     def idle(self, in_table: bool) -> dict[str, str]:
-        """Fields that have no effect with such data -> what they are for.
+        """Returns the fields that have no effect with such data, and what each of them is for.
 
-        `in_table` tells whether the examples are in memory or in files; otherwise, images are drawn on demand.
+        Args:
+          in_table: Whether the examples are in memory or in files; otherwise, images are drawn on demand.
         """
         return {}
 
@@ -51,7 +66,7 @@ class InPairs(Single):
     streamed: ClassVar[bool] = False
 
     def wrap(self, source: Source, method: str) -> Source:
-        """Pairs, drawn by their factors."""
+        """Returns a source of pairs that are drawn by their factors."""
         known = _by_factors(source, method, "pairs")
         return Pairs(known, len(known.factor_names) - 1 if self.shared is None else self.shared)
 
@@ -69,12 +84,12 @@ class InGroups(Single):
     streamed: ClassVar[bool] = False
 
     def wrap(self, source: Source, method: str) -> Source:
-        """Groups, drawn by their factors."""
+        """Returns a source of groups that are drawn by their factors."""
         known = _by_factors(source, method, "groups")
         return Groups(known, self.common or known.factor_names[:1], self.members)
 
     def told(self, source: Source, batch_size: int) -> Mapping[str, Any]:
-        """The number of images in a group."""
+        """Returns the number of images in a group."""
         return {"members": self.members}
 
 
@@ -91,8 +106,12 @@ class FewLabels(Single):
     streamed: ClassVar[bool] = False
 
     def wrap(self, source: Source, method: str) -> Source:
-        """Labelled images beside the others."""
+        """Returns a source of batches with labelled images in addition to the others."""
         return few_labels(source, self.labels, quality=self.label_quality)
+
+    def wrap_held_out(self, source: Source, method: str) -> Source:
+        """Wraps held-out examples in the same way. All of them are labelled if there are fewer than `labels`."""
+        return few_labels(Epochs(source), min(self.labels, source.size), quality=self.label_quality)
 
 
 @dataclass(frozen=True)
@@ -105,7 +124,7 @@ class WithAuxiliary(Single):
     streamed: ClassVar[bool] = False
 
     def wrap(self, source: Source, method: str) -> Source:
-        """Images with a factor beside them."""
+        """Returns a source of images with a factor as the auxiliary variable."""
         return Conditioned(source, (_factor(source, self.aux, method, "depends on a factor"),))
 
 
@@ -120,7 +139,7 @@ class CasesAndControls(Single):
     streamed: ClassVar[bool] = False
 
     def wrap(self, source: Source, method: str) -> Source:
-        """As many cases as controls."""
+        """Returns a source of batches with equal numbers of cases and controls."""
         return case_control(source, _factor(source, self.case_factor, method, "learns from cases and controls"))
 
 
@@ -138,7 +157,7 @@ class InClasses(Single):
     streamed: ClassVar[bool] = False
 
     def wrap(self, source: Source, method: str) -> Source:
-        """Images in classes."""
+        """Returns a source of images with classes."""
         if self.copies is not None:
             if self.class_factor is not None or self.label_noise:
                 raise ValueError("--copies makes classes without labels: leave out --class-factor and --label-noise")
@@ -149,13 +168,13 @@ class InClasses(Single):
         return classified(source, factor, corruption=self.label_noise)
 
     def told(self, source: Source, batch_size: int) -> Mapping[str, Any]:
-        """The number of classes in a batch."""
+        """Returns the number of classes in a batch, if it is known."""
         if isinstance(source, Classified):
             return {"classes": source.classes}
         return {"classes": batch_size // source.copies} if isinstance(source, Augmented) else {}
 
     def idle(self, in_table: bool) -> dict[str, str]:
-        """Only a table can keep wrong classes."""
+        """Returns `label_noise` unless the examples are in a table, because only a table can store wrong classes."""
         return {} if in_table else {"label_noise": "data in memory or in files"}
 
 

@@ -30,7 +30,7 @@ def scratch_array(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder.parent) as file:
-            if hasattr(os, "posix_fallocate"):  # an error here, instead of a crash when the disk is full
+            if hasattr(os, "posix_fallocate"):  # a full disk is then an error here instead of a crash later
                 os.posix_fallocate(file.fileno(), 0, math.prod(shape))
             return np.memmap(file, np.uint8, "w+", shape=shape)
     except OSError as error:

@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import UNSHARDED, S, Shard, Wrapper
+from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
 from jaxvae.streams import Stream
 
@@ -61,11 +63,12 @@ def classified(source: S, factor: str, *, corruption: float = 0.0, seed: int = 1
 
     With corruption, floor(corruption * size) examples, drawn without replacement, get a class that is drawn uniformly
     from all classes, including their own. The share of wrong classes is corruption * (1 - 1 / classes). "factors" keeps
-    the true values, which no method must use. Evaluate on other examples, with their true classes.
+    the true values, which no method must use. Evaluate on other examples, with their true classes. The classes of a
+    `Subset`, or of `Epochs`, are those of its source.
 
     Args:
-      source: Source with known factors. Corruption needs a `Table`, because a wrong label belongs to an example's
-        index.
+      source: Source with known factors. Corruption needs a `Table`, or a subset or epochs of one, because a wrong label
+        belongs to an example's index.
       factor: Name of the factor.
       corruption: Share of the examples with redrawn classes, from 0 to 1.
       seed: Random seed for the corruption; the authors' code uses 10.
@@ -83,6 +86,9 @@ def classified(source: S, factor: str, *, corruption: float = 0.0, seed: int = 1
         raise ValueError(f"corruption is a share of the examples, from 0 to 1, got {corruption}")
     if corruption == 0:
         return Classified(source, factor, kept=False)
+    if isinstance(source, Epochs | Subset):
+        whole = classified(source.source, factor, corruption=corruption, seed=seed)
+        return Classified(replace(source, source=whole.source), factor, kept=True)
     if not isinstance(source, Table) or source.factors is None:
         raise ValueError(
             f"only examples that are in a table can keep wrong labels, and {source.name} is no table but "

@@ -1,4 +1,4 @@
-"""What a file is, told from its first bytes, where it is not what its name says."""
+"""Identification of files by their first bytes, for messages about files that are not what their names say."""
 
 import gzip
 import io
@@ -22,11 +22,11 @@ DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
 )
-"""What readers raise for files that are not what they seem; most raise ValueError as well."""
+"""Errors that readers raise for damaged files, in addition to ValueError."""
 MOST_UNPACKED = 16 << 30
-"""Bytes that a .gz file may have unpacked."""
+"""Largest size in bytes of an unpacked .gz file."""
 MAGIC = {"npz": b"PK", "npy": b"\x93NUMPY", "hdf5": b"\x89HDF"}
-"""Kind of a file that is read -> what it begins with."""
+"""First bytes of the kinds of files that are read."""
 OTHERS = {
     b"version https://git-lfs": "a Git LFS pointer, not the data themselves: run `git lfs pull`",
     b"/annex/objects/": "a git-annex pointer, not the data themselves: run `git annex get`",
@@ -49,18 +49,19 @@ OTHERS = {
     b"\x93numpy": "an npy file",
     b"\x89hdf": "an HDF5 file",
 }
-"""What else a file may begin with, in small letters -> what it is, and what to do."""
+"""Descriptions of other files, and what to do with them, by their first bytes in lower case."""
 
 
 def suffix_of(path: Path) -> str:
-    """The ending of the name, in small letters; of what is packed in a .gz file, that of the file in it."""
+    """Returns the suffix of a file name in lower case. For a .gz file, it is the suffix of the packed file."""
     return Path(path.stem if path.suffix.lower() == ".gz" else path).suffix.lower()
 
 
 def content_of(path: Path) -> Path | io.BytesIO:
-    """The path itself, or the unpacked content of a .gz file.
+    """Returns the path itself, or the unpacked content of a .gz file.
 
-    ValueError, that names the file, for one that is no regular file or can't be unpacked.
+    Raises:
+      ValueError: The path is not a regular file, or cannot be unpacked. The message names the file.
     """
     if not path.exists():
         raise ValueError(f"{path}: there is no such file")
@@ -83,7 +84,7 @@ def content_of(path: Path) -> Path | io.BytesIO:
 
 
 def identified(content: Path | io.BytesIO) -> str:
-    """What a file is, and what to do: "it is a web page: download it again"; "" where that is not known."""
+    """Describes a file and says what to do, such as "it is a web page: download the data again"; "" if unknown."""
     plain = (head := _head(content)).removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     if not head:
         return "it is empty"
@@ -91,13 +92,17 @@ def identified(content: Path | io.BytesIO) -> str:
 
 
 def check_kind(path: Path, content: Path | io.BytesIO, kind: str) -> None:
-    """ValueError, that says what the file is instead, where it does not begin as a file of that kind."""
+    """Checks that a file begins as a file of that kind.
+
+    Raises:
+      ValueError: It begins otherwise; the message says what the file is, if that is known.
+    """
     if not _head(content).startswith(MAGIC[kind]):
         raise ValueError(f"{path}: not an {kind} file: {identified(content) or 'it begins as none does'}")
 
 
 def unreadable(path: Path, error: Exception) -> ValueError:
-    """The error for a file that begins as it should, and can't be read."""
+    """Returns the error for a file that has the right first bytes but cannot be read."""
     text = str(error)
     if "pickle" in text or "Python objects" in text:
         reason = "its header is too long" if "max_header_size" in text else "it holds Python objects"

@@ -18,7 +18,7 @@ PAPER_SIDE = 112
 
 
 def squares(*, image_size: int | None = None, images: int = 4000, seed: int = 0) -> Table:
-    """Smooth noise with a bright square in the middle and one beside it, or none: the effect of a class
+    """Smooth noise, in half of the images with two bright squares, the known effect of a class.
 
     The data follow Baumgartner et al. (2018), who use 10,000 images of 112 x 112 pixels; at other sizes, all lengths
     scale. Images are white noise, blurred (2.5 pixels) and scaled to a standard deviation of 50. Cases have +100 inside

@@ -1,4 +1,4 @@
-"""A user's own images in npz, npy and hdf5 files."""
+"""Images in npz, npy and hdf5 files of the user."""
 
 import importlib.util
 from collections.abc import Callable
@@ -16,7 +16,7 @@ HDF5 = (".h5", ".hdf5")
 
 
 def array_file(path: Path, *, image_size: int | None = None) -> Table:
-    """An npz or hdf5 file with "images" and, if known, "factors" and "factor_names"; or an npy file of images"""
+    """An npz or hdf5 file with "images" and, if known, "factors" and "factor_names"; or an npy file of images."""
     names = None
     match suffix_of(path):
         case ".npy":
@@ -33,7 +33,11 @@ def array_file(path: Path, *, image_size: int | None = None) -> Table:
 
 
 def all_resized(images: np.ndarray, size: int | None, path: Path) -> np.ndarray:
-    """[N, H, W] or [N, H, W, C] as `resized`, if a size is given. ValueError for other images than uint8."""
+    """Crops and resizes images [N, H, W] or [N, H, W, C] as `resized` does, if a size is given.
+
+    Raises:
+      ValueError: The images are not uint8, or do not have one or three channels.
+    """
     if size is None or images.shape[1:3] == (size, size):
         return images
     if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[3:] not in ((), (1,), (3,)):
@@ -47,7 +51,18 @@ def all_resized(images: np.ndarray, size: int | None, path: Path) -> np.ndarray:
 
 
 def read_npz(path: Path, *names: str) -> tuple:
-    """Arrays of an npz file by name; one whose name ends in "?" may be missing, and is None then."""
+    """Reads arrays of an npz file by name.
+
+    Args:
+      path: File to read; one that ends in .gz is unpacked.
+      names: Names of the arrays. An array whose name ends in "?" may be missing and is then None.
+
+    Returns:
+      The arrays, in the order of their names.
+
+    Raises:
+      ValueError: The file cannot be read, or an array is missing.
+    """
     content = content_of(path)
     check_kind(path, content, "npz")
     try:
@@ -58,13 +73,17 @@ def read_npz(path: Path, *names: str) -> tuple:
 
 
 def read_hdf5(path: Path, *names: str) -> tuple:
-    """Arrays of an hdf5 file by name, as `read_npz`. What it keeps in other files is not read."""
+    """Reads arrays of an hdf5 file by name, as `read_npz` does. Values that are stored in other files are not read.
+
+    Raises:
+      ValueError: h5py is missing, the file cannot be read, an array is missing, or its values are in another file.
+    """
     if importlib.util.find_spec("h5py") is None:
         raise ValueError(f"{path}: hdf5 files need h5py: pip install 'jaxvae[tfds]'")
     import h5py
 
     content = content_of(path)
-    # The file may begin with a block that is not HDF5's.
+    # An HDF5 file may begin with a user block, which has no signature.
     if not isinstance(content, Path) or not h5py.is_hdf5(content):
         check_kind(path, content, "hdf5")
     try:
@@ -77,7 +96,7 @@ def read_hdf5(path: Path, *names: str) -> tuple:
 
 
 def _own_values(path: Path, dataset: Any) -> np.ndarray:
-    """The values of a dataset that lie in the file itself."""
+    """Reads the values of a dataset, which must be stored in the file itself."""
     if dataset.is_virtual or dataset.external:
         kept = "assembled from other files (a virtual dataset)" if dataset.is_virtual else "kept in another file"
         raise _Refused(f"{path}: {dataset.name!r} is {kept}, which is not read: copy the values into one file")
@@ -89,7 +108,7 @@ def _own_values(path: Path, dataset: Any) -> np.ndarray:
 
 
 class _Refused(ValueError):
-    """A message that is complete."""
+    """An error whose message needs no further context."""
 
 
 def _load(path: Path) -> np.ndarray:
@@ -119,7 +138,7 @@ def _pick(path: Path, there: list[str], name: str, read: Callable[[str], np.ndar
 
 
 def _words(path: Path, names: np.ndarray | None) -> list[str] | None:
-    """Names of factors, as they can be printed."""
+    """Returns the names of factors as printable text."""
     if names is None:
         return None
     if names.ndim != 1 or names.dtype.kind not in "SUO":

@@ -1,4 +1,4 @@
-"""What a data set holds, as a short text: the same wherever its files lie."""
+"""Fingerprints of the content of data sets, which do not depend on the place of their files."""
 
 import hashlib
 from typing import Any
@@ -9,26 +9,30 @@ import numpy as np
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.source import Source, Wrapper
 from jaxvae.data.streamed import Streamed
+from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
 from jaxvae.data.videos import MovingSprites
 
 LIMIT = 64 * 2**20
-"""Bytes of an array that are looked at."""
+"""Largest number of bytes of an array that are hashed."""
 
 
 def fingerprint(source: Source) -> str | None:
-    """Sixteen hexadecimal digits that tell the content of one data set from another; None for generated data.
+    """Computes a fingerprint of the content of a data set, 16 hexadecimal digits; None for generated data.
 
-    They are of a SHA-256 of the arrays of the data: images as they are stored, factors and further columns, with their
-    shapes and types. Of an array larger than 64 MiB it takes 64 MiB in rows at equal distances, so that data which is
-    larger than memory need not be read.
+    It is the start of a SHA-256 hash of the arrays: images as they are stored, factors and further columns, with their
+    shapes and types. For an array of more than 64 MiB, evenly spaced rows of 64 MiB in total are hashed, so that data
+    larger than memory need not be read. For a subset, the indices of its examples are hashed as well. The fingerprint
+    of a subset of generated data consists of these indices and the name of the data.
     """
-    while isinstance(source, Wrapper):  # the data itself, not what is added to it
+    chosen, name = [], source.name
+    while isinstance(source, Wrapper):  # only the data itself, without the wrappers
+        chosen += [np.asarray(source.index)] if isinstance(source, Subset) else []
         source = source.source
-    arrays = [] if isinstance(source, FactorGrid | MovingSprites) else _arrays(source)
+    arrays = chosen if isinstance(source, FactorGrid | MovingSprites) else [*_arrays(source), *chosen]
     if not arrays:
         return None
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(name.encode() if len(arrays) == len(chosen) else b"")
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
         digest.update(np.ascontiguousarray(_some_rows(array)).view(np.uint8).data)

@@ -1,4 +1,6 @@
-"""Tables that are made up from a seed, and scikit-learn's digits: auxiliary variables, groups of channels, clusters."""
+"""Tables that are generated from a seed, with auxiliary variables, groups of channels or clusters; and scikit-learn's
+digits.
+"""
 
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from jaxvae.data.table import Table, from_arrays
 
 
 def digits(*, image_size: int | None = None) -> Table:
-    """1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn; the label is the factor"""
+    """1,797 handwritten digits of 8 x 8 pixels from scikit-learn; the factor is the digit."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
@@ -27,27 +29,28 @@ def segments(
     centres: bool = False,
     seed: int = 0,
 ) -> Table:
-    """Non-stationary sources, mixed: what identifiability through an auxiliary variable is tested on.
+    """Non-stationary sources that are mixed, to test identifiability by an auxiliary variable.
 
         s = m[u] + L[u] * n,   n standard normal,   L ~ U(0.5, 3),   m = 0, or ~ U(-5, 5) with centres
         x = f(f(s A) A) ... A,   f(h) = tanh(h) + h / 10
 
-    with one square matrix A for all layers (columns of unit length, the best conditioned of 100 draws) and no f after
-    the last (Khemakhem et al., 2020, after their code; it draws until the condition number is in the best quarter).
+    All layers share one square matrix A with columns of unit length, the best conditioned of 100 draws. The last layer
+    has no f. The data follow Khemakhem et al. (2020) and their code, which draws A until its condition number is in the
+    best quarter.
 
     Args:
-      segments: U, number of values of the auxiliary variable.
-      points: per segment.
-      sources: d, and dimensions of the observation.
-      layers: of the mixing; 1 is linear.
-      centres: whether means change between segments too.
-      seed: of everything.
+      segments: Number U of values of the auxiliary variable.
+      points: Number of points per segment.
+      sources: Number d of sources, which is also the dimension of x.
+      layers: Number of layers of the mixing, which is linear for 1.
+      centres: Whether the means also differ between segments.
+      seed: Random seed of the sources and the mixing.
 
     Returns:
-      Vectors x with the factor "segment", and with "aux" one-hot [N, U] and "sources" [N, d] beside them.
+      Vectors x [N, d] with the factor "segment", and the further columns "aux", one-hot [N, U], and "sources" [N, d].
 
     Raises:
-      ValueError: a number below 1.
+      ValueError: A number is less than 1.
     """
     _at_least_one(segments=segments, points=points, sources=sources, layers=layers)
     rng = np.random.default_rng(seed)
@@ -68,9 +71,10 @@ def segments(
 
 
 def bars(*, images: int = 2048, side: int = 8, intensity: float = 0.5, noise: float = 0.05, seed: int = 0) -> Table:
-    """One lit row of a square in Gaussian noise: rows are the groups that a sparse decoder should find.
+    """Squares with one lit row in Gaussian noise. The rows are the groups that a sparse decoder should find.
 
-    After Ainsworth et al. (2018). Pixels are real numbers, for a Gaussian likelihood; the factor is the lit row.
+    The data follow Ainsworth et al. (2018). Pixels are real numbers, for a Gaussian likelihood. The factor is the lit
+    row.
     """
     _at_least_one(images=images, side=side)
     rng = np.random.default_rng(seed)
@@ -83,7 +87,7 @@ def bars(*, images: int = 2048, side: int = 8, intensity: float = 0.5, noise: fl
 
 
 def clusters(*, clusters: int = 10, points: int = 200, dimensions: int = 50, spread: float = 5, seed: int = 0) -> Table:
-    """Gaussian blobs of unit variance, with centres ~ N(0, spread^2 / dimensions): the factor is the cluster."""
+    """Gaussian clusters of unit variance, with centres ~ N(0, spread^2 / dimensions). The factor is the cluster."""
     _at_least_one(clusters=clusters, points=points, dimensions=dimensions)
     rng = np.random.default_rng(seed)
     cluster = np.repeat(np.arange(clusters), points)
@@ -94,7 +98,7 @@ def clusters(*, clusters: int = 10, points: int = 200, dimensions: int = 50, spr
 def time_series(
     *, length: int = 4000, latents: int = 4, groups: int = 6, channels: int = 5, noise: float = 0.1, seed: int = 0
 ) -> Table:
-    """Groups of channels, each driven by some of a few slow oscillations: rows are moments, in order.
+    """Groups of channels, each driven by some of a few slow oscillations. Rows are moments in time, in order.
 
         s_j(t) = sin(w_j t + p_j),   periods of 50 to 500 moments
         x_g(t) = B_g (mask_g * s(t)) + noise
@@ -102,11 +106,11 @@ def time_series(
     Every latent drives at least one group, and every group has at least one latent.
 
     Returns:
-      Vectors of groups * channels numbers, group after group; beside them "sources" [N, latents] and "mask"
-      [N, groups * latents], the same in all rows. No factors.
+      Vectors of groups * channels numbers, group after group, without factors. Further columns are "sources"
+      [N, latents] and "mask" [N, groups * latents], which is the same in all rows.
 
     Raises:
-      ValueError: a number below 1.
+      ValueError: A number is less than 1.
     """
     _at_least_one(length=length, latents=latents, groups=groups, channels=channels)
     rng = np.random.default_rng(seed)
@@ -123,6 +127,22 @@ def time_series(
         "mask": np.broadcast_to(mask.reshape(-1), (length, mask.size)).astype(np.float32),
     }
     return _vectors(observed, "time-series", extras=extras)
+
+
+def waves(*, times: int = 64, channels: int = 3, noise: float = 0.05, seed: int = 0) -> Table:
+    """Sums of two sines in noise, for each of 8 frequencies f, 16 phases p and 8 amplitudes a: series [T, D].
+
+    x_d(t) = a sum_k sin(k (2 pi f t / T + p) + d) / k,   k = 1, 2,   f = 1 .. 8,   a = 1/4 .. 2
+    """
+    _at_least_one(times=times, channels=channels)
+    factors = np.stack(np.unravel_index(np.arange(8 * 16 * 8), (8, 16, 8)), axis=1)
+    frequency, phase, amplitude = (factors.T[:, :, None, None] + np.array([1, 0, 1])[:, None, None, None]).astype(float)
+    moment, shift = np.arange(times)[None, :, None] / times, np.arange(channels)[None, None]
+    angle = 2 * np.pi * (frequency * moment + phase / 16)
+    series = amplitude / 4 * sum(np.sin(k * angle + shift) / k for k in (1, 2))
+    series += noise * np.random.default_rng(seed).standard_normal(series.shape)
+    names = ("frequency", "phase", "amplitude")
+    return from_arrays(series.astype(np.float32), factors, name="waves", factor_names=names, real=True)
 
 
 def _vectors(

@@ -4,13 +4,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from jaxvae.choose import with_installed
 from jaxvae.data.batches import Single
-from jaxvae.data.registry import FILES, TABLES, VARIANTS, open_data
+from jaxvae.data.registry import FILES, TABLES, VARIANTS, kind_of, open_data
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import Source
+from jaxvae.data.splits import Parts, split
 from jaxvae.data.streamed import Streamed
+from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
+from jaxvae.data.tabular import Columns, schema_on
+from jaxvae.schema import Schema
+
+TABLE_FLAGS = ("columns", "drop", "label_columns", "id_column", "group_column", "kind")
 
 
 @dataclass(frozen=True)
@@ -31,31 +39,88 @@ class DataOptions:
     """Leaves out picture files that cannot be read."""
     texture: str | None = None
     """Path of the background picture of scream- variants. By default, a generated picture."""
+    columns: tuple[str, ...] = ()
+    """Columns of the table to learn from; a name that ends in * stands for all that begin with it. By default, all
+    that are not named otherwise. In AnnData, these are names of variables."""
+    drop: tuple[str, ...] = ()
+    """Columns of the table to leave out."""
+    label_columns: tuple[str, ...] = ()
+    """Columns of the table, or of obs in AnnData, that are labels: they are not learned from, but scored and drawn as
+    factors."""
+    id_column: str | None = None
+    """Column of the table, or of obs in AnnData, that names the rows. By default, AnnData has obs_names."""
+    group_column: str | None = None
+    """Column of the table, or of obs in AnnData, of groups of rows, which a split keeps together."""
+    kind: tuple[str, ...] = ()
+    """Kinds of columns, NAME=KIND each, where their values do not tell: real, count, binary, categorical, constant or
+    identifier."""
 
-    def open(self) -> Source:
-        """Opens the data set. ValueError, in one line, for one that does not exist or cannot be read."""
-        texture = None if self.texture is None else Path(self.texture)
-        source = open_data(self.data, image_size=self.image_size, skip_bad=self.skip_bad, texture=texture)
+    validation: float = 0.0
+    """Share of the examples that are held out for validation, such as 0.1: no gradient step sees them."""
+    test: float = 0.0
+    """Share of the examples that are held out for testing. Scores are computed on them; otherwise, on the validation
+    examples or on all."""
+    split_seed: int = 0
+    """Random seed of the split. It does not follow --seed, so that runs with several seeds have the same split."""
+
+    def open(self, schema: Schema | None = None) -> Source:
+        """Opens the examples to train on, as `open_parts` does."""
+        return self.open_parts(schema).training
+
+    def open_parts(self, schema: Schema | None = None) -> Parts:
+        """Opens the data set and splits it.
+
+        Args:
+          schema: Columns that a model was trained on, for a table; by default, they are found by their values, with
+            means and standard deviations of the training rows.
+
+        Raises:
+          ValueError: The data does not exist or cannot be read. The message is one line.
+        """
+        source = open_data(
+            self.data,
+            image_size=self.image_size,
+            skip_bad=self.skip_bad,
+            texture=None if self.texture is None else Path(self.texture),
+            columns=self.of_table,
+            schema=schema,
+        )
         if self.stream:
             if not isinstance(source, Table):
                 raise ValueError(f"--stream is for images in files; {source.name} is drawn on the device: leave it out")
             source = Streamed(source)
-        return Epochs(source) if self.sampling == "epochs" else source
+        groups = source.origin.groups if isinstance(source, Table) else None
+        parts = split(source, self.validation, self.test, seed=self.split_seed, groups=groups)
+        if schema is None and isinstance(source, Table) and isinstance(parts.training, Subset):
+            on_training_rows = schema_on(source, np.asarray(parts.training.index))
+            return parts if on_training_rows is None else self.open_parts(on_training_rows)
+        return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
+
+    @property
+    def of_table(self) -> Columns:
+        """Roles and kinds of the columns of a table."""
+        return Columns(self.columns, self.drop, self.label_columns, self.id_column, self.group_column, self.kind)
 
     @property
     def in_table(self) -> bool:
-        """Whether the name is that of examples in memory or in files, not of images that are drawn on demand."""
-        return self._kind in (*TABLES, *FILES) or ":" in self.data
+        """Whether the examples are in memory or in files, instead of images that are drawn on demand."""
+        return self.data in TABLES or bool(kind_of(self.data))
+
+    @property
+    def is_tabular(self) -> bool:
+        """Whether the data is a table in a file, including AnnData."""
+        return kind_of(self.data) in ("anndata", "table")
 
     def idle(self, batches: type[Single] | Single) -> dict[str, str]:
-        """Fields that have no effect with this data and these batches -> what they are for."""
+        """Returns the fields that have no effect with this data and these batches, and what each of them is for."""
         look, dash, _ = self.data.partition("-")
         variant = look if dash and look in VARIANTS else ""
         reasons = {
             "sampling": "" if batches.in_epochs else "methods that do not draw their images by factors",
             "stream": self._not_streamed(batches, variant),
             "skip_bad": "" if self.data.partition(":")[0].endswith("pictures") else "data from pictures:PATH",
-            "image_size": "data of this package" if self._is_own else "",
+            "image_size": "images" if self.is_tabular else "data of this package" if self._is_own else "",
+            **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular else "tables, such as table:PATH and anndata:PATH"),
             "texture": "" if variant == "scream" else "scream- variants of the data",
         }
         return {name: reason for name, reason in reasons.items() if reason}
@@ -71,7 +136,3 @@ class DataOptions:
         if not batches.streamed:
             return "methods that learn from single images without labels"
         return "" if self.in_table and not variant else "images in files, such as arrays:PATH and tfds:NAME"
-
-    @property
-    def _kind(self) -> str:
-        return self.data.partition(":")[0]

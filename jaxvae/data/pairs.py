@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxvae.data.source import GroundTruth, Wrapper
+from jaxvae.data.subsets import combined
 from jaxvae.streams import Stream
 
 G = TypeVar("G", bound=GroundTruth)
@@ -43,14 +44,16 @@ class Pairs(Wrapper[G]):
         """Returns pairs first .. first+n-1 of the infinite sequence that `key` determines."""
         other_key, choice_key = jax.random.split(jax.random.fold_in(key, Stream.PAIR))
         factors = self.source.sample_factors(key, n, first)
-        others = self.source.sample_factors(other_key, n, first)
 
         def choose(place: jax.Array) -> jax.Array:
             order = jax.random.permutation(jax.random.fold_in(choice_key, place), factors.shape[1])
             return order < self.shared
 
+        def partner(other_key: jax.Array) -> jax.Array:
+            return jnp.where(shared, factors, self.source.sample_factors(other_key, n, first))
+
         shared = jax.vmap(choose)(first + jnp.arange(n))
-        factors2 = jnp.where(shared, factors, others)
+        factors2 = combined(self.source, partner, other_key, factors)
         return {
             "x": self.source.render(factors),
             "x2": self.source.render(factors2),
@@ -90,11 +93,14 @@ class Groups(Wrapper[G]):
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
         """Samples factors, as in `GroundTruth`, with shared values within a group."""
-        own = self.source.sample_factors(key, n, first)
         group_key = jax.random.fold_in(key, Stream.GROUP)
         common = jax.vmap(lambda group: self.source.sample_factors(group_key, 1, group)[0])(self._group(n, first))
         shared = jnp.array([name in self.shared for name in self.factor_names])
-        return jnp.where(shared, common, own)
+
+        def member(own_key: jax.Array) -> jax.Array:
+            return jnp.where(shared, common, self.source.sample_factors(own_key, n, first))
+
+        return combined(self.source, member, key, common)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Returns members first .. first+n-1 of the infinite sequence of groups that `key` determines."""

@@ -1,14 +1,14 @@
-"""Folders of pictures: every mode that Pillow opens, upright, with its grey levels, and on a white ground.
+"""Folders of pictures in every mode that Pillow opens.
 
-What is made of a file:
+Files are read as follows:
 
-- Grey levels are kept. Pictures of 8 bits stay bytes. Pictures of 16 bits (65,535 is white; 4,095 in TIFF files of 12
-  bits) and of floats (1 is white) become floats, and so do all others of the folder then. Pillow itself cuts colours of
-  16 bits to 8.
-- A picture is turned as the orientation in its EXIF data says.
-- Transparent pixels show a white ground.
-- Every page of a TIFF file and every frame of an animation is a picture of its own. Thumbnails that a TIFF file or a
-  phone's JPEG file carries beside its picture are none.
+- Grey levels are kept. Pictures of 8 bits remain bytes. Pictures of 16 bits (65,535 is white; 4,095 in TIFF files of 12
+  bits) and of floats (1 is white) become floats, and so do all other pictures of the same folder. Pillow itself reduces
+  colours of 16 bits to 8.
+- The EXIF orientation is applied.
+- Transparent pixels show a white background.
+- Every page of a TIFF file and every frame of an animation is a separate picture. Thumbnails in a TIFF file or a
+  phone's JPEG file are ignored.
 """
 
 import os
@@ -31,19 +31,19 @@ ORIENTATION, BITS, PHOTOMETRIC, SUBFILE_TYPE = 274, 258, 262, 254
 
 
 def picture_folder(path: Path, *, image_size: int | None = None, skip_bad: bool = False) -> Table:
-    """A folder of pictures, in the order of their names, colour kept if any has it
+    """A folder of pictures, in the order of their names; all are in colour if one of them is.
 
-    Subfolders are searched, links to folders among them, each folder once. Hidden files and folders, whose names begin
-    with a dot, are passed over, and so is what is no regular file.
+    Subfolders are searched, including links to folders, and each folder is read once. Hidden files and folders, whose
+    names begin with a dot, are skipped, and so are files that are not regular files.
 
     Args:
-      path: folder with the pictures.
-      image_size: height and width in pixels that pictures are brought to, after they are cropped to their middle
-        square. By default, all must have one size.
-      skip_bad: leave out files that can't be read, instead of stopping at the first.
+      path: Folder with the pictures.
+      image_size: Height and width in pixels to which pictures are resized, after they are cropped to their central
+        square. By default, all pictures must have the same size.
+      skip_bad: Whether to skip files that cannot be read, instead of stopping at the first one.
 
     Raises:
-      ValueError: no pictures, one that can't be read, or several sizes; it names the file.
+      ValueError: There are no pictures, a picture cannot be read, or sizes differ. The message names the file.
     """
     if not path.is_dir():
         raise ValueError(f"{path}: it is not a folder")
@@ -52,6 +52,7 @@ def picture_folder(path: Path, *, image_size: int | None = None, skip_bad: bool 
         raise ValueError(f"{path}: no pictures in this folder; known are {', '.join(PICTURES)}")
     images: list[np.ndarray] = []
     origins: list[str] = []
+    ids: list[str] = []
     for file in files:
         try:
             pages = [resized(page, image_size) if image_size else page for page in read_picture(file)]
@@ -61,6 +62,7 @@ def picture_folder(path: Path, *, image_size: int | None = None, skip_bad: bool 
             raise ValueError(f"{file}: can't be read ({error}); --skip-bad leaves such files out") from error
         images += pages
         origins += [str(file) if len(pages) == 1 else f"page {number} of {file}" for number in range(1, len(pages) + 1)]
+        ids += page_names(str(file.relative_to(path)), len(pages))
     if not images:
         raise ValueError(f"{path}: none of its {len(files)} pictures can be read")
     for image, origin in zip(images, origins, strict=True):
@@ -69,11 +71,38 @@ def picture_folder(path: Path, *, image_size: int | None = None, skip_bad: bool 
                 f"{origin} is {_size(image)} pixels and {origins[0]} is {_size(images[0])}: "
                 "give an image size for all of them"
             )
-    return from_arrays(_stacked(images), name=printable(path.name or path.resolve().name))
+    return from_arrays(_stacked(images), name=printable(path.name or path.resolve().name), ids=ids)
+
+
+def one_picture(path: Path, *, image_size: int | None = None) -> Table:
+    """Reads a single picture file with one or several pages, as `picture_folder` reads the files of a folder.
+
+    Args:
+      path: Picture file.
+      image_size: Height and width in pixels to which the pages are cropped and resized; by default, their own.
+
+    Raises:
+      ValueError: The file cannot be read.
+    """
+    try:
+        pages = [resized(page, image_size) if image_size else page for page in read_picture(path)]
+    except UNREADABLE as error:
+        raise ValueError(f"{path}: can't be read ({error})") from error
+    return from_arrays(_stacked(pages), name=printable(path.name), ids=page_names(path.name, len(pages)))
+
+
+def page_names(name: str, pages: int) -> list[str]:
+    """Returns names for the pages of a picture file: the name of the file, with a number appended for several pages."""
+    name = printable(name)
+    return [name] if pages == 1 else [f"{name}:{number}" for number in range(1, pages + 1)]
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """The picture files in a folder and its subfolders, sorted, as `picture_folder` describes them."""
+    """Returns the picture files in a folder and its subfolders, sorted; see `picture_folder`.
+
+    Raises:
+      ValueError: A folder cannot be read.
+    """
 
     def fail(error: OSError) -> None:
         raise ValueError(f"{error.filename}: the folder can't be read ({error.strerror})") from error
@@ -93,23 +122,28 @@ def picture_files(folder: Path) -> list[Path]:
 
 
 def read_picture(path: Path) -> list[np.ndarray]:
-    """The pages of an image file, upright: uint8, or float32 in [0, 1]; [H, W] if grey, else [H, W, 3].
+    """Reads the pages of an image file, upright: uint8, or float32 in [0, 1]; [H, W] if grey, otherwise [H, W, 3].
 
     Raises:
-      ValueError: values that no grey level can be told from; or, as other errors, whatever Pillow says of damage.
+      ValueError: The values cannot be converted to grey levels. Pillow raises `UNREADABLE` errors for damaged files.
     """
-    # A pipe may have come under the name of a file meanwhile, and opening it would wait for a writer.
+    # A pipe may have replaced the file in the meantime, and opening it would wait for a writer.
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("it is not a regular file")
-    # Of a file by its name, Pillow maps plain TIFF pixels into memory, and mixes them up where the picture is turned.
+    # Given a file name, Pillow maps uncompressed TIFF pixels into memory, and garbles them if the picture is rotated.
     with path.open("rb") as file, Image.open(file) as picture:
         return [_upright(_levels(picture), picture) for _ in _pages(picture)]
 
 
 def resized(image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [H, W] or [H, W, 3], or float32 [H, W] in [0, 1], cropped to its middle square, at `size` pixels a side.
+    """Crops an image to its central square and resizes it with a Lanczos filter.
 
-    By Lanczos; floats that it throws beyond [0, 1] are clipped, as bytes are.
+    Args:
+      image: Image, uint8 [H, W] or [H, W, 3], or float32 [H, W] in [0, 1].
+      size: Height and width of the result in pixels.
+
+    Returns:
+      The resized image, of the same type. Values that the filter moves outside of the range are clipped.
     """
     height, width = image.shape[:2]
     side = min(height, width)
@@ -122,7 +156,7 @@ def resized(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def _pages(picture: Any) -> Iterator[int]:
-    # In a phone's file of several pictures (MPO), what follows the first one is a preview, or of another eye.
+    # In a phone's file of several pictures (MPO), those after the first one are previews or views for the other eye.
     count = 1 if picture.format == "MPO" else getattr(picture, "n_frames", 1)
     for page in range(count):
         picture.seek(page)
@@ -131,7 +165,7 @@ def _pages(picture: Any) -> Iterator[int]:
 
 
 def _levels(picture: Any) -> np.ndarray:
-    """The page that is open: uint8, or float32 in [0, 1]; [H, W] or [H, W, 3]."""
+    """Returns the values of the current page: uint8, or float32 in [0, 1]; [H, W] or [H, W, 3]."""
     picture.load()
     if picture.mode in ("I", "F") or picture.mode.startswith("I;16"):
         return _deep(picture)
@@ -146,7 +180,7 @@ def _levels(picture: Any) -> np.ndarray:
 
 
 def _deep(picture: Any) -> np.ndarray:
-    """A page of more than 8 bits: float32 [H, W] in [0, 1]."""
+    """Returns the values of a page with more than 8 bits: float32 [H, W] in [0, 1]."""
     raw = np.asarray(picture)
     bits = _tag(picture, BITS, 16)
     white = 1 if picture.mode == "F" else 4095 if bits == 12 else 65535
@@ -166,7 +200,7 @@ def _deep(picture: Any) -> np.ndarray:
 
 
 def _upright(levels: np.ndarray, picture: Any) -> np.ndarray:
-    """As the EXIF orientation says; of TIFF files Pillow does it, and takes the tag away."""
+    """Applies the EXIF orientation. Pillow has already done so for TIFF files, and has removed the tag."""
     turned = {
         2: lambda image: image[:, ::-1],
         3: lambda image: image[::-1, ::-1],
@@ -186,7 +220,7 @@ def _tag(picture: Any, number: int, default: int) -> int:
 
 
 def _stacked(images: list[np.ndarray]) -> np.ndarray:
-    """[N, H, W] or [N, H, W, 3]: floats if any are, and colour if any has it."""
+    """Stacks images to [N, H, W] or [N, H, W, 3]: as floats if one has floats, and in colour if one is in colour."""
     if any(image.dtype != np.uint8 for image in images):
         images = [image if image.dtype != np.uint8 else image.astype(np.float32) / 255 for image in images]
     if any(image.ndim == 3 for image in images):

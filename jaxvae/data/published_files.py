@@ -1,6 +1,6 @@
-"""The field's data sets, read from the files in which they were published.
+"""Readers of the field's data sets, from the files in which they were published.
 
-Each reader checks the layout and says what it found instead. Files are never unpickled.
+Each reader checks the layout, and its error messages say what was found instead. Files are never unpickled.
 """
 
 import math
@@ -16,13 +16,13 @@ from jaxvae.data.pictures import resized
 from jaxvae.data.table import Table, from_arrays
 
 MATRIX_TYPES: dict[int, np.dtype] = {0x1E3D4C55: np.dtype("<u1"), 0x1E3D4C54: np.dtype("<i4")}
-"""Magic number of a SmallNORB file -> what it holds."""
+"""Types of the values in a SmallNORB file, by its magic number."""
 MPI3D_GRIDS = {1_036_800: (6, 6, 2, 3, 3, 40, 40), 460_800: (4, 4, 2, 3, 3, 40, 40)}
-"""Number of images -> sizes of the factors: the competition's sets, and the one of complex shapes."""
+"""Sizes of the factors, by the number of images, for the sets of the competition and the one with complex shapes."""
 
 
 def dsprites(path: Path, *, image_size: int | None = None) -> Table:
-    """dSprites (Matthey et al., 2017), the npz or hdf5 file: 737,280 binary images of 64 x 64"""
+    """dSprites (Matthey et al., 2017), from the npz or hdf5 file: 737,280 binary images of 64 x 64 pixels."""
     if suffix_of(path) in HDF5:
         images, classes = read_hdf5(path, "imgs", "latents/classes")
     else:
@@ -35,7 +35,7 @@ def dsprites(path: Path, *, image_size: int | None = None) -> Table:
 
 
 def shapes3d(path: Path, *, image_size: int | None = None) -> Table:
-    """Shapes3D (Burgess & Kim, 2018), the h5 file: 480,000 images of 64 x 64 x 3"""
+    """Shapes3D (Burgess & Kim, 2018), from the h5 file: 480,000 colour images of 64 x 64 pixels."""
     images, labels = read_hdf5(path, "images", "labels")
     _expect(path, images, (len(images), 64, 64, 3), np.uint8)
     if labels.shape != (len(images), 6):
@@ -45,7 +45,7 @@ def shapes3d(path: Path, *, image_size: int | None = None) -> Table:
 
 
 def mpi3d(path: Path, *, image_size: int | None = None) -> Table:
-    """MPI3D (Gondal et al., 2019), an npz file of any of its sets: 64 x 64 x 3"""
+    """MPI3D (Gondal et al., 2019), from the npz file of any of its sets: colour images of 64 x 64 pixels."""
     (images,) = read_npz(path, "images")
     if len(images) not in MPI3D_GRIDS:
         raise ValueError(f"{path}: MPI3D has {' or '.join(map(str, MPI3D_GRIDS))} images, found {len(images)}")
@@ -56,9 +56,9 @@ def mpi3d(path: Path, *, image_size: int | None = None) -> Table:
 
 
 def cars3d(path: Path, *, image_size: int | None = None) -> Table:
-    """Cars3D (Reed et al., 2015), the folder of mat files: 17,568 images, brought to 64 x 64 x 3
+    """Cars3D (Reed et al., 2015), from the folder of mat files: 17,568 colour images, resized to 64 x 64 pixels.
 
-    Cars are numbered by file name, sorted. (The study's code takes them in the order of the directory.)
+    Cars are numbered in the order of their file names. (The study's code numbers them in the order of the directory.)
     """
     files = sorted(file for file in _mat_files(path, "*") if not file.name.startswith("."))
     if not files:
@@ -75,10 +75,10 @@ def cars3d(path: Path, *, image_size: int | None = None) -> Table:
 
 
 def smallnorb(path: Path, *, image_size: int | None = None) -> Table:
-    """SmallNORB (LeCun et al., 2004), the folder of dat, cat and info files: 48,600 images, brought to 64 x 64
+    """SmallNORB (LeCun et al., 2004), from the folder of dat, cat and info files: 48,600 images, resized to 64 x 64.
 
-    Training and test set together, left camera. Its factors are category, instance, elevation, azimuth and lighting;
-    the study leaves the instance out of its factors.
+    Training and test set are combined, and only images of the left camera are used. The factors are category, instance,
+    elevation, azimuth and lighting; the study does not count the instance as a factor.
     """
     images, factors = [], []
     for part in ("training", "testing"):
@@ -104,7 +104,7 @@ PUBLISHED_FILES: dict[str, Callable[..., Table]] = {
     "cars3d": cars3d,
     "smallnorb": smallnorb,
 }
-"""Name before the colon on the command line -> (path, image_size=None) -> source."""
+"""Readers (path, image_size=None) -> source, by the name before the colon on the command line."""
 
 
 def _expect(path: Path, images: np.ndarray, shape: tuple[int, ...], dtype: type) -> None:
@@ -115,7 +115,11 @@ def _expect(path: Path, images: np.ndarray, shape: tuple[int, ...], dtype: type)
 
 
 def _mat_files(folder: Path, name: str) -> list[Path]:
-    """The .mat files of a name, a glob, and those that are there as .mat.gz alone, as they are published."""
+    """Returns the .mat files that match a glob, and the .mat.gz files without an unpacked copy.
+
+    Raises:
+      ValueError: The path is not a folder.
+    """
     if not folder.is_dir():
         raise ValueError(f"{folder}: it is not a folder: unpack the archive, and give the folder of its .mat files")
     found = {file.name: file for file in sorted(folder.glob(f"{name}.mat"))}
@@ -124,7 +128,7 @@ def _mat_files(folder: Path, name: str) -> list[Path]:
 
 
 def _read_mesh(path: Path) -> np.ndarray:
-    """The images of a car: uint8 (128, 128, 3, 24, 4)."""
+    """Reads the images of a car: uint8 [128, 128, 3, 24, 4]."""
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
@@ -142,7 +146,7 @@ def _read_mesh(path: Path) -> np.ndarray:
 
 
 def _read_matrix(path: Path) -> np.ndarray:
-    """A SmallNORB matrix: magic number, number of dimensions, at least three sizes, then the values."""
+    """Reads a SmallNORB matrix: magic number, number of dimensions, at least three sizes, then the values."""
     found = content_of(path)
     content = found.read_bytes() if isinstance(found, Path) else found.getvalue()
     if len(content) < 20:

@@ -1,13 +1,18 @@
-"""Data sets by the name that the command line gives them."""
+"""Data sets by their names on the command line."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxvae.choose import imported, near, unknown, with_installed
+from jaxvae.data.anndata import anndata_file, split_layer
+from jaxvae.data.contents import suffix_of
 from jaxvae.data.effects import squares
 from jaxvae.data.files import array_file
-from jaxvae.data.generated import bars, digits, segments
+from jaxvae.data.generated import bars, clusters, digits, segments, time_series, waves
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.pictures import picture_folder
 from jaxvae.data.published_files import PUBLISHED_FILES
@@ -16,27 +21,47 @@ from jaxvae.data.scene import Scene
 from jaxvae.data.source import Source
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.table import Table
+from jaxvae.data.tabular import Columns, table_file
 from jaxvae.data.tfds import tfds_table
 from jaxvae.data.variants import VariantName, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
+from jaxvae.schema import Schema
 
 DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites, "rooms": Rooms}
-"""Name on the command line -> constructor; `resolution` is optional everywhere."""
+"""Constructors by name on the command line. The argument `resolution` is optional."""
 
 CLIPS: dict[str, Callable[..., MovingSprites]] = {"moving-sprites": moving_sprites}
-"""Name on the command line -> maker of clips; `resolution` is optional everywhere."""
+"""Functions that return clips, by name on the command line. The argument `resolution` is optional."""
 
 
 def _segments(*, image_size: int | None = None) -> Table:
-    """Five non-stationary sources in 40 segments, mixed without linearity, for ivae: vectors, factor "segment\""""
+    """Vectors of five nonlinearly mixed sources in 40 segments, for ivae; the factor is the segment."""
     _as_they_are("segments", "vectors of 5 numbers", image_size)
     return segments()
 
 
 def _bars(*, image_size: int | None = None) -> Table:
-    """2,048 squares of 8 x 8 pixels in noise, one row lit, for oi-vae: real values, factor "row\""""
+    """2,048 squares of 8 x 8 real numbers with one row lit, in noise, for oi-vae; the factor is the row."""
     _as_they_are("bars", "squares of 8 x 8 pixels", image_size)
     return bars()
+
+
+def _clusters(*, image_size: int | None = None) -> Table:
+    """2,000 vectors of 50 numbers in ten Gaussian clusters, for vae-sne; the factor is the cluster."""
+    _as_they_are("clusters", "vectors of 50 numbers", image_size)
+    return clusters()
+
+
+def _time_series(*, image_size: int | None = None) -> Table:
+    """4,000 vectors of six groups of five channels that follow four slow oscillations, for oi-vae; no factors."""
+    _as_they_are("time-series", "vectors of 30 numbers", image_size)
+    return time_series()
+
+
+def _waves(*, image_size: int | None = None) -> Table:
+    """1,024 series of 64 times 3 numbers, sums of sines, for the network conv1d; three factors."""
+    _as_they_are("waves", "series of 64 times 3 numbers", image_size)
+    return waves()
 
 
 def _as_they_are(name: str, what: str, image_size: int | None) -> None:
@@ -49,37 +74,54 @@ TABLES: dict[str, Callable[..., Table]] = {
     "squares": squares,
     "segments": _segments,
     "bars": _bars,
+    "clusters": _clusters,
+    "time-series": _time_series,
+    "waves": _waves,
 }
-"""Name on the command line -> maker; `image_size` is optional everywhere."""
+"""Functions that return tables, by name on the command line. The argument `image_size` is optional."""
 
 FILES: dict[str, Callable[..., Table]] = {
     **PUBLISHED_FILES,
+    "anndata": anndata_file,
     "arrays": array_file,
     "pictures": picture_folder,
+    "table": table_file,
     "tfds": tfds_table,
 }
-"""Name before the colon on the command line -> reader of what is behind it; `image_size` is optional everywhere."""
+"""Readers of the path or name after the colon, by the name before it. The argument `image_size` is optional."""
 
 VARIANTS: tuple[VariantName, ...] = ("color", "noisy", "scream")
-"""Before a dash and the name of black-and-white data: the study's harder variants of it."""
+"""Prefixes of names of black-and-white data, which stand for the study's harder variants of these data."""
 
 
 def open_data(
-    name: str, *, image_size: int | None = None, skip_bad: bool = False, texture: Path | None = None
+    name: str,
+    *,
+    image_size: int | None = None,
+    skip_bad: bool = False,
+    texture: Path | None = None,
+    columns: Columns = Columns(),
+    schema: Schema | None = None,
 ) -> Source:
-    """A source by name.
+    """Opens a data set by name.
 
     Args:
-      name: a key of `DATA`, `CLIPS` or `TABLES`; or a key of `FILES`, a colon, and a path or, for tfds, the name of a
-        set and, if wanted, of a split ("tfds:mnist", "tfds:smallnorb:train+test"); or "package.module:NAME" for a
-        source of one's own, or a function without arguments that makes it. With one of `VARIANTS` before it, that
-        variant of it ("color-sprites").
-      image_size: pixels a side; the data's own if not given.
-      skip_bad: leave out pictures that can't be read.
-      texture: picture for the look "scream"; one of our own if not given.
+      name: Name of the data: a key of `DATA`, `CLIPS` or `TABLES`; a key of `FILES`, a colon, and a path or, for tfds,
+        the name of a data set and optionally of a split ("tfds:mnist", "tfds:smallnorb:train+test"); or
+        "package.module:NAME" for a source of your own, or a function without arguments that returns one. A prefix from
+        `VARIANTS` selects a variant of the data ("color-sprites").
+      image_size: Height and width of the images in pixels; by default, those of the data.
+      skip_bad: Whether to skip pictures that cannot be read.
+      texture: Path of the background picture of the variant "scream"; by default, a generated picture.
+      columns: Roles and kinds of the columns of a table.
+      schema: Columns of the table that a model was trained on, for new rows; by default, they are found by their
+        values.
+
+    Returns:
+      The source.
 
     Raises:
-      ValueError: an unknown name, or data that can't be read; it says what to do.
+      ValueError: The name is unknown, or the data cannot be read. The message says what to do.
     """
     look, dash, plain = name.partition("-")
     if dash and look in VARIANTS:
@@ -97,21 +139,66 @@ def open_data(
         return _own(name, imported("data", name))
     if not colon or kind not in FILES or not where:
         known = [*drawn, *TABLES, *others, *(f"{kind}:{'NAME' if kind == 'tfds' else 'PATH'}" for kind in FILES)]
-        if Path(name).expanduser().exists():
-            kind = "pictures" if Path(name).expanduser().is_dir() else "arrays"
-            raise ValueError(f"{name} is a path: say what it holds, such as --data {kind}:{name}")
+        if not colon and (found := kind_of(name)):
+            return open_data(
+                f"{found}:{name}",
+                image_size=image_size,
+                skip_bad=skip_bad,
+                columns=columns,
+                schema=schema,
+            )
         raise ValueError(unknown("data", name, known))
     if kind == "tfds":
         which, _, split = where.partition(":")
         return tfds_table(which, split=split or "train", image_size=image_size)
-    path = Path(where).expanduser()
+    path, layer = split_layer(where) if kind == "anndata" else (Path(where).expanduser(), None)
     if not path.exists():
         raise ValueError(
             f"{path}: there is no such {'folder' if kind in ('pictures', 'cars3d', 'smallnorb') else 'file'}"
         )
+    if kind == "anndata":
+        return anndata_file(path, layer, columns, schema)
+    if kind == "table":
+        return table_file(path, columns, schema)
     if kind == "pictures":
         return picture_folder(path, image_size=image_size, skip_bad=skip_bad)
     return FILES[kind](path, image_size=image_size)
+
+
+def kind_of(name: str) -> str:
+    """Returns the key in `FILES` for a name, which is its prefix or follows from its path; "" for other data."""
+    kind, colon, where = name.partition(":")
+    if colon:
+        return kind if where else ""
+    path = Path(name).expanduser()
+    known = name in (*DATA, *CLIPS, *TABLES) or name in with_installed("data", {})
+    named = suffix_of(path) in (
+        ".csv",
+        ".tsv",
+        ".parquet",
+        ".feather",
+        ".h5ad",
+    )  # also where it does not exist, which is said then
+    return _kind_of(path) if not known and (path.exists() or named) else ""
+
+
+def _kind_of(path: Path) -> str:
+    """Returns the key in `FILES` for a path, from its suffix and the shapes of its arrays."""
+    if suffix_of(path) == ".h5ad" or (path.is_dir() and path.suffix.lower() == ".zarr"):
+        return "anndata"
+    if path.is_dir():
+        return "pictures"
+    if path.suffix.lower() in (".npy", ".npz"):
+        with suppress(ValueError):
+            return "table" if path.exists() and _is_matrix(path) else "arrays"
+    return "arrays" if suffix_of(path) in (".npy", ".npz", ".h5", ".hdf5") else "table"
+
+
+def _is_matrix(path: Path) -> bool:
+    if path.suffix.lower() == ".npy":
+        return np.load(path, mmap_mode="r", allow_pickle=False).ndim == 2
+    with np.load(path, allow_pickle=False) as file:
+        return "images" not in file.files
 
 
 def _own(name: str, found: Any) -> Source:

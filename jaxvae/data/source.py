@@ -4,6 +4,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 
+from jaxvae.schema import Schema, schema_of
 from jaxvae.streams import Stream
 
 
@@ -120,6 +121,15 @@ def pytree_of(source: S) -> S:
     return source
 
 
+def sharing_arrays(source: S, one: Source, moved: Source) -> S:
+    """Returns the source with the arrays that it has in common with `one` replaced by those of `moved`.
+
+    Parts of a data set hold the same arrays, which are then on a device once. `moved` is `one` with its arrays moved.
+    """
+    known = {id(old): new for old, new in zip(jax.tree.leaves(one), jax.tree.leaves(moved), strict=True)}
+    return jax.tree.map(lambda leaf: known.get(id(leaf), leaf), source)
+
+
 def independent_batch(
     source: Source, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED
 ) -> dict[str, jax.Array]:
@@ -144,6 +154,11 @@ class Wrapper(Generic[S]):
     def event_shape(self) -> tuple[int, ...]:
         """Shape of an example: (height, width, channels) of a picture, (D,) of a vector, (T, D) of a series."""
         return self.source.event_shape
+
+    @property
+    def schema(self) -> Schema | None:
+        """Columns of a table, or None."""
+        return schema_of(self.source)
 
     @property
     def factor_names(self) -> tuple[str, ...]:

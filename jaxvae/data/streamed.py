@@ -1,4 +1,4 @@
-"""Images that stay in a file on the host: for data larger than the device's memory."""
+"""Sources whose images stay in a file on the host, for data larger than the device's memory."""
 
 import importlib.util
 import itertools
@@ -14,34 +14,36 @@ from jax.sharding import NamedSharding
 
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import UNSHARDED, Shard, Source, Wrapper, independent_batch
+from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
 
 AHEAD = 8
-"""Batches that are read before they are needed."""
+"""Number of batches that are read ahead."""
 READERS = 4
-"""Threads that read them."""
+"""Number of threads that read them."""
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True, eq=False)
 class Streamed:
-    """A `Table` whose images stay in its memory-mapped array; only some batches are ever in memory.
+    """A `Table` whose images stay in its memory-mapped array. Only some batches are in memory at any time.
 
-    Same rows, same order and same bits as the table itself, so that a run ends the same with either; `Epochs` works as
-    ever. The training loop reads batches ahead (`read_ahead`); elsewhere rows are fetched by a callback from the
-    compiled function, which waits for them.
+    Its batches are bit-identical to those of the table, also in `Epochs`, so that a run gives the same results with
+    either. The training loop reads batches ahead (`read_ahead`). Elsewhere, the compiled function fetches rows by a
+    callback and waits for them.
     """
 
     table: Table
 
     name = property(lambda self: self.table.name)
     event_shape = property(lambda self: self.table.event_shape)
+    schema = property(lambda self: self.table.schema)
     factor_names = property(lambda self: self.table.factor_names)
     factor_sizes = property(lambda self: self.table.factor_sizes)
     size = property(lambda self: self.table.size)
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns the examples with these indices, as in `Source`."""
         kept = self.rows(np.zeros(0, np.int32))
         rows = jax.pure_callback(
             lambda index: self.rows(np.asarray(index)),
@@ -52,35 +54,35 @@ class Streamed:
         return self.table.unpack(rows)
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """The rows that `Table.sample` gives."""
+        """Returns the same examples as `Table.sample`."""
         return self.at(self.table.draw(key, n, first))
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """The batch that `Table.batch` gives."""
+        """Returns the same batch as `Table.batch`."""
         return independent_batch(self, key, step, n, part)
 
     def rows(self, index: np.ndarray) -> dict[str, np.ndarray]:
-        """Rows of these numbers from the file, as the table keeps them."""
+        """Reads the rows with these indices from the file, as the table stores them."""
         return {name: np.ascontiguousarray(column[index]) for name, column in self.table.columns().items()}
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source", "rows"], meta_fields=[])
 @dataclass(frozen=True, eq=False)
 class _Read(Wrapper[Streamed]):
-    """A `Streamed` whose coming batch is already here."""
+    """A `Streamed` source with the batch of the coming step in memory."""
 
     source: Streamed
     rows: dict[str, Any]
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """The batch that was read, or this device's part of it; all arguments are those it was read for."""
+        """Returns the batch that was read ahead, or this device's shard of it. The arguments are ignored."""
         return self.source.table.unpack(self.rows)
 
 
 @jax.tree_util.register_static
 @dataclass(frozen=True)
 class _Numbers:
-    """The numbers of the examples, in place of the examples."""
+    """A source of the indices of examples instead of the examples."""
 
     table: Table
     size = property(lambda self: self.table.size)
@@ -96,12 +98,23 @@ class _Numbers:
 
 
 def is_streamed(source: Source) -> bool:
-    """Whether `read_ahead` has something to read: a `Streamed`, or `Epochs` of one."""
-    return isinstance(source, Streamed) or (isinstance(source, Epochs) and isinstance(source.source, Streamed))
+    """Whether `read_ahead` reads from the source: it is a `Streamed`, or `Epochs` or a `Subset` of one."""
+    return isinstance(_inmost(source), Streamed)
+
+
+def _inmost(source: Source) -> Source:
+    while isinstance(source, Epochs | Subset):
+        source = source.source
+    return source
+
+
+def _replaced(source: Source, inmost: Any) -> Any:
+    """Returns the source with its innermost source, inside of epochs and subsets, replaced."""
+    return replace(source, source=_replaced(source.source, inmost)) if isinstance(source, Epochs | Subset) else inmost
 
 
 def split_leaves(source: Source, split: Any, whole: Any) -> Any:
-    """A tree like the source: `split` for the rows of a batch that was read ahead, `whole` for all other arrays."""
+    """Returns a tree like the source, with `split` for rows of a batch that was read ahead, and `whole` elsewhere."""
     tree = jax.tree.map(lambda _: whole, source)
     return replace(tree, rows=dict.fromkeys(source.rows, split)) if isinstance(source, _Read) else tree
 
@@ -109,12 +122,20 @@ def split_leaves(source: Source, split: Any, whole: Any) -> Any:
 def read_ahead(
     source: Source, key: jax.Array, first: int, last: int, n: int, sharding: NamedSharding | None = None
 ) -> Iterator[Source]:
-    """For each of the updates first .. last-1 the source that gives its batch, read by Grain before it is needed.
+    """Yields a source for each step, whose batch Grain has read ahead.
 
-    Batch number s is that of `source.batch(key, s, n)`, whatever `first` is: a resumed run needs no iterator's state.
-    With `sharding`, that of rows over devices, every process reads the rows of its own devices only.
+    The batch of step s is `source.batch(key, s, n)` for any `first`, so a resumed run needs no state of an iterator.
 
-    ValueError where Grain is not installed.
+    Args:
+      source: Source of the batches. If it is not streamed, it is yielded itself.
+      key: Random key of the batches.
+      first: First step (0-based).
+      last: End of the steps, exclusive.
+      n: Number of examples per batch.
+      sharding: Sharding of the rows over devices, with which every process reads only the rows of its own devices.
+
+    Raises:
+      ValueError: Grain is not installed.
     """
     if not is_streamed(source):
         return itertools.repeat(source, last - first)
@@ -122,19 +143,19 @@ def read_ahead(
         raise ValueError("--stream needs Grain to read ahead: pip install 'jaxvae[stream]'")
     import grain
 
-    streamed: Streamed = source.source if isinstance(source, Epochs) else source  # type: ignore[assignment]
-    numbers: Any = _Numbers(streamed.table)
-    order = Epochs(numbers) if isinstance(source, Epochs) else numbers
-    # On the host's own processor, so that the numbers don't wait behind the updates on the device; from a copy of the
-    # key, as the training state that holds it is donated to the first update.
+    streamed: Streamed = _inmost(source)  # type: ignore[assignment]
+    order = _replaced(source, _Numbers(streamed.table))
+    # Indices are drawn on the host's CPU, so that they need not wait for the steps on the device, and from a copy of
+    # the key, because the training state that holds the key is donated to the first step.
     host = jax.local_devices(backend="cpu")[0]
     with jax.default_device(host):
         key = jax.random.wrap_key_data(jnp.asarray(np.array(jax.random.key_data(key))), impl=jax.random.key_impl(key))
-    draw = jax.jit(lambda key, step: order.batch(key, step, n)["index"])
+    order = jax.device_put(order, host)
+    draw = jax.jit(lambda order, key, step: order.batch(key, step, n)["index"])
 
     def read(step: int) -> _Read:
         with jax.default_device(host):
-            index = np.asarray(draw(key, jnp.int32(step)))
+            index = np.asarray(draw(order, key, jnp.int32(step)))
         return _Read(streamed, streamed.rows(index) if sharding is None else sharded_rows(index, sharding))
 
     def sharded_rows(index: np.ndarray, sharding: NamedSharding) -> dict[str, jax.Array]:

@@ -1,6 +1,6 @@
 """Subsets of a data set and correlated factors, to test generalisation."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.data.source import GroundTruth, S, Source, Wrapper
+from jaxvae.data.shuffle import Epochs
+from jaxvae.data.source import GroundTruth, S, Source, Wrapper, grid_index
 
 G = TypeVar("G", bound=GroundTruth)
+TRIES = 64
+"""Number of combinations that are tried for one inside a part of a grid."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source", "index"], meta_fields=[])
@@ -35,10 +38,63 @@ class Subset(Wrapper[S]):
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
         """Returns independent random examples of the subset, as in `Source`."""
 
-        def draw(place: jax.Array) -> jax.Array:
+        return self.at(self._draw(key, n, first))
+
+    def _draw(self, key: jax.Array, n: int, first: int | jax.Array) -> jax.Array:
+        """Returns the indices in the subset of the examples that `sample` returns: int32 [n]."""
+
+        def index(place: jax.Array) -> jax.Array:
             return jax.random.randint(jax.random.fold_in(key, place), (), 0, self.size)
 
-        return self.at(jax.vmap(draw)(first + jnp.arange(n)))
+        return jax.vmap(index)(first + jnp.arange(n))
+
+
+@partial(jax.tree_util.register_dataclass, data_fields=["source", "index"], meta_fields=[])
+@dataclass(frozen=True, eq=False)
+class GridSubset(Subset[G]):
+    """Some combinations of a grid of factors, which are still drawn and rendered by their factors.
+
+    Combination number i of the grid must be example number i of the source. `index` is sorted.
+    """
+
+    source: G
+
+    def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
+        """Samples factors, as in `GroundTruth`: those of the rows that `sample` returns."""
+        number = jnp.asarray(self.index)[self._draw(key, n, first)]
+        return jnp.stack(jnp.unravel_index(number, self.factor_sizes), axis=-1).astype(jnp.int32)
+
+    def render(self, factors: jax.Array) -> jax.Array:
+        """Renders factors, as in `GroundTruth`, also those of combinations outside of the subset."""
+        return self.source.render(factors)
+
+    def contains(self, factors: jax.Array) -> jax.Array:
+        """Whether combinations of factors, int32 [..., K], are in the subset: bool [...]."""
+        index, number = jnp.asarray(self.index), grid_index(factors, self.factor_sizes)
+        return index[jnp.minimum(jnp.searchsorted(index, number), self.size - 1)] == number
+
+
+def combined(
+    source: GroundTruth, combine: Callable[[jax.Array], jax.Array], key: jax.Array, anchor: jax.Array
+) -> jax.Array:
+    """Combines the factors of different examples, without leaving the source where that is part of a grid.
+
+    Args:
+      source: Source that the combinations are to be of.
+      combine: Function key -> combinations, int32 [n, K]. For part of a grid it is called with up to 64 keys, and the
+        first combination of each row that is in the part counts.
+      key: Random key.
+      anchor: Combinations in the source, int32 [n, K], for rows without such a combination.
+
+    Returns:
+      Combinations, int32 [n, K].
+    """
+    if not isinstance(source, GridSubset):
+        return combine(key)
+    tried = jax.vmap(lambda number: combine(jax.random.fold_in(key, number)))(jnp.arange(TRIES))
+    inside = source.contains(tried)
+    first = jnp.take_along_axis(tried, jnp.argmax(inside, axis=0)[None, :, None], axis=0)[0]
+    return jnp.where(inside.any(axis=0)[:, None], first, anchor)
 
 
 def hold_out(source: S, combination: Mapping[str, Collection[int]]) -> tuple[Subset[S], Subset[S]]:
@@ -82,6 +138,10 @@ def all_factors(source: Source) -> np.ndarray:
     """
     if not source.factor_names:
         raise ValueError(f"the factors of {source.name} are not known")
+    if isinstance(source, Subset):
+        return all_factors(source.source)[np.asarray(source.index)]
+    if isinstance(source, Epochs):
+        return all_factors(source.source)
     known = getattr(source, "factors", None)
     if known is not None:
         return np.asarray(known)

@@ -11,82 +11,121 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.source import UNSHARDED, Shard, grid_index, independent_batch
+from jaxvae.schema import Schema
 
 Storage = Literal["bits", "bytes", "floats"]
 ROUNDING = 1e-3
-"""Values this far beyond [0, 1] are clipped: less than half a grey level of 255, and more than rounding to float16."""
+"""Largest distance from [0, 1] at which values are clipped: below half a grey level of 255, and above the rounding
+error of float16."""
 BLOCK = 4096
-"""Images that are looked at together, so that those in a file larger than memory never all are."""
+"""Number of images that are inspected at a time, so that a file may be larger than memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """Where examples come from. Two origins are equal if they are one object, as millions of names take long to compare
+    in every call of a compiled function.
+    """
+
+    ids: Sequence[str] | None
+    """Names of the N examples, such as those of picture files, in their order here; None if they have none."""
+    rows: np.ndarray | None
+    """Rows of the examples in their file, int [N]; None if they are in the order of the file."""
+    groups: np.ndarray | None = None
+    """Groups of examples that a split keeps together, int [N]; None if there are none."""
+    label_values: tuple[tuple[str, ...], ...] = ()
+    """Texts of the values of each factor, in the order of their numbers; empty if they are not known."""
+
+
+IN_ORDER = Origin(None, None)
+"""The origin of examples without names, in the order of their file."""
 
 
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["pixels", "factors", "extras"],
-    meta_fields=["name", "event_shape", "factor_names", "factor_sizes", "storage"],
+    meta_fields=["name", "event_shape", "factor_names", "factor_sizes", "storage", "schema", "origin"],
 )
 @dataclass(frozen=True, eq=False)
 class Table:
-    """A `Source` of examples in memory; make one with `from_arrays`.
+    """A `Source` of examples in memory. `from_arrays` creates one.
 
-    Sampling is with replacement; `Epochs` of a table is without.
+    Examples are drawn with replacement; wrap a table in `Epochs` to draw without.
     """
 
     name: str
     pixels: jax.Array | np.ndarray
-    """bits: uint8 [N, ceil(H W C / 8)], eight pixels a byte; bytes: uint8 [N, H, W, C], 255 is 1; floats: float32
-    [N, *event_shape]."""
+    """Values of the examples. With the storage "bits", they are uint8 [N, ceil(H W C / 8)] with eight pixels per byte;
+    with "bytes", uint8 [N, H, W, C], where 255 stands for 1; and with "floats", float32 [N, *event_shape]."""
     factors: jax.Array | np.ndarray | None
-    """int32 [N, K]"""
+    """Factors, int32 [N, K], or None if they are unknown."""
     event_shape: tuple[int, ...]
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
     storage: Storage
     extras: Mapping[str, jax.Array | np.ndarray] = field(default_factory=dict)
-    """More columns of the batches, by name: [N, ...], such as the auxiliary variable "aux"."""
+    """Further columns of the batches, by name: [N, ...], such as the auxiliary variable "aux"."""
+    schema: Schema | None = None
+    """Columns of a table, whose rows are the vectors x; None for other data."""
+    origin: Origin = IN_ORDER
+    """Names of the examples, and their rows in the file."""
+
+    @property
+    def ids(self) -> Sequence[str] | None:
+        """Names of the examples; None if they have none."""
+        return self.origin.ids
 
     @property
     def size(self) -> int:
-        """Number of images."""
+        """Number of examples."""
         return self.pixels.shape[0]
 
     @property
     def is_grid(self) -> bool:
-        """Whether example number i is combination number i of the factors, the last one fastest."""
+        """Whether example i is combination i of the factors, in an order in which the last factor varies fastest."""
         return bool(self.factor_sizes) and self.size == math.prod(self.factor_sizes)
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
-        """As in `Source`."""
+        """Returns the examples with these indices, as in `Source`."""
         return self.unpack({name: jnp.asarray(column)[index] for name, column in self.columns().items()})
 
     def columns(self) -> dict[str, jax.Array | np.ndarray]:
-        """Everything that an example has, as it is kept: name in the batch -> [N, ...]."""
+        """Returns all stored columns by their names in a batch: [N, ...]. The column "x" is packed."""
         factors = {} if self.factors is None else {"factors": self.factors}
         return {"x": self.pixels, **factors, **self.extras}
 
     def unpack(self, rows: dict[str, jax.Array]) -> dict[str, jax.Array]:
-        """The batch that rows of the columns stand for."""
+        """Unpacks rows of the columns into a batch."""
         return {**rows, "x": unpack(rows["x"], self.event_shape, self.storage)}
 
     def sample(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> dict[str, jax.Array]:
-        """Independent draws, as in `Source`."""
+        """Draws independent examples, as in `Source`."""
         return self.at(self.draw(key, n, first))
 
     def batch(self, key: jax.Array, step: jax.Array, n: int, part: Shard = UNSHARDED) -> dict[str, jax.Array]:
-        """Independent draws of update number `step`, as in `Source`."""
+        """Draws the independent examples of a step, as in `Source`."""
         return independent_batch(self, key, step, n, part)
 
     def sample_factors(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
-        """The factors of the rows that `sample` gives: int32 [n, K]. ValueError where they are not known."""
+        """Returns the factors of the examples that `sample` draws: int32 [n, K].
+
+        Raises:
+          ValueError: The factors are unknown.
+        """
         return self._factors_at(self.draw(key, n, first))
 
     def render(self, factors: jax.Array) -> jax.Array:
-        """int32 [n, K] -> images [n, H, W, C]. ValueError where there is not one image per combination of factors."""
+        """Returns the examples with these factors: int32 [n, K] -> [n, *event_shape].
+
+        Raises:
+          ValueError: The table does not hold exactly one example per combination of factors.
+        """
         if not self.is_grid:
             raise ValueError(f"{self.name} has no image for every combination of factors: sample from it instead")
         return self.at(grid_index(factors, self.factor_sizes))["x"]
 
     def draw(self, key: jax.Array, n: int, first: int | jax.Array = 0) -> jax.Array:
-        """The numbers of the examples that `sample` gives: int32 [n]."""
+        """Returns the indices of the examples that `sample` draws: int32 [n]."""
 
         def index(place: jax.Array) -> jax.Array:
             return jax.random.randint(jax.random.fold_in(key, place), (), 0, self.size)
@@ -107,11 +146,12 @@ def from_arrays(
     factor_names: Sequence[str] | None = None,
     extras: Mapping[str, np.ndarray] | None = None,
     real: bool = False,
+    ids: Sequence[str] | None = None,
 ) -> Table:
     """Builds a source of examples that are in memory.
 
-    Factors are numbered: the values of a column, sorted, become 0, 1, 2 ... If every combination of values occurs once,
-    the examples are put into the order of the grid, so that `render` finds them.
+    The sorted values of each factor are numbered 0, 1, 2 ... If every combination of values occurs once, the examples
+    are sorted into the order of the grid, so that `render` finds them.
 
     Args:
       examples: Images [N, H, W, C] or [N, H, W]: uint8 (0 to 255; kept as bits if there are only 0 and one other
@@ -122,15 +162,19 @@ def from_arrays(
       factor_names: Names of the K factors. By default, factor0, factor1 ...
       extras: Further columns of the batches, by name: [N, ...], such as the auxiliary variable "aux".
       real: Whether values may be any finite numbers. The Bernoulli likelihood is not for them. uint8 is still 0 to 255.
+      ids: Names of the N examples, which files of codes repeat. By default, they have none.
 
     Raises:
-      ValueError: Shapes, types or values are other than these; the message says which were found.
+      ValueError: An argument has another shape, type or range; the message says which one was found.
     """
     examples = _real(np.asanyarray(examples), name) if real else _images(np.asanyarray(examples), name)
     extras = dict(extras or {})
     for column, values in extras.items():
         if column in ("x", "factors") or len(values) != len(examples):
             raise ValueError(f"{name}: the column {column!r} needs a name of its own and {len(examples)} rows")
+    if ids is not None and len(ids) != len(examples):
+        raise ValueError(f"{name}: {len(examples)} examples but {len(ids)} ids")
+    origin = IN_ORDER if ids is None else Origin(ids, None)
     names: tuple[str, ...] = ()
     sizes: tuple[int, ...] = ()
     columns = None
@@ -143,8 +187,9 @@ def from_arrays(
             ordered = aligned(examples.shape, examples.dtype)
             examples, columns = np.take(examples, order, axis=0, out=ordered), columns[order]
             extras = {column: values[order] for column, values in extras.items()}
+            origin = Origin(None if ids is None else [ids[row] for row in order], order)
     pixels, storage = pack(examples, name, real)
-    return Table(name, pixels, columns, examples.shape[1:], names, sizes, storage, extras)
+    return Table(name, pixels, columns, examples.shape[1:], names, sizes, storage, extras, origin=origin)
 
 
 def _images(images: np.ndarray, name: str) -> np.ndarray:
@@ -176,7 +221,9 @@ def _real(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array of any values that JAX uses on a CPU as it is, without a copy: it starts at a multiple of 64 bytes."""
+    """Allocates an uninitialized array that starts at a multiple of 64 bytes, so that JAX uses it on a CPU without a
+    copy.
+    """
     size = math.prod(shape) * dtype.itemsize
     room = np.empty(size + 64, np.uint8)
     start = -room.ctypes.data % 64
@@ -184,15 +231,28 @@ def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 def unpack(rows: jax.Array, event_shape: tuple[int, ...], storage: Storage) -> jax.Array:
-    """Rows as a `Table` keeps them -> examples float32 [n, *event_shape]."""
+    """Unpacks rows as a `Table` stores them into examples, float32 [n, *event_shape]."""
     if storage == "bits":
         bits = jnp.unpackbits(rows, axis=-1, count=math.prod(event_shape))
         return bits.reshape(-1, *event_shape).astype(jnp.float32)
     return jnp.asarray(rows).astype(jnp.float32) / 255 if storage == "bytes" else rows
 
 
-def pack(images: np.ndarray, name: str, real: bool = False) -> tuple[np.ndarray, Storage]:
-    """Examples as a `Table` keeps them, and how. ValueError for values that are no intensities, unless `real`."""
+def pack(images: np.ndarray, name: str, real: bool = False, missing: bool = False) -> tuple[np.ndarray, Storage]:
+    """Packs examples as a `Table` stores them.
+
+    Args:
+      images: Examples [N, ...]: uint8, bool or floats.
+      name: Name of the data, for messages.
+      real: Whether floats may be outside of [0, 1].
+      missing: Whether floats may be NaN, for missing values.
+
+    Returns:
+      The packed examples, and the kind of storage.
+
+    Raises:
+      ValueError: The type or a value is invalid.
+    """
     if images.dtype == np.uint8 or images.dtype == bool:
         blocks = [images[first : first + BLOCK] for first in range(0, len(images), BLOCK)]
         if images.dtype == bool or _is_binary(blocks):
@@ -200,7 +260,7 @@ def pack(images: np.ndarray, name: str, real: bool = False) -> tuple[np.ndarray,
         return images, "bytes"
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(f"{name}: images of type {images.dtype}: give uint8 in 0 to 255, bool, or floats in [0, 1]")
-    low, high = images.min(), images.max()
+    low, high = (np.nanmin(images), np.nanmax(images)) if missing else (images.min(), images.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"{name}: images hold values that are not finite numbers")
     if not real and (low < 0 or high > 1):
@@ -211,7 +271,9 @@ def pack(images: np.ndarray, name: str, real: bool = False) -> tuple[np.ndarray,
 
 
 def _is_channels_first(shape: tuple[int, ...]) -> bool:
-    """Whether [C, H, W] is likelier than [H, W, C]: one to four rows, or square where the other is not."""
+    """Whether a shape is more likely [C, H, W] than [H, W, C]: the first axis is at most 4, or only the last two axes
+    are square.
+    """
     first, middle, last = shape
     return last > 4 and middle > 1 and (first <= 4 or (first < middle and middle == last))
 
@@ -223,9 +285,19 @@ def _is_binary(blocks: Sequence[np.ndarray]) -> bool:
 
 
 def number_factors(factors: np.ndarray, rows: int, name: str) -> tuple[np.ndarray, tuple[int, ...], np.ndarray | None]:
-    """Factors as int32 numbers, the number of values of each, and the order that makes a grid of them.
+    """Numbers the values of factors, and finds the order in which they form a grid.
 
-    The order is None where they are in it already, or where they are no grid.
+    Args:
+      factors: Factors [N, K], any finite numbers.
+      rows: Number of examples N.
+      name: Name of the data, for messages.
+
+    Returns:
+      The numbered factors, int32 [N, K]; the number of values of each factor; and the order that sorts the rows into a
+      grid, int [N]. The order is None if the rows are in this order already or do not form a grid.
+
+    Raises:
+      ValueError: The factors have another shape, or are not finite numbers.
     """
     factors = np.asarray(factors)
     if factors.ndim != 2 or len(factors) != rows or factors.shape[1] < 1:

@@ -14,19 +14,19 @@ from jaxvae.data.table import Table, from_arrays
 
 
 def tfds_table(name: str, *, split: str = "train", image_size: int | None = None) -> Table:
-    """An image set of TensorFlow Datasets by name, its labels as factors
+    """An image data set of TensorFlow Datasets, with its labels as factors.
 
-    The first time, all images are decoded and packed into a cache in the user's cache folder; a cache that is damaged
-    or belongs to another version is made anew. TFDS shuffles rows: where the labels make a full grid, its order is
+    On first use, all images are decoded and packed into a cache in the user's cache folder. A cache that is damaged or
+    belongs to another version is created again. TFDS shuffles rows; if the labels form a full grid, its order is
     restored.
 
     Args:
-      name: of the set, such as "dsprites"; it is prepared by TFDS if that has not been done.
-      split: such as "train", or "train+test".
-      image_size: pixels a side that images are cropped and brought to; their own if not given.
+      name: Name of the data set, such as "dsprites". TFDS prepares it if necessary.
+      split: Split, such as "train" or "train+test".
+      image_size: Height and width in pixels to which images are cropped and resized; by default, their own.
 
     Raises:
-      ValueError: TFDS is not installed, does not know the name, or can't prepare the set; or the set has no images.
+      ValueError: TFDS is not installed, does not know the name or cannot prepare the data set, or it has no images.
     """
     if importlib.util.find_spec("tensorflow_datasets") is None:
         raise ValueError(f"tfds:{name} needs TensorFlow Datasets: pip install 'jaxvae[tfds]'")
@@ -48,7 +48,7 @@ def tfds_table(name: str, *, split: str = "train", image_size: int | None = None
 
 
 def _prepared(builder: Any, name: str, split: str) -> Any:
-    """The rows of a split, at random access."""
+    """Prepares a data set and returns the rows of a split, with random access."""
     try:
         builder.download_and_prepare()
         return builder.as_data_source(split)
@@ -61,7 +61,7 @@ def _prepared(builder: Any, name: str, split: str) -> Any:
 
 
 def _decode(builder: Any, rows: Any, name: str, image_size: int | None, folder: Path) -> Table:
-    """The table of all rows, decoded into a file, so that they need not fit into memory."""
+    """Decodes all rows into a table in a file, so that they need not fit into memory."""
     labels = list(_labels(builder.info.features))
     if "image" not in builder.info.features:
         raise ValueError(f"tfds:{name} has no feature 'image', only {', '.join(builder.info.features)}")
@@ -87,7 +87,7 @@ def _decode(builder: Any, rows: Any, name: str, image_size: int | None, folder: 
 
 
 def _labels(features: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Paths of all scalar classes and truth values."""
+    """Yields the paths of all scalar features that are classes or truth values."""
     import tensorflow_datasets as tfds
 
     for name, feature in features.items():

@@ -76,7 +76,7 @@ class MovingSprites:
 
 
 def moving_sprites(resolution: int = 32, frames: int = 8, speed: int = 3, texture: str | None = None) -> MovingSprites:
-    """Clips of a coloured sprite that crosses a static background and is reflected at the borders
+    """Clips of a coloured sprite that crosses a static background and is reflected at the borders.
 
     Args:
       resolution: Height and width in pixels, a multiple of 16.

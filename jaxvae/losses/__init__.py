@@ -18,6 +18,8 @@ log_qz = minibatch_log_qz(z, mean, logvar, dataset_size=737_280)  # aggregate po
 mutual_information, total_correlation, dimensionwise_kl = kl_decomposition(z, mean, logvar, log_qz)
 ```
 
+Likelihoods take `observed`, which marks the known values of a table: the others contribute 0 and may be NaN.
+
 Penalties on a whole batch, such as `dip_vae_penalty`, return a single number and take their weights as arguments.
 
 The total correlation of a batch is a biased estimate. If the batch is small for the number of latents, the estimate
@@ -31,7 +33,9 @@ computed in blocks, so that a batch of 16,384 examples takes megabytes and not g
 
 ## Kernels
 
-- Likelihood: `bernoulli_nll`, `continuous_bernoulli_nll`, `gaussian_nll`, `laplace_nll`
+- Likelihood: `bernoulli_nll`, `continuous_bernoulli_nll`, `gaussian_nll`, `laplace_nll`, `categorical_nll`
+- Likelihood of counts: `poisson_nll`, `negative_binomial_nll`, `zero_inflated_poisson_nll`,
+  `zero_inflated_negative_binomial_nll`
 - Sampling and KL divergence: `reparameterize`, `gaussian_log_density`, `kl_standard_normal`,
   `kl_standard_normal_per_latent`, `kl_gaussian`, `sampled_kl`, `importance_weighted_bound`
 - Total correlation from the batch: `minibatch_log_qz`, `exact_log_qz`, `kl_decomposition`, `inclusive_kl`
@@ -95,6 +99,12 @@ from jaxvae.losses.constraints import (
     swap_latents,
     triplet,
 )
+from jaxvae.losses.counts import (
+    negative_binomial_nll,
+    poisson_nll,
+    zero_inflated_negative_binomial_nll,
+    zero_inflated_poisson_nll,
+)
 from jaxvae.losses.density_ratio import (
     density_ratio_loss,
     density_ratio_tc,
@@ -110,7 +120,13 @@ from jaxvae.losses.gaussian import (
     reparameterize,
 )
 from jaxvae.losses.group_sparsity import group_laplace_log_density, group_norms, group_soft_threshold
-from jaxvae.losses.likelihoods import bernoulli_nll, continuous_bernoulli_nll, gaussian_nll, laplace_nll
+from jaxvae.losses.likelihoods import (
+    bernoulli_nll,
+    categorical_nll,
+    continuous_bernoulli_nll,
+    gaussian_nll,
+    laplace_nll,
+)
 from jaxvae.losses.mmd import Kernel, inverse_multiquadric, mmd_dimensionwise, mmd_unbiased, radial_basis
 from jaxvae.losses.moments import (
     code_covariance,
@@ -164,6 +180,7 @@ __all__ = [
     "anisotropic_normal",
     "average_posteriors",
     "bernoulli_nll",
+    "categorical_nll",
     "class_coding_rate",
     "code_covariance",
     "coding_rate",
@@ -213,11 +230,13 @@ __all__ = [
     "mmd_dimensionwise",
     "mmd_unbiased",
     "multiplicative_analogy",
+    "negative_binomial_nll",
     "negentropy",
     "neighbour_affinities",
     "neighbour_divergence",
     "permute_dims",
     "pinwheel_mixture",
+    "poisson_nll",
     "polar_coordinates",
     "r1_penalty",
     "radial_basis",
@@ -236,4 +255,6 @@ __all__ = [
     "unit_length",
     "von_mises_similarity",
     "wasserstein_critic_loss",
+    "zero_inflated_negative_binomial_nll",
+    "zero_inflated_poisson_nll",
 ]

@@ -41,10 +41,12 @@ def check_positive(**values: Any) -> None:
     """
     for name, value in values.items():
         numbers = _known(value)
-        if not (numbers > 0).all():
-            raise ValueError(f"{name} must be positive, got {value}")
-        if not ((numbers >= FLOAT32.tiny) & (numbers <= FLOAT32.max)).all():
-            raise ValueError(f"{name} must be between {FLOAT32.tiny:.3g} and {FLOAT32.max:.3g}, got {value}")
+        if (wrong := ~(numbers > 0)).any():
+            raise ValueError(f"{name} must be positive, got {_first(value, numbers, wrong)}")
+        if (wrong := ~((numbers >= FLOAT32.tiny) & (numbers <= FLOAT32.max))).any():
+            raise ValueError(
+                f"{name} must be between {FLOAT32.tiny:.3g} and {FLOAT32.max:.3g}, got {_first(value, numbers, wrong)}"
+            )
 
 
 def check_at_least(least: int, **values: Any) -> None:
@@ -52,6 +54,11 @@ def check_at_least(least: int, **values: Any) -> None:
     for name, value in values.items():
         if not (_known(value, least) >= least).all():
             raise ValueError(f"{name} must be >= {least}, got {value}")
+
+
+def _first(value: Any, numbers: np.ndarray, wrong: np.ndarray) -> Any:
+    """Returns the value itself if it is one number, and of an array the first number that is wrong."""
+    return numbers[wrong][0] if numbers.ndim else value
 
 
 def _known(value: Any, otherwise: int = 1) -> np.ndarray:

@@ -73,6 +73,7 @@ from jaxvae.methods.annealed_vae import AnnealedVAE, annealed_vae
 from jaxvae.methods.autoencoding import autoencode, autoencoder_method
 from jaxvae.methods.beta_tc_vae import BetaTCVAE, beta_tc_vae
 from jaxvae.methods.beta_vae import BetaVAE, beta_vae
+from jaxvae.methods.columns import by_columns, likelihood_for
 from jaxvae.methods.decomposition_vae import DecompositionVAE, decomposition_vae
 from jaxvae.methods.dip_vae import DIPVAEI, DIPVAEII, dip_vae_i, dip_vae_ii
 from jaxvae.methods.entry import Entry, Preset
@@ -130,6 +131,7 @@ __all__ = [
     "bernoulli",
     "beta_tc_vae",
     "beta_vae",
+    "by_columns",
     "decomposition_vae",
     "dip_vae",  # a module of two methods, as wae: listed for its page
     "dip_vae_i",
@@ -142,6 +144,7 @@ __all__ = [
     "ivae",
     "iwae",
     "laplace",
+    "likelihood_for",
     "likelihood_of",
     "mcr2",
     "method_named",

@@ -43,7 +43,7 @@ from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Post
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
 from jaxvae.methods.entry import Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.networks import autoencoder, conditional_prior
+from jaxvae.networks import conditional_prior
 from jaxvae.networks.options import Autoencoder, Examples
 
 MOST_LOGVAR = 15.0
@@ -164,8 +164,7 @@ class Networks(Autoencoder):
     def make(self, source: Examples) -> dict[str, Network]:
         """The networks for a `Conditioned` source; for others, those of vectors with one auxiliary value."""
         aux_dim = source.aux_dim if isinstance(source, Conditioned) else 1
-        networks = autoencoder(self.network, source.event_shape, self.latents, self.jax_dtype, aux_dim=aux_dim)
-        return {**networks, "prior": conditional_prior(aux_dim, self.latents, self.jax_dtype)}
+        return {**self.autoencoder(source, aux_dim), "prior": conditional_prior(aux_dim, self.latents, self.jax_dtype)}
 
 
 ENTRY = Entry("ivae", ivae, IVAE, WithAuxiliary, Networks, presets=PRESETS)

@@ -80,7 +80,7 @@ def iwae(
         keys = jax.random.split(ctx.key, samples)
         z = jax.vmap(lambda key: reparameterize(key, mean, logvar, axis_name=ctx.axis_name))(keys)  # [K, B, D]
         raw = net.decoder(z.reshape(-1, z.shape[-1]))
-        log_likelihood = -jax.vmap(likelihood.nll, (0, None))(raw.reshape(samples, *image.shape), image)
+        log_likelihood = -jax.vmap(likelihood.nll, (0, None))(raw.reshape(samples, len(image), *raw.shape[1:]), image)
         log_posterior = gaussian_log_density(z, mean[None], logvar[None]).sum(axis=-1)
         zeros = jnp.zeros_like(z)
         log_prior = gaussian_log_density(z, zeros, zeros).sum(axis=-1)

@@ -6,12 +6,22 @@ from functools import partial
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from jaxvae.choose import choose
-from jaxvae.losses import bernoulli_nll, gaussian_nll, laplace_nll
+from jaxvae.losses import (
+    bernoulli_nll,
+    continuous_bernoulli_nll,
+    gaussian_nll,
+    laplace_nll,
+)
 from jaxvae.losses.checks import check_positive
 
-LikelihoodName: TypeAlias = Literal["bernoulli", "gaussian", "laplace"]
+LikelihoodName: TypeAlias = Literal[
+    "auto", "bernoulli", "continuous-bernoulli", "gaussian", "laplace", "poisson", "negative-binomial", "zero-inflated"
+]
+COUNTS = ("poisson", "negative-binomial", "zero-inflated")
 Output: TypeAlias = Literal["linear", "sigmoid"]
 
 
@@ -22,6 +32,8 @@ class Likelihood(NamedTuple):
     """(raw [B, ...], image [B, ...]) -> negative log-likelihood, nats per image [B]"""
     mean: Callable[[jax.Array], jax.Array]
     """raw [B, ...] -> the expected image [B, ...]"""
+    start: np.ndarray = np.zeros(0)
+    """Initial values of learned parameters, which `jaxvae.networks.with_parameters` puts after the decoder's outputs"""
 
 
 def bernoulli() -> Likelihood:
@@ -59,11 +71,29 @@ def with_output(likelihood: Likelihood, output: Output) -> Likelihood:
     )
 
 
+def continuous_bernoulli() -> Likelihood:
+    """Continuous Bernoulli, a density of grey values in [0, 1] (Loaiza-Ganem & Cunningham, 2019)."""
+
+    def mean(raw: jax.Array) -> jax.Array:
+        small = jnp.abs(raw) < 0.1
+        logit = jnp.where(small, 1.0, raw)
+        return jnp.where(small, 0.5 + raw / 12 - raw**3 / 720, 1 / -jnp.expm1(-logit) - 1 / logit)
+
+    return Likelihood(continuous_bernoulli_nll, mean)
+
+
 def likelihood_of(name: LikelihoodName, scale: float = 1.0) -> Likelihood:
-    """A likelihood by name. ValueError for an unknown name, or a scale that is not a positive number."""
-    choose("likelihood", name, dict.fromkeys(get_args(LikelihoodName)))
+    """A likelihood of images or vectors by name.
+
+    ValueError for an unknown name, one that is for the columns of a table, or a scale that is not a positive number.
+    """
+    choose("likelihood", name, dict.fromkeys(get_args(LikelihoodName)[1:]))
+    if name in COUNTS:
+        raise ValueError(f"the {name} likelihood is for the counts of a table: choose gaussian, laplace or bernoulli")
     if name == "bernoulli":
         return bernoulli()
+    if name == "continuous-bernoulli":
+        return continuous_bernoulli()
     if not 0 < scale < math.inf:
         raise ValueError(f"the scale of the {name} likelihood must be positive, got {scale}")
     return gaussian(scale) if name == "gaussian" else laplace(scale)

@@ -29,7 +29,7 @@ Held-out bound, best lam minus VAE: 58 ± 58 nats with 300 vectors, -4.5 ± 0.8 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,8 +40,9 @@ from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Para
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
 from jaxvae.methods.entry import Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.networks import grouped_decoder
+from jaxvae.networks import column_groups, decoder_params, grouped_decoder
 from jaxvae.networks.options import Autoencoder, Examples
+from jaxvae.schema import schema_of
 
 LEAST_SCALE = 1e-3
 """Of a learned standard deviation: one that can shrink to 0 makes the likelihood of a constant value unbounded."""
@@ -81,11 +82,16 @@ def oi_vae(
       networks: Encoder, and loadings, decoder and scales of `jaxvae.networks.grouped_decoder`.
       likelihood: Likelihood of an image given its code.
       noise: Noise of the outputs: that of the likelihood, or learned, which is Gaussian with a standard deviation for
-        each output.
+        each output. It is not for tables, whose likelihood has a learned scale for each real column.
       hyperparameters: Default values; a sweep replaces some of them.
 
-    ValueError for lam or prior_scale < 0.
+    ValueError for lam or prior_scale < 0, or learned noise with a likelihood that has learned parameters.
     """
+    if noise == "learned" and len(likelihood.start):
+        raise ValueError(
+            "noise='learned' is for images and vectors: the likelihood of a table has learned scales already, and "
+            "leaves out missing values; leave it out"
+        )
     if min(hyperparameters.lam, hyperparameters.prior_scale) < 0:
         raise ValueError(f"lam and prior_scale must be >= 0, got {hyperparameters}")
     rates = dict.fromkeys((*AUTOENCODER, "scales"), "learning_rate") | {"loadings": "loadings_learning_rate"}
@@ -104,7 +110,8 @@ def oi_vae(
         else:
             nll = likelihood.nll(expected, image)
         reconstruction, kl = nll.mean(), kl_standard_normal(mean, logvar).mean()
-        theta = sum(0.5 * (leaf**2).sum() for leaf in jax.tree.leaves(net.params("decoder")))
+        weights = jax.tree.leaves(decoder_params(net.params("decoder")))
+        theta = sum(0.5 * (leaf**2).sum() for leaf in weights)
         lasso = jax.lax.stop_gradient(group_norms(_columns(net.params("loadings"))).sum())
         smooth = reconstruction + kl + hp.prior_scale * theta
         return smooth + hp.prior_scale * hp.lam * lasso, {
@@ -134,10 +141,31 @@ def _columns(loadings: Params) -> jax.Array:
 class Networks(Autoencoder):
     """Encoder, and a decoder of groups of outputs."""
 
+    groups: str | None = None
+    """Groups of the columns of a table, which share a generator: prefix, for the part of a column's name before its
+    last _ or dot, or the path of a CSV file with the header column,group. By default, each column is a group."""
+
+    without_dropout: ClassVar[tuple[str, ...]] = ("decoder",)
+
     def make(self, source: Examples) -> dict[str, Network]:
-        """The rows of an image are the groups of outputs."""
-        grouped = grouped_decoder(source.event_shape, self.latents, dtype=self.jax_dtype)
+        """The rows of an image or the columns of a table are the groups of outputs."""
+        schema = schema_of(source)
+        groups = None if schema is None else list(column_groups(schema, self.groups).values())
+        grouped = grouped_decoder(source.event_shape, self.latents, groups, dtype=self.jax_dtype)
         return {**super().make(source), **grouped}
+
+    def group_names(self, source: Examples) -> list[str]:
+        """Returns the names of the groups that `make` builds for the examples of a source."""
+        schema = schema_of(source)
+        if schema is not None:
+            return list(column_groups(schema, self.groups))
+        name = {1: "x", 2: "time "}.get(len(source.event_shape), "row ")
+        return [f"{name}{place}" for place in range(source.event_shape[0])]
+
+    def idle(self, tabular: bool) -> dict[str, str]:
+        """Only columns have names, and only they have learned scales in any case."""
+        other = {"noise": "images and vectors"} if tabular else {"groups": "tables, such as table:PATH"}
+        return {**super().idle(tabular), **other}
 
 
 ENTRY = Entry(

@@ -53,7 +53,7 @@ def dci(
     seed: int = 0,
     jobs: int = -1,
 ) -> DCI:
-    """Disentanglement, completeness, informativeness from the importances of codes to boosted trees
+    """Disentanglement, completeness and informativeness, from the importances of codes in boosted trees.
 
     For each factor, trees (100 rounds, depth 3, rate 0.1) predict it from all codes. R[d, k] is the importance of code
     d for factor k, and each column sums to 1.

@@ -49,7 +49,7 @@ def dci_es(
     seed: int = 0,
     jobs: int = -1,
 ) -> DCIES:
-    """DCI with explicitness and size: how much capacity does a probe need to read the factors off the codes?
+    """DCI with explicitness and size: the capacity that a probe needs to predict the factors from the codes.
 
     The probes are random forests of increasing depth. The explicitness of a factor is 1 - 2 A, where A is the area
     between its loss curve and that curve's minimum, in units of the capacity range and of the loss of guessing, 1 -

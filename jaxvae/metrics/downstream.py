@@ -43,7 +43,7 @@ def downstream(
     shuffle: bool = True,
     seed: int = 0,
 ) -> Downstream:
-    """Downstream accuracy and sample efficiency: test accuracy by number of labels, mean over factors
+    """Downstream accuracy and sample efficiency: test accuracy by number of labels, averaged over factors.
 
     "logistic" is the reference's LogisticRegressionCV (10 penalties, 5 folds that are not shuffled). If a value of the
     factor has too few labels for the folds, it is a logistic regression with the default penalty. The other learners

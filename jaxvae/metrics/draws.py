@@ -41,7 +41,7 @@ class Divisible(Protocol):
     factor_sizes: tuple[int, ...]
 
     def split(self) -> tuple[Draws, Draws]:
-        """Two thirds of the examples to learn from and the others to test on, always the same ones."""
+        """Splits the examples into two thirds for training and one third for testing, always in the same way."""
         ...
 
 
@@ -60,7 +60,11 @@ class SampledCodes:
         self._counts = [np.bincount(factor, minlength=size) for factor, size in zip(factors.T, sizes, strict=True)]
 
     def split(self) -> tuple["SampledCodes", "SampledCodes"]:
-        """As in `Divisible`. ValueError for a single example."""
+        """Splits the examples as in `Divisible`.
+
+        Raises:
+          ValueError: There is only one example.
+        """
         parts = []
         for rows in split_rows(self.size, TRAIN_FRACTION):
             part = object.__new__(SampledCodes)
@@ -132,7 +136,11 @@ class GridCodes:
         return self._codes[numbers]
 
     def split(self) -> tuple["_PartOfGrid", "_PartOfGrid"]:
-        """As in `Divisible`. ValueError for a grid of one combination."""
+        """Splits the combinations as in `Divisible`.
+
+        Raises:
+          ValueError: The grid has only one combination.
+        """
         train, test = split_rows(self.size, TRAIN_FRACTION)
         return _PartOfGrid(self, train), _PartOfGrid(self, test)
 

@@ -48,7 +48,7 @@ def infomec(
     convention: Literal["reference", "paper"] = "reference",
     seed: int = 0,
 ) -> InfoMEC:
-    """InfoM, InfoE, InfoC: modularity, explicitness and compactness from mutual information
+    """InfoM, InfoE and InfoC: modularity, explicitness and compactness from mutual information.
 
     NMI[k, d] = I(y_k; z_d) / H(y_k) is estimated by nearest neighbours (Ross, 2014). It is used for the A active codes,
     whose range is above 1/20 of the largest:
@@ -197,7 +197,7 @@ def _explicitness(
 
 
 def _gain(columns: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]) -> float:
-    """Share of the cross entropy of guessing that a regression takes away."""
+    """Computes the relative reduction of the cross entropy by a regression, compared with uniform guessing."""
     if len(set(factor[train])) < 2:
         return 0.0
     model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100).fit(columns[train], factor[train])

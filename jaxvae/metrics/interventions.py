@@ -45,7 +45,7 @@ def beta_vae_score(
     convention: Literal["reference", "paper"] = "reference",
     seed: int = 0,
 ) -> Intervention:
-    """BetaVAE score: does the mean difference of codes tell which factor two batches share?
+    """BetaVAE score: accuracy of predicting the factor that pairs of examples share from the differences of codes.
 
     A point is the mean of |z_1 - z_2| over `batch_size` pairs of random examples that agree in a factor k. Logistic
     regression (scikit-learn's defaults) predicts k; the score is the accuracy on points of held-out examples. Chance
@@ -119,7 +119,7 @@ def factor_vae_score(
     convention: Literal["reference", "paper"] = "reference",
     seed: int = 0,
 ) -> Intervention:
-    """FactorVAE score: does the code that varies least, when a factor is fixed, name that factor?
+    """FactorVAE score: accuracy of predicting the factor that is fixed in a batch from the code that varies least.
 
     A vote is the code with the smallest variance, relative to its variance over all data, in a batch of random examples
     with one value of a factor k. A code predicts the factor that it voted for most often in training; the score is the

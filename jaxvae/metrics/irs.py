@@ -30,7 +30,7 @@ class IRS(Result):
 def irs(
     codes: ArrayLike, factors: ArrayLike, *, num_bins: int = 20, convention: Literal["reference", "paper"] = "reference"
 ) -> IRS:
-    """Interventional robustness score: does a code stay where its factor puts it when all others change?
+    """Interventional robustness score: how little a code changes, given its factor, when all other factors change.
 
         Q[d, k] = mean over values v of factor k of the `quantile` of |z_d - mean of z_d given v|
         score_d = max_k 1 - Q[d, k] / T_d,    T_d = max |z_d - mean of z_d|

@@ -26,7 +26,7 @@ class MCC(Result):
 
 
 def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson", "spearman"] = "pearson") -> MCC:
-    """Mean correlation coefficient: absolute correlations of factors and codes under the best matching
+    """Mean correlation coefficient: mean absolute correlation of factors and codes under the best matching.
 
     Each factor is matched to its own code such that the sum of absolute correlations is largest. The score is the mean
     over the min(D, K) pairs. With fewer codes than factors, it ignores the missing factors; see `over_factors`. Chance

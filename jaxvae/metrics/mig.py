@@ -30,7 +30,7 @@ class MIG(Result):
 
 
 def mig(codes: ArrayLike, factors: ArrayLike, *, num_bins: int = 20) -> MIG:
-    """Mutual information gap: is each factor carried by one code and by no second one?
+    """Mutual information gap: the gap between the two codes that are most informative about each factor.
 
     MIG is the mean over factors k of (I_1 - I_2) / H(y_k), where I_1 >= I_2 are the two largest mutual informations of
     factor k with the codes. Each code is cut into `num_bins` bins of equal width between its extremes, so an outlier

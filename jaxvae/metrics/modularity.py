@@ -52,7 +52,7 @@ def modularity(
     num_bins: int = 20,
     convention: Literal["reference", "paper"] = "reference",
 ) -> Modularity:
-    """Modularity: does each code know of one factor only?
+    """Modularity: whether each code is informative about a single factor only.
 
     For code d with mutual informations m[d, k] and t = max_k m^2, it is 1 - (sum_k m^2 - t) / (t (K - 1)), and the
     score is the mean over codes. Noise does not score 0 (its floor depends on the number of examples), and one factor
@@ -110,7 +110,7 @@ def modularity_of(information: Array[np.float64]) -> Array[np.float64]:
 def explicitness(
     codes: ArrayLike, factors: ArrayLike, *, train_fraction: float = 2 / 3, shuffle: bool = True
 ) -> Explicitness:
-    """Explicitness: how well does a linear classifier read each factor off all codes?
+    """Explicitness: how well a linear classifier predicts each factor from all codes.
 
     A logistic regression (scikit-learn's defaults) is fitted to standardised codes. The score is the area under the ROC
     curve of each value against all others on the test rows, averaged over the values that occur there, then over

@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """A score and its definition. Subclasses add per-factor parts, what was left out, and settings."""
+    """A score and its definition. Subclasses add per-factor parts, ignored factors and settings."""
 
     score: float
     """Score, a single number. It is NaN if undefined, with the reason in a warning."""

@@ -32,7 +32,7 @@ class SampledMIG(Result):
 def sampled_mig(
     mean: ArrayLike, logvar: ArrayLike, factor_sizes: Sequence[int], *, max_samples: int = 10_000, seed: int = 0
 ) -> SampledMIG:
-    """Mutual information gap from posteriors of the whole grid, as Chen et al. define it
+    """Mutual information gap from the posteriors of the whole grid, as defined by Chen et al. (2018).
 
         I(z_d; y_k) = H(q(z_d)) - mean over values v of H(q(z_d | y_k = v)),    H = -E log q
 

@@ -36,7 +36,7 @@ def sap(
     shuffle: bool = True,
     seed: int = 0,
 ) -> SAP:
-    """Separated attribute predictability: the gap between the two codes that best predict a factor, alone
+    """Separated attribute predictability: the gap between the two single codes that best predict each factor.
 
         continuous: s[d, k] = cov(z_d, y_k)^2 / (var z_d  var y_k), on all rows
         discrete:   s[d, k] = test accuracy of a linear support vector classifier (C = 0.01, balanced classes) on z_d

@@ -40,7 +40,7 @@ def udr(
     kl_threshold: float = SWITCHED_OFF,
     convention: Literal["reference", "paper"] = "reference",
 ) -> UDR:
-    """Unsupervised disentanglement ranking: models that disentangle agree up to order and sign
+    """Unsupervised disentanglement ranking: agreement of models up to the order and the signs of their codes.
 
     R[a, b] is the similarity of code a of model i and code b of model j, where codes are standardised. Then
 

@@ -31,7 +31,7 @@ class Dependence(Result):
 
 
 def gaussian_total_correlation(codes: ArrayLike) -> Dependence:
-    """Total correlation of a Gaussian with the codes' covariance, nats
+    """Total correlation in nats of a Gaussian with the codes' covariance.
 
     It is -1/2 log det of the correlation matrix. Constant codes are left out (in the reference, they give NaN). The
     score is 0 for fewer than two live codes, and infinite if codes determine one another. It does not detect nonlinear
@@ -56,7 +56,7 @@ def gaussian_total_correlation(codes: ArrayLike) -> Dependence:
 
 
 def gaussian_wasserstein_correlation(codes: ArrayLike, *, normalised: bool = False) -> Dependence:
-    """Squared Wasserstein distance of Gaussians with and without the codes' correlations
+    """Squared Wasserstein distance between Gaussians with and without the codes' correlations.
 
     For the covariance S of the codes, it is
 
@@ -86,7 +86,7 @@ def gaussian_wasserstein_correlation(codes: ArrayLike, *, normalised: bool = Fal
 
 
 def mutual_information_score(codes: ArrayLike, *, num_bins: int = 20) -> Dependence:
-    """Mean mutual information of two different codes, nats, binned; 0 for a single code
+    """Mean mutual information in nats of pairs of binned codes; 0 for a single code.
 
     Independent codes score about (num_bins - 1)^2 / (2 N), the bias of the estimate. Of more than 64 codes, the mean is
     over 4,032 random pairs, always the same ones; the matrix is NaN for the others.

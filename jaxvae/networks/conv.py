@@ -117,23 +117,23 @@ class BurgessDecoder(nn.Module):
 
 
 class KimEncoder(nn.Module):
-    """The encoder of Kim & Mnih (2018) for dSprites: 4 convolutions, 1 dense layer of 128; all kernels are 4x4."""
+    """Encoder of Kim & Mnih (2018) for dSprites: 4 convolutions and 1 dense layer of 128; all kernels are 4x4."""
 
     latent_dim: int
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, image: jax.Array) -> Posterior:
-        """[B, H, W, C] -> mean and logvar [B, D]"""
+        """Maps images [B, H, W, C] to means and log variances [B, D]."""
         x = _convolved([Conv(features, 4, self.dtype) for features in (32, 32, 64, 64)], image)
         x = nn.relu(nn.Dense(128, kernel_init=GLOROT, dtype=self.dtype)(x))
         return gaussian_head(x, self.latent_dim, self.dtype)
 
 
 class KimDecoder(nn.Module):
-    """The decoder of Kim & Mnih (2018): 1 dense layer of 128, 5 transposed convolutions, the first onto one pixel.
+    """Decoder of Kim & Mnih (2018): 1 dense layer of 128 and 5 transposed convolutions, the first from a single pixel.
 
-    That one is a dense layer with one bias per channel, as in public code.
+    The first one is written as a dense layer with one bias per channel, as in public code.
     """
 
     event_shape: tuple[int, ...]
@@ -141,7 +141,7 @@ class KimDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        """[B, D] -> raw outputs (logits for a Bernoulli likelihood) [B, H, W, C], float32"""
+        """Maps codes [B, D] to raw outputs [B, H, W, C], float32. They are logits for a Bernoulli likelihood."""
         height, width, channels = self.event_shape
         x = nn.relu(nn.Dense(128, kernel_init=GLOROT, dtype=self.dtype)(z))
         first = (height // 16) * (width // 16) * 64

@@ -19,13 +19,13 @@ class MLPEncoder(nn.Module):
     widths: tuple[int, ...] = (1200, 1200)
     activation: Callable[[jax.Array], jax.Array] = nn.relu
     dtype: DTypeLike = jnp.float32
+    layer_norm: bool = False
+    dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, image: jax.Array) -> Posterior:
-        """Maps examples [B, ...] to means and log variances [B, D]."""
-        x = image.reshape(image.shape[0], -1)
-        for width in self.widths:
-            x = self.activation(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
+    def __call__(self, x: jax.Array, keys: jax.Array | None = None) -> Posterior:
+        """Maps examples [B, ...] to means and log variances [B, D]; `keys` [B], one per example, are for dropout."""
+        x = _hidden(self, x.reshape(x.shape[0], -1), keys)
         return gaussian_head(x, self.latent_dim, self.dtype)
 
 
@@ -36,12 +36,33 @@ class MLPDecoder(nn.Module):
     widths: tuple[int, ...] = (1200, 1200, 1200)
     activation: Callable[[jax.Array], jax.Array] = nn.tanh
     dtype: DTypeLike = jnp.float32
+    layer_norm: bool = False
+    dropout: float = 0.0
 
     @nn.compact
-    def __call__(self, z: jax.Array) -> jax.Array:
-        """Maps codes [B, D] to raw outputs [B, *event_shape], float32. They are logits for a Bernoulli likelihood."""
-        x = z
-        for width in self.widths:
-            x = self.activation(nn.Dense(width, kernel_init=GLOROT, dtype=self.dtype)(x))
+    def __call__(self, z: jax.Array, keys: jax.Array | None = None) -> jax.Array:
+        """Maps codes [B, D] to raw outputs [B, *event_shape], float32. They are logits for a Bernoulli likelihood.
+
+        `keys` [B], one per code, are for dropout.
+        """
+        x = _hidden(self, z, keys)
         x = nn.Dense(math.prod(self.event_shape), kernel_init=GLOROT, dtype=self.dtype)(x)
         return x.reshape(x.shape[0], *self.event_shape).astype(jnp.float32)
+
+
+def _hidden(module: MLPEncoder | MLPDecoder, x: jax.Array, keys: jax.Array | None) -> jax.Array:
+    """Applies the hidden layers inside a compact module: dense, layer norm, activation, dropout."""
+    for layer, width in enumerate(module.widths):
+        x = nn.Dense(width, kernel_init=GLOROT, dtype=module.dtype)(x)
+        if module.layer_norm:
+            x = nn.LayerNorm(dtype=module.dtype)(x)
+        x = module.activation(x)
+        if keys is not None and module.dropout:
+            x = _dropped(x, jax.vmap(lambda key, layer=layer: jax.random.fold_in(key, layer))(keys), module.dropout)
+    return x
+
+
+def _dropped(x: jax.Array, keys: jax.Array, rate: float) -> jax.Array:
+    """Sets a share of the values of each example to 0, and scales the others so that the expectation stays: [B, F]."""
+    kept = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, x.shape[1:]))(keys)
+    return jnp.where(kept, x / (1 - rate), 0).astype(x.dtype)

@@ -12,8 +12,9 @@ from jax.typing import DTypeLike
 
 from jaxvae.choose import choose
 from jaxvae.method import Network
-from jaxvae.networks.autoencoders import autoencoder
+from jaxvae.networks.autoencoders import DENSE, DenseLayers, autoencoder
 from jaxvae.networks.discriminator import SLOPE, discriminator
+from jaxvae.schema import schema_of
 
 
 class Examples(Protocol):
@@ -45,6 +46,18 @@ class NetworkOptions:
         """
         raise NotImplementedError
 
+    def idle(self, tabular: bool) -> dict[str, str]:
+        """Returns flags that have no effect with these settings, and what each of them is for.
+
+        `tabular` tells whether the examples are the rows of a table in a file.
+        """
+        return {}
+
+    @property
+    def noisy(self) -> tuple[str, ...]:
+        """Names of the networks with dropout, see `jaxvae.training.with_dropout`."""
+        return ()
+
     @property
     def jax_dtype(self) -> DTypeLike:
         """Precision as a JAX dtype."""
@@ -59,10 +72,42 @@ class Autoencoder(NetworkOptions):
     """Architecture of encoder and decoder, as `jaxvae list` gives it."""
     latents: int = 10
     """Number of latents."""
+    hidden: tuple[int, ...] = ()
+    """Widths of the encoder's hidden layers, such as 128 64; the decoder has them in reverse order. By default, those
+    of the network."""
+    layer_norm: bool = False
+    """Puts a layer norm before the activation of each hidden layer."""
+    dropout: float = 0.0
+    """Probability of setting a hidden unit to 0 during training, at least 0 and below 1."""
+
+    without_dropout: ClassVar[tuple[str, ...]] = ()
+    """Networks of the autoencoder that are of another kind, without dropout."""
 
     def make(self, source: Examples) -> dict[str, Network]:
         """Builds an encoder and a decoder."""
-        return autoencoder(self.network, source.event_shape, self.latents, self.jax_dtype)
+        return self.autoencoder(source)
+
+    def autoencoder(self, source: Examples, aux_dim: int = 0) -> dict[str, Network]:
+        """Builds an encoder that sees `aux_dim` further values, and a decoder."""
+        return autoencoder(
+            self.network,
+            source.event_shape,
+            self.latents,
+            self.jax_dtype,
+            aux_dim=aux_dim,
+            schema=schema_of(source),
+            layers=DenseLayers(self.hidden, self.layer_norm, self.dropout),
+        )
+
+    def idle(self, tabular: bool) -> dict[str, str]:
+        """Convolutions have no such layers."""
+        dense = f"--network {', '.join(DENSE[:-1])} and {DENSE[-1]}"
+        return {} if self.network in DENSE else dict.fromkeys(("hidden", "layer_norm", "dropout"), dense)
+
+    @property
+    def noisy(self) -> tuple[str, ...]:
+        """Encoder and decoder, with dropout."""
+        return tuple(name for name in ("encoder", "decoder") if self.dropout and name not in self.without_dropout)
 
 
 @dataclass(frozen=True)
@@ -76,7 +121,7 @@ class WithDiscriminator(Autoencoder):
 
     @property
     def slope(self) -> float:
-        """Of the discriminator's leaky ReLU below 0."""
+        """Slope of the discriminator's leaky ReLU below 0."""
         return SLOPE
 
     def make(self, source: Examples) -> dict[str, Network]:

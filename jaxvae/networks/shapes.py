@@ -16,6 +16,20 @@ def picture_shape(event_shape: tuple[int, ...], what: str) -> tuple[int, int, in
     return height, width, channels
 
 
+def series_shape(event_shape: tuple[int, ...], what: str) -> tuple[int, int]:
+    """Returns the shape of an example as (times, values).
+
+    Raises:
+      ValueError: The examples are no series. The message says what to choose instead of `what`.
+    """
+    if len(event_shape) != 2:
+        raise ValueError(
+            f"{what} needs series [T, D], and the examples are {shape_in_words(event_shape)}: choose the network 'mlp'"
+        )
+    times, values = event_shape
+    return times, values
+
+
 def shape_in_words(event_shape: tuple[int, ...]) -> str:
     """Describes the shape of examples in the plural, such as "vectors of 50 numbers"."""
     match event_shape:

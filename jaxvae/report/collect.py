@@ -22,11 +22,15 @@ from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.data import MOST_LATENTS, ReportData
+from jaxvae.report.loadings import loadings_of
 from jaxvae.report.page import report_html
 from jaxvae.report.pictures import in_colours, shown_channels
+from jaxvae.report.series import of_series
+from jaxvae.report.tables import of_columns
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.config import Config
 from jaxvae.runs.load import OwnConfig, Run
+from jaxvae.runs.score import ACTIVE_KL
 
 SHOWN_IMAGES = 12
 SHOWN_PICTURES = 8
@@ -35,8 +39,6 @@ PRIOR_SAMPLES = 32
 KNOWN_EFFECT = "known effect"
 QUANTILES = np.linspace(0, 1, 11)
 TRAVERSAL_VALUES = np.linspace(-2, 2, 11, dtype=np.float32)
-ACTIVE_KL = 0.1
-"""KL in nats below which a latent counts as inactive."""
 ACTIVE_CHANGE = 0.02
 """Relative change below which a latent of a deterministic code counts as inactive. The change is relative to that of
 the latent that changes the image most."""
@@ -60,7 +62,8 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     """Collects everything that the page shows, as NumPy arrays and plain values."""
     method, source = run.method, run.source
     picture_key, prior_key = jax.random.split(run.evaluation_key)
-    batch = source.sample(picture_key, SHOWN_IMAGES)
+    shown = source if run.held_out is None else run.held_out.source
+    batch = shown.sample(picture_key, SHOWN_IMAGES)
     kl, change = codes.kl_per_latent(), _change_per_latent(run, codes)
     active = kl > ACTIVE_KL if change is None else change > ACTIVE_CHANGE * change.max()
     order = np.argsort(-(kl if change is None else change))
@@ -79,7 +82,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     return ReportData(
         title=f"{method.name} on {source.name}",
         summary=_summary(run, scores),
-        about_data=" ".join((type(source).__doc__ or "").split()),
+        about_data=run.about_data,
         images=_pixels(batch["x"]),
         **_decoded(run, prior_key, batch, swept, order),
         traversal_values=values,
@@ -88,6 +91,9 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         latent_factor=latent_factor,
         pictures={name: values if name.endswith("map") else _pixels(values) for name, values in pictures.items()},
         map_correlation=_map_correlation(pictures),
+        of_columns=of_columns(run, codes, order),
+        of_series=of_series(run, batch),
+        loadings=loadings_of(run),
         spectra=spectra,
         cosines=cosines,
         kl_per_latent=kl,
@@ -115,10 +121,10 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
 def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
     """Decodes the batch, traversals from its first image, and samples of the prior.
 
-    The arrays are empty if codes cannot be decoded into images.
+    The arrays are empty if codes cannot be decoded, or if the examples are no images.
     """
     method, params = run.method, run.state.params
-    if method.decode is no_image or not len(order):
+    if method.decode is no_image or not len(order) or len(run.source.event_shape) != 3:
         return dict.fromkeys(("reconstructions", "traversals", "prior_samples"), np.zeros((0, *run.source.event_shape)))
     net = Nets(method.networks, params)
     base = method.encode(net, batch).mean[0]
@@ -144,7 +150,8 @@ def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:
     """Returns the method's pictures of a batch: the images first, then the pictures and the known effect."""
     if run.method.pictures is None:
         return {}
-    batch = run.source.batch(key, jnp.int32(0), SHOWN_PICTURES)
+    source = run.source if run.held_out is None else run.held_out.source
+    batch = source.batch(key, jnp.int32(0), SHOWN_PICTURES)
     shown = run.method.pictures(Nets(run.method.networks, run.state.params), key, batch)
     images = {"image": batch["x"], **shown}
     if "mask" in batch and any(name.endswith("map") for name in shown):
@@ -229,6 +236,7 @@ def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
     return {
         "method": run.method.name,
         "data": f"{run.data_in_words}{shown_channels(run.source.event_shape)}",
+        "scored on": scores["rows"] if run.held_out and "rows" in scores else "",
         "steps": steps,
         "seed": str(run.config.seed),
         "parameters": f"{parameters:,}" if parameters else "",

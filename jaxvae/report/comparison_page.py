@@ -55,9 +55,10 @@ def shown(mean: float, half: float) -> str:
 
 
 def _best(column: Column, lines: Sequence[Line]) -> set[int]:
-    """Places of lines that are told apart from a worse one and not from the best one, on the same data.
+    """Returns the indices of lines that differ significantly from a worse line but not from the best one on the same
+    data.
 
-    Two lines are told apart by intervals that do not overlap; a line without an interval is not told apart from any.
+    Two lines differ significantly if their intervals do not overlap. A line without an interval differs from none.
     """
     best: set[int] = set()
     if not column.better:

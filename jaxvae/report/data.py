@@ -5,10 +5,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxvae.report.loadings import Loadings
+from jaxvae.report.series import OfSeries
+from jaxvae.report.tables import OfColumns
+
 MOST_LATENTS = 16
-"""Latents shown in pictures."""
+"""Largest number of latents shown in pictures."""
 MOST_CHARTED = 64
-"""Latents, and factors, shown in a chart, so that it fits a page and the limits of picture formats."""
+"""Largest number of latents, and of factors, in a chart, so that it fits a page and the limits of picture formats."""
 
 
 class ReportData(NamedTuple):
@@ -49,6 +53,8 @@ class ReportData(NamedTuple):
     subspaces."""
     cosines: np.ndarray | None
     """Absolute cosines between codes, sorted by class [m, m]."""
+    of_columns: OfColumns | None
+    """How a model of vectors treats their columns; None for other examples."""
     prior_samples: np.ndarray
     """Images decoded from samples of the prior [m, H, W, C]."""
     kl_per_latent: np.ndarray
@@ -72,3 +78,7 @@ class ReportData(NamedTuple):
     """Shell commands that train the run again."""
     versions: Mapping[str, str]
     """Version of each library."""
+    of_series: OfSeries | None = None
+    """Series and their reconstructions; None for other examples."""
+    loadings: Loadings | None = None
+    """How strongly each latent drives each group of outputs; None for methods without groups."""

@@ -20,8 +20,10 @@ LOG_RATIO = 8
 ROUND = (1, 2, 5, 10)
 """Leading digits of the steps between ticks."""
 MOST_NUMBERS = 1000
-"""Cells of a map that are annotated: thousands of numbers take long to draw, and make large pictures."""
+"""Largest number of annotated cells of a map, as thousands of numbers take long to draw and make large pictures."""
 NOT_LOSS_TERMS = ("step", "seconds", "steps_per_second")
+VALIDATION = "validation_"
+"""Start of the names of terms on validation examples, which are drawn in the panel of the training term."""
 
 
 class Theme(NamedTuple):
@@ -43,7 +45,7 @@ def latent_chart(
     sizes: np.ndarray, names: Sequence[str], active: Sequence[bool], label: str, theme: Theme
 ) -> Image.Image:
     """Draws a horizontal bar for each latent with its name [D], top to bottom; inactive latents are faint."""
-    figure = _figure(4.45, 0.75 + 0.27 * len(sizes), theme)
+    figure = figure_of(4.45, 0.75 + 0.27 * len(sizes), theme)
     axes = figure.add_subplot()
     shown = np.nan_to_num(np.asarray(sizes, float), nan=0.0, posinf=0.0, neginf=0.0)
     colours = [theme.accent if on else theme.off for on in active]
@@ -52,12 +54,12 @@ def latent_chart(
     for row, value, raw in zip(range(len(sizes)), shown, sizes, strict=True):
         number = axes.text(value + 0.015 * reach, row, f"{raw:.2f}", va="center", fontsize=8, color=theme.muted)
         number.set_in_layout(False)  # it is inside the axes, and measuring hundreds of texts takes long
-    axes.set_yticks(range(len(sizes)), [_plain(name) for name in names])
+    axes.set_yticks(range(len(sizes)), [plain(name) for name in names])
     axes.set_xlim(0, 1.15 * reach)
     axes.set_ylim(len(sizes) - 0.5, -0.5)
     axes.set_xlabel(label, fontsize=8.5, color=theme.muted)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
-    _quiet(axes, theme, grid="x")
+    quiet(axes, theme, grid="x")
     axes.tick_params(axis="y", labelcolor=theme.ink)
     axes.spines["bottom"].set_visible(False)
     return render(figure)
@@ -68,7 +70,7 @@ def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], the
 
     Up to `MOST_NUMBERS` cells are annotated.
     """
-    figure = _figure(1.2 + max(0.62 * len(columns), 2.2), 0.75 + 0.27 * len(rows), theme)
+    figure = figure_of(1.2 + max(0.62 * len(columns), 2.2), 0.75 + 0.27 * len(rows), theme)
     axes = figure.add_subplot()
     colours = LinearSegmentedColormap.from_list("share", [theme.card, theme.accent])
     axes.imshow(np.nan_to_num(share, nan=0.0), cmap=colours, vmin=0.0, vmax=1.0, aspect="auto")
@@ -84,13 +86,13 @@ def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], the
     long = max((len(name) for name in columns), default=0) > 11 or len(columns) > 12
     axes.set_xticks(
         range(len(columns)),
-        [_plain(name) for name in columns],
+        [plain(name) for name in columns],
         rotation=45 if long else 0,
         ha="left" if long else "center",
     )
-    axes.set_yticks(range(len(rows)), [_plain(name) for name in rows])
+    axes.set_yticks(range(len(rows)), [plain(name) for name in rows])
     axes.xaxis.tick_top()
-    _quiet(axes, theme)
+    quiet(axes, theme)
     axes.tick_params(labelcolor=theme.ink)
     axes.spines["bottom"].set_visible(False)
     return render(figure)
@@ -98,7 +100,7 @@ def heat_map(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], the
 
 def spectra_chart(spectra: np.ndarray, theme: Theme) -> Image.Image:
     """Draws the singular values of each class [K, r] as a line, relative to the largest of all."""
-    figure = _figure(4.45, 3.2, theme)
+    figure = figure_of(4.45, 3.2, theme)
     axes = figure.add_subplot()
     axes.plot(np.arange(1, spectra.shape[1] + 1), spectra.T / max(float(spectra.max()), 1e-12), color=theme.accent)
     for line in axes.lines:
@@ -106,25 +108,29 @@ def spectra_chart(spectra: np.ndarray, theme: Theme) -> Image.Image:
     axes.set_ylim(0, 1.05)
     axes.set_xlabel("direction", fontsize=8.5, color=theme.muted)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=ROUND, integer=True))
-    _quiet(axes, theme, grid="y")
+    quiet(axes, theme, grid="y")
     return render(figure)
 
 
 def cosine_map(cosines: np.ndarray, theme: Theme) -> Image.Image:
     """Draws numbers in [0, 1] for pairs of examples [m, m], without annotation."""
-    figure = _figure(3.4, 3.4, theme)
+    figure = figure_of(3.4, 3.4, theme)
     axes = figure.add_subplot()
     colours = LinearSegmentedColormap.from_list("cosine", [theme.card, theme.accent])
     axes.imshow(cosines, cmap=colours, vmin=0.0, vmax=1.0, interpolation="nearest")
-    _quiet(axes, theme)
+    quiet(axes, theme)
     axes.set(xticks=[], yticks=[])
     return render(figure)
 
 
 def logged_terms(history: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Returns the names of the loss terms in any row of the history, in order of appearance."""
+    """Returns the names of the loss terms in any row of the history, in order of appearance.
+
+    Terms on validation examples are left out where there is the same term on training examples.
+    """
     names = dict.fromkeys(name for row in history for name in row)
-    return [name for name in names if name not in NOT_LOSS_TERMS]
+    beside = {VALIDATION + name for name in names}
+    return [name for name in names if name not in NOT_LOSS_TERMS and name not in beside]
 
 
 def term_values(history: Sequence[Mapping[str, Any]], term: str) -> np.ndarray:
@@ -133,16 +139,23 @@ def term_values(history: Sequence[Mapping[str, Any]], term: str) -> np.ndarray:
 
 
 def curve(history: Sequence[Mapping[str, Any]], term: str, theme: Theme) -> Image.Image:
-    """Draws a small panel of one logged term against the step, with gaps where it is missing or not finite."""
+    """Draws a small panel of one logged term against the step, with gaps where it is missing or not finite.
+
+    The same term on validation examples, if it was logged, is a dashed line through its values.
+    """
     steps = np.array([row["step"] for row in history], float)
-    values = term_values(history, term)
-    finite = np.isfinite(values)
-    figure = _figure(2.9, 1.6, theme)
+    values, validated = term_values(history, term), term_values(history, VALIDATION + term)
+    finite, there = np.isfinite(values), np.isfinite(validated)
+    figure = figure_of(2.9, 1.6, theme)
     axes = figure.add_subplot()
     axes.plot(steps, values, color=theme.accent, linewidth=1.5, marker="o" if finite.sum() < 3 else "")
-    if wants_log_axis(values):
+    if there.any():
+        marker = "o" if there.sum() < 3 else ""
+        axes.plot(steps[there], validated[there], color=theme.ink, linewidth=1.2, linestyle="--", marker=marker)
+    drawn = np.concatenate([values[finite], validated[there]])
+    if wants_log_axis(drawn):
         axes.set_yscale("log")
-        decades = math.log10(np.nanmax(values[finite]) / np.nanmin(values[finite]))
+        decades = math.log10(drawn.max() / drawn.min())
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,), numticks=6))
         axes.yaxis.set_major_formatter("{x:g}")
         axes.yaxis.set_minor_locator(NullLocator())
@@ -150,7 +163,7 @@ def curve(history: Sequence[Mapping[str, Any]], term: str, theme: Theme) -> Imag
         axes.yaxis.set_major_locator(MaxNLocator(4, steps=ROUND))
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=ROUND, integer=True))
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    _quiet(axes, theme, grid="y")
+    quiet(axes, theme, grid="y")
     return render(figure)
 
 
@@ -170,17 +183,19 @@ def _two_digits(value: float) -> str:
     return f"{value:.2f}".removeprefix("0") if value < 0.995 else "1.0"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Escapes a line of text so that a dollar sign does not start a formula."""
     text = " ".join(text.split())
     return (text if len(text) <= 24 else text[:23] + "…").replace("$", r"\$")
 
 
-def _figure(width: float, height: float, theme: Theme) -> Figure:
+def figure_of(width: float, height: float, theme: Theme) -> Figure:
+    """Creates an empty figure of a size in inches, 96 CSS pixels each."""
     return Figure(figsize=(width, height), dpi=DPI, facecolor=theme.card, layout="constrained")
 
 
-def _quiet(axes: Axes, theme: Theme, grid: Literal["x", "y"] | None = None) -> None:
+def quiet(axes: Axes, theme: Theme, grid: Literal["x", "y"] | None = None) -> None:
+    """Takes lines and ticks away from axes; a grid may stay."""
     axes.set_facecolor(theme.card)
     for side in ("left", "right", "top"):
         axes.spines[side].set_visible(False)

@@ -2,19 +2,16 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from jaxvae.report.data import MOST_CHARTED, MOST_LATENTS, ReportData
-from jaxvae.report.encoding import Embedded, embed, embed_animation
+from jaxvae.report.encoding import embed, embed_animation
 from jaxvae.report.figures import (
-    DARK,
-    LIGHT,
-    Theme,
+    VALIDATION,
     cosine_map,
     curve,
     heat_map,
@@ -23,6 +20,8 @@ from jaxvae.report.figures import (
     spectra_chart,
     term_values,
 )
+from jaxvae.report.loadings import loadings_section
+from jaxvae.report.parts import Card, Picture, Section, chart
 from jaxvae.report.pictures import (
     FRAME_MILLISECONDS,
     Label,
@@ -33,6 +32,8 @@ from jaxvae.report.pictures import (
     signed,
     traversal_frames,
 )
+from jaxvae.report.series import series_section
+from jaxvae.report.tables import effects_chart, fit_chart, plane_chart
 
 MOST_FACTORS_BESIDE = 8
 """Largest number of factors in the heat map that leaves room for the KL chart beside it."""
@@ -50,50 +51,16 @@ NATS = Unit("nats", "KL of each latent", "KL to a standard normal, nats")
 PERCENT = Unit("%", "What each latent changes", "change of a pixel by another example's value, % of its range")
 
 
-class Picture(NamedTuple):
-    """A picture of the page."""
-
-    image: Embedded
-    alt: str
-    density: float
-    """Pixels per CSS pixel."""
-    instead: Mapping[str, Embedded] = {}
-    """Alternative pictures by media query, for browsers that match it."""
-
-
-class Card(NamedTuple):
-    """A chart with a heading."""
-
-    title: str
-    picture: Picture
-    value: str = ""
-
-
-class Section(NamedTuple):
-    """A part of the page: texts, pictures and numbers, in the order of these fields. Empty fields are not shown."""
-
-    anchor: str
-    title: str
-    about: str = ""
-    caption: str = ""
-    picture: Picture | None = None
-    wide: bool = True
-    """Whether `picture` keeps a minimum width on narrow screens, where it then scrolls."""
-    layout: str = ""
-    """CSS class of the container of `cards`."""
-    cards: Sequence[Card] = ()
-    scores: Mapping[str, Mapping[str, Any]] = {}
-    settings: str = ""
-    commands: str = ""
-    versions: str = ""
-
-
 def sections(data: ReportData) -> list[Section]:
     """Returns all sections that have something to show, in reading order."""
-    builders = (
+    builders: tuple[Callable[[ReportData], Section | None], ...] = (
         _animation,
         _scores,
         _data,
+        _planes,
+        _columns,
+        lambda data: series_section(data.of_series),
+        lambda data: loadings_section(data.loadings, data.latent_order),
         _drawn,
         _classes,
         _traversals,
@@ -171,6 +138,39 @@ def _drawn(data: ReportData) -> Section | None:
     return Section("drawn", "What the model makes of images", caption=f"{caption}.", picture=picture)
 
 
+def _planes(data: ReportData) -> Section | None:
+    if data.of_columns is None or not data.of_columns.planes:
+        return None
+    caption = "Codes (posterior means) of examples, by the two latents that carry most and by principal components"
+    cards = [
+        Card(
+            f"Codes by {plane.label}" if plane.label else "Codes",
+            chart(partial(plane_chart, plane), f"{len(plane.points)} codes by {' and '.join(plane.axes)}"),
+        )
+        for plane in data.of_columns.planes
+    ]
+    return Section("codes", "The codes", caption=f"{caption}.", layout="columns", cards=cards)
+
+
+def _columns(data: ReportData) -> Section | None:
+    if data.of_columns is None:
+        return None
+    effects, columns = data.of_columns.effects, data.of_columns.columns
+    latents = [int(d) for d in data.latent_order[:MOST_LATENTS]]
+    caption = (
+        "Change of a column when one latent moves from its 5 % to its 95 % quantile and the others stay at their "
+        "means, in standard deviations of the column (of its logarithm for counts): red is up, blue is down. Beside "
+        "it, the share of each column's variance that the reconstruction explains, or of its values that it gets right."
+    )
+    told = "; ".join(f"z{d} changes {columns[int(np.abs(effects[d]).argmax())]} most" for d in latents)
+    fit = data.of_columns.fit
+    cards = [
+        Card("What each latent changes", chart(partial(effects_chart, data.of_columns, latents), told)),
+        Card("Reconstruction of each column", chart(fit_chart(data.of_columns), f"mean {np.nanmean(fit):.2f}")),
+    ]
+    return Section("columns", "Latents and columns", caption=caption, layout="columns", cards=cards)
+
+
 def _classes(data: ReportData) -> Section | None:
     if data.spectra is None or data.cosines is None:
         return None
@@ -181,8 +181,8 @@ def _classes(data: ReportData) -> Section | None:
     lines = f"Singular values of the codes of {len(data.spectra)} classes"
     blocks = f"Absolute cosines of {len(data.cosines)} codes, sorted by class"
     cards = [
-        Card("Singular values, a line per class", _chart(partial(spectra_chart, data.spectra), lines)),
-        Card("Absolute cosines, sorted by class", _chart(partial(cosine_map, data.cosines), blocks)),
+        Card("Singular values, a line per class", chart(partial(spectra_chart, data.spectra), lines)),
+        Card("Absolute cosines, sorted by class", chart(partial(cosine_map, data.cosines), blocks)),
     ]
     return Section("classes", "Classes in the space of the codes", caption=caption, layout="columns", cards=cards)
 
@@ -221,7 +221,7 @@ def _latents(data: ReportData) -> Section | None:
     names = [f"z{index} · {factor}" if factor else f"z{index}" for index, factor in named]
     rows, columns = [f"z{index}" for index in order], list(factors[:MOST_CHARTED])
     alt = f"{unit.axis}: " + ", ".join(f"{name} {value:.2f}" for name, value in zip(rows, sizes, strict=True))
-    cards = [Card(unit.title, _chart(partial(latent_chart, sizes, names, active, unit.axis), alt))]
+    cards = [Card(unit.title, chart(partial(latent_chart, sizes, names, active, unit.axis), alt))]
     if data.mutual_information is not None and columns and data.factor_entropy is not None:
         share = _information_share(data.mutual_information, data.factor_entropy)[order, : len(columns)]
         best = (
@@ -234,13 +234,13 @@ def _latents(data: ReportData) -> Section | None:
             ". The map is of posterior means, without their noise: even a latent that carries nothing can tell of a "
             "factor by its mean. Good is one strong cell per column with nothing beside it in its row"
         )
-        chart = _chart(partial(heat_map, share, rows, columns), alt)
-        cards.append(Card("Mutual information / factor entropy", chart))
+        information = chart(partial(heat_map, share, rows, columns), alt)
+        cards.append(Card("Mutual information / factor entropy", information))
     importance = np.array(data.scores.get("dci", {}).get("importance", []), float)
     if importance.size and columns:
         alt = f"Importance of latents for factors in {data.scores['dci']['definition']}"
         shown = importance[order, : len(columns)]
-        cards.append(Card("DCI importance", _chart(partial(heat_map, shown, rows, columns), alt)))
+        cards.append(Card("DCI importance", chart(partial(heat_map, shown, rows, columns), alt)))
     if len(data.latent_order) > len(rows) or len(factors) > len(columns):
         caption += f". Charted are the {len(rows)} most informative of {len(data.latent_order)} latents"
         caption += f" and the first {len(columns)} of {len(factors)} factors" if len(factors) > len(columns) else ""
@@ -266,10 +266,15 @@ def _training(data: ReportData) -> Section | None:
         "otherwise, against the number of updates: good curves have levelled off by the end and do not jump. A total "
         "correlation that is estimated from batches is biased and may be below 0."
     )
+    if any(name.startswith(VALIDATION) for row in data.history for name in row):
+        caption += (
+            " Dashed lines are of the validation examples, with all weights as at the end of a warmup: where they rise "
+            "while the others fall, the model overfits."
+        )
     cards = [
         Card(
             term.replace("_", " "),
-            _chart(partial(curve, data.history, term), f"{term} against the training step"),
+            chart(partial(curve, data.history, term), f"{term} against the training step"),
             _last_value(data, term),
         )
         for term in logged_terms(data.history)
@@ -289,9 +294,10 @@ def _reproduce(data: ReportData) -> Section | None:
 
 
 def _last_value(data: ReportData, term: str) -> str:
-    values = term_values(data.history, term)
-    finite = values[np.isfinite(values)]
-    return f"{finite[-1]:.4g}" if finite.size else "never finite"
+    values, validated = (term_values(data.history, name) for name in (term, VALIDATION + term))
+    finite, there = values[np.isfinite(values)], validated[np.isfinite(validated)]
+    last = f"{finite[-1]:.4g}" if finite.size else "never finite"
+    return f"{last}, validation {there[-1]:.4g}" if there.size else last
 
 
 def _latents_and_factors(data: ReportData) -> list[tuple[int, str | None]]:
@@ -347,7 +353,3 @@ def _information_share(information: np.ndarray, entropy: np.ndarray) -> np.ndarr
     """Divides the information [D, K] by the entropy of each factor [K]; NaN for a factor without entropy."""
     entropy = np.asarray(entropy, float)
     return np.asarray(information, float) / np.where(entropy > 0, entropy, np.nan)
-
-
-def _chart(draw: Callable[[Theme], Image.Image], alt: str) -> Picture:
-    return Picture(embed(draw(LIGHT)), alt, 2, {"(prefers-color-scheme: dark)": embed(draw(DARK))})

@@ -60,6 +60,28 @@ changes that two latents make to an image are from orthogonal (`overlap`, an abs
 changes (`parts`, a Hoyer sparsity), what share of a pixel's change is due to a single latent (`exclusive`), and how
 far the latents are from a Gaussian (`negentropy`, nats).
 
+## Codes in files
+
+`jaxvae encode RUN --out codes.csv` writes the codes of all examples of the run's data, and `jaxvae encode RUN DATA`
+those of other data, named as for `--data`, or of a picture. Rows have the names of picture files as their ids, or
+their numbers in the data. `jaxvae decode RUN codes.csv --out decoded.npz` writes the examples that the run expects of
+codes. `jaxvae.runs.codes` describes the files.
+
+`jaxvae score codes.csv --factors factors.csv`, or with names of columns in one file, computes the metrics of codes
+from any program. The same in Python:
+
+```python
+import numpy as np
+from pathlib import Path
+from jaxvae.runs import read_foreign, score_foreign
+
+sources = np.random.default_rng(0).integers(0, 4, (500, 2))
+np.save("codes.npy", sources + 0.1)
+np.save("factors.npy", sources)
+scores = score_foreign(read_foreign(Path("codes.npy"), ["factors.npy"]), ["mig", "dci"])
+print(scores["metrics"]["mig"]["score"], scores["factors"])
+```
+
 The names of this module are imported on first use, since metrics and figures take a second to import.
 """
 
@@ -69,16 +91,41 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxvae.runs.build import build
+    from jaxvae.runs.codes import Codes, write_codes
     from jaxvae.runs.config import Config, default_config
+    from jaxvae.runs.encode import decode_all, encode_all
+    from jaxvae.runs.foreign import read_foreign, score_foreign
     from jaxvae.runs.load import Run, load_own_run, load_run
     from jaxvae.runs.score import evaluate, represent, score
 
-__all__ = ["Config", "Run", "build", "default_config", "evaluate", "load_own_run", "load_run", "represent", "score"]
+__all__ = [
+    "Codes",
+    "Config",
+    "Run",
+    "build",
+    "decode_all",
+    "default_config",
+    "encode_all",
+    "evaluate",
+    "load_own_run",
+    "load_run",
+    "read_foreign",
+    "represent",
+    "score",
+    "score_foreign",
+    "write_codes",
+]
 
 _PLACES = {
     "build": "build",
+    "Codes": "codes",
+    "write_codes": "codes",
     "Config": "config",
     "default_config": "config",
+    "decode_all": "encode",
+    "encode_all": "encode",
+    "read_foreign": "foreign",
+    "score_foreign": "foreign",
     "Run": "load",
     "load_own_run": "load",
     "load_run": "load",
@@ -94,5 +141,5 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"jaxvae.runs.{_PLACES[name]}"), name)
 
 
-if "pdoc" in sys.modules:  # it documents what is in the module already
+if "pdoc" in sys.modules:  # pdoc documents the names that are in the module already
     globals().update({name: __getattr__(name) for name in _PLACES})

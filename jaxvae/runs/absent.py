@@ -1,4 +1,4 @@
-"""The data of a run that is not here: what is known of it, without its examples."""
+"""A source that stands for the data of a run when that is unavailable. It has shapes and names, but no examples."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,11 +7,12 @@ from typing import NoReturn
 import jax
 
 from jaxvae.data.source import UNSHARDED, Shard
+from jaxvae.schema import Schema
 from jaxvae.training.run_folder import TRAINED, read_trained
 
 
 class NoExamples(ValueError):
-    """Examples were asked of data that is not here."""
+    """Examples were requested from data that is unavailable."""
 
 
 @jax.tree_util.register_static
@@ -24,8 +25,10 @@ class Absent:
     factor_names: tuple[str, ...]
     factor_sizes: tuple[int, ...]
     size: int
+    schema: Schema | None
+    """Columns of a table, or None."""
     reason: str
-    """Why the data is not here, and what to do."""
+    """Reason why the data is unavailable, and what to do."""
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """Raises NoExamples."""
@@ -51,8 +54,22 @@ class Absent:
         raise NoExamples(self.reason)
 
 
+def trained_schema(folder: Path) -> Schema | None:
+    """Returns the columns of the table that the run in the folder was trained on, or None."""
+    known = absent_source(folder, "")
+    return None if known is None else known.schema
+
+
 def absent_source(folder: Path, reason: str) -> Absent | None:
-    """The data that the run in the folder was trained on, as far as it is noted there; None where it is not."""
+    """Returns a source without examples for the data of a run, from the description in its folder.
+
+    Args:
+      folder: Folder of the run.
+      reason: Reason why the data is unavailable, for messages.
+
+    Returns:
+      The source, or None if the folder does not describe the data.
+    """
     noted = read_trained(folder).get("data") if (folder / TRAINED).exists() else None
     try:
         return Absent(
@@ -61,6 +78,7 @@ def absent_source(folder: Path, reason: str) -> Absent | None:
             factor_names=tuple(noted["factors"]),  # type: ignore[index]
             factor_sizes=tuple(map(int, noted["factors"].values())),  # type: ignore[index]
             size=int(noted["images"]),  # type: ignore[index]
+            schema=Schema.from_json(noted["columns"]) if "columns" in noted else None,  # type: ignore[index, operator]
             reason=reason,
         )
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -90,7 +90,7 @@ class BaselineConfig:
     latents: int = 10
     """Number of latents; quantizers and self-organizing maps derive their own sizes from it."""
     examples: int = 5000
-    """Number of random images to fit to; all images, where there are no more than that."""
+    """Number of random images to fit to; all images, if there are not more."""
     options: Annotated[tuple[str, ...], tyro.conf.arg(metavar="NAME=VALUE ...")] = ()
     """Further settings of the estimator, such as max_iter=50 or fun=cube."""
     seed: int = 0
@@ -120,7 +120,7 @@ class Fit(NamedTuple):
     source: Source
     method: Method
     state: TrainState
-    """Training state without parameters: what was learned is in the method's functions."""
+    """Training state without parameters, as the method's functions contain the fitted estimator."""
     seconds: float
     warnings: tuple[str, ...]
     """Warnings raised during the fit."""

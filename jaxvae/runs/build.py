@@ -1,24 +1,37 @@
 """Builds the data and the method of a configuration."""
 
+import inspect
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 
-from jaxvae.data import InClasses, Source
-from jaxvae.data.source import S, on_device
+from jaxvae.data import InClasses, Parts, Source
+from jaxvae.data.source import S, on_device, sharing_arrays
 from jaxvae.method import Method, Network
-from jaxvae.methods import likelihood_of, method_named
+from jaxvae.methods import Likelihood, likelihood_for, method_named
+from jaxvae.networks import inputs, with_parameters
+from jaxvae.networks.options import Examples
 from jaxvae.runs.config import Config, check_config
+from jaxvae.schema import Schema, schema_of
+from jaxvae.training import with_dropout
 
 
 def kept_once(source: S) -> S:
-    """The source with its arrays where a CPU computes with them, without another copy each time; on accelerators, and
-    where the data is read from files, the source itself.
+    """Places the arrays of the source on the device if that is a CPU, so that they are not copied at every use. On
+    accelerators, the source itself is returned.
     """
     return on_device(source) if jax.default_backend() == "cpu" else source
+
+
+def parts_kept_once(parts: Parts) -> Parts:
+    """The same for the parts of a data set, which have their arrays in common."""
+    training = kept_once(parts.training)
+    held_out = (None if part is None else sharing_arrays(part, parts.training, training) for part in parts[1:])
+    return Parts(training, *held_out)
 
 
 class CannotOpen(ValueError):
@@ -29,23 +42,84 @@ class Experiment(NamedTuple):
     """The data and the method of a configuration."""
 
     source: Source
-    """Data, wrapped as the method needs it."""
+    """Examples to train on, wrapped as the method needs them."""
     method: Method
 
 
-def build(config: Config[Any, Any, Any, Any]) -> Experiment:
-    """Builds the source and the method of a configuration.
+class SplitExperiment(NamedTuple):
+    """The data and the method of a configuration, with the held-out examples."""
+
+    parts: Parts
+    """Parts of the data, wrapped as the method needs them."""
+    method: Method
+
+
+def build(config: Config[Any, Any, Any, Any], schema: Schema | None = None) -> Experiment:
+    """Builds the examples to train on and the method of a configuration, as `build_parts` does.
+
+    Raises:
+      ValueError: Settings are incompatible. The message is one line.
+    """
+    parts, method = build_parts(config, schema)
+    return Experiment(parts.training, method)
+
+
+def build_parts(config: Config[Any, Any, Any, Any], schema: Schema | None = None) -> SplitExperiment:
+    """Builds all parts of the data and the method of a configuration.
+
+    Args:
+      config: Configuration of the run.
+      schema: Columns of the table that the run was trained on; by default, they are found in the data.
 
     Raises:
       ValueError: Settings are incompatible. The message is one line.
     """
     check_config(config)
     try:
-        opened = config.source.open()
+        opened = config.source.open_parts(schema)
     except ValueError as error:
         raise CannotOpen(str(error)) from error
-    source = config.batches.wrap(opened, config.method)
-    return Experiment(source, build_method(config, config.networks.make(source), source))
+    source = config.batches.wrap(opened.training, config.method)
+    held_out = (
+        None if part is None else config.batches.wrap_held_out(part, config.method)
+        for part in (opened.validation, opened.test)
+    )
+    return SplitExperiment(Parts(source, *held_out), build_method(config, networks_of(config, source), source))
+
+
+def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[str, Network]:
+    """Makes the networks of a configuration for a source that is already wrapped.
+
+    Raises:
+      ValueError: Sizes or the likelihood are incompatible with the data. The message is one line.
+    """
+    networks = config.networks.make(source)
+    likelihood = _likelihood(config, source)
+    if likelihood is not None and len(likelihood.start):
+        networks["decoder"] = with_parameters(networks["decoder"], likelihood.start)
+    return networks
+
+
+def with_likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Config[Any, Any, Any, Any]:
+    """Returns the configuration with the name of the likelihood that suits the data, if none was asked for.
+
+    Tables keep "auto", which stands for a likelihood for each kind of column.
+    """
+    if getattr(config.options, "likelihood", "") != "auto" or schema_of(source) is not None:
+        return config
+    return config.with_flags(likelihood="bernoulli" if len(source.event_shape) == 3 else "gaussian")
+
+
+def _likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Likelihood | None:
+    options = config.options
+    if not hasattr(options, "likelihood"):
+        return None
+    schema = schema_of(source)
+    if schema is not None and (own := config.idle().get("likelihood")):  # noise that the method learns itself
+        if any(column.kind != "real" or column.has_missing for column in schema.used):
+            raise ValueError(f"not all columns of the table are real numbers without missing values: choose {own}")
+        schema = None
+    return likelihood_for(options.likelihood, options.scale, source.event_shape, schema)
 
 
 def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Experiment:
@@ -62,7 +136,7 @@ def build_without_data(config: Config[Any, Any, Any, Any], source: Source) -> Ex
         )  # label noise needs the examples, and the networks do not depend on it
     with suppress(ValueError):  # some wrappers need the examples, and no network needs those wrappers
         source = batches.wrap(source, config.method)
-    return Experiment(source, build_method(config, config.networks.make(source), source))
+    return Experiment(source, build_method(config, networks_of(config, source), source))
 
 
 def moved(data: str, error: Exception) -> str:
@@ -72,16 +146,30 @@ def moved(data: str, error: Exception) -> str:
     return f"{error}. If the data of the run lies elsewhere now, add --data {where}"
 
 
-def build_method(config: Config[Any, Any, Any, Any], networks: Mapping[str, Network], source: Source) -> Method:
+def build_method(
+    config: Config[Any, Any, Any, Any], networks: Mapping[str, Network], source: Source, *, raw: bool = False
+) -> Method:
     """Builds the method of a configuration with the given networks, for a source that is already wrapped.
+
+    Args:
+      config: Configuration of the run.
+      networks: Networks by name.
+      source: Data, wrapped as the method needs it.
+      raw: Whether the method's `decode` returns what its likelihood takes, instead of expected examples.
 
     Raises:
       ValueError: Settings are incompatible. The message is one line.
     """
     choices = asdict(config.options)
-    if "likelihood" in choices:
-        choices["likelihood"] = likelihood_of(choices["likelihood"], choices.pop("scale"))
+    likelihood, schema = _likelihood(config, source), schema_of(source)
+    if likelihood is not None:
+        choices["likelihood"] = likelihood._replace(mean=lambda outputs: outputs) if raw else likelihood
+        del choices["scale"]
+    if schema is not None and "features" in inspect.signature(method_named(config.method).build).parameters:
+        choices["features"] = partial(inputs, schema)
     told = config.batches.told(source, config.training.batch_size)
     build = method_named(config.method).build
     method = build(networks, hyperparameters=config.hyperparameters, **choices, **told)
+    if config.networks.noisy:
+        method = with_dropout(method, config.networks.noisy)
     return config.optimization.of(method, config.training.steps)

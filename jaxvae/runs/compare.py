@@ -1,4 +1,4 @@
-"""Runs beside each other: those that differ by their seed are a line of the table."""
+"""Comparison of runs in a table. Runs that differ only by their seed share a line."""
 
 import json
 import math
@@ -15,8 +15,8 @@ from jaxvae.method import Nets
 from jaxvae.metrics import metric_named
 from jaxvae.runs.config import names_with_role
 from jaxvae.runs.folder import newest_saved, read_config
-from jaxvae.runs.load import Run, config_of, load_run, own_config_of
-from jaxvae.runs.score import SCORES, independent, read_scores, represent, score
+from jaxvae.runs.load import Run, config_of, load_run, own_config_of, stopped_early
+from jaxvae.runs.score import SCORES, read_scores, represent, score, scored_examples
 from jaxvae.training.members import DIVERGED
 from jaxvae.training.run_folder import (
     TRAINED,
@@ -31,22 +31,23 @@ from jaxvae.training.run_folder import (
 COMPARED = ("mig", "dci", "sap", "modularity", "irs", "mcc", "factor_vae_score")
 COMPARED_SCORES = "compared.json"
 NAMED = ("config.json", TRAINED)
-"""Files of a run of the command, and of one in Python."""
+"""Files that identify a run of the command and a run in Python, respectively."""
 BROKEN = (ValueError, OSError, KeyError, TypeError)
-"""What a damaged folder, or data that has changed, can raise: RunFolderError is a ValueError."""
+"""Errors that a damaged folder or changed data can raise. RunFolderError is a ValueError."""
 PICTURED = 1000
-"""Examples whose codes say where a latent's values lie."""
+"""Number of examples whose codes determine the range of a latent traversal."""
 SHOWN_LATENTS, SHOWN_VALUES = 6, 6
 
 
 class Column(NamedTuple):
-    """A number of each run."""
+    """A column of the table, with one number per run."""
 
     name: str
     title: str
     better: float
-    """1 if high is better, -1 if low is, 0 if it is neither."""
+    """1 if higher is better, -1 if lower is better, and 0 otherwise."""
     about: str
+    """Definition of the number; "" for metrics."""
 
 
 PROPERTIES = (
@@ -60,23 +61,28 @@ PROPERTIES = (
 
 
 class Line(NamedTuple):
-    """One method with one set of settings."""
+    """A line of the table: the runs of one method with one set of settings, which differ by their seed."""
 
     name: str
     data: str
     folders: tuple[Path, ...]
     values: dict[str, np.ndarray]
-    """Of each column, one per run; NaN where there is none."""
+    """Values of each column, by name, one per run; NaN if a run has none."""
     note: str
-    """What to know of it; "" for nothing."""
+    """Remarks, such as the number of runs that have diverged; "" without any."""
     picture: np.ndarray | None
-    """Rows of images [R, T, H, W, C]: examples, reconstructions, then one latent each, from low values to high ones."""
+    """Rows of images [R, T, H, W, C]: examples, reconstructions, then one latent traversal per row, from low to high
+    values."""
     rows: tuple[str, ...]
-    """What each row shows."""
+    """Names of the rows of the picture."""
 
 
 def find_runs(folders: Sequence[Path]) -> list[Path]:
-    """The folders themselves, or the runs below them, up to two levels. RunFolderError for one without any."""
+    """Returns each folder that holds a run, or the runs up to two levels below a folder that does not.
+
+    Raises:
+      RunFolderError: There is no run in a folder or below it.
+    """
     found: list[Path] = []
     for folder in folders:
         below = sorted(
@@ -96,22 +102,25 @@ def compare(
     metrics: Sequence[str] = COMPARED,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[list[Column], list[Line]]:
-    """The table of some runs, in the order in which they are given.
+    """Compares runs in a table, in the order in which they are given.
 
-    Runs whose scores.json does not hold what is asked for, of as many examples, are scored; what that gives is kept
-    beside it, in compared.json. Runs that can't be loaded, have diverged or are not finished are noted in their line; a
-    line of which none can be loaded is left out, and so is a run whose settings can't be read. Of several with one seed
-    the last counts, and the line's note says so.
+    Runs are scored unless their scores.json holds the metrics on enough examples. The new scores are stored in
+    compared.json. A line's note counts the runs that cannot be loaded, have diverged or are not finished. Lines without
+    a run that can be loaded, and runs whose settings cannot be read, are left out. If several runs of a line have the
+    same seed, only the last one is used, and the note says so.
 
     Args:
-      folders: of runs.
-      num_samples: examples that runs are scored on, at least.
-      metrics: names, see `jaxvae.metrics.metric_named`.
-      progress: is told what is scored, and what is left out.
+      folders: Folders of the runs.
+      num_samples: Smallest number of examples to score a run on.
+      metrics: Names of metrics, see `jaxvae.metrics.metric_named`.
+      progress: Called with a text for every line that is scored or left out.
+
+    Returns:
+      The columns of the table, and its lines.
 
     Raises:
-      RunFolderError: a folder that holds something else than a run; none of the runs can be loaded.
-      ValueError: no such metric.
+      RunFolderError: A folder holds something other than a run, or no run can be loaded.
+      ValueError: A metric does not exist.
     """
     for name in metrics:
         metric_named(name)
@@ -130,7 +139,7 @@ def compare(
             continue
         if not _is_run(settings):
             raise RunFolderError(f"{folder / 'config.json'} is not of a run of jaxvae")
-        apart = ("seed", *names_with_role("replicate", "bookkeeping"))
+        apart = ("seed", *names_with_role("replicate", "bookkeeping", "limit"))
         settings = {name: value for name, value in flatten(known.to_json()).items() if name not in apart}
         key = json.dumps(settings, sort_keys=True)
         members = groups.setdefault(key, {})
@@ -181,7 +190,9 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
         "diverged": [(folder / DIVERGED).exists() for folder in folders],
         "can't be loaded": [not row for row in rows],
         "not finished": [
-            newest_saved(folder) < config.get("training.steps", 0) and not (folder / DIVERGED).exists()
+            newest_saved(folder) < config.get("training.steps", 0)
+            and not (folder / DIVERGED).exists()
+            and not stopped_early(folder)
             for folder in folders
         ],
     }
@@ -205,7 +216,10 @@ def _to_be_scored(folder: Path, num_samples: int, metrics: Sequence[str]) -> str
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
-    """Mean of what is not NaN, and half the width of its 95 % interval by Student's t: NaN for fewer than two."""
+    """Computes the mean of the finite values, and half the width of its 95 % interval by Student's t distribution.
+
+    The width is NaN for fewer than two finite values, and the mean for none.
+    """
     known = values[np.isfinite(values)]
     if len(known) < 2:
         return float(known.mean()) if len(known) else math.nan, math.nan
@@ -214,7 +228,7 @@ def interval(values: np.ndarray) -> tuple[float, float]:
 
 
 def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
-    """Of lines: the method, and the settings in which the lines of that method differ, of each of them."""
+    """Returns the names of the lines: the method, and the settings in which the lines of that method differ."""
     methods = [config.get("method") or config["baseline"] for config in configs]
     varying: dict[str, dict[str, None]] = {}
     first: dict[str, dict[str, Any]] = {}
@@ -240,13 +254,13 @@ def _words(value: Any) -> str:
 
 
 def _data_name(data: str) -> str:
-    """Without the folders of a path."""
+    """Returns the name of the data without the folders of a path."""
     kind, _, where = data.partition(":")
     return Path(where).name if where else kind
 
 
 def _data_of(config: Mapping[str, Any]) -> str:
-    """Of a method, of a run in Python, or of a baseline."""
+    """Returns the data in the settings of a method, of a run in Python, or of a baseline."""
     return config.get("source.data") or config.get("data.name") or config["data"]
 
 
@@ -259,7 +273,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 
 def _may_be_run(folder: Path) -> bool:
-    """Whether its settings are those of a run, or can't be read: `compare` says what is wrong with these."""
+    """Whether the settings are those of a run, or cannot be read; in the latter case, `compare` reports the reason."""
     try:
         return _is_run(_settings(folder))
     except RunFolderError:
@@ -271,7 +285,7 @@ def _is_run(config: Any) -> bool:
 
 
 def _values_of(folder: Path, run: Run | None, num_samples: int, metrics: Sequence[str]) -> dict[str, float]:
-    """Of a run that is loaded, unless its scores are stored."""
+    """Returns the values of a run's columns, from stored scores if there are any; otherwise, the run is scored."""
     scores = _stored(folder, num_samples, metrics)
     if scores is None:
         run = run or load_run(folder)
@@ -283,7 +297,7 @@ def _values_of(folder: Path, run: Run | None, num_samples: int, metrics: Sequenc
 
 
 def _stored(folder: Path, num_samples: int, metrics: Sequence[str]) -> dict[str, Any] | None:
-    """Scores of the newest checkpoint that hold what is asked for, or None."""
+    """Returns stored scores of the newest checkpoint that hold the metrics on enough examples, or None."""
     for file in (SCORES, COMPARED_SCORES):
         scores = read_scores(folder, file)
         if (
@@ -303,11 +317,12 @@ def _picture(run: Run) -> tuple[np.ndarray | None, tuple[str, ...]]:
     if run.decoder is None:
         if run.method.pictures is None:
             return None, ()
-        few = run.source.batch(run.evaluation_key, jax.numpy.int32(0), SHOWN_VALUES)
+        source = run.source if run.held_out is None else run.held_out.source
+        few = source.batch(run.evaluation_key, jax.numpy.int32(0), SHOWN_VALUES)
         shown = run.method.pictures(Nets(run.method.networks, run.state.params), run.evaluation_key, few)
         drawn = {"image": few["x"], **{name: rows for name, rows in shown.items() if not name.endswith("map")}}
         return _same_channels(list(drawn.values())), tuple(drawn)
-    images = random_examples(independent(run.source), run.evaluation_key, SHOWN_VALUES)["x"]
+    images = random_examples(scored_examples(run), run.evaluation_key, SHOWN_VALUES)["x"]
     codes = represent(run, PICTURED).mean
     size = latent_effects(run.decoder, codes).size
     order = [d for d in np.argsort(-size)[:SHOWN_LATENTS] if size[d] > 0.01 * size.max()]

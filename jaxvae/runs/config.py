@@ -1,7 +1,8 @@
-"""Everything that decides the numbers of a run, as data: what the command line asks for and config.json holds."""
+"""The configuration of a run: all settings of the command line that determine its numbers, stored in config.json."""
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, Literal, Self, TypeVar
@@ -22,13 +23,13 @@ Options = TypeVar("Options")
 Batches = TypeVar("Batches", bound=Single)
 Networks = TypeVar("Networks", bound=NetworkOptions)
 VERSION = 2
-"""Of config.json."""
+"""Version of the layout of config.json."""
 MOST_INTEGER = 2**31
-"""Whole numbers of a configuration are below it, as those of the compiled programs."""
+"""Bound that integers of a configuration stay below, as compiled programs use 32 bits."""
 MOST_FLOAT = 3.4e38
-"""Float32, in which hyperparameters are, holds no more."""
+"""Largest hyperparameter, as hyperparameters are float32."""
 ROLE = "role"
-"""Key of the metadata of fields that do not tell one run from another."""
+"""Metadata key that marks fields which do not tell one run from another."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +52,27 @@ class Training:
     on_nan: Literal["stop", "skip"] = "stop"
     """What to do when a loss or parameter becomes non-finite: stop training, or skip that step. The batch is kept in
     the run's folder nonfinite/."""
+    validate_every: int = field(default=500, metadata={ROLE: "bookkeeping"})
+    """Number of steps between computations of the loss on the examples of --validation. The checkpoint "best" is that
+    of the lowest validation loss."""
+    patience: int | None = field(default=None, metadata={ROLE: "limit"})
+    """Number of validations without a new lowest loss after which training stops early. By default, it does not. With
+    --resume and a larger number, a run that stopped early goes on."""
+    max_minutes: float | None = field(default=None, metadata={ROLE: "limit"})
+    """Number of minutes after which training stops at its next row of metrics. By default, it does not. With --resume,
+    the run goes on for as many minutes again."""
 
 
 def names_with_role(*roles: str) -> tuple[str, ...]:
-    """Dotted names, as in config.json, of settings with one of these roles: length, replicate or bookkeeping."""
+    """Returns the dotted names, as in config.json, of the settings with one of these roles: length, limit, replicate or
+    bookkeeping.
+    """
     return tuple(f"training.{each.name}" for each in dataclasses.fields(Training) if each.metadata.get(ROLE) in roles)
 
 
 @dataclass(frozen=True)
 class Config(Generic[HP, Options, Batches, Networks]):
-    """Two runs of one Config on one machine end in the same bits."""
+    """Configuration of a run. Two runs of one configuration on one machine give bit-identical results."""
 
     method: tyro.conf.Fixed[str]
     """Name of the method, as `jaxvae list` gives it."""
@@ -71,7 +83,7 @@ class Config(Generic[HP, Options, Batches, Networks]):
     source: DataOptions
     """Data set and sampling."""
     batches: Batches
-    """What a batch holds, where the method learns from more than single images."""
+    """Content of a batch, if the method learns from more than single examples."""
     networks: Networks
     """Networks."""
     optimization: Optimization
@@ -90,15 +102,16 @@ class Config(Generic[HP, Options, Batches, Networks]):
         return self.source.data
 
     def flags(self) -> dict[str, Any]:
-        """The values of all settings by the names of their flags, with underscores."""
+        """Returns the values of all settings by the names of their flags, with underscores."""
         return {name: getattr(getattr(self, section), name) for name, section in self._places().items()}
 
     def with_flags(self, **values: Any) -> Self:
-        """The configuration with other values of some flags, by their names with underscores.
+        """Returns the configuration with other values of some flags, by their names with underscores.
 
-        Flags that have no effect beside them get their defaults.
+        Other flags that have no effect with these values are reset to their defaults.
 
-        ValueError for a name that is no flag of this method; it says which methods have it.
+        Raises:
+          ValueError: The method has no such flag; the message says which methods have it.
         """
         places, changes = self._places(), {}  # type: tuple[dict[str, str], dict[str, dict[str, Any]]]
         for name, value in values.items():
@@ -112,20 +125,21 @@ class Config(Generic[HP, Options, Batches, Networks]):
         return changed.with_flags(**left_over) if left_over else changed
 
     def settled(self) -> Self:
-        """The configuration with the numbers of hyperparameters whose defaults follow from the method's options."""
+        """Returns the configuration with numbers for the hyperparameters whose defaults follow from the options."""
         settled = method_named(self.method).settled(self.hyperparameters, self.options)
         return replace(self, hyperparameters=settled)
 
     def idle(self) -> dict[str, str]:
-        """Flags that have no effect beside the other settings -> what they are for."""
+        """Returns the flags that have no effect with the other settings, and what each of them is for."""
         idle = self.source.idle(self.batches) | self.batches.idle(self.source.in_table)
         idle |= method_named(self.method).idle(self.options)
-        if getattr(self.options, "likelihood", None) == "bernoulli":
+        idle |= self.networks.idle(self.source.is_tabular)
+        if getattr(self.options, "likelihood", "gaussian") not in ("gaussian", "laplace"):
             idle["scale"] = "--likelihood gaussian and laplace"
         return idle
 
     def to_json(self) -> dict[str, Any]:
-        """Nested dicts and lists of JSON values, with the version of this layout."""
+        """Returns nested dicts and lists of JSON values, with the version of this layout."""
         sections = {name: asdict(getattr(self, name)) for name in _SECTIONS if name != "hyperparameters"}
         hyperparameters = self.hyperparameters._asdict()  # type: ignore[attr-defined]
         written = {"version": VERSION, "method": self.method, "hyperparameters": hyperparameters, **sections}
@@ -133,7 +147,12 @@ class Config(Generic[HP, Options, Batches, Networks]):
 
     @classmethod
     def from_json(cls, asked: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`, also of what version 0.1 wrote. ValueError, in one line, for anything else."""
+        """Returns the configuration with these JSON values, the inverse of `to_json`. It also reads those of version
+        0.1.
+
+        Raises:
+          ValueError: The values are not those of a configuration; the message is one line.
+        """
         try:
             values = dict(asked)
             entry = method_named(str(values["method"]))
@@ -158,7 +177,11 @@ _SECTIONS = ("hyperparameters", "options", "source", "batches", "networks", "opt
 
 
 def default_config(method: str, preset: str | None = None) -> Config[Any, Any, Any, Any]:
-    """The defaults of a method, or of one of its presets. ValueError for an unknown name."""
+    """Returns the default configuration of a method, or one of its presets.
+
+    Raises:
+      ValueError: The method or the preset does not exist.
+    """
     entry = method_named(method)
     hyperparameters, settings = entry.hyperparameters(), entry.defaults
     if preset is not None:
@@ -169,10 +192,15 @@ def default_config(method: str, preset: str | None = None) -> Config[Any, Any, A
 
 
 def check_config(config: Config[Any, Any, Any, Any]) -> None:
-    """ValueError, in one line, for settings out of range, and for flags that have no effect."""
+    """Checks the settings of a configuration.
+
+    Raises:
+      ValueError: A setting is out of range, or a flag that was given has no effect; the message is one line.
+    """
     training = config.training
-    for name, least in (("steps", 1), ("batch_size", 1), ("seed", 0), ("log_every", 1), ("checkpoint_every", 1)):
-        if getattr(training, name) < least:
+    least_of = dict.fromkeys(("steps", "batch_size", "log_every", "checkpoint_every", "validate_every", "patience"), 1)
+    for name, least in {**least_of, "seed": 0}.items():
+        if getattr(training, name) is not None and getattr(training, name) < least:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(training, name)}")
     for name, value in config.flags().items():
         for number in value if isinstance(value, tuple) else (value,):
@@ -180,6 +208,16 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
                 raise ValueError(f"--{name.replace('_', '-')} must be below 2**31, got {str(number)[:40]}")
     if training.microbatch is not None and training.microbatch < 1:
         raise ValueError(f"--microbatch must be at least 1, got {training.microbatch}")
+    if training.max_minutes is not None and not 0 < training.max_minutes < math.inf:
+        raise ValueError(f"--max-minutes must be a positive number, got {training.max_minutes}")
+    if not 0 <= config.source.split_seed < 2**31:
+        raise ValueError(f"--split-seed must be at least 0 and below 2**31, got {config.source.split_seed}")
+    if not config.source.validation and training.patience is not None:
+        raise ValueError("--patience counts validations without improvement: add --validation 0.1, or leave it out")
+    if not config.source.validation and training.validate_every != Training.validate_every:
+        raise ValueError("--validate-every is for runs with validation examples: add --validation 0.1, or leave it out")
+    if not config.source.validation and not config.source.test and config.source.split_seed:
+        raise ValueError("--split-seed is for --validation and --test: add one of them, or leave it out")
     if training.seed >= 2**32:
         raise ValueError(f"--seed must be below 2**32, got {training.seed}")
     for name, value in config.settled().hyperparameters._asdict().items():
@@ -197,18 +235,20 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
 
 
 def default_flags(method: str) -> dict[str, Any]:
-    """The value of every flag of a method that is not given: those of its classes, not those of the method itself."""
+    """Returns the default of every flag of a method by its name, from the classes of the settings. Defaults that the
+    method itself sets are not included.
+    """
     kinds = _kinds(method_named(method))
     return {name: getattr(made, name) for made in (kind() for kind in kinds.values()) for name in _names(made)}
 
 
 def methods_with(flag: str) -> list[str]:
-    """The methods that have a flag, by its name with underscores."""
+    """Returns the methods that have a flag, given its name with underscores."""
     return [name for name in METHODS if flag in default_flags(name)]
 
 
 def unknown_flag(name: str, method: str, known: Mapping[str, Any]) -> str:
-    """What to say of a flag that a method does not have."""
+    """Returns the error message for a flag that a method does not have."""
     flag = f"--{name.replace('_', '-')}"
     if new := RENAMED.get(name):
         return f"{flag} is now --{new.replace('_', '-')}"
@@ -220,7 +260,7 @@ def unknown_flag(name: str, method: str, known: Mapping[str, Any]) -> str:
 
 
 def _kinds(entry: Entry) -> dict[str, Any]:
-    """The classes of the sections of a method's configuration."""
+    """Returns the classes of the sections of a method's configuration."""
     return {
         "hyperparameters": entry.hyperparameters,
         "options": options_of(entry),

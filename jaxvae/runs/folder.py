@@ -1,4 +1,4 @@
-"""The folder of a run of the command: its config.json, and when the folder may be used again."""
+"""The folder of a run of the command: its config.json, and the conditions for writing to it again."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,8 @@ from typing import Any, Protocol, Self, TypeVar
 
 from jaxvae.data import Source
 from jaxvae.files import PARTIAL, LeadsOutside, write_json
-from jaxvae.runs.config import names_with_role
+from jaxvae.runs.build import with_likelihood
+from jaxvae.runs.config import Config, names_with_role
 from jaxvae.training.run_folder import (
     LOCK,
     TRAINED,
@@ -20,19 +21,23 @@ from jaxvae.training.run_folder import (
 from jaxvae.training.steps import described_data
 
 DATA = "source.data"
-"""Dotted name, as in config.json, of where the data lies."""
+"""Dotted name, as in config.json, of the setting that names the data or its path."""
 
 
 class Written(Protocol):
-    """A configuration, of a method or of a baseline."""
+    """A configuration of a method or of a baseline."""
 
     def to_json(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Returns the configuration as JSON values."""
         ...
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of `to_json`. ValueError, in one line, for anything else."""
+        """Returns the configuration with these JSON values, the inverse of `to_json`.
+
+        Raises:
+          ValueError: The values are not those of a configuration; the message is one line.
+        """
         ...
 
 
@@ -40,26 +45,30 @@ W = TypeVar("W", bound=Written)
 
 
 def open_run(folder: Path, config: Written, *, resume: bool, source: Source | None = None) -> None:
-    """Makes the folder and writes config.json, or checks that the run in it is the same one.
+    """Creates the folder and writes config.json, or checks that the run in the folder has the same configuration.
 
     Args:
-      folder: of the run.
-      config: of the run. It may ask for more steps than the one in the folder, or declare that finished at fewer, of
-        which it has a checkpoint already or which it has not reached.
-      resume: go on with the run in the folder if there is one.
-      source: data of `config`, opened. With it, the place of the data may be another one than that of the run in the
-        folder, where the content is the same.
+      folder: Folder of the run.
+      config: Configuration of the run. When resuming, it may have another number of steps, as long as that is not less
+        than the newest checkpoint's, and other limits that stop the run early.
+      resume: Whether to resume the run in the folder if there is one.
+      source: Opened data of `config`. If it is given and its content is that of the run in the folder, its path may
+        differ.
 
     Raises:
-      RunFolderError: there is a run and `resume` is off; it has another configuration; or it can't be written.
+      RunFolderError: There is a run and `resume` is False, the run has another configuration, or the folder cannot be
+        written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.json").exists():
             check_new(folder)
+        config = _settled(config, source)
         with only_writer(folder):
             if resume and (folder / "config.json").exists():
-                _check_same(folder, known_as(type(config), folder).to_json(), config.to_json(), source)
+                _check_same(
+                    folder, _settled(known_as(type(config), folder), source).to_json(), config.to_json(), source
+                )
             else:
                 check_new(folder)
             write_json(folder / "config.json", config.to_json())
@@ -69,17 +78,32 @@ def open_run(folder: Path, config: Written, *, resume: bool, source: Source | No
         raise RunFolderError(f"can't write to the run folder {folder}: {error.strerror or error}") from error
 
 
+def _settled(config: W, source: Source | None) -> W:
+    """Returns the configuration with the likelihood that suits the data, if it was left open."""
+    if not isinstance(config, Config) or source is None:
+        return config
+    return with_likelihood(config, source)  # type: ignore[return-value]
+
+
 def check_new(folder: Path) -> None:
-    """RunFolderError for a folder with a run in it, or with other files."""
+    """Checks that a folder can be used for a new run.
+
+    Raises:
+      RunFolderError: The folder holds a run or other files.
+    """
     if (folder / "config.json").exists():
         raise RunFolderError(f"{folder} holds a run already: add --resume to go on with it, or choose another --run")
-    # A kill while the folder was made leaves the lock, and a file that was not whole yet.
+    # A process that was killed while it created the folder leaves the lock and an incomplete file.
     if folder.exists() and any(path.name != LOCK and path.suffix != PARTIAL for path in folder.iterdir()):
         raise RunFolderError(f"{folder} has files but no run in it: choose another --run folder")
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """What the run in `folder` was asked to do. RunFolderError where there is none."""
+    """Returns the content of the run's config.json.
+
+    Raises:
+      RunFolderError: There is no config.json in the folder, or it cannot be read.
+    """
     if (folder / TRAINED).exists() and not (folder / "config.json").exists():
         raise RunFolderError(
             f"the run in {folder} was trained in Python, and its method is known there alone: "
@@ -89,7 +113,11 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def known_as(kind: type[W], folder: Path) -> W:
-    """The configuration of the run in `folder`, of a kind. RunFolderError where there is none, or it can't be read."""
+    """Returns the configuration of the run in `folder` as an instance of `kind`.
+
+    Raises:
+      RunFolderError: There is no configuration, or it cannot be read.
+    """
     try:
         return kind.from_json(read_config(folder))
     except RunFolderError:
@@ -99,7 +127,7 @@ def known_as(kind: type[W], folder: Path) -> W:
 
 
 def newest_saved(folder: Path) -> int:
-    """The step of the newest checkpoint in a run's folder; 0 without any."""
+    """Returns the step of the newest checkpoint in a run's folder, or 0 without checkpoints."""
     return max((int(path.name) for path in folder.glob("checkpoints/*") if path.name.isdecimal()), default=0)
 
 
@@ -114,6 +142,9 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], so
         had, wanted = before.pop(name, 0), after.pop(name, 0)
         if wanted < had and wanted < (done := newest_saved(folder)):
             found.append(f"{name} was {had} and its newest checkpoint is of step {done}: it can't end at {wanted}")
+    for name in names_with_role("limit"):
+        before.pop(name, None)
+        after.pop(name, None)
     found = changes(before, after) + found
     if found:
         raise RunFolderError(

@@ -1,5 +1,6 @@
 """A finished or interrupted run, loaded from its folder."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -11,14 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.source import Source
-from jaxvae.method import Method, Nets, Posterior, no_image
+from jaxvae.data.splits import HeldOut, Parts
+from jaxvae.data.subsets import Subset
+from jaxvae.method import Batch, Method, Nets, Posterior, no_image
 from jaxvae.networks.shapes import shape_in_words
-from jaxvae.runs.absent import absent_source
+from jaxvae.runs.absent import absent_source, trained_schema
 from jaxvae.runs.baseline import BaselineConfig, fit_baseline
-from jaxvae.runs.build import CannotOpen, build, build_without_data, kept_once, moved
+from jaxvae.runs.build import CannotOpen, build_parts, build_without_data, moved, parts_kept_once
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import known_as, read_config
 from jaxvae.runs.typed import typed
+from jaxvae.schema import schema_of
 from jaxvae.streams import Stream
 from jaxvae.training import TrainState, make_train_step
 from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
@@ -34,15 +38,16 @@ from jaxvae.training.run_folder import (
     read_trained,
 )
 from jaxvae.training.steps import described, described_data
+from jaxvae.training.validation import is_out_of_patience
 from jaxvae.training.writers import MACHINE_COLUMNS
 
 ENCODED = 512
-"""Images that are encoded at a time."""
+"""Number of examples that are encoded at a time."""
 
 
 @dataclass(frozen=True)
 class OwnConfig:
-    """What `train` was given in Python; the method itself is known there alone."""
+    """Arguments of `train` for a run in Python. The folder does not hold the method itself."""
 
     method: str
     hp: Mapping[str, Any]
@@ -52,25 +57,27 @@ class OwnConfig:
     cores: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """What trained.json holds, but for the machine."""
+        """Returns the content of trained.json without the description of the machine."""
         return {name: value for name, value in asdict(self).items() if name != CORES}
 
 
 class Run(NamedTuple):
-    """What there is to know about a run."""
+    """A run: its configuration, data, method, trained state and history."""
 
     folder: Path
     config: Config[Any, Any, Any, Any] | BaselineConfig | OwnConfig
     source: Source
     method: Method
     state: TrainState
-    """Its parameters are those to evaluate: running averages, where the optimizer keeps them."""
+    """Training state with the parameters to evaluate, which are running averages if the optimizer keeps them."""
     history: list[dict[str, Any]]
     """Rows of metrics.jsonl."""
+    held_out: HeldOut | None = None
+    """Examples that the run was not trained on and is scored on; None if it was trained on all."""
 
     @property
     def evaluation_key(self) -> jax.Array:
-        """Key of the evaluation's randomness: every run draws its own examples."""
+        """Random key for evaluation. It depends on the seed, so every run draws its own examples."""
         return jax.random.fold_in(jax.random.key(self.config.seed), Stream.EVALUATION)
 
     @property
@@ -78,8 +85,22 @@ class Run(NamedTuple):
         """Describes the data by name, number of examples and their shape."""
         return f"{self.source.name}, {self.source.size:,} {shape_in_words(self.source.event_shape)}"
 
+    @property
+    def about_data(self) -> str:
+        """Describes the data by its class's docstring, ignoring subsets; a table is described by its columns."""
+        schema = schema_of(self.source)
+        if schema is not None:
+            kinds = Counter(column.kind for column in schema.columns)
+            missing = sum(column.has_missing for column in schema.used)
+            text = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+            return f"A table of {self.source.size:,} rows. Columns: {text}; {missing} have missing values."
+        source = self.source
+        while isinstance(source, Subset):
+            source = source.source
+        return " ".join((type(source).__doc__ or "").split())
+
     def __repr__(self) -> str:
-        """Ten lines at most: what was trained, how far, and where it is."""
+        """Describes the run in at most ten lines: method, data, networks, step and folder."""
         last = self.history[-1] if self.history else {}
         terms = "  ".join(
             f"{name} {value:.4g}" for name, value in last.items() if name not in (*MACHINE_COLUMNS, "step")
@@ -87,7 +108,8 @@ class Run(NamedTuple):
         sizes = {name: sum(leaf.size for leaf in jax.tree.leaves(params)) for name, params in self.state.params.items()}
         lines = {
             "method": self.method.name,
-            "data": self.data_in_words,
+            "data": self.data_in_words
+            + ("" if self.held_out is None else f", and {self.held_out.source.size:,} for {self.held_out.name}"),
             "factors": ", ".join(self.source.factor_names) or "unknown",
             "networks": ", ".join(f"{name} ({size:,} parameters)" for name, size in sizes.items()) or "none",
             "seed": str(self.config.seed),
@@ -102,7 +124,8 @@ class Run(NamedTuple):
 
         Args:
           examples: One example or more, of the shape that the run was trained on: [N, *event_shape]. Pictures are in
-            [0, 1], unless the likelihood is for other values.
+            [0, 1], unless the likelihood is for other values. Rows of a table are as its schema encodes them, with
+            NaN for missing values.
 
         Returns:
           Means and log-variances, [N, D] each.
@@ -110,30 +133,46 @@ class Run(NamedTuple):
         Raises:
           ValueError: The examples have another shape or range, or the encoder sees more than the example.
         """
-        examples, pictures = np.asarray(examples, np.float32), len(self.source.event_shape) == 3
+        examples = np.asarray(examples, np.float32)
+        self.check_examples(examples)
+        starts = range(0, len(examples), ENCODED)
+        parts = [self.encode_batch({"x": jnp.asarray(examples[at : at + ENCODED])}) for at in starts]
+        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
+
+    def encode_batch(self, batch: Batch) -> Posterior:
+        """Computes the posteriors of a batch as the run's source gives it, [B, D]. The examples are not checked.
+
+        Raises:
+          ValueError: The encoder sees more than is in the batch.
+        """
+        encode, _ = _compiled(_Identity(self.method))
+        try:
+            return encode(self.state.params, batch)
+        except KeyError as error:
+            raise ValueError(f"the encoder of {self.method.name} sees {error} besides the example") from error
+
+    def check_examples(self, examples: np.ndarray) -> None:
+        """Raises ValueError for examples of another shape or range than those that the run was trained on."""
+        pictures = len(self.source.event_shape) == 3
         what = "images" if pictures else "examples"
         if not len(examples) or examples.shape[1:] != self.source.event_shape:
             wanted = ", ".join(map(str, self.source.event_shape))
             raise ValueError(f"{what} must have the shape [N, {wanted}], got {list(examples.shape)}")
-        any_values = getattr(getattr(self.config, "options", None), "likelihood", "bernoulli") != "bernoulli"
-        if pictures and not any_values and not (examples.min() >= 0 and examples.max() <= 1):
+        bounded = ("auto", "bernoulli", "continuous-bernoulli")
+        in_range = getattr(getattr(self.config, "options", None), "likelihood", "bernoulli") in bounded
+        if pictures and in_range and not (examples.min() >= 0 and examples.max() <= 1):
             raise ValueError(
                 f"images must be in [0, 1], got {examples.min():g} to {examples.max():g}: divide bytes by 255"
             )
-        if not np.isfinite(examples).all():
+        may_miss = schema_of(self.source) is not None
+        if np.isinf(examples).any() or (np.isnan(examples).any() and not may_miss):
             raise ValueError(f"{what} must be finite numbers")
-
-        encode, _ = _compiled(_Identity(self.method))
-        try:
-            starts = range(0, len(examples), ENCODED)
-            parts = [encode(self.state.params, jnp.asarray(examples[at : at + ENCODED])) for at in starts]
-        except KeyError as error:
-            raise ValueError(f"the encoder of {self.method.name} sees {error} besides the example") from error
-        return jax.tree.map(lambda *arrays: jnp.concatenate(arrays), *parts)
 
     @property
     def decoder(self) -> Callable[[np.ndarray], np.ndarray] | None:
-        """Codes [B, D] -> expected examples [B, *event_shape]; None where codes alone make no examples."""
+        """Function from codes [B, D] to expected examples [B, *event_shape]; None if a code alone does not determine
+        an example.
+        """
         method, params = self.method, self.state.params
         if method.decode is no_image:
             return None
@@ -144,7 +183,7 @@ class Run(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class _Identity:
-    """A method as a key, by which object it is: its networks are in a dictionary."""
+    """A key that compares methods by identity, because their networks are in a dictionary, which has no hash."""
 
     method: Method
 
@@ -157,14 +196,14 @@ class _Identity:
 
 @lru_cache(maxsize=16)
 def _compiled(key: _Identity) -> tuple[Callable[..., Posterior], Callable[..., jax.Array]]:
-    """(params, images) -> posteriors, and (params, codes) -> images: compiled once per shape, however often asked for.
+    """Returns compiled functions (params, batch) -> posteriors and (params, codes) -> examples.
 
-    Parameters are arguments, so that checkpoints of one method share what is compiled.
+    Parameters are arguments, so that checkpoints of one method share the compiled programs.
     """
     method = key.method
 
-    def encode(params: dict[str, Any], images: jax.Array) -> Posterior:
-        return method.encode(Nets(method.networks, params), {"x": images})
+    def encode(params: dict[str, Any], batch: Batch) -> Posterior:
+        return method.encode(Nets(method.networks, params), batch)
 
     def decode(params: dict[str, Any], codes: jax.Array) -> jax.Array:
         return method.decode(Nets(method.networks, params), codes)
@@ -175,23 +214,25 @@ def _compiled(key: _Identity) -> tuple[Callable[..., Posterior], Callable[..., j
 def load_run(
     folder: Path | str, checkpoint: str | int = "latest", *, data: str | None = None, needs_data: bool = True
 ) -> Run:
-    """Loads a run. A baseline is fitted again: its run holds no more than what was asked for.
+    """Loads a run from its folder. A baseline is fitted again, because its folder holds only its configuration.
 
-    Images are encoded and codes decoded without the data. Where it cannot be opened, the run is loaded all the same,
-    with an `Absent` source, which raises a ValueError where examples are asked for.
+    Encoding and decoding need no data. If the data cannot be opened, the run is loaded with an `Absent` source, which
+    raises ValueError when examples are requested. Warns with OtherData if the data differs from the data that the run
+    was trained on.
 
     Args:
-      folder: of the run.
-      checkpoint: "latest", "best" (lowest training loss) or a step.
-      data: where the data of the run lies now, as for `open_data`; where it was trained on if not given.
-      needs_data: False leaves the data alone, even where it is there.
+      folder: Folder of the run.
+      checkpoint: "latest", "best" (lowest validation loss, or lowest training loss without validation) or a step.
+      data: Current place of the run's data, as for `open_data`. By default, the place it was trained from.
+      needs_data: Whether to open the data.
+
+    Returns:
+      The run at that checkpoint.
 
     Raises:
-      RunFolderError: no run there, no checkpoint in it yet, none of that step, or one that is damaged; with "latest"
-        and "best" those that are damaged are passed over, with a DamagedCheckpoint warning.
-      ValueError: `data` that does not exist or cannot be read.
-
-    An OtherData warning where the data is not what the run was trained on.
+      RunFolderError: The folder holds no run, the run has no checkpoint yet, or the requested checkpoint does not exist
+        or is damaged. "latest" and "best" skip damaged checkpoints, with a DamagedCheckpoint warning.
+      ValueError: `data` does not exist or cannot be read.
     """
     folder = Path(folder)
     config = config_of(folder)
@@ -206,49 +247,77 @@ def load_run(
         return Run(folder, config, fit.source, fit.method, fit.state, read_history(folder))
     if data is not None:
         config = config.with_flags(data=data)
+    held_out = None
     if needs_data:
         try:
-            source, method = build(config)
+            parts, method = build_parts(config, trained_schema(folder))
         except CannotOpen as error:
             if data is not None or (absent := absent_source(folder, moved(config.data, error))) is None:
                 raise ValueError(moved(config.data, error)) from error
             source, method = build_without_data(config, absent)
         else:
-            check_data(folder, described_data(source))
-            source = kept_once(source)
+            check_data(folder, described_data(parts.training))
+            parts = parts_kept_once(parts)
+            source, held_out = parts.training, parts.held_out
     else:
         absent = absent_source(folder, f"the run in {folder} was loaded without its data")
         if absent is None:
             raise RunFolderError(f"the run in {folder} does not say enough about its data: load it with the data")
         source, method = build_without_data(config, absent)
-    return _restored(folder, config, source, method, checkpoint)
+    return _restored(folder, config, source, method, checkpoint)._replace(held_out=held_out)
 
 
-def load_own_run(folder: Path | str, method: Method, source: Source, checkpoint: str | int = "latest") -> Run:
-    """Loads what `jaxvae.training.train(method, source, folder=folder, ...)` left there, to score and report it.
+def load_own_run(
+    folder: Path | str,
+    method: Method,
+    source: Source,
+    checkpoint: str | int = "latest",
+    *,
+    held_out: HeldOut | None = None,
+) -> Run:
+    """Loads a run of `jaxvae.training.train(method, source, folder=folder, ...)`, to score and report it.
 
     Args:
-      folder: of the run.
-      method: that was trained, made again: a folder holds no code.
-      source: that it was trained on.
-      checkpoint: as in `load_run`.
+      folder: Folder of the run.
+      method: Method that was trained. It must be built again, because the folder holds no code.
+      source: Data that it was trained on.
+      checkpoint: Checkpoint to load, as in `load_run`.
+      held_out: Examples to score the run on, such as `jaxvae.data.split(...).held_out`. By default, those of `source`.
+
+    Returns:
+      The run at that checkpoint.
 
     Raises:
-      RunFolderError: as `load_run`; or what was trained there has another name or other hyperparameters.
+      RunFolderError: The run cannot be loaded, as in `load_run`, or its method has another name or other
+        hyperparameters.
     """
     folder = Path(folder)
     config = own_config_of(folder)
     check_trained(folder, described(method, described_data(source), config.batch_size, config.seed))
-    return _restored(folder, config, source, method, checkpoint)
+    return _restored(folder, config, source, method, checkpoint)._replace(held_out=held_out)
+
+
+def stopped_early(folder: Path) -> bool:
+    """Whether the run in a folder ended because its validation loss no longer improved."""
+    config = config_of(folder)
+    if not isinstance(config, Config):
+        return False
+    training = config.training
+    return is_out_of_patience(read_history(folder), training.validate_every, training.patience)
 
 
 def trained_run(
-    folder: Path, config: Config[Any, Any, Any, Any], source: Source, method: Method, state: TrainState
+    folder: Path,
+    config: Config[Any, Any, Any, Any],
+    parts: Parts,
+    method: Method,
+    state: TrainState,
 ) -> Run:
-    """A run whose training has just ended in `state`: what `load_run` would read again from its folder."""
+    """Returns a run whose training has just ended in `state`, as `load_run` would load it from its folder."""
     one = jax.devices()[0]
     state = jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), one), state)
-    return Run(folder, config, source, method, state._replace(params=evaluation_params(state)), read_history(folder))
+    state = state._replace(params=evaluation_params(state))
+    return Run(folder, config, parts.training, method, state, read_history(folder), parts.held_out)
 
 
 def _restored(
@@ -278,14 +347,22 @@ def _restored(
 
 
 def config_of(folder: Path) -> Config[Any, Any, Any, Any] | BaselineConfig:
-    """The configuration of the run in a folder. RunFolderError where there is none, or one that can't be read."""
+    """Returns the configuration of the run in a folder.
+
+    Raises:
+      RunFolderError: There is no configuration, or it cannot be read.
+    """
     if "baseline" in read_config(folder):
         return known_as(BaselineConfig, folder)
     return known_as(Config, folder)
 
 
 def own_config_of(folder: Path) -> OwnConfig:
-    """What the run in a folder was given in Python. RunFolderError where there is none, or one that can't be read."""
+    """Returns the arguments of `train` for a run in Python.
+
+    Raises:
+      RunFolderError: There is no such run in the folder, or its trained.json cannot be read.
+    """
     try:
         return typed(OwnConfig, read_trained(folder))
     except RunFolderError:

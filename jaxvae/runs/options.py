@@ -17,9 +17,12 @@ LIKELIHOOD: tuple[tuple[str, Any, Any], ...] = (
         "likelihood",
         Annotated[
             LikelihoodName,
-            tyro.conf.arg(help="Likelihood of a value of an image given its code. gaussian and laplace add --scale."),
+            tyro.conf.arg(
+                help="Likelihood of a value given the code; gaussian and laplace add --scale. auto is bernoulli for "
+                "images, gaussian for vectors, and one for each kind of column for tables, with learned scales."
+            ),
         ],
-        dataclasses.field(default="bernoulli"),
+        dataclasses.field(default="auto"),
     ),
     (
         "scale",

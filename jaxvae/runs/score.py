@@ -1,4 +1,4 @@
-"""Scores of a run: its codes on random examples, metrics of them, and properties of the code."""
+"""Scores of a run: metrics of its codes of random examples, and properties of these codes."""
 
 import warnings
 from collections.abc import Sequence
@@ -16,33 +16,45 @@ from jaxvae.files import read_json, write_json
 from jaxvae.losses import negentropy
 from jaxvae.method import no_code
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED, metric_named
+from jaxvae.runs.config import Config
 from jaxvae.runs.load import Run
 from jaxvae.training.run_folder import RunFolderError
+from jaxvae.training.validation import PosteriorCollapse
 
 RESAMPLED = ("mig", "sap", "modularity", "irs", "mcc", *UNSUPERVISED)
-"""Metrics that are quick enough to be computed again on resampled examples, for their intervals."""
+"""Metrics that are fast enough to be recomputed on resampled examples, for their intervals."""
 QUICK = (*RESAMPLED[:5], "beta_vae_score", "factor_vae_score", *UNSUPERVISED)
-"""Metrics of a second or two, all together."""
+"""Metrics that take a second or two in total."""
 THOROUGH = tuple(name for name in (*METRICS, *UNSUPERVISED) if name not in EXPENSIVE)
-"""All metrics but those that take longest."""
+"""All metrics except the expensive ones."""
 SCORES = "scores.json"
 RESAMPLES = 20
 MOST_RESAMPLED = 64
-"""Latents of codes that are resampled: intervals for hundreds would take minutes."""
+"""Largest number of latents for which intervals are computed, as hundreds of latents would take minutes."""
 SAME_CODES = ("step", "representation", "num_samples", "num_examples")
-"""What two sets of scores of the same codes agree in."""
+"""Keys of `Scores` whose values are equal in any two sets of scores of the same codes."""
 REBUILT = 512
-"""Examples that the reconstruction error is the mean of."""
+"""Number of examples over which the reconstruction error is averaged."""
+
+
+ACTIVE_KL = 0.1
+"""KL in nats below which a latent counts as inactive."""
+TRAINED_STEPS = 1000
+"""Number of steps before which inactive latents cause no warning."""
+PRIOR_WEIGHTS = ("beta", "rate", "gamma", "prior_weight")
+"""Hyperparameters that weigh the prior against the reconstruction. The first one that a method has is used."""
 
 
 class Scores(TypedDict):
-    """What scores.json holds, see `score`."""
+    """Content of scores.json, see `score`."""
 
     step: int
     representation: str
     num_samples: int
     num_examples: NotRequired[int]
-    """Examples that there are. Scores without it are of examples that were drawn with replacement."""
+    """Number of examples available. Scores without it are from examples that were drawn with replacement."""
+    rows: NotRequired[str]
+    """Part of the data that the examples are from, and their number, such as "test, 180 examples"."""
     asked: list[str]
     properties: dict[str, float | None]
     metrics: dict[str, dict[str, Any]]
@@ -50,24 +62,47 @@ class Scores(TypedDict):
 
 
 def represent(run: Run, num_samples: int) -> Representation:
-    """The codes of `num_samples` different random examples of the run's data, or of all where there are fewer.
+    """Encodes `num_samples` different random examples, or all of them if there are fewer; see `scored_examples`.
 
-    ValueError for less than 1.
+    Raises:
+      ValueError: `num_samples` is less than 1.
     """
     if num_samples < 1:
         raise ValueError(f"--num-samples must be at least 1, got {num_samples}")
     if run.method.encode is no_code:
         return Representation(np.zeros((num_samples, 0)), np.zeros((num_samples, 0)), None)
-    return encode_samples(run.method, run.state.params, independent(run.source), run.evaluation_key, num_samples)
+    return encode_samples(run.method, run.state.params, scored_examples(run), run.evaluation_key, num_samples)
+
+
+def scored_examples(run: Run) -> Source:
+    """Returns the examples that a run is scored on: the held-out ones (test set, or validation set), or else all."""
+    return independent(run.source if run.held_out is None else run.held_out.source)
 
 
 def independent(source: Source) -> Source:
-    """The source, or that of its groups: members of a group are no independent examples."""
+    """Returns the source without groups, because members of a group are not independent examples."""
     return source.source if isinstance(source, Groups) else source
 
 
 def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:
-    """What `score` returns, also written to scores.json, beside the scores that it holds of the same codes."""
+    """Scores the codes as `score` does, and writes the result to scores.json.
+
+    Scores of the same codes that the file already holds are kept. Warns with PosteriorCollapse if no latent of a
+    trained model is active.
+
+    Args:
+      run: Run that produced the codes.
+      codes: Codes of random examples of its data, from `represent`.
+      metrics: Names of metrics, see `jaxvae.metrics.metric_named`.
+
+    Returns:
+      The content of scores.json, as described for `score`.
+
+    Raises:
+      ValueError: A metric does not exist.
+    """
+    if collapse := _collapse_in_words(run, codes):
+        warnings.warn(collapse, PosteriorCollapse, stacklevel=2)
     scores = score(run, codes, metrics)
     try:
         earlier = read_scores(run.folder)
@@ -82,51 +117,97 @@ def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) ->
 
 
 def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:
-    """Scores of the posterior means, and of one sample of each posterior.
+    """Scores the posterior means, and one sample of each posterior.
 
     Args:
-      run: that the codes are of.
-      codes: of random examples of its data, from `represent`.
-      metrics: names, see `jaxvae.metrics.metric_named`. Those that need factors are left out where none are known, and
-        all are where no code is learned; one that can't be computed has the reason as its "error", and no score.
+      run: Run that produced the codes.
+      codes: Codes of random examples of its data, from `represent`.
+      metrics: Names of metrics, see `jaxvae.metrics.metric_named`. Metrics that need factors are left out if the
+        factors are unknown, and all metrics are left out if the method learns no code.
 
     Returns:
-      {"step", "representation", "num_samples", "num_examples" (that there are), "asked" (the metrics), "properties",
-      "metrics": {name: result}, "sampled": {name: result}}. Results of means have a 95 % "interval" from resampled
-      examples where the metric is quick and there are at most 64 latents. "properties" are those of `properties`. A
-      result without a score has the reason as its "error".
+      {"step", "representation", "num_samples", "num_examples" (number available), "rows" (part of the data and number
+      of examples), "asked" (the metrics), "properties" (see `properties`), "metrics": {name: result}, "sampled": {name:
+      result}}. Results for means have a 95 % "interval" from resampled examples if the metric is fast and there are at
+      most 64 latents. A metric that cannot be computed has the reason as its "error" instead of a score.
 
     Raises:
-      ValueError: no such metric.
+      ValueError: A metric does not exist.
     """
     for name in metrics:
         metric_named(name)
-    known = [name for name in metrics if not metric_named(name).needs_factors or codes.factors is not None]
-    known = known if codes.mean.shape[1] else []
-    sampled = codes.sample(run.config.seed)
+    known = metrics if codes.mean.shape[1] else ()
     return {
         "step": int(run.state.step),
         "representation": "posterior mean",
         "num_samples": len(codes.mean),
-        "num_examples": independent(run.source).size,
+        "num_examples": scored_examples(run).size,
+        "rows": _rows_in_words(run, len(codes.mean)),
         "asked": list(metrics),
         "properties": properties(run, codes),
-        "metrics": {name: _score_and_interval(name, codes.mean, codes.factors) for name in known},
-        "sampled": {name: _score(name, sampled, codes.factors) for name in known},
+        **score_arrays(codes.mean, codes.sample(run.config.seed), codes.factors, known),
     }
 
 
-def properties(run: Run, codes: Representation) -> dict[str, float | None]:
-    """What a code is like, and how well it stands for the image: None for what it does not have.
+def score_arrays(
+    means: np.ndarray, sampled: np.ndarray | None, factors: np.ndarray | None, metrics: Sequence[str]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Scores codes from any program.
 
     Args:
-      run: that the codes are of.
-      codes: from `represent`.
+      means: Codes [N, D], such as posterior means.
+      sampled: One sample of each posterior [N, D], or None.
+      factors: Factors as integers [N, K]. If None, metrics that need factors are left out.
+      metrics: Names of metrics, see `jaxvae.metrics.metric_named`.
 
     Returns:
-      "reconstruction_error": mean squared error of a value of the image; "overlap", "parts" and "exclusive" of
-      `jaxvae.analysis.latent_effects`; "negentropy": of the latents that vary, their mean (`jaxvae.losses.negentropy`,
-      log cosh).
+      {"metrics": {name: result}, "sampled": {name: result}}, as in `score`.
+
+    Raises:
+      ValueError: A metric does not exist.
+    """
+    known = [name for name in metrics if not metric_named(name).needs_factors or factors is not None]
+    return {
+        "metrics": {name: _score_and_interval(name, means, factors) for name in known},
+        "sampled": {} if sampled is None else {name: _score(name, sampled, factors) for name in known},
+    }
+
+
+def _collapse_in_words(run: Run, codes: Representation) -> str | None:
+    """Describes a posterior collapse and what to change, or returns None if a latent is active or training has just
+    begun.
+    """
+    if not isinstance(run.config, Config) or run.state.step < TRAINED_STEPS or not codes.mean.shape[1]:
+        return None
+    if codes.kl_per_latent().max() > ACTIVE_KL:
+        return None
+    known = run.config.hyperparameters._fields
+    weight = next((name for name in PRIOR_WEIGHTS if name in known), None)
+    advice = "give the reconstruction more weight, as --likelihood gaussian with a smaller --scale does"
+    if weight:
+        advice = f"lower --{weight.replace('_', '-')}, which is {getattr(run.config.hyperparameters, weight):g}"
+    return (
+        f"no latent is active: the posterior of every latent is within {ACTIVE_KL} nats of the prior on average "
+        f"(posterior collapse); {advice}"
+    )
+
+
+def _rows_in_words(run: Run, count: int) -> str:
+    name, size = "all" if run.held_out is None else run.held_out.name, scored_examples(run).size
+    return f"{name}, {size:,} examples" if count >= size else f"{name}, {count:,} of {size:,} examples"
+
+
+def properties(run: Run, codes: Representation) -> dict[str, float | None]:
+    """Computes the reconstruction error and other properties of the codes.
+
+    Args:
+      run: Run that produced the codes.
+      codes: Codes of random examples of its data, from `represent`.
+
+    Returns:
+      "reconstruction_error": mean squared error per observed value of x; "overlap", "parts" and "exclusive": see
+      `jaxvae.analysis.latent_effects`; "negentropy": mean negentropy in nats of the latents that vary
+      (`jaxvae.losses.negentropy`, log cosh). Properties that cannot be computed are None.
     """
     found: dict[str, float | None] = dict.fromkeys(("reconstruction_error", "overlap", "parts", "exclusive"))
     found["negentropy"] = None
@@ -137,13 +218,17 @@ def properties(run: Run, codes: Representation) -> dict[str, float | None]:
     if run.decoder is None or not codes.mean.shape[1] or len(codes.mean) < 2:
         return found
     rebuilt = run.decoder(codes.mean[:REBUILT])
-    images = random_examples(independent(run.source), run.evaluation_key, len(rebuilt))["x"]
-    found["reconstruction_error"] = float(((rebuilt - np.asarray(images, np.float64)) ** 2).mean())
+    found["reconstruction_error"] = float(np.nanmean((rebuilt - examples_of(run, len(rebuilt))) ** 2))
     effects = latent_effects(run.decoder, codes.mean)
     for name in ("overlap", "parts", "exclusive"):
         value = getattr(effects, name)
         found[name] = value if np.isfinite(value) else None
     return found
+
+
+def examples_of(run: Run, count: int) -> np.ndarray:
+    """Returns the first `count` of the examples that `represent` encodes: float64 [count, *event_shape]."""
+    return np.asarray(random_examples(scored_examples(run), run.evaluation_key, count)["x"], np.float64)
 
 
 def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:
@@ -160,10 +245,11 @@ def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str
 
 
 def _score_and_interval(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:
-    """With the score's 95 % "interval" [low, high] by resampling examples, for quick metrics.
+    """Computes a score and, for fast metrics, its 95 % "interval" [low, high] by resampling examples.
 
-    Scores of random halves of the examples, without repeats, vary as much around the score of all as that does around
-    its expectation: a half has twice the variance, of which it shares half with the whole.
+    Scores of random halves of the examples, drawn without replacement, vary as much around the score of all examples as
+    that varies around its expectation: the score of a half has twice the variance, and shares half of it with the score
+    of all.
     """
     result = _score(name, codes, factors)
     half = len(codes) // 2
@@ -176,14 +262,18 @@ def _score_and_interval(name: str, codes: np.ndarray, factors: np.ndarray | None
     parts = [_score(name, codes[row], None if factors is None else factors[row])["score"] for row in rows]
     if not parts or any(part is None for part in parts):
         return {**result, "interval": None}
-    # The score itself is the middle: that of fewer examples is biased more.
+    # The score itself is the middle, because scores of fewer examples have a larger bias.
     middle = result["score"]
     spread = 1.96 * float(np.std(parts, ddof=1)) * (half / (len(codes) - half)) ** 0.5
     return {**result, "interval": [middle - spread, middle + spread]}
 
 
 def read_scores(folder: Path, name: str = SCORES) -> dict[str, Any] | None:
-    """What `evaluate` wrote last, or None. RunFolderError for a file that can't be read."""
+    """Returns the scores that `evaluate` wrote last, or None if there are none.
+
+    Raises:
+      RunFolderError: The file cannot be read.
+    """
     path = folder / name
     if not path.exists():
         return None

@@ -10,13 +10,13 @@ from jaxvae.choose import choose
 from jaxvae.runs.config import Config
 
 MOST = 10_000
-"""Runs of one command: more are a slip of the pen, and would not fit into memory together."""
+"""Largest number of runs of one command. A larger number is probably a typing error and would not fit into memory."""
 SEEDS = 2**32
-"""Seeds are below it."""
+"""Bound that seeds stay below."""
 
 
 class Member(NamedTuple):
-    """One of the runs."""
+    """One of several runs."""
 
     name: str
     """Name of the run's folder, which consists of the settings in which it differs from the others."""

@@ -1,4 +1,4 @@
-"""What the study found, and whether a table shows it: Locatello et al. (2019), by the figures of their sections."""
+"""Findings of Locatello et al. (2019), by the figures of their sections, and whether a table reproduces them."""
 
 from collections.abc import Iterable, Mapping
 from itertools import combinations
@@ -19,7 +19,7 @@ METRICS = {
     "mean/beta_vae_score": "BetaVAE score",
     "mean/factor_vae_score": "FactorVAE score",
 }
-"""Column -> name."""
+"""Names of metrics by their columns."""
 UNSUPERVISED = {
     "train/reconstruction": "reconstruction",
     "train/kl": "KL",
@@ -34,13 +34,14 @@ DOWNSTREAM = {
     for learner in ("logistic", "trees")
     for labels in ("10", "100", "1000", "10000", "efficiency")
 }
-"""Accuracies of learning the factors from codes, and that with 100 labels over that with the most."""
+"""Names of downstream accuracies by their columns. The efficiency is the accuracy with 100 labels divided by the
+accuracy with the largest number of labels."""
 CORRELATED = 0.5
-"""A rank correlation above which a score could be selected by."""
+"""Rank correlation above which a score could be used for model selection."""
 
 
 class Finding(NamedTuple):
-    """A claim beside what the table says."""
+    """A claim of the study, with the numbers of the table that support or contradict it."""
 
     claim: str
     outcome: str
@@ -49,13 +50,13 @@ class Finding(NamedTuple):
 
 
 def with_elbo(rows: Rows) -> list[dict[str, object]]:
-    """The rows with minus the evidence bound, nats per image, as "elbo"."""
+    """Adds the negative evidence lower bound, in nats per image, to the rows as "elbo"."""
     elbo = column(rows, "train/reconstruction") + column(rows, "train/kl")
     return [{**row, "elbo": float(value)} for row, value in zip(rows, elbo, strict=True)]
 
 
 def findings(rows: Rows) -> list[Finding]:
-    """Every claim of the study, judged by the rows of a merged table."""
+    """Evaluates every claim of the study on the rows of a merged table."""
     rows = with_elbo(rows)
     return [
         _correlation_of_codes(rows, "sampled", falls=True),
@@ -69,17 +70,19 @@ def findings(rows: Rows) -> list[Finding]:
 
 
 def data_of(rows: Rows) -> list[str]:
-    """Data sets, in order."""
+    """Returns the data sets of the rows, in order."""
     return list(dict.fromkeys(row["data"] for row in rows))
 
 
 def pick(rows: Rows, **where: object) -> Rows:
-    """Rows whose columns have these values."""
+    """Selects the rows whose columns have these values."""
     return [row for row in rows if all(row[name] == value for name, value in where.items())]
 
 
 def strength_effect(rows: Rows, name: str) -> np.ndarray:
-    """Of every data set, method and seed: the number at the largest strength minus that at the smallest."""
+    """Computes the number at the largest strength minus the number at the smallest, for every data set, method and
+    seed: float [models].
+    """
     found = []
     for data in data_of(rows):
         for method in dict.fromkeys(row["method"] for row in rows):
@@ -94,13 +97,17 @@ def strength_effect(rows: Rows, name: str) -> np.ndarray:
 
 
 def correlations(rows: Rows, data: str, ones: Iterable[str], others: Iterable[str] = tuple(METRICS)) -> np.ndarray:
-    """Rank correlations of columns over the models of a data set: [ones, others]."""
+    """Computes rank correlations of columns over the models of a data set: [ones, others]."""
     part = pick(rows, data=data)
     return np.array([[rank_correlation(column(part, one), column(part, other)) for other in others] for one in ones])
 
 
 def transfer_shares(rows: Rows) -> dict[tuple[str, str], float]:
-    """How often a setting chosen by a metric beats a random one, by ("same" or "other" metric, data)."""
+    """Computes how often a setting that is chosen by a metric beats a random one, see `transfer`.
+
+    Returns:
+      Means over metrics and data sets, by whether the metric, and the data, are the "same" or "other" ones.
+    """
     names, sets = list(METRICS), data_of(rows)
     cells: dict[tuple[str, str], list[float]] = {}
     for by in names:
@@ -113,13 +120,19 @@ def transfer_shares(rows: Rows) -> dict[tuple[str, str], float]:
 
 
 def theorem(samples: int = 20_000, seed: int = 0) -> dict[str, float]:
-    """The impossibility theorem in numbers: codes z ~ N(0, I), and z turned by 45 degrees.
+    """Illustrates the impossibility theorem by codes z ~ N(0, I), and z rotated by 45 degrees.
 
-    Both have the same distribution, so that a decoder and the same decoder after turning back make the same images with
-    the same likelihood; but by the factors z, one is disentangled and the other is not.
+    Both have the same distribution. A decoder, and the same decoder preceded by the inverse rotation, therefore
+    generate the same images with the same likelihood. With z as the factors, however, only one of the codes is
+    disentangled.
+
+    Args:
+      samples: Number of codes.
+      seed: Random seed of the codes.
 
     Returns:
-      "mig", "mig turned", and "p", the smallest p-value of tests that a turned latent is not normal.
+      "mig" and "mig turned", the MIG of the two codes, and "p", the smallest p-value of Kolmogorov-Smirnov tests of the
+      normality of the rotated latents.
     """
     z = np.asarray(jax.random.normal(jax.random.key(seed), (samples, 2)), np.float64)
     turned = z @ np.array([[1, 1], [-1, 1]]) / 2**0.5
@@ -132,7 +145,8 @@ def theorem(samples: int = 20_000, seed: int = 0) -> dict[str, float]:
 
 
 def _correlation_of_codes(rows: Rows, kind: str, *, falls: bool) -> Finding:
-    # AnnealedVAE's strengths are capacities: more is less regularised. (By memory, the study's figure lacks it too.)
+    # AnnealedVAE is left out, because its strengths are capacities, and a larger capacity means less regularization.
+    # (From memory, the study's figure does not show it either.)
     others = [row for row in rows if row["method"] != "annealed-vae"]
     change = bootstrap(strength_effect(others, f"{kind}/gaussian_total_correlation"))
     claim = (
@@ -172,7 +186,7 @@ def _variance(rows: Rows) -> Finding:
 
 def _selection(rows: Rows) -> Finding:
     spans = _spans(rows, UNSUPERVISED, METRICS)
-    # A score that could be relied on has a correlation of one sign and some size with every metric on all data.
+    # A reliable score has large correlations of the same sign with every metric on all data.
     reliable = [name for name, (low, high) in spans.items() if low > CORRELATED or high < -CORRELATED]
     return Finding(
         "No score without labels tells which models are disentangled",
@@ -195,7 +209,7 @@ def _downstream(rows: Rows) -> Finding:
 
 
 def _spans(rows: Rows, ones: Mapping[str, str], others: Iterable[str]) -> dict[str, tuple[float, float]]:
-    """Name -> least and largest rank correlation with the others on all data; none where none is known."""
+    """Returns the smallest and the largest rank correlation with the others on all data, by name, if any is known."""
     matrices = np.stack([correlations(rows, data, ones, others) for data in data_of(rows)])
     known = {
         name: values[np.isfinite(values)] for name, values in zip(ones.values(), matrices.swapaxes(0, 1), strict=True)
@@ -225,7 +239,7 @@ def _transfer(rows: Rows) -> Finding:
 
 
 def _outcome(shown: bool, *numbers: float) -> str:
-    """Of a claim that is judged by these numbers, if they are known."""
+    """Returns the outcome of a claim, which is not testable if one of the numbers is not finite."""
     if not np.isfinite(numbers).all():
         return "not testable at this scale"
     return "shown" if shown else "not shown"

@@ -1,10 +1,10 @@
-"""The grid of the large-scale study (Locatello et al., 2019): data x method x strength x seed, a number for each model.
+"""The grid of the large-scale study (Locatello et al., 2019), in which every model has a number.
 
     number = ((data * methods + method) * strengths + strength) * seeds + seed
 
-as in the study's own list: data sets outermost, seeds innermost, and methods in the order of that list, in which
-FactorVAE is second and AnnealedVAE last. `full` is the published grid, 7 x 36 x 50 = 12,600 models, with the published
-numbers; `small` and `tiny` are cut down to two cores, with strengths that suit smaller images.
+The order is that of the study's own list: data sets are outermost, seeds innermost, and among the methods, FactorVAE is
+second and AnnealedVAE last. `full` is the published grid of 7 x 36 x 50 = 12,600 models with the published numbers.
+`small` and `tiny` are smaller grids for two cores, with strengths for smaller images.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from jaxvae.runs.config import Config, default_config
 
 RAMP = 1 / 3
-"""Share of the updates over which AnnealedVAE's capacity grows: 100,000 of 300,000 in the study."""
+"""Share of the steps over which AnnealedVAE's capacity grows; 100,000 of 300,000 in the study."""
 
 
 class Sweep(NamedTuple):
@@ -23,7 +23,7 @@ class Sweep(NamedTuple):
     hyperparameter: str
     values: tuple[float, ...]
     also: Mapping[str, float] = {}
-    """Hyperparameters that are a multiple of it."""
+    """Further hyperparameters, as multiples of the strength."""
 
 
 class Grid(NamedTuple):
@@ -31,11 +31,10 @@ class Grid(NamedTuple):
 
     data: tuple[str, ...]
     sweeps: tuple[Sweep, ...]
-    """With as many values each."""
+    """Sweeps of the methods, all with the same number of values."""
     seeds: int
     settings: Mapping[str, Any]
-    """Flags and hyperparameters of `jaxvae train`, the same for all models whose method has them, over its preset
-    "study"."""
+    """Flags and hyperparameters of `jaxvae train` that override the preset "study", for all methods that have them."""
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
@@ -68,7 +67,7 @@ STUDY = (
     Sweep("beta-tc-vae", "beta", (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)),
     Sweep("annealed-vae", "c_end", (5.0, 10.0, 25.0, 50.0, 75.0, 100.0)),
 )
-"""Methods in the order of the study's public configuration, and all its strengths."""
+"""Methods, in the order of the study's public configuration, and their strengths."""
 
 SMALL = (
     Sweep("beta-vae", "beta", (1.0, 4.0, 8.0)),
@@ -123,11 +122,15 @@ GRIDS = {
         {},
     ),
 }
-"""By the name of the preset. Published files are named by where they lie, relative to the working folder."""
+"""Grids by the name of the preset. Published files are named by their paths relative to the working folder."""
 
 
 def model_of(grid: Grid, number: int) -> Model:
-    """The model of a number. ValueError for one that is not in the grid."""
+    """Returns the model with a number.
+
+    Raises:
+      ValueError: The number is not in the grid.
+    """
     if not 0 <= number < grid.size:
         raise ValueError(f"model numbers of this study are 0 to {grid.size - 1}, got {number}")
     _, methods, strengths, seeds = grid.shape
@@ -139,7 +142,11 @@ def model_of(grid: Grid, number: int) -> Model:
 
 
 def number_of(grid: Grid, data: str, method: str, strength: float, seed: int) -> int:
-    """The inverse. ValueError for what is not in the grid."""
+    """Returns the number of a model, the inverse of `model_of`.
+
+    Raises:
+      ValueError: The model is not in the grid.
+    """
     names = [sweep.method for sweep in grid.sweeps]
     for kind, value, known in (("data", data, grid.data), ("method", method, names)):
         if value not in known:
@@ -156,7 +163,11 @@ def number_of(grid: Grid, data: str, method: str, strength: float, seed: int) ->
 
 
 def config_of(grid: Grid, number: int) -> Config[Any, Any, Any, Any]:
-    """All settings of the model of a number: what `jaxvae train` would be told."""
+    """Returns the configuration with which `jaxvae train` trains the model with a number.
+
+    Raises:
+      ValueError: The number is not in the grid.
+    """
     model = model_of(grid, number)
     sweep = next(sweep for sweep in grid.sweeps if sweep.method == model.method)
     config = default_config(model.method, "study")
@@ -172,7 +183,16 @@ def config_of(grid: Grid, number: int) -> Config[Any, Any, Any, Any]:
 
 
 def numbers_of_shard(grid: Grid, shard: int, of: int) -> range:
-    """Models of a shard, 0 <= shard < of: as many in each as can be, one after another. ValueError for other shards."""
+    """Returns the numbers of the models of a shard. They are consecutive, and shards differ in size by at most 1.
+
+    Args:
+      grid: Grid of models.
+      shard: Index of the shard, 0 to of - 1.
+      of: Number of shards.
+
+    Raises:
+      ValueError: There is no such shard.
+    """
     if not 0 <= shard < of <= grid.size:
         raise ValueError(f"shards are 0/n to n-1/n with n at most {grid.size}, got {shard}/{of}")
     return range(grid.size * shard // of, grid.size * (shard + 1) // of)

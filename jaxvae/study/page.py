@@ -1,4 +1,4 @@
-"""The page of a study: its findings beside the published ones, its plots redrawn, and what it cost."""
+"""The page of a study: its findings in comparison with the published ones, the plots of the study, and the costs."""
 
 import importlib.metadata
 from collections.abc import Mapping
@@ -28,13 +28,16 @@ from jaxvae.study.statistics import Rows, bootstrap, column, variance_shares
 
 DPI = 140
 PUBLISHED_HOURS = 2.52 * 365.25 * 24
-"""Of P100 GPUs, for the 12,600 published models."""
+"""Number of hours of a P100 GPU for the 12,600 published models."""
 
 
 def study_html(rows: Rows, preset: str, speed: Speed | None = None) -> str:
-    """One self-contained HTML document of a merged table, to be stored as UTF-8.
+    """Renders a merged table as one self-contained HTML document, to be stored as UTF-8.
 
-    With what the published grid would take at a `speed`, if one was measured.
+    Args:
+      rows: Rows of the merged table.
+      preset: Name of the grid.
+      speed: Measured speed of a device, with which the page states the time for the published grid.
     """
     rows = with_elbo(rows)
     failed = sum(bool(row["failure"]) for row in rows)
@@ -63,7 +66,7 @@ def study_html(rows: Rows, preset: str, speed: Speed | None = None) -> str:
 
 
 def cost(rows: Rows, preset: str) -> str:
-    """Models, updates and hours."""
+    """Describes the numbers of models, steps and hours."""
     hours = _hours(rows)
     steps = float(np.nansum(column(rows, "steps")))
     return (
@@ -73,7 +76,7 @@ def cost(rows: Rows, preset: str) -> str:
 
 
 def published_cost(speed: Speed | None) -> str:
-    """What the published grid took, and would take at a measured speed."""
+    """Describes the time of the published grid, and the time that it would take at a measured speed."""
     told = f"The published grid is 12,600 models of 300,000 updates and took {PUBLISHED_HOURS:,.0f} hours of P100 GPUs."
     if speed is None:
         return told
@@ -85,7 +88,7 @@ def published_cost(speed: Speed | None) -> str:
 
 
 def correlation_plot(rows: Rows) -> Image.Image:
-    """A line per method over the strengths; a row of panels per data set."""
+    """Draws the total correlation over the strengths: a line for each method, and a row of panels for each data set."""
     sets, kinds = data_of(rows), ("sampled", "mean")
     figure = Figure(figsize=(9, 3 * len(sets)), dpi=DPI, layout="constrained")
     panels = figure.subplots(len(sets), 2, squeeze=False)
@@ -104,23 +107,23 @@ def correlation_plot(rows: Rows) -> Image.Image:
 
 
 def agreement_plot(rows: Rows) -> Image.Image:
-    """A map per data set."""
+    """Draws the rank correlations between metrics as a heat map for each data set."""
     return _correlation_maps(rows, METRICS, METRICS)
 
 
 def selection_plot(rows: Rows) -> Image.Image:
-    """A map per data set, scores without labels by metrics."""
+    """Draws the rank correlations of unsupervised scores with metrics as a heat map for each data set."""
     return _correlation_maps(rows, UNSUPERVISED, METRICS)
 
 
 def downstream_plot(rows: Rows) -> Image.Image:
-    """A map per data set, metrics by the accuracies that there are."""
+    """Draws the rank correlations of metrics with the known downstream accuracies as a heat map for each data set."""
     there = {name: title for name, title in DOWNSTREAM.items() if np.isfinite(column(rows, name)).any()}
     return _correlation_maps(rows, METRICS, there or DOWNSTREAM)
 
 
 def transfer_plot(rows: Rows) -> Image.Image:
-    """Bars: by the same or another metric, on the same or other data; chance is half."""
+    """Draws the results of `transfer_shares` as bars, with a line at the chance level of 0.5."""
     shares = transfer_shares(rows)
     names = [f"{metric} metric,\n{data} data" for metric, data in shares]
     figure = Figure(figsize=(6, 3), dpi=DPI, layout="constrained")
@@ -133,7 +136,13 @@ def transfer_plot(rows: Rows) -> Image.Image:
 
 
 def violins(rows: Rows, *, by: str) -> Image.Image:
-    """By "method": a panel per metric, a violin per method. By "strength": a panel per method, MIG by its strengths."""
+    """Draws violin plots of scores, with a row of panels for each data set.
+
+    Args:
+      rows: Rows of the merged table.
+      by: Grouping of the models. "method" draws a panel for each metric with a violin for each method, and "strength" a
+        panel for each method with a violin of the MIG for each strength.
+    """
     sets = data_of(rows)
     panels = list(METRICS) if by == "method" else _methods(rows)
     figure = Figure(figsize=(2.6 * len(panels), 2.8 * len(sets)), dpi=DPI, layout="constrained")
@@ -158,7 +167,7 @@ def violins(rows: Rows, *, by: str) -> Image.Image:
 
 
 def variance_plot(rows: Rows) -> Image.Image:
-    """Bars that are shared out, one per metric; a panel per data set."""
+    """Draws the shares of the variance as a stacked bar for each metric, with a panel for each data set."""
     sets = data_of(rows)
     figure = Figure(figsize=(4.5 * len(sets), 3), dpi=DPI, layout="constrained")
     for axis, data in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
@@ -174,7 +183,7 @@ def variance_plot(rows: Rows) -> Image.Image:
 
 
 def _correlation_maps(rows: Rows, ones: Mapping[str, str], others: Mapping[str, str]) -> Image.Image:
-    """Columns and their names."""
+    """Draws the rank correlations of named columns with other columns as a heat map for each data set."""
     sets = data_of(rows)
     size = (1.5 + len(others) * 0.6, 1.2 + len(ones) * 0.45)
     figure = Figure(figsize=(len(sets) * size[0], size[1]), dpi=DPI, layout="constrained")

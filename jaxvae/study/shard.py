@@ -1,4 +1,4 @@
-"""Part of a study: its models trained together, scored, and written down, a row each."""
+"""A shard of a study: its models are trained together and scored, and each becomes a row of a table."""
 
 import json
 import math
@@ -29,16 +29,16 @@ from jaxvae.training.run_folder import read_history, read_settings
 SCORED = ("mig", "sap", "dci", "modularity", "beta_vae_score", "factor_vae_score")
 UNSUPERVISED = ("gaussian_total_correlation", "gaussian_wasserstein_correlation", "mutual_information_score")
 LEARNERS: Mapping[str, Kind] = {"logistic": "logistic", "trees": "lightgbm"}
-"""Column -> who learns the factors from the codes."""
+"""Kinds of downstream classifiers, by their names in columns."""
 LABELS = (10, 100, 1000, 10_000)
-"""That it learns from; those beyond what the examples allow are left out."""
+"""Numbers of labels for the downstream classifiers. Numbers for which there are too few examples are left out."""
 EXACT = 2000
-"""Examples whose aggregate posterior the KL is taken apart by."""
+"""Number of examples in the aggregate posterior by which the KL is decomposed."""
 ROW, ABOUT = "row.json", "study.json"
 
 
 def fingerprint(preset: str, num_samples: int) -> dict[str, str]:
-    """What must be the same in all shards of a study."""
+    """Returns the settings and versions that all shards of a study share."""
     versions = {"code": code_digest(), "jaxvae": jaxvae.__version__, "jax": jax.__version__}
     grid = json.dumps(GRIDS[preset], default=str)
     return {"preset": preset, "grid": grid, "num_samples": str(num_samples), **versions}
@@ -47,16 +47,16 @@ def fingerprint(preset: str, num_samples: int) -> dict[str, str]:
 def run_models(
     preset: str, numbers: Sequence[int], folder: Path, *, num_samples: int, progress: Callable[[str], None]
 ) -> list[dict[str, Any]]:
-    """Trains and scores models of a study, each a run in `folder`/models; goes on where it was stopped.
+    """Trains and scores models of a study, each as a run in `folder`/models, or resumes where it was stopped.
 
-    Models of one data set and method are one population. What is there already is not done again.
+    The models of one data set and method are trained as a population. Models that have a row already are skipped.
 
     Args:
-      preset: in `GRIDS`.
-      numbers: of the models.
-      folder: of the study.
-      num_samples: examples that each model is scored on.
-      progress: is told what is done.
+      preset: Name of the grid, a key of `GRIDS`.
+      numbers: Numbers of the models.
+      folder: Folder of the study.
+      num_samples: Number of examples that each model is scored on.
+      progress: Called with a text for every population.
 
     Returns:
       A row for each model, see `row_of`.
@@ -78,12 +78,18 @@ def run_models(
 
 
 def row_of(model: Model, folder: Path, num_samples: int) -> dict[str, Any]:
-    """All that is known of a trained model, as numbers and words; None for what it does not have.
+    """Scores a trained model, and returns its row of numbers and words. Undefined numbers are None.
 
-    Its place in the grid; "failure", "" if there is none; "seconds" of training; the last loss terms as "train/NAME";
-    and of a model that did not fail scores as "mean/NAME" and "sampled/NAME", what `jaxvae.run.properties` says as
-    "property/NAME", the parts of the KL as "exact/NAME", and accuracies of learning the factors from mean codes as
-    "downstream/LEARNER/LABELS", with "efficiency" in place of labels for that with 100 over that with the most.
+    A row contains the fields of `Model`; "failure", which is "" for a model that has not failed; "seconds" of training;
+    and the last loss terms as "train/NAME". For models that have not failed, it also contains scores as "mean/NAME" and
+    "sampled/NAME", the values of `jaxvae.runs.properties` as "property/NAME", the terms of the KL as "exact/NAME", and
+    the accuracies of downstream classifiers on mean codes as "downstream/LEARNER/LABELS". For LABELS, "efficiency"
+    stands for the accuracy with 100 labels divided by the accuracy with the largest number of labels.
+
+    Args:
+      model: Model to score.
+      folder: Folder of its run.
+      num_samples: Number of examples that it is scored on.
     """
     history = read_history(folder)
     row: dict[str, Any] = {**model._asdict(), "failure": "", "seconds": sum(entry["seconds"] for entry in history)}
@@ -148,9 +154,20 @@ def _folder(folder: Path, model: Model) -> Path:
 def write_shard(
     preset: str, numbers: range, folder: Path, *, num_samples: int = 3000, progress: Callable[[str], None] = print
 ) -> Path:
-    """Runs models and writes their table, `folder`/shard-FIRST-LAST.parquet: its path.
+    """Trains and scores models, and writes their table `folder`/shard-FIRST-LAST.parquet.
 
-    ValueError where models in the folder are of another study, or of other code.
+    Args:
+      preset: Name of the grid, a key of `GRIDS`.
+      numbers: Numbers of the models.
+      folder: Folder of the study.
+      num_samples: Number of examples that each model is scored on.
+      progress: Called with a text for every population.
+
+    Returns:
+      The path of the table.
+
+    Raises:
+      ValueError: The models in the folder belong to another study or were trained with other code.
     """
     about, noted = fingerprint(preset, num_samples), folder / ABOUT
     before = read_settings(folder, ABOUT) if noted.exists() else about

@@ -1,4 +1,4 @@
-"""How fast this device trains the models of the published grid, to say what all of them would take."""
+"""Measurement of how fast this device trains the models of the published grid, to estimate the time for all of them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -11,25 +11,29 @@ from jaxvae.study.grid import GRIDS, Grid, config_of
 from jaxvae.training import train
 
 UPDATES, ROWS = 20, 4
-"""A row of metrics per so many updates; the first, in which programs are compiled, is left out."""
+"""Numbers of steps per row of metrics, and of rows. The first row, which includes the compilation, is left out."""
 GREY = ("sprites", "smallnorb:smallnorb")
 """Data sets of one channel; the others have three."""
 
 
 class Speed(NamedTuple):
-    """What was measured."""
+    """A measurement of the training speed."""
 
     device: str
     updates_per_second: dict[str, float]
-    """By method and channels, "beta-vae, 1"; one model at a time."""
+    """Number of steps per second of a single model, by method and number of channels, such as "beta-vae, 1"."""
     hours: float
-    """Of this device, for all updates of the published grid, scores not counted."""
+    """Number of hours that this device needs for all steps of the published grid, without computing scores."""
 
 
 def measure_speed(progress: Callable[[str], None] = print) -> Speed:
-    """Trains a model of each method for some updates on sprites in black and white, and in colour.
+    """Trains a model of each method for some steps on black-and-white sprites and on coloured sprites.
 
-    Networks, batches and images are those of `full`. Data sets of as many channels are taken to be as fast.
+    Networks, batches and images are those of the preset `full`. Data sets with the same number of channels are assumed
+    to be equally fast.
+
+    Args:
+      progress: Called with a text for every measured speed.
     """
     grid = GRIDS["full"]
     found: dict[str, float] = {}
@@ -53,7 +57,12 @@ def measure_speed(progress: Callable[[str], None] = print) -> Speed:
 
 
 def hours(grid: Grid, updates_per_second: Mapping[str, float]) -> float:
-    """That all models of a grid take, each with the updates that its settings name, one after another."""
+    """Computes the number of hours to train all models of a grid one after another, each for its own number of steps.
+
+    Args:
+      grid: Grid of models.
+      updates_per_second: Number of steps per second, as in `Speed`.
+    """
     total = 0.0
     _, methods, strengths, seeds = grid.shape
     for place, data in enumerate(grid.data):
@@ -65,7 +74,11 @@ def hours(grid: Grid, updates_per_second: Mapping[str, float]) -> float:
 
 
 def speed_of(noted: Mapping[str, Any]) -> Speed:
-    """The inverse of `Speed._asdict`. ValueError for what is none."""
+    """Creates a `Speed` from its fields, the inverse of `Speed._asdict`.
+
+    Raises:
+      ValueError: The fields are not those of a `Speed`.
+    """
     try:
         return Speed(str(noted["device"]), dict(noted["updates_per_second"]), float(noted["hours"]))
     except (KeyError, TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Statistics of a study's table: rows are models, columns as in `jaxvae.study.shard.row_of`."""
+"""Statistics of a study's table. Rows are models, and columns are those of `jaxvae.study.shard.row_of`."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -12,7 +12,7 @@ DRAWS = 1000
 
 
 class Estimate(NamedTuple):
-    """A value with its 95 % interval; NaN where there is none."""
+    """A value with its 95 % interval; NaN if it is undefined."""
 
     value: float
     low: float
@@ -27,17 +27,17 @@ class Estimate(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """Of the variance of a score, by what it goes with; they add up to 1."""
+    """Shares of the variance of a score that are explained by method, strength and seed. They sum to 1."""
 
     method: float
     strength: float
-    """Of the regulariser, within methods."""
+    """Share of the regularization strength, within methods."""
     seed: float
-    """The rest."""
+    """Remaining share."""
 
 
 def column(rows: Rows, name: str) -> np.ndarray:
-    """float64 [len(rows)], NaN where a model has no such number."""
+    """Returns a column, float64 [len(rows)], with NaN for models without such a number."""
     values = (row.get(name) for row in rows)
     return np.array([np.nan if value is None else value for value in values], float)
 
@@ -45,9 +45,17 @@ def column(rows: Rows, name: str) -> np.ndarray:
 def bootstrap(
     values: np.ndarray, statistic: Callable[[np.ndarray], float] = np.mean, *, draws: int = DRAWS, seed: int = 0
 ) -> Estimate:
-    """The statistic of the rows of `values` without NaN, and the middle 95 % of it over resampled ones.
+    """Computes a statistic with its 95 % bootstrap interval.
 
-    NaN for no rows; no interval for a single one.
+    Args:
+      values: Values [N, ...]; rows with NaN are left out.
+      statistic: Function from rows to a number.
+      draws: Number of resamples.
+      seed: Random seed of the resamples.
+
+    Returns:
+      The statistic of the rows, and its 2.5 % and 97.5 % quantiles over resampled rows. It is NaN without rows, and the
+      interval is NaN for a single row.
     """
     known = values[np.isfinite(values).all(axis=tuple(range(1, values.ndim)))]
     if not len(known):
@@ -62,7 +70,10 @@ def bootstrap(
 
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
-    """Spearman's, over models that have both numbers; NaN for fewer than 3, or where one is constant."""
+    """Computes Spearman's rank correlation over the models that have both numbers.
+
+    It is NaN for fewer than 3 such models, or if a number is constant.
+    """
     both = np.isfinite(one) & np.isfinite(other)
     if both.sum() < 3 or np.ptp(one[both]) == 0 or np.ptp(other[both]) == 0:
         return float("nan")
@@ -70,7 +81,10 @@ def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def explained(values: np.ndarray, groups: Sequence[Hashable]) -> float:
-    """Eta squared: variance of the groups' means over all variance, without NaN; NaN if nothing varies."""
+    """Computes eta squared, the share of the variance that is between groups. NaN values are left out.
+
+    It is NaN if the values are constant.
+    """
     known = np.isfinite(values)
     kept, labels = values[known], [group for group, there in zip(groups, known, strict=True) if there]
     total = ((kept - kept.mean()) ** 2).sum() if len(kept) else 0.0
@@ -84,7 +98,7 @@ def explained(values: np.ndarray, groups: Sequence[Hashable]) -> float:
 
 
 def variance_shares(rows: Rows, name: str) -> Shares:
-    """Whose the variance of a score is, over the models of one data set."""
+    """Decomposes the variance of a score over the models of one data set."""
     values = column(rows, name)
     method = explained(values, [row["method"] for row in rows])
     both = explained(values, [(row["method"], row["strength"]) for row in rows])
@@ -92,11 +106,12 @@ def variance_shares(rows: Rows, name: str) -> Shares:
 
 
 def transfer(rows: Rows, *, by: str, of: str, target: str, to: str) -> float:
-    """How often a setting that was the best beats a random one elsewhere.
+    """Computes how often the best setting on some data beats a random setting on other data.
 
-    The setting (method and strength) with the highest `by` on data `of` with one seed, against all others by `target`
-    on data `to` with another seed: the share that it beats, ties half, over all pairs of different seeds. 0.5 is
-    chance. NaN without two seeds and two settings.
+    The setting (method and strength) with the highest score `by` on data `of` with one seed is compared with all other
+    settings by the score `target` on data `to` with another seed. The result is the share of settings that it beats,
+    averaged over all pairs of different seeds. Ties count half, and chance level is 0.5. It is NaN with fewer than two
+    seeds or two settings.
     """
     source, goal = _by_setting(rows, by, of), _by_setting(rows, target, to)
     seeds = sorted({seed for _, seed in source} & {seed for _, seed in goal})
@@ -115,7 +130,7 @@ def transfer(rows: Rows, *, by: str, of: str, target: str, to: str) -> float:
 
 
 def _by_setting(rows: Rows, name: str, data: str) -> dict[tuple[tuple[str, float], int], float]:
-    """((method, strength), seed) -> score, of one data set, without NaN."""
+    """Returns the finite scores on one data set by ((method, strength), seed)."""
     of_data = [row for row in rows if row["data"] == data]
     values = column(of_data, name)
     return {

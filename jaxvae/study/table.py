@@ -1,4 +1,4 @@
-"""The tables of a study: Parquet files of shards, and how they become one."""
+"""Tables of a study: Parquet files of shards, and their merge into one table."""
 
 import json
 from collections import Counter
@@ -16,14 +16,14 @@ from jaxvae.study.grid import GRIDS, number_of
 
 ABOUT = b"jaxvae.study"
 Table: TypeAlias = tuple[list[dict[str, Any]], dict[str, str]]
-"""Rows of models, and what must be the same in all of them."""
+"""Rows of models, and the settings that all shards of a study share."""
 WORDS = ("data", "method", "hyperparameter", "failure")
 NUMBERS = ("number", "seed", "strength", "steps", "seconds")
-"""Columns that every row has, besides its scores."""
+"""Numeric columns that every row has in addition to its scores."""
 
 
 def write_table(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[str, str]) -> None:
-    """Writes rows, with a column for every name in any of them, and what must be the same to merge; whole or not."""
+    """Writes a table atomically, with a column for every name in any row, and the settings that all shards share."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     table = pyarrow.table({name: [row.get(name) for row in rows] for name in names})
     table = table.replace_schema_metadata({ABOUT: json.dumps(about).encode()})
@@ -32,7 +32,11 @@ def write_table(path: Path, rows: Sequence[Mapping[str, Any]], about: Mapping[st
 
 
 def read_table(path: Path) -> Table:
-    """Rows, and what was said of them. ValueError for a file that is none of ours."""
+    """Reads the rows and the shared settings of a table.
+
+    Raises:
+      ValueError: The file is not the table of a study.
+    """
     try:
         table = pyarrow.parquet.read_table(path)
         about = json.loads(table.schema.metadata[ABOUT])
@@ -45,12 +49,13 @@ def read_table(path: Path) -> Table:
 
 
 def read_study(path: Path) -> Table:
-    """Rows by number and what was said of them, as `read_table`, of a table that belongs to a study of today.
+    """Reads a table as `read_table` does, with rows sorted by the current numbers of their models.
 
-    Numbers follow from what a row says of its model, so that tables with the former order of methods, AnnealedVAE
-    second, get today's.
+    Numbers are derived from the settings in a row, so that tables in the former order of methods, in which AnnealedVAE
+    was second, get the current numbers.
 
-    ValueError for a table of another preset, without rows, or with rows that are no models of the preset.
+    Raises:
+      ValueError: The table has an unknown preset, no rows, or rows that are not models of the preset.
     """
     rows, about = read_table(path)
     try:
@@ -86,7 +91,7 @@ def _check_row(row: Mapping[str, Any]) -> None:
 
 
 def same_but_for_order(grid: Any, today: str) -> bool:
-    """Whether two grids, as JSON, differ in nothing but the order of their methods."""
+    """Whether two grids, as JSON, differ at most in the order of their methods."""
     try:
         (data, sweeps, *rest), (data_today, sweeps_today, *rest_today) = json.loads(grid), json.loads(today)
         by_method = {sweep[0]: sweep for sweep in sweeps}
@@ -96,10 +101,11 @@ def same_but_for_order(grid: Any, today: str) -> bool:
 
 
 def merge_tables(paths: Sequence[Path]) -> Table:
-    """The rows of all shards by number, and what is said of them.
+    """Merges the tables of all shards, sorted by the numbers of the models.
 
     Raises:
-      ValueError: no shards, shards of other settings or other code, models that are in two of them, or in none.
+      ValueError: There are no shards, shards have different settings or code, or a model is in several shards or in
+        none.
     """
     if not paths:
         raise ValueError("there are no shards to merge: run some with `jaxvae study --shard`")
@@ -124,7 +130,7 @@ def merge_tables(paths: Sequence[Path]) -> Table:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """0 to 4, 7, 9 to 12: at most ten of them."""
+    """Formats numbers as at most ten ranges, such as "0 to 4, 7, 9 to 12"."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:

@@ -23,7 +23,39 @@ An `Objective` takes any Optax optimizer as a function of its learning rate, suc
 `--optimizer adamw`, `--schedule cosine`, `--warmup-steps 500`, `--clip-norm 1`, `--weight-decay 0.01` and
 `--ema 0.999`, for every method.
 
+`with_dropout(method, ("encoder", "decoder"))` makes the losses of a method call networks with keys for dropout, as
+`--dropout 0.1` does. Codes, reconstructions and validations are without dropout.
+
 On a CPU, call `tune_allocator()` before JAX computes anything, as the command line does: it saves page faults.
+
+## Validation and early stopping
+
+`--validation 0.1` holds a tenth of the examples out, and `--test 0.1` another tenth (`jaxvae.data.split`). Every 500
+steps (`--validate-every`) the loss and its terms are computed on at most 2,000 validation examples, without a gradient
+step, with the same noise each time and with all weights as at the end of a warmup, so that the values compare. They
+are the columns `validation_loss` and `validation_TERM` of `metrics.jsonl`, and dashed lines in the report. The
+checkpoint `best` is that of the lowest validation loss; it is saved when that is found, between the other checkpoints
+as well. A line says if the validation loss rises while the training loss falls. Scores and reports are of the test
+examples if there are any, otherwise of the validation examples; `scores.json` says which.
+
+`--patience 5` stops after five validations without a new lowest loss, and `--max-minutes 60` after an hour. Both save a
+checkpoint and say so. A run that stopped early for lack of patience does not go on with `--resume`, also not with more
+`--steps`, but with a larger `--patience`; one that ran out of time goes on for as many minutes again. Populations are
+validated, but not stopped early. In Python, a method that needs more than single examples gets parts that are wrapped
+for it:
+
+```python
+from jaxvae.data import Epochs, open_data, split
+from jaxvae.methods import VAE, vae
+from jaxvae.networks import autoencoder
+from jaxvae.training import train
+
+parts = split(open_data("digits"), validation=0.1, test=0.1)
+method = vae(autoencoder("mlp-small", parts.training.event_shape), hyperparameters=VAE(learning_rate=1e-3))
+held_out = Epochs(parts.validation)  # each of them once per validation
+limits = {"validate_every": 10, "patience": 3, "max_minutes": 1}
+state = train(method, parts.training, steps=40, batch_size=32, validation=held_out, **limits)
+```
 
 ## Populations
 
@@ -104,6 +136,7 @@ from typing import Any
 
 from jaxvae.choose import renamed
 from jaxvae.training.devices import Devices, choose_devices
+from jaxvae.training.dropout import with_dropout, without_dropout
 from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.loop import NonFiniteLoss, NothingToTrain, check, train
 from jaxvae.training.members import train_members
@@ -112,12 +145,16 @@ from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.optimizers import evaluation_params, make_optimizer, make_schedule, with_average, with_optimizer
 from jaxvae.training.plan import Plan, plan
 from jaxvae.training.population import train_population
+from jaxvae.training.validation import Overfitting, PosteriorCollapse, StoppedEarly
 
 __all__ = [
     "Devices",
     "NonFiniteLoss",
     "NothingToTrain",
+    "Overfitting",
     "Plan",
+    "PosteriorCollapse",
+    "StoppedEarly",
     "TrainState",
     "check",
     "choose_devices",
@@ -132,7 +169,9 @@ __all__ = [
     "train_population",
     "tune_allocator",
     "with_average",
+    "with_dropout",
     "with_optimizer",
+    "without_dropout",
 ]
 
 

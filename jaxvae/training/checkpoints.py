@@ -6,6 +6,7 @@ checkpoint has no manifest, and a checkpoint that was changed later does not mat
 
 import hashlib
 import json
+import math
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -78,12 +79,15 @@ def newest_step(folder: Path) -> int | None:
 
 
 def best_step(folder: Path) -> int | None:
-    """Returns the step with the lowest loss among those that verify, or None."""
-    losses = {}
+    """Returns the step with the lowest validation loss among those that verify, or None.
+
+    Without validations, it is the step with the lowest training loss.
+    """
+    ranks = {}
     for step in saved_steps(folder):
         if damage(folder / str(step)) is None:
-            losses[step] = json.loads((folder / str(step) / "metrics" / "metrics").read_bytes())["loss"]
-    return min(losses, key=lambda step: losses[step], default=None)
+            ranks[step] = _rank(json.loads((folder / str(step) / "metrics" / "metrics").read_bytes()))
+    return min(ranks, key=lambda step: ranks[step], default=None)
 
 
 def restore(folder: Path, step: int, like: TrainState) -> TrainState:
@@ -118,8 +122,8 @@ def restore(folder: Path, step: int, like: TrainState) -> TrainState:
 
 
 class Checkpoints:
-    """Writes the checkpoints in a folder, in the background. It keeps the newest `keep` and the one with the lowest
-    loss.
+    """Writes the checkpoints in a folder, in the background. It keeps the newest `keep` and the best one, see
+    `best_step`.
 
     It is a context manager; leaving it waits for the last save. Checkpoints in the folder that do not verify are moved
     into damaged/ beside it, with a DamagedCheckpoint warning. If none verifies, a RunFolderError is raised.
@@ -136,26 +140,32 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(
             folder.absolute(),
             options=ocp.CheckpointManagerOptions(
-                best_fn=_loss,
+                best_fn=_rank,
                 best_mode="min",
                 preservation_policy=policies.AnyPreservationPolicy(
-                    [policies.LatestN(n=keep), policies.BestN(get_metric_fn=_loss, reverse=True, n=1)]
+                    [policies.LatestN(n=keep), policies.BestN(get_metric_fn=_rank, reverse=True, n=1)]
                 ),
             ),
         )
         self._finisher = ThreadPoolExecutor(1)
         self._unfinished: Future[None] | None = None
 
-    def save(self, state: TrainState, loss: float) -> None:
+    def save(self, state: TrainState, loss: float, validation_loss: float | None = None) -> None:
         """Saves in the background. The state may be donated as soon as this returns.
+
+        Args:
+          state: State to save.
+          loss: Training loss, the mean over the logging interval before the checkpoint.
+          validation_loss: Validation loss at the checkpoint, if there was a validation.
 
         Raises:
           RunFolderError: This save or the previous one could not be written, for instance because the disk is full.
         """
         args = ocp.args.Composite(state=ocp.args.StandardSave(state))
+        validated = {} if validation_loss is None else {"validation_loss": validation_loss}
         try:
             self._finish()
-            self._manager.save(int(state.step), args=args, metrics={"loss": loss}, force=True)
+            self._manager.save(int(state.step), args=args, metrics={"loss": loss, **validated}, force=True)
         except Exception as error:  # as in `restore`
             raise self._not_saved(error) from error
         self._unfinished = self._finisher.submit(self._write_manifest, self._folder / str(int(state.step)))
@@ -265,5 +275,10 @@ def _unreadable(checkpoint: Path, reason: str) -> RunFolderError:
     )
 
 
-def _loss(metrics: dict[str, float]) -> float:
-    return metrics["loss"]
+def _rank(metrics: dict[str, float]) -> Any:
+    """Returns what checkpoints are sorted by, the best first: those with a validation loss, by it, come before others.
+
+    Training losses are compared only if no checkpoint has a finite validation loss.
+    """
+    loss = metrics.get("validation_loss", math.nan)
+    return (0, loss) if math.isfinite(loss) else (1, metrics["loss"])

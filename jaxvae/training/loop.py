@@ -1,17 +1,18 @@
-"""The one training loop: any `Method`, any `Source`."""
+"""The training loop for any `Method` and any `Source`."""
 
 import itertools
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
-from jaxvae.data.source import Shard, Source, pytree_of
+from jaxvae.data.source import Shard, Source, pytree_of, sharing_arrays
 from jaxvae.data.streamed import is_streamed, read_ahead
 from jaxvae.method import Method, Optimizer
 from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
@@ -21,7 +22,7 @@ from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.optimizers import with_optimizer
 from jaxvae.training.processes import any_of_all, is_primary_process
 from jaxvae.training.replay import first_non_finite, save_for_replay
-from jaxvae.training.run_folder import cut_history, note_trained, only_writer
+from jaxvae.training.run_folder import cut_history, note_trained, only_writer, read_history
 from jaxvae.training.steps import (
     MetricAccumulator,
     OnNaN,
@@ -33,8 +34,21 @@ from jaxvae.training.steps import (
     images_per_update,
     make_step,
 )
+from jaxvae.training.validation import (
+    LOSS,
+    Overfitting,
+    StoppedEarly,
+    best_row,
+    check_limits,
+    is_out_of_patience,
+    make_validation,
+    patience_in_words,
+    rise_in_words,
+    validation_rows,
+)
 from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer, progress_writer
 
+Save: TypeAlias = Callable[[TrainState, float, float | None], None]
 Advance: TypeAlias = Callable[[TrainState, MetricAccumulator, int], tuple[TrainState, MetricAccumulator]]
 
 
@@ -43,7 +57,7 @@ class NonFiniteLoss(RuntimeError):
 
 
 class NothingToTrain(UserWarning):
-    """The run in the folder already has all steps that were asked for."""
+    """The run in the folder has already completed the requested steps."""
 
 
 def never() -> bool:
@@ -69,10 +83,15 @@ def train(
     progress: bool = False,
     on_row: Callable[[int, TrainState, Mapping[str, float]], None] | None = None,
     stop: Callable[[], bool] = never,
+    validation: Source | None = None,
+    validate_every: int = 500,
+    patience: int | None = None,
+    max_minutes: float | None = None,
 ) -> TrainState:
-    """Trains until `steps` steps are done.
+    """Trains a method until `steps` steps are completed.
 
-    A run that has all of its steps already is returned as it is, with a NothingToTrain warning.
+    A run that has already completed its steps is returned unchanged, with a NothingToTrain warning. A run that stopped
+    early is also returned unchanged, with a StoppedEarly warning, unless its patience is increased or removed.
 
     Args:
       method: Method to train, with its hyperparameters.
@@ -96,12 +115,22 @@ def train(
       on_row: Function that is called as `on_row(step, state, row)` after each row, for example to score or to plot. It
         must not change the state, whose arrays are donated to the next step: copy what is to be kept.
       stop: Function that is asked after each row; if it returns True, the state is saved and returned.
+      validation: Examples that are held out, such as a part from `jaxvae.data.split`, wrapped as the method needs them.
+        Rows at multiples of `validate_every` steps and at the last step also hold "validation_loss" and
+        "validation_TERM", see `make_validation`. The checkpoint "best" is then that of the lowest validation loss, and
+        is saved at that step. An Overfitting warning says at the end if this loss rises while the training loss falls.
+      validate_every: Number of steps between validations.
+      patience: Number of validations in a row without a new lowest loss after which the state is saved and returned,
+        with a StoppedEarly warning. With None, all steps are done.
+      max_minutes: Number of minutes of this call after which the state is saved and returned, at the next row, with a
+        StoppedEarly warning. A resumed run has as many minutes again.
 
     Returns:
       The final state.
 
     Raises:
-      ValueError: The batch is empty, or cannot be split over the devices in equal parts.
+      ValueError: The batch is empty, or cannot be split over the devices in equal parts; a patience without validation
+        examples; or a number below the least one that makes sense.
       NonFiniteLoss: A number is not finite; the message names the step and the terms, and the last good checkpoint
         stays. With "skip", no step of a row was possible.
       RunFolderError: The run in the folder has another method's name, hyperparameters, data, batch size or seed
@@ -110,6 +139,8 @@ def train(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+    check_limits(validation is not None, validate_every, patience, max_minutes)
+    started = time.monotonic()
     folder = None if folder is None else Path(folder)
     trained, given_source = method, source
     devices = choose_devices() if devices is None else devices
@@ -117,21 +148,39 @@ def train(
     method = method if optimizer is None else with_optimizer(method, optimizer)
     init, update = make_train_step(method, dataset_size=source.size)
     source = devices.place(pytree_of(source))
+    validate = None
+    if validation is not None:
+        held_out = sharing_arrays(validation, given_source, source)
+        sizes = {"batch_size": batch_size, "dataset_size": source.size}
+        validate = make_validation(method, held_out, **sizes, devices=devices)
     images = images_per_update(method, batch_size)
+    history: list[Mapping[str, Any]] = []  # rows with a validation
 
     def new_state() -> TrainState:
         return init(jax.random.key(seed))
 
-    def run(state: TrainState, write: Sequence[Writer], save: Callable[[TrainState, float], None] | None) -> TrainState:
+    def stopped_early(step: int, *, resumed: bool = False) -> bool:
+        """Whether the patience or the time is over; warns with StoppedEarly if so."""
+        why = None
+        if patience is not None and is_out_of_patience(history, validate_every, patience):
+            why = patience_in_words(history, step, patience)
+        elif max_minutes and not resumed and any_of_all(time.monotonic() - started >= 60 * max_minutes):
+            why = f"training stopped at step {step} after {max_minutes:g} minutes: resume to go on"
+        if why and is_primary_process():
+            warnings.warn(why, StoppedEarly, stacklevel=4)
+        return why is not None
+
+    def run(state: TrainState, write: Sequence[Writer], save: Save | None) -> TrainState:
         first = int(state.step)
-        if first >= steps:
+        if first >= steps or stopped_early(first, resumed=True):
             return state
         feed = read_ahead(source, state.key, first, steps, images, devices.batch_sharding())
         step = make_step(method, update, batch_size, devices.axis_name, skip=on_nan == "skip")
         empty = devices.place(empty_accumulator(method, update, batch_size, state, source))
         advance = compile_steps(method, step, feed, state, empty, devices, in_one_call=not is_streamed(source))
         stopwatch = Stopwatch()
-        for last, length in intervals(first, steps, log_every, checkpoint_every if save else None):
+        every = (log_every, checkpoint_every if save else None, validate_every if validate else None)
+        for last, length in intervals(first, steps, *every):
             state, seen = advance(state, empty, length)
             seen = jax.device_get(seen)
             bad, terms = first_non_finite(seen)
@@ -144,16 +193,24 @@ def train(
                 raise NonFiniteLoss(f"not a finite number in any of {length} updates up to step {last}: {what}")
             row = _row(seen, length, on_nan)
             seconds = stopwatch.lap()
-            row |= {"seconds": seconds, "steps_per_second": length / seconds}
+            validated = {}
+            if validate and (last % validate_every == 0 or last == steps):
+                validated = validate(state)
+            row |= {**validated, "seconds": seconds + stopwatch.lap(), "steps_per_second": length / seconds}
+            if validated:
+                history.append({"step": last, **row})
             for writer in write:
                 writer(last, row)
             if on_row is not None:
                 on_row(last, state, row)
-            stopping = any_of_all(stop())
-            if save and (stopping or last == steps or last % checkpoint_every == 0):
-                save(state, row["loss"])
+            stopping = any_of_all(stop()) or (last < steps and stopped_early(last))
+            is_best = bool(validated) and best_row(history) is history[-1]
+            if save and (stopping or is_best or last == steps or last % checkpoint_every == 0):
+                save(state, row["loss"], row.get(LOSS))
             if stopping:
                 break
+        if last == steps and (rise := rise_in_words(history)) and is_primary_process():
+            warnings.warn(rise, Overfitting, stacklevel=3)
         return state
 
     with ExitStack() as stack:
@@ -178,10 +235,12 @@ def train(
         else:
             state = devices.create(new_state)
 
-        def save(state: TrainState, loss: float) -> None:
+        def save(state: TrainState, loss: float, validation_loss: float | None) -> None:
             check_finite(state)
-            checkpoints.save(state, loss)
+            checkpoints.save(state, loss, validation_loss)
 
+        if validation is not None:
+            history += [row for row in validation_rows(read_history(folder)) if row["step"] <= int(state.step)]
         if not is_primary_process():
             return run(state, writers, save)
         cut_history(folder, int(state.step))
@@ -190,9 +249,16 @@ def train(
 
 
 def check(method: Method, source: Source, *, batch_size: int, parts: int = 1) -> None:
-    """Traces one update without running it: ValueError for a method, source and batch size that don't go together.
+    """Traces one step without running it, to check that a method, a source and a batch size are compatible.
 
-    `parts` is the number of devices that share a batch.
+    Args:
+      method: Method to train.
+      source: Data to draw the batch from.
+      batch_size: Number of examples per step, over all devices.
+      parts: Number of devices that a batch is split over.
+
+    Raises:
+      ValueError: They are incompatible, or the batch cannot be split evenly.
     """
     Shard(0, parts).rows(batch_size)
     init, update = make_train_step(method, dataset_size=source.size)
@@ -200,13 +266,13 @@ def check(method: Method, source: Source, *, batch_size: int, parts: int = 1) ->
     jax.eval_shape(lambda state: update(state, draw_batch(method, source, batch_size, state)), state)
 
 
-def intervals(first: int, steps: int, log_every: int, checkpoint_every: int | None) -> Iterator[tuple[int, int]]:
-    """(end, length) of the stretches from `first` to `steps` without a row of metrics or a checkpoint in between.
+def intervals(first: int, steps: int, *every: int | None) -> Iterator[tuple[int, int]]:
+    """Yields (end, length) of the intervals from `first` to `steps` between rows, checkpoints and validations.
 
     They end at multiples of absolute steps, so that a resumed run writes the same rows.
     """
     while first < steps:
-        ends = [steps, *(_next_multiple(first, every) for every in (log_every, checkpoint_every) if every)]
+        ends = [steps, *(_next_multiple(first, each) for each in every if each)]
         yield min(ends), min(ends) - first
         first = min(ends)
 
@@ -222,14 +288,14 @@ def compile_steps(
     in_one_call: bool,
     members: bool = False,
 ) -> Advance:
-    """`advance(state, interval, n)`: n steps, each on its source of the feed.
+    """Compiles a function `advance(state, interval, n)` that takes n steps, each with the next source of the feed.
 
-    Only where all sources are the same can many updates be one call of the device.
+    If `in_one_call` is True, all steps may run in one call of the device. All sources must then be the same.
     """
     source = next(feed)
     if jax.default_backend() == "cpu" or not in_one_call:
         # XLA runs convolutions inside a CPU while loop ten times slower than outside; a dispatch costs 0.2 ms.
-        # That goes for conditionals as well: each set of active objectives has a program of its own.
+        # The same holds for conditionals, so each set of active objectives has a separate program.
         sources = itertools.chain([source], feed)
 
         def program(active: Active) -> Step:
@@ -252,7 +318,7 @@ def compile_steps(
     def loop(
         state: TrainState, seen: MetricAccumulator, source: Source, n: jax.Array
     ) -> tuple[TrainState, MetricAccumulator]:
-        # n is traced: one compilation serves every length.
+        # n is traced, so that one compilation serves every length.
         return jax.lax.fori_loop(0, n, lambda _, carry: step(carry[0], carry[1], source), (state, seen))
 
     def number(n: int) -> jax.Array:
@@ -265,7 +331,11 @@ def compile_steps(
 
 
 def check_finite(state: TrainState) -> None:
-    """NonFiniteLoss where a parameter is not a finite number."""
+    """Checks that all parameters are finite.
+
+    Raises:
+      NonFiniteLoss: A parameter is not a finite number.
+    """
     if not _all_finite(state):
         raise NonFiniteLoss(f"not a finite number at step {int(state.step)}: the parameters after the update")
 

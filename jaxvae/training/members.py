@@ -1,4 +1,4 @@
-"""A population whose members are ordinary runs, each in a folder of its own."""
+"""A population whose members are ordinary runs in separate folders."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -16,23 +16,27 @@ from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
 from jaxvae.training.devices import Devices, choose_devices, usable_cores
 from jaxvae.training.engine import TrainState, make_train_step
 from jaxvae.training.loop import NonFiniteLoss, check_finite, never
+from jaxvae.training.microbatch import in_microbatches
 from jaxvae.training.population import check_sweep, train_population
 from jaxvae.training.run_folder import cut_history, note_trained, only_writer, read_history
 from jaxvae.training.steps import OnNaN, described, described_data
+from jaxvae.training.validation import LOSS, best_row, check_limits, make_validation, validation_rows
 from jaxvae.training.writers import MACHINE_COLUMNS, Stopwatch, jsonl_writer
 
 DIVERGED = "diverged.json"
-"""Written into the folder of a member that met a number that is not finite: it does not go on."""
+"""Name of the file that marks the folder of a member whose loss or parameters became non-finite. Such a member is not
+trained any further."""
 
 
 class Outcome(NamedTuple):
-    """How a member ended."""
+    """The outcome of training one member."""
 
     step: int
-    """Of its last row, or of the interval in which it diverged."""
+    """Step of the last row, or the end of the logging interval in which the member diverged."""
     diverged: bool
+    """Whether a loss term or a parameter became non-finite."""
     terms: dict[str, float]
-    """Of its last row."""
+    """Loss terms of the last row, by name."""
 
 
 def train_members(
@@ -52,27 +56,55 @@ def train_members(
     stop: Callable[[], bool] = never,
     progress: Callable[[int], None] = lambda step: None,
     on_resume: Callable[[Sequence[int]], None] = lambda steps: None,
+    validation: Source | None = None,
+    validate_every: int = 500,
 ) -> list[Outcome]:
-    """Trains a population; the folders end up as `train` would leave them, up to rounding.
+    """Trains a population. The folders end up as `train` would leave them, up to rounding.
 
-    Every member resumes from its own newest checkpoint: those that are behind are trained first, until they have caught
-    up with the next one, and then all go on together. One that diverges is frozen and marked in its folder, and the
-    others go on; its checkpoints before that stay.
+    Every member resumes from its own newest checkpoint. Members at the earliest step are trained first, until they have
+    caught up with the next ones. A member that diverges is frozen and marked in its folder, and training of the others
+    continues. Its earlier checkpoints stay.
 
-    Args are those of `train_population`, and one folder per member. `progress` is called with every step that is
-    written. `stop` is asked after each row: where it says so, all are saved. `on_resume` is called once before
-    training where there are checkpoints, with the step that each member resumes from: 0 where it starts anew, and the
-    one before which it diverged.
+    Args:
+      method: Method to train, with the hyperparameters that all members share.
+      source: Data to draw the batches from; every member draws its own batches.
+      folders: Folders of the runs, one per member.
+      seeds: Random seeds, one per member.
+      steps: Total number of steps, including those of the checkpoints.
+      batch_size: Number of examples per step and member.
+      sweep: Values of the hyperparameters that differ, by name, with one value per member.
+      log_every: Number of steps per row of metrics.jsonl.
+      checkpoint_every: Number of steps between checkpoints.
+      devices: Devices to use, as in `train_population`.
+      microbatch: Number of examples that the networks process at a time, as in `train`.
+      on_nan: What to do at a non-finite number, as in `train_population`.
+      stop: Called after every row; when it returns True, all members are saved and training ends.
+      progress: Called with the step of every row that has been written.
+      on_resume: Called once before training if there are checkpoints, with the step that each member resumes from: 0
+        for a new member, and the end of the interval in which it diverged for a diverged one.
+      validation: Validation set, as in `train`. Members are validated one after another.
+      validate_every: Number of steps between validations.
+
+    Returns:
+      One outcome per member, in their order.
 
     Raises:
-      ValueError: as `train_population`; not one folder per seed.
-      RunFolderError: a folder of another run, as for `train`;
-        another process trains one of the runs; a run with no checkpoint that verifies; a full disk.
+      ValueError: The number of folders differs from the number of seeds, or an argument is invalid as described for
+        `train_population`.
+      RunFolderError: A folder holds another run, another process is training one of the runs, a run has no intact
+        checkpoint, or the disk is full.
     """
     if len(folders) != len(seeds):
         raise ValueError(f"one folder per member: {len(seeds)} seeds and {len(folders)} folders")
     check_sweep(method, sweep or {}, len(seeds))
     devices = choose_devices() if devices is None else devices
+    check_limits(validation is not None, validate_every, None, None)
+    one = choose_devices()
+    validate = None
+    if validation is not None:
+        chunked = method if microbatch is None else in_microbatches(method, microbatch)
+        sizes = {"batch_size": batch_size, "dataset_size": source.size}
+        validate = make_validation(chunked, validation, **sizes, devices=one)
     outcomes: dict[int, Outcome] = {i: _diverged(folder) for i, folder in enumerate(folders) if _is_diverged(folder)}
     going = [i for i in range(len(folders)) if i not in outcomes]
     if not going:
@@ -92,6 +124,7 @@ def train_members(
         if any(at.values()):
             on_resume([at[i] if i in at else outcomes[i].step for i in range(len(folders))])
         outcomes |= {i: Outcome(at[i], False, _last_terms(folders[i])) for i in going}
+        histories = {i: validation_rows(read_history(folders[i])) if validate else [] for i in going}
         writers = {i: stack.enter_context(jsonl_writer(folders[i] / "metrics.jsonl")) for i in going}
         stopwatch = Stopwatch()
         stopping = False
@@ -114,27 +147,33 @@ def train_members(
                 batch_size=batch_size,
                 log_every=log_every,
                 checkpoint_every=checkpoint_every,
+                validate_every=validate_every if validate else None,
                 states=stacked,
                 devices=shared,
                 microbatch=microbatch,
                 on_nan=on_nan,
             ):
-                seconds = stopwatch.lap() / len(group)  # each one's share, so that those of all add up
+                seconds = stopwatch.lap() / len(group)  # an equal share per member, so that shares sum to the total
                 stopping = stop()
                 active = stopping or step == until or step % checkpoint_every == 0
+                validating = step == steps or step % validate_every == 0
                 for place, i in enumerate(group):
                     if outcomes[i].diverged:
                         continue
                     means = {name: float(values[place]) for name, values in terms.items()}
                     row = {"loss": means.pop("loss"), **means}
-                    member = _member(population, place) if active else None
+                    member = _member(population, place) if active or (validate and validating) else None
                     outcomes[i] = Outcome(step, not _finite(row, member), row)
                     if outcomes[i].diverged:
                         write_json(folders[i] / DIVERGED, {"step": step})
                         continue
+                    if validate and validating and member is not None:
+                        row |= validate(one.place(member))
+                        histories[i].append({"step": step, **row})
                     writers[i](step, {**row, "seconds": seconds, "steps_per_second": (step - before) / seconds})
-                    if member is not None:
-                        checkpoints[i].save(member, row["loss"])
+                    is_best = LOSS in row and best_row(histories[i]) is histories[i][-1]
+                    if member is not None and (active or is_best):
+                        checkpoints[i].save(member, row["loss"], row.get(LOSS))
                         if step == until < steps:
                             states[i] = member
                 before = step
@@ -146,7 +185,7 @@ def train_members(
 
 
 def _newest(method: Method, source: Source, folder: Path) -> TrainState | None:
-    """A member at its newest checkpoint, or None where there is none."""
+    """Returns the state of a member at its newest checkpoint, or None without a checkpoint."""
     saved = saved_steps(folder)
     if not saved:
         return None

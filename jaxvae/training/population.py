@@ -25,6 +25,7 @@ def train_population(
     batch_size: int,
     log_every: int | None = None,
     checkpoint_every: int | None = None,
+    validate_every: int | None = None,
     sweep: Mapping[str, Sequence[float]] | None = None,
     states: TrainState | None = None,
     devices: Devices | None = None,
@@ -50,6 +51,7 @@ def train_population(
       batch_size: Number of examples per step and member.
       log_every: Number of steps between two results; by default, all steps.
       checkpoint_every: Number of steps between further results.
+      validate_every: Number of steps between further results.
       sweep: Values of the hyperparameters that differ, by name, with one value per member.
       states: States to resume from, as yielded, all of them at the same step; by default, new states.
       devices: Devices to use; the axis "population" shares the members, and "data" the batch of each member. By
@@ -88,7 +90,7 @@ def train_population(
     one = jax.eval_shape(lambda states: jax.tree.map(lambda leaf: leaf[0], states), states)
     empty = empty_accumulator(method, update, batch_size, one, source)
     advance = _compile(method, step, source, states, empty, devices)
-    for last, length in intervals(first, steps, log_every, checkpoint_every):
+    for last, length in intervals(first, steps, log_every, checkpoint_every, validate_every):
         states, seen = advance(states, length)
         yield last, states, _means(seen, length, on_nan)
 

@@ -1,11 +1,11 @@
-"""The folder of a run: what is written beside its checkpoints, and when it may be used again.
+"""The folder of a run: its files, and the conditions for writing to it again.
 
-config.json       configuration of a run of the command, see jaxvae.runs.config
-trained.json      what `train` was given: the method's name and hyperparameters, data, batch size, seed;
-                  of a baseline, which is fitted again whenever it is loaded, the data alone
+config.json       configuration of a run started by the command, see jaxvae.runs.config
+trained.json      arguments of `train`: the method's name and hyperparameters, data, batch size and seed;
+                  for a baseline, which is fitted again whenever it is loaded, only the data
 metrics.jsonl     one row per logging interval
-checkpoints/      by step
-lock              held by the process that writes; free again when that ends, however it ends
+checkpoints/      one checkpoint per saved step, named by its step
+lock              locked by the process that is writing; the lock is released when the process ends for any reason
 """
 
 import json
@@ -24,11 +24,11 @@ LOCK = "lock"
 TRAINED = "trained.json"
 HISTORY = "metrics.jsonl"
 CORES = "cores"
-"""In trained.json: the number of cores of the CPU that trained the run, on which rounding depends."""
+"""Key in trained.json of the number of cores of the CPU that trained the run. Rounding depends on it."""
 
 
 class RunFolderError(ValueError):
-    """The folder can't be used as asked; the message says what to do."""
+    """The folder cannot be used as requested; the message says what to do."""
 
 
 class MissingRows(UserWarning):
@@ -36,7 +36,7 @@ class MissingRows(UserWarning):
 
 
 class OtherCores(UserWarning):
-    """A run that continues on another number of cores than it was trained on."""
+    """A run resumes on another number of cores than it was trained on."""
 
 
 class OtherData(UserWarning):
@@ -44,10 +44,17 @@ class OtherData(UserWarning):
 
 
 def note_trained(folder: Path, given: Mapping[str, Any], cores: int | None = None) -> None:
-    """Writes trained.json; where there are checkpoints of what it says, `check_trained` instead.
+    """Writes trained.json for a new run, or checks that a run with checkpoints was given the same.
 
-    `cores` is the number of cores of the CPU that trains the run, None for other devices: an OtherCores warning where
-    the run has used another number so far.
+    Warns with OtherCores if the run has used another number of cores so far.
+
+    Args:
+      folder: Folder of the run.
+      given: Arguments of `train`, from `jaxvae.training.steps.described`.
+      cores: Number of cores of the CPU that trains the run; None for other devices.
+
+    Raises:
+      RunFolderError: The run in the folder was given something else; see `check_trained`.
     """
     saved = any(path.name.isdecimal() for path in (folder / "checkpoints").glob("*"))
     if not saved or not (folder / TRAINED).exists():
@@ -65,12 +72,16 @@ def note_trained(folder: Path, given: Mapping[str, Any], cores: int | None = Non
 
 
 def note_data(folder: Path, data: Mapping[str, Any]) -> None:
-    """Writes trained.json for a run that is not trained but fitted: the description of its data, for `check_data`."""
+    """Writes trained.json for a fitted baseline. It holds only the description of the data, for `check_data`."""
     write_json(folder / TRAINED, {"data": dict(data)})
 
 
 def check_trained(folder: Path, given: Mapping[str, Any]) -> None:
-    """RunFolderError where the run in the folder was not given the same."""
+    """Checks that the run in the folder was given the same arguments.
+
+    Raises:
+      RunFolderError: An argument differs; the message lists the differences.
+    """
     old, new = _comparable(read_trained(folder), given)
     if found := changes(old, new):
         raise RunFolderError(
@@ -79,9 +90,9 @@ def check_trained(folder: Path, given: Mapping[str, Any]) -> None:
 
 
 def check_data(folder: Path, data: Mapping[str, Any]) -> None:
-    """An OtherData warning where the run in the folder was given other data: another content, number or shape.
+    """Warns with OtherData if the run in the folder was given data of another content, size or shape.
 
-    Where a fingerprint of the content is known, the name of the data does not matter.
+    If both fingerprints of the content are known, the name of the data does not matter.
     """
     if not (folder / TRAINED).exists():
         return
@@ -92,13 +103,13 @@ def check_data(folder: Path, data: Mapping[str, Any]) -> None:
 
 
 def same_content(folder: Path, data: Mapping[str, Any]) -> bool:
-    """Whether the run in the folder was trained on data of this content, by its fingerprint."""
+    """Whether the run in the folder was trained on data with the same fingerprint."""
     noted = read_trained(folder).get("data") if (folder / TRAINED).exists() else None
     return isinstance(noted, dict) and noted.get("fingerprint") == data.get("fingerprint") is not None
 
 
 def _comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Two descriptions of a run without what one of them does not know, or what does not tell runs apart."""
+    """Returns two descriptions of a run, reduced to the settings that both have and that tell runs apart."""
     old, new = ({name: value for name, value in each.items() if name != CORES} for each in (old, new))
     before, after = old.get("data"), new.get("data")
     if isinstance(before, dict) and isinstance(after, dict):
@@ -116,13 +127,21 @@ def _cores(count: int | None) -> str:
 
 
 def read_trained(folder: Path) -> dict[str, Any]:
-    """What the run in `folder` was given. RunFolderError where there is none."""
+    """Returns the arguments of the run in `folder`, as trained.json holds them.
+
+    Raises:
+      RunFolderError: There is no run in the folder, or the file cannot be read.
+    """
     return read_settings(folder, TRAINED)
 
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[None]:
-    """Nobody else writes to the run meanwhile. RunFolderError where another process does."""
+    """Locks the run's folder for writing, as a context manager.
+
+    Raises:
+      RunFolderError: Another process is writing to the run.
+    """
     try:
         with FileLock(inside(folder, LOCK), timeout=0, is_singleton=True):
             yield
@@ -131,7 +150,11 @@ def only_writer(folder: Path) -> Iterator[None]:
 
 
 def read_settings(folder: Path, name: str) -> dict[str, Any]:
-    """What a JSON file of the run holds. RunFolderError where there is none, or it can't be read."""
+    """Returns the settings in a JSON file of the run.
+
+    Raises:
+      RunFolderError: The file is missing or cannot be read.
+    """
     try:
         settings = read_json(folder / name)
     except FileNotFoundError:
@@ -144,25 +167,28 @@ def read_settings(folder: Path, name: str) -> dict[str, Any]:
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The rows of metrics.jsonl, in order; a last line that was cut off is left out.
+    """Returns the rows of metrics.jsonl, in order, without an incomplete last line.
 
-    RunFolderError, which names the line, where any other line is no row of numbers.
+    Raises:
+      RunFolderError: Any other line is not a row of numbers; the message names the line.
     """
     return [row for _, row in _lines(folder)]
 
 
 def read_history_until(folder: Path, step: int) -> list[dict[str, Any]]:
-    """The rows up to the checkpoint of `step`; a MissingRows warning where they end before it."""
+    """Returns the rows up to the checkpoint of `step`. Warns with MissingRows if they end before it."""
     rows = [row for row in read_history(folder) if row["step"] <= step]
     _warn_of_missing(folder, max((row["step"] for row in rows), default=0), step)
     return rows
 
 
 def cut_history(folder: Path, step: int) -> None:
-    """Drops the rows after `step`, which the resumed run will write again.
+    """Removes the rows after `step`, which the resumed run will write again.
 
-    A MissingRows warning where the rows end before `step`; RunFolderError, before anything is written, as
-    `read_history`.
+    Warns with MissingRows if the rows end before `step`.
+
+    Raises:
+      RunFolderError: A line is not a row of numbers, as in `read_history`. Nothing has been written then.
     """
     path = folder / HISTORY
     kept: list[bytes] = []
@@ -194,7 +220,7 @@ def _lines(folder: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
 
 
 def _row_of(line: bytes) -> tuple[dict[str, Any] | None, bool]:
-    """The row that a line holds, or None, and whether writing it was cut off."""
+    """Returns the row that a line holds, or None, and whether the line is incomplete."""
     row: Any
     try:
         row = _decode_row(line)
@@ -227,19 +253,19 @@ def _warn_of_missing(folder: Path, last: int, step: int) -> None:
 
 
 def write_history(folder: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes metrics.jsonl whole or not at all."""
+    """Writes metrics.jsonl atomically."""
     write_text(folder / HISTORY, "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    """(name, old value, new value) of all settings that are not the same, by dotted name."""
+    """Returns (dotted name, old value, new value) of all settings that differ."""
     before, after = flatten(old), flatten(new)
     names = sorted(before.keys() | after.keys())
     return [(name, before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)]
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Settings by dotted name."""
+    """Returns nested settings by their dotted names."""
     flat: dict[str, Any] = {}
     for name, value in config.items():
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
@@ -247,5 +273,5 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Settings that are not the same, in words."""
+    """Describes all settings that differ, one text each."""
     return [f"{name} was {one!r} and is now {two!r}" for name, one, two in differences(old, new)]

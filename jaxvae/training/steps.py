@@ -10,11 +10,12 @@ import numpy as np
 from jaxvae.data.fingerprint import fingerprint
 from jaxvae.data.source import UNSHARDED, Shard, Source
 from jaxvae.method import Batch, Method, Terms
+from jaxvae.schema import schema_of
 from jaxvae.training.engine import Active, TrainState, Update
 
 NEVER = 2**31 - 1
 OnNaN: TypeAlias = Literal["stop", "skip"]
-"""What to do with a step that has a non-finite number."""
+"""Action at a step that has a non-finite number."""
 
 
 class MetricAccumulator(NamedTuple):
@@ -56,13 +57,14 @@ def described(method: Method, data: Mapping[str, Any], batch_size: int, seed: in
 
 def described_data(source: Source) -> dict[str, Any]:
     """Describes the data by name, number and shape of images, factors and `fingerprint`, as JSON values."""
-    content = fingerprint(source)
+    content, schema = fingerprint(source), schema_of(source)
     return {
         "name": source.name,
         "images": int(source.size),
         "shape": list(map(int, source.event_shape)),
         "factors": {name: int(size) for name, size in zip(source.factor_names, source.factor_sizes, strict=True)},
         **({} if content is None else {"fingerprint": content}),
+        **({} if schema is None else {"columns": schema.to_json()}),
     }
 
 

@@ -213,7 +213,7 @@ def test_a_run_may_stand_after_the_metrics(tmp_path):
     [
         (
             ["trian"],
-            "unknown command 'trian': did you mean 'train'? There are: train, fit, evaluate, report, compare, study,",
+            "unknown command 'trian': did you mean 'train'? There are: train, fit, evaluate, report, compare, encode,",
         ),
         (
             ["train", "beta-vea"],
@@ -221,13 +221,13 @@ def test_a_run_may_stand_after_the_metrics(tmp_path):
         ),
         (["train", "FactorVEA"], "unknown method 'FactorVEA': did you mean 'factor-vae'?"),
         (["train", "--lr", "1"], "unknown flag --lr; `jaxvae train beta-tc-vae --help` lists the flags"),
-        (["train", "--data", "{tmp}"], "is a path: say what it holds, such as --data pictures:"),
+        (["train", "--data", "{tmp}"], "no pictures in this folder"),
         (["train", "--beta", "1,4"], "--beta takes one number; for several, write --sweep beta=1,4"),
         (["train", "--seeds", "3"], "--seeds 3 is one seed: write 0:3 for 3 seeds, or --seed"),
         (["train", "--data", "sprite"], "unknown data 'sprite': did you mean 'sprites'? There are: "),
         (["train", "--network", "cnv"], "unknown network 'cnv': did you mean 'conv'?"),
         (["train", "--dtype", "float16"], "unknown dtype 'float16': did you mean 'bfloat16'?"),
-        (["train", "--likelihood", "x"], "unknown likelihood 'x'. There are: bernoulli"),
+        (["train", "--likelihood", "x"], "unknown likelihood 'x'. There are: auto, bernoulli"),
         (
             ["train", "--likelihood", "gaussian", "--scale", "0"],
             "scale of the gaussian likelihood must be positive",

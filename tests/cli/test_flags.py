@@ -8,6 +8,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 import tyro
 from jax.interpreters.partial_eval import dce_jaxpr
@@ -15,6 +16,7 @@ from PIL import Image
 
 from jaxvae.cli.flags import field_help, parser_of
 from jaxvae.cli.train import RunFlags, parse_train
+from jaxvae.data.options import TABLE_FLAGS
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS
 from jaxvae.runs.build import build
@@ -22,6 +24,7 @@ from jaxvae.runs.config import default_config, default_flags
 from jaxvae.training import make_train_step
 from jaxvae.training.steps import draw_batch
 
+KEY = jax.random.key(0)
 LONG = ("alae", "equivariant-rendering", "icam", "va-gan")
 """Methods whose updates take seconds to trace: slow cases."""
 OTHER = {
@@ -42,16 +45,22 @@ OTHER = {
     "ema": 0.9,
     "warmup_steps": 7,
     "label_noise": 0.5,
+    "hidden": (8, 9),
+    "dropout": 0.5,
+    "likelihood": "laplace",
+    "validation": 0.25,
+    "test": 0.25,
 }
 """Another value of flags whose type does not tell one."""
 BESIDE = {
     "weight_decay": {"optimizer": "adamw"},
     "scale": {"likelihood": "gaussian"},
     "space": {"latents": 3},
+    "split_seed": {"validation": 0.25},
     "class_factor": {"data": "sprites", "image_size": 16},
 }
 """Flags without which another has no effect, and is refused or hidden."""
-NEED_FILES = ("stream", "skip_bad", "texture")
+NEED_FILES = ("stream", "skip_bad", "texture", "groups")
 """Flags that are tried with data of their own."""
 BEHAVIOUR = {
     "steps": "tests/training/test_loop.py",
@@ -60,6 +69,10 @@ BEHAVIOUR = {
     "log_every": "tests/training/test_loop.py",
     "checkpoint_every": "tests/training/test_loop.py",
     "on_nan": "tests/training/test_loop.py",
+    **dict.fromkeys(TABLE_FLAGS, "tests/data/test_tabular.py"),
+    "validate_every": "tests/training/test_validation.py",
+    "patience": "tests/training/test_validation.py",
+    "max_minutes": "tests/training/test_validation.py",
     "preset": "tests/runs/test_config.py",
     "run": "tests/cli/test_commands.py",
     "resume": "tests/cli/test_commands.py",
@@ -86,6 +99,8 @@ def sections(config):
 
 def other_value(section, name):
     value, hint = getattr(section, name), get_type_hints(type(section))[name]
+    if name == "likelihood":
+        return "bernoulli" if value == "gaussian" else "gaussian"
     if get_origin(hint) is Literal:
         return next(each for each in get_args(hint) if each != value)
     if name in OTHER:
@@ -189,8 +204,74 @@ def test_flags_of_some_data(tmp_path):
     assert build(parse_train(["vae", "--data", pictures, "--skip-bad"]).config).source.size == 1
     with pytest.raises(ValueError, match="two.png: can't be read"):
         build(parse_train(["vae", "--data", pictures]).config)
+    (tmp_path / "table.csv").write_text("a_x,a_y,b\n" + "".join(f"{i}.5,{-i}.25,{i * i}.1\n" for i in range(8)))
+    on_table = ["oi-vae", "--data", f"table:{tmp_path / 'table.csv'}"]
+    assert build(parse_train(on_table).config).source.event_shape == (3,)
+    of_b = {"columns": ("a_x", "a_y"), "drop": ("b",), "label_columns": ("b",), "kind": ("b=constant",)}
+    assert TABLE_FLAGS == ("columns", "drop", "label_columns", "id_column", "group_column", "kind")
+    for flag in TABLE_FLAGS:
+        config = parse_train([*on_table, f"--{flag.replace('_', '-')}", *of_b.get(flag, ("b",))]).config
+        assert build(config).source.event_shape == (2,), flag
+    each, grouped = (build(parse_train([*on_table, *more]).config).method for more in ([], ["--groups", "prefix"]))
+    shapes = [jax.eval_shape(one.networks["loadings"].init, KEY)["weights"].shape[0] for one in (each, grouped)]
+    assert shapes == [3, 2]
+    with pytest.raises(ValueError, match="--noise is for images and vectors: leave it out"):
+        parse_train([*on_table, "--noise", "learned"])
+    with pytest.raises(ValueError, match="--groups is for tables, such as table:PATH: leave it out"):
+        parse_train(["oi-vae", "--groups", "prefix"])
     plain, red = (["vae", "--data", "scream-sprites", *more] for more in ([], ["--texture", str(tmp_path / "texture")]))
     assert batch_of(parse_train(plain).config) != batch_of(parse_train(red).config)
+
+
+def csv_of(tmp_path):
+    """Three columns of numbers, a class and a name; the numbers are whole."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.poisson(3, (30, 3)) + 2, columns=["a", "b", "b2"])
+    frame.assign(kind=["x", "y", "z"] * 10, name=[f"row{i}" for i in range(30)]).to_csv(tmp_path / "t.csv", index=False)
+    return f"table:{tmp_path / 't.csv'}"
+
+
+def h5ad_of(tmp_path):
+    """The same as AnnData."""
+    anndata = pytest.importorskip("anndata", reason="needs pip install 'jaxvae[anndata]'")
+    frame = pd.read_csv(csv_of(tmp_path).removeprefix("table:"))
+    numbers = frame[["a", "b", "b2"]]
+    obs = frame[["kind", "name"]].set_axis([f"cell{i}" for i in range(30)])
+    data = anndata.AnnData(numbers.to_numpy(np.float32), obs=obs, var=pd.DataFrame(index=numbers.columns))
+    data.write_h5ad(tmp_path / "t.h5ad")
+    return f"anndata:{tmp_path / 't.h5ad'}"
+
+
+@pytest.mark.parametrize("file", [csv_of, h5ad_of])
+def test_flags_of_tables(file, tmp_path):
+    """Each is shown for tables alone, and changes what is learned from or known of the rows."""
+    data = file(tmp_path)
+    for flag in TABLE_FLAGS:
+        assert flag not in default_config("vae").with_flags(data=data).idle()
+        assert flag in default_config("vae").idle()
+
+    def source(*flags):
+        return build(parse_train(["vae", "--data", data, *flags]).config).source
+
+    assert source("--columns", "b*").schema.entry_names == ("b", "b2")
+    assert source("--columns", "a", "b", "--drop", "b").schema.entry_names == ("a",)
+    assert source("--label-columns", "kind").factor_sizes == (3,)
+    assert list(source("--columns", "a", "--id-column", "name").ids[:2]) == ["row0", "row1"]
+    assert list(source("--columns", "a", "--group-column", "kind").origin.groups[:4]) == [0, 1, 2, 0]
+    real = source("--columns", "a", "b", "--kind", "a=real").schema
+    assert [column.kind for column in real.used] == ["real", "count"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_layers_are_for_dense_networks(method):
+    if "hidden" not in default_flags(method):
+        return
+    for flag in (["--hidden", "8"], ["--layer-norm"], ["--dropout", "0.5"]):
+        name = flag[0][2:].replace("-", "_")
+        assert getattr(parse_train([method, *flag]).config.networks, name) != default_flags(method)[name]
+        for network in ("conv", "xtanh", "conv1d"):
+            with pytest.raises(ValueError, match=f"{flag[0]} is for --network mlp, mlp-small and selu: leave it out"):
+                parse_train([method, "--network", network, *flag])
 
 
 @pytest.mark.parametrize("method", METHODS)

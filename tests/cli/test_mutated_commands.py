@@ -4,7 +4,7 @@ import os
 import random
 import signal
 from contextlib import contextmanager
-from typing import get_args, get_type_hints
+from typing import Literal, get_args, get_type_hints
 
 import numpy as np
 import pytest
@@ -61,6 +61,10 @@ VALID = {
     "metrics": tuple(METRICS | UNSUPERVISED),
     "options": ("max_iter=5",),
     "out": ("OUT.html",),
+    "factors": ("z0", "shape", "CODES"),
+    "columns": ("z0", "z1"),
+    "bins": ("2", "5"),
+    "limit": ("3", "20"),
     "model_num": ("0", "23"),
     "shard": ("0/24",),
     "common": ("shape", "scale"),
@@ -69,6 +73,8 @@ VALID = {
     "case_factor": ("second",),
     "texture": ("PICTURES/0.png",),
 }
+WEIGHTS = (12, 4, 3, 1, 3, 2, 2, 3, 2, 1, 0.2, 0.2, 0.1, 0.1)
+"""How often each command is drawn, in the order of COMMANDS, and four words that are none."""
 NEVER = ("distributed", "coordinator_timeout", "wandb", "mlflow")
 """Flags that reach other processes or servers."""
 
@@ -84,6 +90,7 @@ def place(tmp_path_factory):
         Image.fromarray(image[..., 0]).save(place / "pictures" / f"{number}.png")
     small = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
     main(["train", "vae", "--data", "sprites", *small, "--network", "mlp-small", "--run", str(place / "run")])
+    main(["encode", str(place / "run"), "--limit", "60", "--out", str(place / "codes.csv")])
     return place
 
 
@@ -129,6 +136,15 @@ def other_line(rng, word):
         "evaluate": {"metrics": str, "checkpoint": str, "num_samples": int, "data": str},
         "report": {"checkpoint": str, "num_samples": int, "data": str},
         "compare": {"metrics": str, "num_samples": int, "out": str},
+        "encode": {"checkpoint": str, "limit": int, "data": str},
+        "decode": {"checkpoint": str},
+        "score": {
+            "metrics": str,
+            "factors": str,
+            "columns": str,
+            "bins": int,
+            "binning": Literal["quantiles", "width"],
+        },
         "study": {"preset": str, "shard": str, "num_samples": int},
         "list": {"data": str},
     }[word]
@@ -153,13 +169,23 @@ def other_line(rng, word):
             [["--model-num", "5"], ["--model-num", rng.choice(STRANGE)], ["merge", "RUN"], ["report", "RUN"]]
         ),
         "list": [],
+        "encode": [
+            *rng.choice([["RUN"], ["RUN", "arrays:IMAGES"], ["RUN", "PICTURES/0.png"], ["RUN", rng.choice(STRANGE)]]),
+            *["--out", rng.choice(["NEW.csv", "NEW.npz", "NEW.h5ad", rng.choice(STRANGE)])],
+            *["--limit", "20"],
+        ],
+        "decode": [
+            *["RUN", rng.choice(["CODES", "CODES", "IMAGES", rng.choice(STRANGE)])],
+            *["--out", rng.choice(["NEW.csv", "NEW.npz", "NEW"])],
+        ],
+        "score": [rng.choice(["CODES", "CODES", "IMAGES"]), "--factors", rng.choice(["CODES", "z0", "IMAGES"])],
     }.get(word, [rng.choice(["RUN", "RUN", "RUN", *STRANGE]), *(["RUN"] * (rng.random() < 0.1))])
-    small = [] if word in ("fit", "study", "list") else ["--num-samples", "100"]
+    small = [] if word in ("fit", "study", "list", "encode", "decode", "score") else ["--num-samples", "100"]
     return [*first, *small, *flags]
 
 
 def command_line(rng):
-    word = rng.choices([*COMMANDS, "", "trian", "--help", "--version"], [12, 4, 3, 1, 3, 2, 1, 0.2, 0.2, 0.1, 0.1])[0]
+    word = rng.choices([*COMMANDS, "", "trian", "--help", "--version"], WEIGHTS)[0]
     words = train_line(rng) if word == "train" else other_line(rng, word) if word in COMMANDS else []
     if words and rng.random() < 0.15:
         place = rng.randrange(len(words))
@@ -203,6 +229,7 @@ def test_mutated_command_lines(place, tmp_path, monkeypatch, capsys, seed):
             "IMAGES": place / "images.npz",
             "PICTURES": place / "pictures",
             "RUN": place / "run",
+            "CODES": place / "codes.csv",
             "NEW": tmp_path / f"{number}",
         }
         line = command_line(random.Random(1000 * seed + number))

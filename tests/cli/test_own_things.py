@@ -65,7 +65,7 @@ class WithDarker(Single):
 class TwoEncoders(Autoencoder):
     """Two encoders and a decoder."""
 
-    hidden: int = 16
+    units: int = 16
     """Number of units of the second encoder."""
 
     def make(self, source):
@@ -154,9 +154,9 @@ def here(tmp_path_factory):
 
 def test_a_method_of_ones_own_is_one_file(here):
     """Its flags, data option and networks are there; nothing else has to know of it."""
-    words = ["my_things:ENTRY", "--pull", "2", "--darkness", "0.25", "--no-sampled", "--hidden", "8"]
+    words = ["my_things:ENTRY", "--pull", "2", "--darkness", "0.25", "--no-sampled", "--units", "8"]
     config = parse_train(words).config
-    assert (config.hyperparameters.pull, config.batches.darkness, config.networks.hidden) == (2.0, 0.25, 8)
+    assert (config.hyperparameters.pull, config.batches.darkness, config.networks.units) == (2.0, 0.25, 8)
     assert (config.networks.latents, config.options.sampled) == (3, False)
     source, method = build(config)
     batch = source.batch(jax.random.key(0), 0, 3)

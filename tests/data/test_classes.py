@@ -156,7 +156,7 @@ def test_wrong_labels_follow_the_seed_and_stay_with_their_examples():
         (lambda: classified(from_arrays(IMAGES), "factor0"), "factor of arrays: none; got 'factor0'"),
         (lambda: classified(digits(), "digit", corruption=1.5), "from 0 to 1, got 1.5"),
         (lambda: classified(Sprites(16), "shape", corruption=0.1), "sprites is no table but Sprites"),
-        (lambda: classified(Epochs(digits()), "digit", corruption=0.1), "digits is no table but Epochs"),
+        (lambda: classified(Epochs(Sprites(16)), "shape", corruption=0.1), "sprites is no table but Sprites"),
         (lambda: augmented(Sprites(16), 1), "at least 2 copies of an image, got copies=1"),
         (lambda: augmented(Sprites(16), 3).batch(KEY, 0, 10), "a batch of 10 does not hold 3 copies"),
     ],

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from jaxvae.data import bars, clusters, digits, from_arrays, open_data, segments, time_series
+from jaxvae.data import bars, clusters, digits, from_arrays, open_data, segments, time_series, waves
 from jaxvae.metrics import mcc
 
 
@@ -102,7 +102,39 @@ def test_a_group_of_channels_follows_its_latents_alone():
     assert np.abs(np.diff(true, axis=0)).max() < 0.13  # slow
 
 
-@pytest.mark.parametrize("make", [segments, bars, clusters, time_series])
+def test_waves_are_sums_of_two_sines():
+    table = waves(times=32, channels=2, noise=0.0)
+    assert (table.size, table.event_shape) == (1024, (32, 2))
+    assert (table.factor_names, table.factor_sizes) == (("frequency", "phase", "amplitude"), (8, 16, 8))
+    spectra = np.fft.rfft(np.asarray(table.pixels, np.float64), axis=1) / 16
+    factors = np.asarray(table.factors)
+    low = np.take_along_axis(spectra, factors[:, :1, None] + 1, axis=1)[:, 0]
+    amplitude, phase = (factors[:, 2] + 1) / 4, 2 * np.pi * factors[:, 1] / 16
+    for channel in range(2):
+        want = amplitude * np.exp(1j * (phase + channel - np.pi / 2))
+        np.testing.assert_allclose(low[:, channel], want, atol=1e-5)
+    rest = (np.abs(spectra) ** 2).sum(axis=1) - np.abs(low) ** 2  # twice the frequency, at half the amplitude
+    at_most = factors[:, 0] < 7  # 16 waves in 32 times are at the end of the spectrum
+    np.testing.assert_allclose(rest[at_most], np.tile((amplitude[at_most, None] / 2) ** 2, 2), rtol=1e-4)
+    assert abs((np.asarray(waves().pixels) - np.asarray(waves(noise=0.0).pixels)).std() - 0.05) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "size", "factors"),
+    [
+        ("clusters", (50,), 2000, ("cluster",)),
+        ("time-series", (30,), 4000, ()),
+        ("waves", (64, 3), 1024, ("frequency", "phase", "amplitude")),
+    ],
+)
+def test_they_are_opened_by_name(name, shape, size, factors):
+    table = open_data(name)
+    assert (table.name, table.event_shape, table.size, table.factor_names) == (name, shape, size, factors)
+    with pytest.raises(ValueError, match=f"{name} are .* which are not resized: leave out --image-size"):
+        open_data(name, image_size=16)
+
+
+@pytest.mark.parametrize("make", [segments, bars, clusters, time_series, waves])
 def test_seeds_and_bad_numbers(make):
     first = next(iter(make.__kwdefaults__))
     small = {first: 40}

@@ -24,6 +24,12 @@ def laplace_nll(loc, x, scale):
     return np.array([-np.log(np.exp(-np.abs(a - b) / scale) / (2 * scale)).sum() for a, b in zip(loc, x, strict=True)])
 
 
+def categorical_nll(logits, x):
+    logits, x = f64(logits, x)
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    return np.array([-(t * np.log(q)).sum() for t, q in zip(x, p, strict=True)])
+
+
 def log_normal(z, mean, logvar):
     z, mean, logvar = f64(z, mean, logvar)
     return -np.log(2 * np.pi) / 2 - logvar / 2 - (z - mean) ** 2 / (2 * np.exp(logvar))

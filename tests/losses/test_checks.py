@@ -64,6 +64,15 @@ def test_no_kind_of_number_passes_that_is_not_positive(name):
 
 
 @pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("name", ["gaussian_nll", "laplace_nll"])
+def test_the_first_wrong_one_of_many_scales_is_named(name):
+    with pytest.raises(ValueError, match=r"scale must be positive, got -3\.0$"):
+        KERNELS[name](np.array([1, -3], np.float32))
+    with pytest.raises(ValueError, match=r"scale must be between 1.18e-38 and 3.4e\+38, got inf$"):
+        KERNELS[name](jnp.array([np.inf, 1]))
+
+
+@pytest.mark.usefixtures("unchecked_types")
 def test_thresholds_and_perplexities_of_every_kind():
     for threshold in (-1, np.float32(-1), jnp.float32(-1), np.float32("nan")):
         with pytest.raises(ValueError, match="threshold must be >= 0, got"):

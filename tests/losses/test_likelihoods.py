@@ -6,6 +6,7 @@ import prior_oracles
 import pytest
 from compiled import (
     bernoulli_nll,
+    categorical_nll,
     continuous_bernoulli_nll,
     float32,
     gaussian_nll,
@@ -26,6 +27,7 @@ EAGER = {
     "continuous bernoulli": (losses.continuous_bernoulli_nll, prior_oracles.continuous_bernoulli_nll),
     "gaussian": (lambda a, x: losses.gaussian_nll(a, x, 0.7), lambda a, x: oracles.gaussian_nll(a, x, 0.7)),
     "laplace": (lambda a, x: losses.laplace_nll(a, x, 0.7), lambda a, x: oracles.laplace_nll(a, x, 0.7)),
+    "categorical": (losses.categorical_nll, oracles.categorical_nll),
 }
 KERNELS = {name: (one_program(kernel), oracle) for name, (kernel, oracle) in EAGER.items()}
 every_kernel = pytest.mark.parametrize("name", KERNELS)
@@ -156,6 +158,50 @@ def test_the_scale_can_be_learned():
     np.testing.assert_allclose(got, want, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("kernel", "oracle"), [(gaussian_nll, "gaussian_nll"), (laplace_nll, "laplace_nll")])
+@pytest.mark.parametrize("shape", [(), (1,), (2,), (3, 1), (1, 2), (3, 2)])
+def test_a_scale_for_all_or_some_or_each(kernel, oracle, shape, output, image):
+    oracle = getattr(oracles, oracle)
+    scale = np.linspace(0.3, 2, np.prod(shape, dtype=int), dtype=np.float32).reshape(shape)
+    np.testing.assert_allclose(kernel(output, image, scale), oracle(output, image, scale), rtol=1e-5)
+    slope = grad(lambda scale: kernel(output, image, scale).sum())(scale)
+    (want,) = oracles.gradient(lambda scale: oracle(output, image, scale).sum(), scale)
+    np.testing.assert_allclose(slope, want, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kernel", [gaussian_nll, laplace_nll])
+def test_one_scale_is_that_scale_for_each(kernel, output, image):
+    each = kernel(output, image, np.full((3, 2), 0.7, np.float32))
+    np.testing.assert_allclose(each, kernel(output, image, 0.7), rtol=1e-6)
+
+
+def test_categorical_of_two_classes_is_bernoulli(output, image):
+    """The logit is the difference of the two, and image is the probability of the first class."""
+    logits, x = np.stack([output, 0.3 * output], -1), np.stack([image, 1 - image], -1)
+    np.testing.assert_allclose(categorical_nll(logits, x), bernoulli_nll(0.7 * output, image), rtol=1e-5)
+
+
+def test_categorical_is_the_logarithm_of_the_class():
+    logits = np.log(np.array([[0.5, 0.2, 0.3]] * 3, np.float32)) + np.array([[0], [50], [-1e4]], np.float32)
+    np.testing.assert_allclose(
+        categorical_nll(logits, np.eye(3, dtype=np.float32)), -np.log([0.5, 0.2, 0.3]), rtol=2e-3
+    )
+
+
+def test_categorical_is_finite_at_any_logit():
+    logits = np.array([[1e4, 0, -1e4], [1e38, 0, 0], [-1e38, 0, 0]], np.float32)
+    x = np.array([[0, 0, 1], [1, 0, 0], [1, 0, 0]], np.float32)
+    np.testing.assert_allclose(categorical_nll(logits, x), [2e4, 0, 1e38], rtol=1e-6)
+    slope = grad(lambda logits: categorical_nll(logits, x).sum())(logits)
+    np.testing.assert_allclose(slope, [[1, 0, -1], [0, 0, 0], [-1, 0.5, 0.5]], atol=1e-6)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+def test_classes_need_an_axis():
+    with pytest.raises(ValueError, match=r"\[B, ..., K\], with the classes on the last axis, got \(4,\)"):
+        losses.categorical_nll(jnp.zeros(4), jnp.zeros(4))
+
+
 @pytest.mark.parametrize("kernel", [bernoulli_nll, continuous_bernoulli_nll])
 @given(arrays(np.float32, (2, 3), elements=st.floats(-50, 50, width=32)))
 def test_bernoulli_is_symmetric_under_inversion(kernel, logits):
@@ -180,3 +226,11 @@ def test_bad_input(name, output, image):
 def test_a_scale_must_be_positive(kernel, scale, output, image):
     with pytest.raises(ValueError, match="scale must be positive"):
         kernel(output, image, scale)
+
+
+@pytest.mark.usefixtures("unchecked_types")
+@pytest.mark.parametrize("kernel", [losses.gaussian_nll, losses.laplace_nll])
+@pytest.mark.parametrize("shape", [(3,), (2, 1), (4, 3, 2), (1, 3, 2)])
+def test_a_scale_must_fit_the_event(kernel, shape, output, image):
+    with pytest.raises(ValueError, match=r"scale must be a number or broadcast to the event shape \(3, 2\), got"):
+        kernel(output, image, jnp.ones(shape))

@@ -8,10 +8,13 @@ from method_table import LATENTS, loss_of, make, own
 from scipy.optimize import linear_sum_assignment
 
 from jaxvae import losses
+from jaxvae.analysis import group_loadings
 from jaxvae.data import from_arrays
+from jaxvae.data.tabular import from_columns
 from jaxvae.method import Nets
-from jaxvae.methods import OIVAE, gaussian, oi_vae, vae
-from jaxvae.networks import autoencoder, grouped_decoder
+from jaxvae.methods import OIVAE, by_columns, gaussian, oi_vae, vae
+from jaxvae.methods.oi_vae import Networks
+from jaxvae.networks import autoencoder, grouped_decoder, with_parameters
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mlp import MLPEncoder
 from jaxvae.training import make_train_step, train
@@ -176,3 +179,91 @@ def test_groups_must_cover_the_image(groups, message):
 def test_bad_hyperparameters(name, hp, message):
     with pytest.raises(ValueError, match=message):
         make(name, hp=hp)
+
+
+def table():
+    """Two groups of sensors, a categorical column and a count, with missing values."""
+    rng = np.random.default_rng(0)
+    missing = rng.normal(size=40)
+    missing[::3] = np.nan
+    columns = {
+        "arm_x": rng.normal(size=40),
+        "city": rng.choice(["Bern", "Oslo", "Rome"], 40),
+        "arm_y": missing,
+        "leg_x": rng.normal(size=40),
+        "visits": rng.poisson(3, 40),
+    }
+    return from_columns(columns)
+
+
+def on_table(**options):
+    """The networks of the command line, with the learned parameters of the likelihood."""
+    source = table()
+    likelihood = by_columns(source.schema)
+    networks = Networks(latents=LATENTS, **options).make(source)
+    networks["decoder"] = with_parameters(networks["decoder"], likelihood.start)
+    return source, networks, likelihood
+
+
+def test_columns_with_a_prefix_share_a_group():
+    _, networks, likelihood = on_table(groups="prefix")
+    params = jax.device_get(initial_state(oi_vae(networks, likelihood=likelihood)).params)
+    assert Networks(groups="prefix").group_names(table()) == ["arm", "city", "leg", "visits"]
+    net = Nets(networks, params)
+    base = np.asarray(net.decoder(net.loadings(jnp.zeros((1, LATENTS)))))[:, :7]
+    for group, places in enumerate([[0, 4], [1, 2, 3], [5], [6]]):
+        only = {**params, "loadings": {"weights": np.zeros_like(params["loadings"]["weights"])}}
+        only["loadings"]["weights"][group] = 1
+        moved = Nets(networks, only)
+        raw = np.asarray(moved.decoder(moved.loadings(jnp.ones((1, LATENTS)))))[:, :7]
+        assert np.flatnonzero(raw[0] != base[0]).tolist() == places
+
+
+def test_each_column_is_a_group_by_default():
+    names = Networks().group_names(table())
+    assert names == ["arm_x", "city", "arm_y", "leg_x", "visits"]
+    assert jax.eval_shape(on_table()[1]["loadings"].init, KEY)["weights"].shape == (5, LATENTS, 1)
+    assert Networks().group_names(from_arrays(np.zeros((3, 8, 4, 1)))) == [f"row {row}" for row in range(8)]
+    assert Networks().group_names(from_arrays(np.ones((3, 2), np.float32), real=True)) == ["x0", "x1"]
+
+
+def test_the_loss_of_a_table_leaves_out_missing_values_and_the_prior_the_learned_scales():
+    source, networks, likelihood = on_table(groups="prefix")
+    method = oi_vae(networks, likelihood=likelihood, hyperparameters=OIVAE(lam=0.5, prior_scale=0.25))
+    params = jax.device_get(initial_state(method).params)
+    params["decoder"]["likelihood"] = np.linspace(-1, 1, len(likelihood.start)).astype(np.float32)
+    x = jnp.asarray(source.pixels)
+    assert jnp.isnan(x).any()
+    value, terms = jax.device_get(jax.jit(lambda params, x: loss_of(method, params, {"x": x}, KEY))(params, x))
+    squares = sum((leaf.astype(np.float64) ** 2).sum() for leaf in jax.tree.leaves(params["decoder"]["decoder"]))
+    np.testing.assert_allclose(terms["decoder_prior"], squares / 2, rtol=1e-5)
+    lasso = np.linalg.norm(params["loadings"]["weights"].astype(np.float64), axis=-1).sum()
+    want = terms["reconstruction"] + terms["kl"] + 0.25 * squares / 2 + 0.25 * 0.5 * lasso
+    np.testing.assert_allclose(value, want, rtol=1e-5)
+    net = Nets(networks, params)
+    z = losses.reparameterize(KEY, *net.encoder(x))
+    np.testing.assert_allclose(
+        terms["reconstruction"], likelihood.nll(net.decoder(net.loadings(z)), x).mean(), rtol=1e-5
+    )
+    gradient = jax.jit(jax.grad(lambda params: loss_of(method, params, {"x": x}, KEY)[0]))(params)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+
+
+def test_learned_noise_is_not_for_tables():
+    _, networks, likelihood = on_table()
+    with pytest.raises(ValueError, match="noise='learned' is for images and vectors.*leave it out"):
+        oi_vae(networks, likelihood=likelihood, noise="learned")
+
+
+def test_dropout_leaves_the_grouped_decoder_alone():
+    assert Networks(dropout=0.5).noisy == ("encoder",)
+    assert Networks().noisy == ()
+
+
+def test_loadings_are_lengths_of_columns():
+    weights = np.zeros((2, 3, 2), np.float32)
+    weights[0, 1], weights[1, 2] = [3, 4], [0, -2]
+    loadings = group_loadings({"loadings": {"weights": jnp.asarray(weights)}, "encoder": {}})
+    np.testing.assert_allclose(loadings, [[0, 5, 0], [0, 0, 2]])
+    with pytest.raises(ValueError, match=r"only networks with loadings.*got \['decoder', 'encoder'\]"):
+        group_loadings({"encoder": {}, "decoder": {}})

@@ -66,6 +66,7 @@ def fake_report(
         map_correlation=None,
         spectra=None,
         cosines=None,
+        of_columns=None,
         prior_samples=blobs(rng.normal(size=(32, used)), size, channels),
         kl_per_latent=kl,
         change_per_latent=None,

@@ -81,6 +81,20 @@ def test_logged_terms_are_in_order_and_leave_the_machine_out():
     assert logged_terms([]) == []
 
 
+def test_validation_terms_are_drawn_beside_those_of_training():
+    """As a line through all of their values, whatever rows are in between."""
+    rows = [{"step": s, "loss": 100.0 - s} for s in range(0, 40, 2)]
+    validated = [{**row, **({"validation_loss": 90.0} if row["step"] % 8 == 0 else {})} for row in rows]
+    assert logged_terms(validated) == logged_terms(rows) == ["loss"]
+    assert logged_terms([{"step": 1, "validation_kl": 1.0}]) == ["validation_kl"]
+    plain, both = curve(rows, "loss", LIGHT), curve(validated, "loss", LIGHT)
+    assert count(plain, LIGHT.ink) == 0
+    assert count(both, LIGHT.ink) > 200
+    assert 0.8 < count(both, LIGHT.accent) / count(plain, LIGHT.accent) < 1.2
+    odd = [{"step": s, "loss": 1.0, "validation_loss": v} for s, v in enumerate([math.nan, 1e-3, math.inf, 1e3])]
+    curve(odd, "loss", LIGHT)
+
+
 def test_term_values_have_gaps():
     rows = [{"step": 1, "a": 2}, {"step": 2}, {"step": 3, "a": None}, {"step": 4, "a": math.inf}]
     np.testing.assert_array_equal(term_values(rows, "a"), [2, math.nan, math.nan, math.inf])

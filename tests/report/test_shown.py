@@ -1,5 +1,7 @@
 """What a method is about is in its report, and what it does not have is left out."""
 
+import re
+
 import jax
 import numpy as np
 import pytest
@@ -85,6 +87,23 @@ def test_subspaces_of_a_run_are_shown(tmp_path):
     assert not anchors & {"drawn", "animation", "traversals", "prior"}
     assert "codes of 10 classes" in page
     assert scores["metrics"]["mig"]["score"] is not None
+
+
+def test_series_of_a_run_are_shown(tmp_path):
+    *_, page, anchors = report_of(["vae", "--data", "waves", "--network", "conv1d", "--latents", "3"], tmp_path)
+    assert {"series", "latents", "training"} <= anchors
+    assert not anchors & {"animation", "traversals", "prior", "columns", "loadings"}
+    assert "Series and reconstructions" in page
+
+
+def test_groups_of_a_run_are_shown(tmp_path):
+    rows = "".join(f"{i}.5,{-i}.25,{i * i}.1,{i % 2}\n" for i in range(50))
+    (tmp_path / "table.csv").write_text("arm_x,arm_y,leg_x,type\n" + rows)
+    data = ["--data", f"table:{tmp_path / 'table.csv'}", "--label-columns", "type", "--groups", "prefix"]
+    *_, page, anchors = report_of(["oi-vae", *data, "--latents", "2"], tmp_path / "run")
+    assert {"loadings", "columns"} <= anchors
+    assert not anchors & {"series", "animation"}
+    assert re.search("z[01] drives (arm|leg) most; z[01] drives (arm|leg) most", page)
 
 
 @pytest.mark.process

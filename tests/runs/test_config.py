@@ -17,7 +17,7 @@ from jaxvae.runs.options import options_of
 from jaxvae.training import check, evaluation_params, train
 
 PRESETS = [(method, preset) for method, entry in METHODS.items() for preset in entry.presets]
-BERNOULLI = {"likelihood": "bernoulli", "scale": 1.0}
+BERNOULLI = {"likelihood": "auto", "scale": 1.0}
 LARGE = (("icam", "paper"), ("va-gan", "paper"))
 """Networks of hundreds of layers, which take seconds to build."""
 
@@ -50,7 +50,7 @@ def test_every_method_of_the_study_has_its_preset():
         config = default_config(method, "study")
         assert (config.networks.network, config.networks.latents) == ("conv", 10)
         assert (config.training.batch_size, config.training.steps) == (64, 300_000)
-        assert (config.hyperparameters.learning_rate, config.options.likelihood) == (1e-4, "bernoulli")
+        assert (config.hyperparameters.learning_rate, config.options.likelihood) == (1e-4, "auto")
     dip = {kind: default_config(f"dip-vae-{kind}", "study").hyperparameters for kind in ("i", "ii")}
     assert {kind: hp.lambda_d / hp.lambda_od for kind, hp in dip.items()} == {"i": 10, "ii": 1}
 

@@ -1,19 +1,22 @@
 """Scores of a run: which examples they are of, what is kept beside what, and what has no score."""
 
 import json
+import warnings
 
 import jax
 import numpy as np
 import pytest
 
-from jaxvae.data import from_arrays
+from jaxvae.data import from_arrays, split
 from jaxvae.method import Method, Network, Posterior
 from jaxvae.report.collect import collect
 from jaxvae.report.page import report_html
 from jaxvae.runs import evaluate, represent
+from jaxvae.runs.config import default_config
 from jaxvae.runs.load import OwnConfig, Run
 from jaxvae.runs.score import score
 from jaxvae.training import make_train_step
+from jaxvae.training.validation import PosteriorCollapse
 
 RNG = np.random.default_rng(0)
 
@@ -127,3 +130,44 @@ def test_hundreds_of_latents_are_effects_of_fewer_examples():
     assert sum(asked) == 513 * 8
     assert found.overlap == pytest.approx(0, abs=1e-12)
     assert found.parts == pytest.approx(1)
+
+
+def test_scores_say_which_rows_they_are_of(tmp_path):
+    """Those that are held out for testing, else those for validation, else all."""
+    run = run_of(tmp_path, RNG.integers(0, 3, (60, 2)))
+    assert score(run, represent(run, 100), ())["rows"] == "all, 60 examples"
+    assert score(run, represent(run, 40), ())["rows"] == "all, 40 of 60 examples"
+    for shares, told in (((0.2, 0.3), "test, 18 examples"), ((0.2, 0.0), "validation, 12 examples")):
+        parts = split(run.source, *shares)
+        held = run._replace(source=parts.training, held_out=parts.held_out)
+        codes = represent(held, 100)
+        part = np.asarray(parts.held_out.source.index)
+        rows = np.asarray(run.source.at(part)["x"]).reshape(len(part), -1)[:, :3]
+        np.testing.assert_array_equal(np.unique(codes.mean, axis=0), np.unique(rows, axis=0))
+        scores = score(held, codes, ())
+        assert (scores["rows"], scores["num_examples"]) == (told, len(part))
+        assert scores["properties"]["reconstruction_error"] > 0
+        assert told in report_html(collect(held, codes, {**scores, "metrics": {}}))
+
+
+@pytest.mark.parametrize(
+    ("method", "flags", "advice"),
+    [
+        ("beta-vae", {"beta": 32.0}, "lower --beta, which is 32"),
+        ("vae", {}, "give the reconstruction more weight"),
+        ("vae-sne", {"rate": 5.0}, "lower --rate, which is 5"),
+    ],
+)
+def test_a_posterior_that_has_collapsed_is_told(tmp_path, method, flags, advice):
+    run = run_of(tmp_path, RNG.integers(0, 3, (60, 2)))._replace(config=default_config(method).with_flags(**flags))
+    codes = represent(run, 60)
+    collapsed = codes._replace(mean=0.1 * codes.mean, logvar=0.01 * codes.logvar)
+    one_active = collapsed._replace(mean=collapsed.mean.copy())
+    one_active.mean[:, 1] += 3.0
+    late = run._replace(state=run.state._replace(step=1000))
+    with pytest.warns(PosteriorCollapse, match=f"no latent is active.*posterior collapse.*{advice}"):
+        evaluate(late, collapsed, ())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", PosteriorCollapse)
+        evaluate(late, one_active, ())
+        evaluate(run, collapsed, ())  # it has just begun

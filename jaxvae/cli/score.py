@@ -1,0 +1,58 @@
+"""The command `jaxvae score`, which computes metrics of codes from any program."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from jaxvae.cli.evaluate import print_table
+from jaxvae.cli.terminal import folders_first, parse, usage_errors
+from jaxvae.cli.terminal import say as print
+from jaxvae.files import write_json
+from jaxvae.metrics import METRICS, UNSUPERVISED
+from jaxvae.runs.foreign import read_foreign, score_foreign
+from jaxvae.runs.score import THOROUGH
+
+
+@dataclass(frozen=True)
+class ScoreArgs:
+    """Scores codes from any program against factors, both in files."""
+
+    codes: tyro.conf.Positional[Path]
+    """File of codes, which ends in .csv, .tsv, .parquet, .npz, .npy or .h5ad: columns z0, z1 ... or, if there are none,
+    all columns of numbers that are no factors."""
+    factors: tuple[str, ...] = ()
+    """File of factors, whose rows are matched by the column id if both files have it, and otherwise by their order; or
+    names of columns in the file of codes. Without factors, only metrics that need none are computed."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns that are codes, if they are not z0, z1 ..."""
+    bins: int = 10
+    """Number of bins of continuous factors."""
+    binning: Literal["quantiles", "width"] = "quantiles"
+    """Edges of these bins: quantiles (about as many examples in each), or equal width."""
+    metrics: tuple[str, ...] = THOROUGH
+    """Names of the metrics, as `jaxvae list` gives them. By default, all but the slowest two (downstream, dci_es)."""
+    out: Path | None = None
+    """JSON file of the scores; an existing one is replaced. By default, none is written."""
+
+
+def score_command(arguments: list[str]) -> None:
+    """Score codes from any program against factors, both in files"""
+    args = parse(ScoreArgs, "score", folders_first(arguments, "--metrics", METRICS | UNSUPERVISED))
+    with usage_errors():
+        if args.out is not None and (args.out.is_dir() or args.out.suffix != ".json"):
+            raise ValueError(f"--out must name a file that ends in .json, got {args.out}")
+        foreign = read_foreign(args.codes, args.factors, columns=args.columns, bins=args.bins, binning=args.binning)
+        scores = score_foreign(foreign, args.metrics, binning=args.binning)
+    if foreign.factors:
+        print(f"factors (rows matched to those of the codes {foreign.matched}):")
+        for factor in foreign.factors:
+            print(f"  {factor.in_words(args.binning)}")
+    else:
+        print("metrics that need factors are left out: add --factors FILE, or names of columns")
+    print_table(scores)
+    if args.out is not None:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        write_json(args.out, scores)
+        print(f"scores: {args.out}")

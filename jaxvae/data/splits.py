@@ -1,0 +1,126 @@
+"""Splits of a data set into training, validation and test examples."""
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxvae.data.source import GroundTruth, Source
+from jaxvae.data.subsets import GridSubset, Subset
+
+MOST = 2**28
+"""Largest number of examples that can be split: their indices take a gigabyte."""
+
+
+class HeldOut(NamedTuple):
+    """Examples that a model was not trained on."""
+
+    name: str
+    """Name of the part: "validation" or "test"."""
+    source: Source
+
+
+class Parts(NamedTuple):
+    """Parts of a data set. No example is in two of them."""
+
+    training: Source
+    validation: Source | None = None
+    test: Source | None = None
+
+    @property
+    def held_out(self) -> HeldOut | None:
+        """Examples to score a model on: the test set, or else the validation set; None without a split."""
+        named = {"test": self.test, "validation": self.validation}
+        return next((HeldOut(name, part) for name, part in named.items() if part is not None), None)
+
+    @property
+    def held_out_in_words(self) -> str:
+        """Numbers of held-out examples as the end of a line, such as ", 180 for validation, 180 for testing"."""
+        named = {"validation": self.validation, "testing": self.test}
+        return "".join(f", {part.size:,} for {name}" for name, part in named.items() if part is not None)
+
+
+def split(
+    source: Source, validation: float = 0.0, test: float = 0.0, *, seed: int = 0, groups: np.ndarray | None = None
+) -> Parts:
+    """Splits a source at random.
+
+    The parts depend on the examples' number, the seed and the groups only. The test examples do not depend on the
+    share for validation. Of a grid of factors, each part is a random share of the combinations, and a part of it can
+    still be drawn by factors, as `Pairs` and `Groups` do. An example always looks the same in a part, also where the
+    source itself varies its look.
+
+    Args:
+      source: Source of single examples; wrap the parts, not the source, in pairs, groups, labels or epochs.
+      validation: Share of the examples for validation, in [0, 1).
+      test: Share of the examples for testing, in [0, 1).
+      seed: Random seed of the split.
+      groups: Group of each example, [size], any integers. Groups are kept together, and parts hold whole groups until
+        their shares are reached as closely as the random order of the groups allows.
+
+    Returns:
+      The parts. Without shares, the training part is the source itself; a part without a share is None.
+
+    Raises:
+      ValueError: A share is not in [0, 1), they leave nothing to train on, a part would be empty, there are too many
+        examples to be split, or there is not one group for each example.
+    """
+    shares = {"validation": validation, "test": test}
+    for name, share in shares.items():
+        if not 0 <= share < 1:
+            raise ValueError(f"the {name} share must be at least 0 and below 1, got {share}")
+    if validation + test >= 1:
+        raise ValueError(
+            f"the shares for validation and test must leave examples for training, got {validation + test}"
+        )
+    if not validation and not test:
+        return Parts(source)
+    size = source.size
+    if size > MOST:
+        raise ValueError(f"{source.name} has {size:,} examples; at most {MOST:,} can be split")
+    if groups is None:
+        # The tolerance makes 0.29 of 100 examples 29, whatever the rounding.
+        counts = [math.floor(share * size + 0.5 + 1e-9) for share in (test, validation)]
+        part_of = np.zeros(size, np.int8)
+        order = _shuffled(size, seed)
+        part_of[order[: counts[0]]] = 2
+        part_of[order[counts[0] : sum(counts)]] = 1
+    else:
+        part_of = _of_groups(source, np.asarray(groups), validation, test, seed)
+    chosen = [np.flatnonzero(part_of == part).astype(np.int32) for part in range(3)]
+    what = "examples" if groups is None else f"examples in {len(np.unique(groups)):,} groups"
+    for name, index, share in zip(("training", *shares), chosen, (1.0, *shares.values()), strict=True):
+        if share and not len(index):
+            raise ValueError(
+                f"no {name} examples would be left of the {size:,} {what} of {source.name} with shares of {validation} "
+                f"for validation and {test} for test: choose other shares"
+            )
+    kind: Any = GridSubset if _is_grid(source) else Subset
+    training, *held = (kind(source, index) if len(index) else None for index in chosen)
+    assert training is not None
+    return Parts(training, *held)
+
+
+def _of_groups(source: Source, groups: np.ndarray, validation: float, test: float, seed: int) -> np.ndarray:
+    """Returns the part of each example, 0 for training, 1 for validation and 2 for test, with groups kept together."""
+    if groups.shape != (source.size,):
+        raise ValueError(f"{source.name} needs one group for each of its {source.size} examples, got {groups.shape}")
+    names, group_of = np.unique(groups, return_inverse=True)
+    order = _shuffled(len(names), seed)
+    counts = np.bincount(group_of, minlength=len(names))[order]
+    middle = (np.cumsum(counts) - counts / 2) / source.size  # of the group in a row of all examples
+    part_of_group = np.zeros(len(names), np.int8)
+    part_of_group[order] = np.where(middle < test, 2, np.where(middle < test + validation, 1, 0))
+    return part_of_group[group_of]
+
+
+def _shuffled(size: int, seed: int) -> np.ndarray:
+    """Returns a random order of 0 .. size-1. NumPy guarantees that raw bits stay the same in all of its versions."""
+    return np.argsort(np.random.PCG64(seed).random_raw(size), kind="stable")
+
+
+def _is_grid(source: Source) -> bool:
+    """Whether example i is combination i of the factors, and examples can be rendered from factors."""
+    return (
+        isinstance(source, GroundTruth) and source.factor_names != () and source.size == math.prod(source.factor_sizes)
+    )

@@ -1,0 +1,384 @@
+"""Tables in files: CSV, TSV, Parquet, Feather, npy and npz, by the kinds of their columns."""
+
+import csv
+import importlib.util
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxvae.choose import unknown
+from jaxvae.data.contents import DAMAGED, check_kind, content_of, suffix_of, unreadable
+from jaxvae.data.table import Origin, Table, number_factors, pack
+from jaxvae.files import printable
+from jaxvae.schema import Schema, find_schema, is_missing, text_of
+
+SEPARATORS = (",", ";", "\t", "|")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Roles and kinds of the columns of a table. A name that ends in * stands for all columns that begin with it."""
+
+    use: tuple[str, ...] = ()
+    """Columns to learn from. By default, all that are not named otherwise."""
+    drop: tuple[str, ...] = ()
+    """Columns to leave out."""
+    labels: tuple[str, ...] = ()
+    """Columns that are labels: they are not learned from, but scored and drawn as factors."""
+    id: str | None = None
+    """Column that names the rows."""
+    group: str | None = None
+    """Column of groups of rows, which a split keeps together."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of columns, NAME=KIND each, where the values do not tell."""
+
+
+def table_file(path: Path, columns: Columns = Columns(), schema: Schema | None = None) -> Table:
+    """A table in a CSV, TSV, Parquet, Feather, npy or npz file, with one example per row.
+
+    Args:
+      path: File, .csv, .tsv, .txt, .parquet, .feather, .npy or .npz; text files may be packed as .gz.
+      columns: Roles and kinds of the columns.
+      schema: Columns that a model was trained on, for new rows: they may be in another order. By default, the columns'
+        kinds are found by their values.
+
+    Raises:
+      ValueError: The file cannot be read, or its columns are other than these. The message says what to do.
+    """
+    suffix = suffix_of(path)
+    if suffix not in _READERS:
+        raise ValueError(f"{path}: tables come from {', '.join(_READERS)} files, not from {suffix!r}")
+    found = _READERS[suffix](path)
+    name = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+    try:
+        return from_columns(found, columns, schema, name=printable(name))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def from_columns(
+    table: Mapping[str, Any], columns: Columns = Columns(), schema: Schema | None = None, *, name: str = "table"
+) -> Table:
+    """Builds a source of the rows of a table that is in memory.
+
+    Args:
+      table: Columns by name, [N] each: a mapping to arrays, or a DataFrame.
+      columns: Roles and kinds of the columns.
+      schema: Columns that a model was trained on. By default, the columns' kinds are found by their values.
+      name: Name of the data.
+
+    Raises:
+      ValueError: There is no such column, or the columns cannot be learned from. The message says what to do.
+    """
+    arrays = {str(key): column_array(table[key]) for key in table}
+    rows = {len(values) for values in arrays.values()}
+    if len(rows) != 1 or not min(rows):
+        raise ValueError(
+            f"the columns of a table must have the same number of rows, and at least 1; got {sorted(rows)}"
+        )
+    if schema is not None:  # new rows need no labels, and the schema reports missing columns
+        columns = present(columns, arrays)
+    columns = expanded(columns, arrays)
+    special = {*columns.labels, *columns.drop, columns.id, columns.group} - {None}
+    used = {*(columns.use or arrays)} - special
+    chosen = {each: values for each, values in arrays.items() if each in used}
+    if schema is None:
+        kinds = dict(pair.partition("=")[::2] for pair in columns.kinds)
+        schema = find_schema(chosen, kinds)
+    elif not columns.use:  # columns that were left out of the training data are left out here as well
+        kept = {column.name for column in schema.columns}
+        chosen = {each: values for each, values in chosen.items() if each in kept or each not in _idle(chosen)}
+    x = schema.encode(chosen)
+    named = next((each.name for each in schema.columns if each.kind == "identifier"), None)
+    return table_of(x, schema, arrays, columns, ids=arrays.get(columns.id or named or ""), name=name)
+
+
+def table_of(
+    x: np.ndarray,
+    schema: Schema,
+    arrays: Mapping[str, np.ndarray],
+    columns: Columns,
+    *,
+    ids: np.ndarray | None,
+    name: str,
+) -> Table:
+    """Builds a source of rows that are encoded already.
+
+    Args:
+      x: Rows as the schema encodes them, float32 [N, D].
+      schema: Columns of x.
+      arrays: Labels and groups among others, [N] each, as `column_array` gives them.
+      columns: Roles of the columns, of which only those of labels and groups are used.
+      ids: Names of the rows [N], or None.
+      name: Name of the data.
+    """
+    groups = None if columns.group is None else _numbered(arrays[columns.group])
+    factors: np.ndarray | None = None
+    sizes: tuple[int, ...] = ()
+    order = None
+    if columns.labels:
+        numbered = np.stack([_numbered(arrays[each]) for each in columns.labels], axis=1)
+        factors, sizes, order = number_factors(numbered, len(x), name)
+    if order is not None:  # one row per combination of labels: rows are put into the order of the grid
+        x, factors = x[order], None if factors is None else factors[order]
+        ids, groups = (None if each is None else each[order] for each in (ids, groups))
+    texts = tuple(_value_texts(arrays[each]) for each in columns.labels)
+    origin = Origin(None if ids is None else ids.astype(str).tolist(), order, groups, texts)
+    pixels, storage = pack(x, name, real=True, missing=True)
+    return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, origin=origin)
+
+
+def schema_on(table: Table, rows: np.ndarray) -> Schema | None:
+    """Returns the columns of a table with the means and standard deviations of some rows [n], such as those to train
+    on; None for other data.
+    """
+    if table.schema is None:
+        return None
+    x = np.asarray(table.pixels)[rows].astype(np.float64)
+    columns = {column.name: column for column in table.schema.columns}
+    for column, start in zip(table.schema.used, table.schema.starts, strict=True):
+        values = x[~np.isnan(x[:, start]), start]
+        if not len(values):
+            continue
+        if column.kind == "count":
+            columns[column.name] = replace(column, mean=float(values.mean()))
+        elif column.kind == "real":
+            mean, scale = column.mean + column.scale * float(values.mean()), column.scale * float(values.std())
+            columns[column.name] = replace(column, mean=mean, scale=scale or 1.0)
+    return Schema(tuple(columns.values()))
+
+
+def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
+    """Returns the constant columns, which carry no information and may occur anywhere in a table of new rows."""
+    return [name for name, values in table.items() if len(set(values[~is_missing(values)].tolist())) < 2]
+
+
+def present(columns: Columns, table: Mapping[str, Any]) -> Columns:
+    """Returns the columns without those that are not in the table."""
+
+    def there(name: str | None) -> bool:
+        return name in table or (name is not None and any(fnmatchcase(each, name) for each in table))
+
+    return Columns(
+        tuple(filter(there, columns.use)),
+        tuple(filter(there, columns.drop)),
+        tuple(filter(there, columns.labels)),
+        columns.id if there(columns.id) else None,
+        columns.group if there(columns.group) else None,
+    )
+
+
+def expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:
+    """Returns the columns with all names that end in * replaced by the names that they stand for.
+
+    Raises:
+      ValueError: A name is not in the table.
+    """
+
+    def several(names: Sequence[str]) -> tuple[str, ...]:
+        found: dict[str, None] = {}
+        for name in names:
+            matching = [name] if name in table else []
+            if not matching and name.endswith("*"):
+                matching = [each for each in table if each.startswith(name[:-1])]
+            if not matching:
+                raise ValueError(unknown("column", name, list(table)))
+            found |= dict.fromkeys(matching)
+        return tuple(found)
+
+    for one in (columns.id, columns.group):
+        if one is not None and one not in table:
+            raise ValueError(unknown("column", one, list(table)))
+    for pair in columns.kinds:
+        if "=" not in pair:
+            raise ValueError(f"--kind takes NAME=KIND, such as age=real, got {pair!r}")
+    return replace(columns, use=several(columns.use), drop=several(columns.drop), labels=several(columns.labels))
+
+
+def _numbered(values: np.ndarray) -> np.ndarray:
+    """Returns the index of each value among the sorted values. Missing values have the last index."""
+    missing = is_missing(values)
+    if values.dtype.kind not in "biuf":
+        values = np.array(["" if gone else str(value) for value, gone in zip(values, missing, strict=True)])
+    different, numbers = np.unique(values[~missing], return_inverse=True)
+    out = np.full(len(values), len(different))
+    out[~missing] = numbers
+    return out
+
+
+def _value_texts(values: np.ndarray) -> tuple[str, ...]:
+    """Returns the texts of the sorted values that the indices of `_numbered` refer to."""
+    missing = is_missing(values)
+    words = values.dtype.kind not in "biuf"
+    different = np.unique([str(value) for value in values[~missing]] if words else values[~missing])
+    return (*(text_of(value) for value in different), *(["missing"] if missing.any() else []))
+
+
+def column_array(values: Any) -> np.ndarray:
+    """Returns a column as an array of numbers, times, or objects in which None is missing."""
+    kind = getattr(getattr(values, "dtype", None), "kind", "")
+    if hasattr(values, "to_numpy"):
+        extension = not isinstance(values.dtype, np.dtype)
+        if extension and kind and kind in "iuf":
+            values = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        else:
+            values = values.to_numpy(dtype=object, na_value=None) if extension else values.to_numpy()
+    values = np.asarray(values)
+    if values.ndim != 1:
+        raise ValueError(f"a column of a table must have one value per row, got shape {values.shape}")
+    if values.dtype.kind != "O":
+        return values
+    missing = is_missing(values)
+    observed = values[~missing]
+    truths = all(isinstance(value, bool | np.bool_) for value in observed)  # whose texts are True and False
+    if not truths and all(isinstance(value, bool | np.bool_ | int | float | np.number) for value in observed):
+        numbers = np.full(len(values), np.nan)
+        numbers[~missing] = observed.astype(np.float64)
+        return numbers
+    cleaned = values.copy()
+    cleaned[missing] = None
+    return cleaned
+
+
+def _pandas(path: Path) -> Any:
+    if importlib.util.find_spec("pandas") is None:
+        raise ValueError(f"{path}: tables need pandas: pip install 'jaxvae[tables]'")
+    import pandas
+
+    return pandas
+
+
+def _text_table(path: Path) -> Mapping[str, Any]:
+    pandas, content = _pandas(path), content_of(path)
+    data = content.read_bytes() if isinstance(content, Path) else content.getvalue()
+    check_text(path, data)
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: the file is not UTF-8 ({error.reason}): save it as UTF-8") from error
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    separator = max(SEPARATORS, key=first.count) if suffix_of(path) != ".tsv" else "\t"
+    header = next(csv.reader([first], delimiter=separator), [])
+    names = [name.strip() for name in header]
+    if names and all(_is_number(name) for name in names):
+        raise ValueError(f"{path}: the first row must hold the names of the columns, and holds numbers")
+    if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
+        raise ValueError(f"{path}: two columns are named {twice[0]!r}: rename one")
+    decimal = "," if separator != "," and _has_decimal_commas(text, separator) else "."
+    try:
+        table = pandas.read_csv(
+            io.StringIO(text), sep=separator, decimal=decimal, low_memory=False, skipinitialspace=True
+        )
+    except (*DAMAGED, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: the file is no table: {reason}") from error
+    table.columns = [str(name).strip() for name in table.columns]
+    empty = [place for place, name in enumerate(names) if not name]
+    if empty == [0] and len(names) > 1:
+        table = table.rename(columns={table.columns[0]: "index"})
+    elif empty:
+        raise ValueError(f"{path}: column number {empty[0] + 1} has no name: name it")
+    return table
+
+
+def check_text(path: Path, data: bytes) -> None:
+    """Checks that the content of a file is text.
+
+    Raises:
+      ValueError: The file is empty, binary, or not a table; the message says what to do.
+    """
+    if not data.strip():
+        raise ValueError(f"{path}: the file is empty")
+    if b"\0" in data[:4096]:
+        raise ValueError(f"{path}: the file is no text, so that it is no CSV table (or is UTF-16: save it as UTF-8)")
+    start = data[:200].lstrip().lower()
+    if start.startswith((b"<!doctype html", b"<html", b"<?xml", b"version https://git-lfs")):
+        raise ValueError(f"{path}: the file is a web page or a Git LFS pointer, not a table: download the data again")
+
+
+def _has_decimal_commas(text: str, separator: str) -> bool:
+    cells = [cell for line in text.splitlines()[1:50] for cell in line.split(separator)]
+    return any(_is_number(cell.strip().strip('"').replace(",", ".")) and "," in cell for cell in cells)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _arrow_table(path: Path) -> Mapping[str, Any]:
+    pandas = _pandas(path)
+    if importlib.util.find_spec("pyarrow") is None:
+        raise ValueError(f"{path}: {suffix_of(path)} files need pyarrow: pip install 'jaxvae[tables]'")
+    content = content_of(path)
+    read = pandas.read_feather if suffix_of(path) == ".feather" else pandas.read_parquet
+    try:
+        table = read(content)
+    except (*DAMAGED, ValueError) as error:
+        raise unreadable(path, error) from error
+    names = [str(name) for name in table.columns]
+    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+        raise ValueError(f"{path}: two columns are named {twice[0]!r}: rename one")
+    if table.index.name and table.index.name not in names:
+        table = table.reset_index()
+    return table
+
+
+def _npy_table(path: Path) -> Mapping[str, Any]:
+    content = content_of(path)
+    check_kind(path, content, "npy")
+    try:
+        matrix = np.load(content, allow_pickle=False)
+    except (*DAMAGED, ValueError) as error:
+        raise unreadable(path, error) from error
+    return _matrix(path, matrix)
+
+
+def _npz_table(path: Path) -> Mapping[str, Any]:
+    content = content_of(path)
+    check_kind(path, content, "npz")
+    try:
+        with np.load(content, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except (*DAMAGED, ValueError) as error:
+        raise unreadable(path, error) from error
+    matrices = [name for name, array in arrays.items() if array.ndim == 2]
+    if len(matrices) > 1:
+        raise ValueError(f"{path}: there are several matrices, {', '.join(matrices)}: keep the one to learn from")
+    table: dict[str, Any] = {}
+    for name, array in arrays.items():
+        if array.ndim == 2:
+            names = arrays.get("columns")
+            table |= _matrix(path, array, names if names is not None and names.shape == array.shape[1:] else None)
+        elif name != "columns":
+            table[name] = array
+    return table
+
+
+def _matrix(path: Path, matrix: np.ndarray, names: np.ndarray | None = None) -> dict[str, np.ndarray]:
+    if matrix.ndim != 2:
+        raise ValueError(f"{path}: a table is an array [N, D], got shape {matrix.shape}: pictures are arrays:{path}")
+    if matrix.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: a table of numbers is wanted, got values of type {matrix.dtype}")
+    words = [f"column{d}" for d in range(matrix.shape[1])] if names is None else [str(name) for name in names]
+    return {word: matrix[:, d] for d, word in enumerate(words)}
+
+
+_READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
+    ".csv": _text_table,
+    ".tsv": _text_table,
+    ".txt": _text_table,
+    ".parquet": _arrow_table,
+    ".feather": _arrow_table,
+    ".npy": _npy_table,
+    ".npz": _npz_table,
+}
+"""Ending of the file's name -> reader of its columns."""

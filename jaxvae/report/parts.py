@@ -1,0 +1,52 @@
+"""Parts of a page: sections, which hold texts, numbers, pictures and charts."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from jaxvae.report.encoding import Embedded, embed
+from jaxvae.report.figures import DARK, LIGHT, Theme
+
+
+class Picture(NamedTuple):
+    """A picture of the page."""
+
+    image: Embedded
+    alt: str
+    density: float
+    """Pixels per CSS pixel."""
+    instead: Mapping[str, Embedded] = {}
+    """Alternative pictures by media query, for browsers that match it."""
+
+
+class Card(NamedTuple):
+    """A chart with a heading."""
+
+    title: str
+    picture: Picture
+    value: str = ""
+
+
+class Section(NamedTuple):
+    """A part of the page: texts, pictures and numbers, in the order of these fields. Empty fields are not shown."""
+
+    anchor: str
+    title: str
+    about: str = ""
+    caption: str = ""
+    picture: Picture | None = None
+    wide: bool = True
+    """Whether `picture` keeps a minimum width on narrow screens, where it then scrolls."""
+    layout: str = ""
+    """CSS class of the container of `cards`."""
+    cards: Sequence[Card] = ()
+    scores: Mapping[str, Mapping[str, Any]] = {}
+    settings: str = ""
+    commands: str = ""
+    versions: str = ""
+
+
+def chart(draw: Callable[[Theme], Image.Image], alt: str) -> Picture:
+    """Draws a chart for light and for dark pages."""
+    return Picture(embed(draw(LIGHT)), alt, 2, {"(prefers-color-scheme: dark)": embed(draw(DARK))})

@@ -1,0 +1,297 @@
+"""Columns of a table: their kinds, and the encoding of their values as numbers that networks see and predict.
+
+A row of a table is a vector x [D]. A real column gives one standardized number, a count the count itself, a binary
+column 0 or 1, and a categorical column one number per category, which is 1 for the row's category and 0 otherwise. A
+missing value is NaN in x. Constant columns and identifiers are left out.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+
+from jaxvae.choose import choose
+
+Kind: TypeAlias = Literal["real", "count", "binary", "categorical", "constant", "identifier"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+MOST_CATEGORIES = 100
+"""Largest number of different words in a categorical column; a column with more of them is text."""
+MOST_COUNT = 1e6
+"""Larger whole numbers are treated as real."""
+ROUNDING = 1e-6
+"""Largest relative distance of a count from a whole number."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table."""
+
+    name: str
+    kind: Kind
+    mean: float = 0.0
+    """Mean of the observed values of a real column or a count."""
+    scale: float = 1.0
+    """Standard deviation of the observed values of a real column; 1 if it is 0."""
+    values: tuple[str, ...] = ()
+    """Values of a binary or categorical column, as texts. The first value of a binary column is 0."""
+    has_missing: bool = False
+    """Whether some value is missing."""
+
+    @property
+    def width(self) -> int:
+        """Number of entries of x that hold the column."""
+        if self.kind in ("constant", "identifier"):
+            return 0
+        return len(self.values) if self.kind == "categorical" else 1
+
+
+@dataclass(frozen=True, eq=False)
+class Schema:
+    """The columns of a table, in the order of x. Two schemas are equal if they are the same object."""
+
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def used(self) -> tuple[Column, ...]:
+        """The columns that x holds."""
+        return tuple(column for column in self.columns if column.width)
+
+    @cached_property
+    def starts(self) -> tuple[int, ...]:
+        """The first entry of x of each used column."""
+        ends = np.cumsum([0, *(column.width for column in self.used)])
+        return tuple(int(end) for end in ends[:-1])
+
+    @property
+    def width(self) -> int:
+        """Number of entries D of x."""
+        return sum(column.width for column in self.used)
+
+    def entries(self, *kinds: Kind) -> np.ndarray:
+        """Returns the entries of x that hold columns of these kinds: int [n]."""
+        places = [
+            range(start, start + column.width)
+            for column, start in zip(self.used, self.starts, strict=True)
+            if column.kind in kinds
+        ]
+        return np.array([place for several in places for place in several], int)
+
+    @cached_property
+    def first_entries_with_missing(self) -> np.ndarray:
+        """The first entry of x of each column that has missing values: int [m]."""
+        return np.array([s for c, s in zip(self.used, self.starts, strict=True) if c.has_missing], int)
+
+    @property
+    def entry_names(self) -> tuple[str, ...]:
+        """Names of the entries of x: the column, or "column=category"."""
+        names: list[str] = []
+        for column in self.used:
+            several = column.kind == "categorical"
+            names += [f"{column.name}={value}" for value in column.values] if several else [column.name]
+        return tuple(names)
+
+    def encode(self, table: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Converts the columns of a table, numbers or words, to x: float32 [N, D], NaN where a value is missing.
+
+        Raises:
+          ValueError: A column is missing, is new, or has values that it did not have. The message names it.
+        """
+        known = [column.name for column in self.columns]
+        if absent := [column.name for column in self.used if column.name not in table]:
+            raise ValueError(f"the table lacks {_listed('column', absent)}")
+        if new := [name for name in table if name not in known]:
+            raise ValueError(
+                f"the table has {_listed('column', new)}, which the model was not trained on: leave out, with --drop "
+                f"{' '.join(new[:5])}"
+            )
+        parts = [_encoded(column, table[column.name]) for column in self.used]
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def decode(self, expected: np.ndarray) -> dict[str, np.ndarray]:
+        """Converts expected rows [N, D] to columns on the scale of the table, [N] each.
+
+        A binary column gives the probability of its second value, and a categorical one the likeliest category.
+        """
+        columns: dict[str, np.ndarray] = {}
+        for column, start in zip(self.used, self.starts, strict=True):
+            values = np.asarray(expected, np.float64)[:, start : start + column.width]
+            if column.kind == "categorical":
+                columns[column.name] = np.array(column.values, object)[values.argmax(axis=1)]
+            else:
+                real = column.kind == "real"
+                columns[column.name] = values[:, 0] * column.scale + column.mean if real else values[:, 0]
+        return columns
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """Converts the columns to JSON values."""
+        return [asdict(column) for column in self.columns]
+
+    @classmethod
+    def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> "Schema":
+        """Creates a schema from JSON values, the inverse of `to_json`."""
+        return cls(tuple(Column(**{**column, "values": tuple(column["values"])}) for column in columns))
+
+    def __str__(self) -> str:
+        """Names the kinds of the columns in one line each, for a terminal."""
+        lines = []
+        for kind in KINDS:
+            names = [column.name + "?" * column.has_missing for column in self.columns if column.kind == kind]
+            if names:
+                shown = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+                lines.append(f"{len(names):>6} {kind:12} {shown}")
+        return "\n".join(lines)
+
+
+def schema_of(source: Any) -> Schema | None:
+    """Returns the columns of a source, or None if its examples are no rows of a table."""
+    return getattr(source, "schema", None)
+
+
+def find_schema(table: Mapping[str, np.ndarray], kinds: Mapping[str, str] | None = None) -> Schema:
+    """Finds the kinds of columns by their values.
+
+    Args:
+      table: Columns by name, [N] each: numbers (NaN is missing) or objects (None is missing).
+      kinds: Kinds of some columns, which are not looked for.
+
+    Raises:
+      ValueError: A column holds dates, text or infinite values, or values of another kind than given. The message says
+        what to do.
+    """
+    kinds = dict(kinds or {})
+    for name, kind in kinds.items():
+        choose("column", name, dict.fromkeys(table))
+        choose("kind", kind, dict.fromkeys(KINDS))
+    columns = tuple(_column(name, values, kinds.get(name)) for name, values in table.items())
+    if not any(column.width for column in columns):
+        raise ValueError("the table has no column to learn from: all are constant or identifiers")
+    return Schema(columns)
+
+
+def _column(name: str, values: np.ndarray, kind: str | None) -> Column:
+    missing = is_missing(values)
+    observed = values[~missing]
+    has_missing = bool(missing.any())
+    if values.dtype.kind in "mM":
+        raise ValueError(
+            f"column {name!r} holds dates or times: convert it to a number, such as days since a day, or --drop {name}"
+        )
+    words = values.dtype.kind not in "biuf"
+    if not words and not np.isfinite(observed.astype(np.float64)).all():
+        count = int((~np.isfinite(observed.astype(np.float64))).sum())
+        raise ValueError(f"column {name!r} has {count} infinite values: make them missing, or --drop {name}")
+    kind = kind or _kind(name, observed, len(values))
+    if kind in ("constant", "identifier"):
+        return Column(name, kind, has_missing=has_missing)  # type: ignore[arg-type]
+    if kind in ("binary", "categorical"):
+        different = tuple(text_of(value) for value in np.unique(_texts_or_numbers(observed)))
+        if kind == "binary" and len(different) != 2:
+            raise ValueError(f"column {name!r} has {len(different)} values, and a binary column has 2")
+        if len(different) > MOST_CATEGORIES:
+            raise ValueError(
+                f"column {name!r} has {len(different)} different values, more than {MOST_CATEGORIES}: it is text or an "
+                f"identifier; --drop {name}, or name it with --id-column"
+            )
+        return Column(name, kind, values=different, has_missing=has_missing)  # type: ignore[arg-type]
+    if words:
+        raise ValueError(f"column {name!r} holds words such as {text_of(observed[0])!r}, and can't be {kind}")
+    numbers = observed.astype(np.float64)
+    if kind == "count":
+        if (numbers < 0).any() or (np.abs(numbers - np.round(numbers)) > ROUNDING * np.maximum(numbers, 1)).any():
+            raise ValueError(f"column {name!r} has negative or fractional values, and can't be a count")
+        return Column(name, "count", float(numbers.mean()), has_missing=has_missing)
+    if not len(numbers):
+        raise ValueError(f"column {name!r} has no values: --drop {name}")
+    scale = float(numbers.std())
+    return Column(name, "real", float(numbers.mean()), scale if scale > 0 else 1.0, has_missing=has_missing)
+
+
+def _kind(name: str, observed: np.ndarray, rows: int) -> Kind:
+    different = np.unique(_texts_or_numbers(observed))
+    if len(different) < 2:
+        return "constant"
+    if len(different) == 2:
+        return "binary"
+    if observed.dtype.kind not in "biuf":
+        if len(different) == rows:
+            return "identifier"
+        if len(different) > min(MOST_CATEGORIES, rows / 2):
+            what = "dates" if _looks_like_a_date(text_of(observed[0])) else "text"
+            raise ValueError(
+                f"column {name!r} holds {what}, such as {text_of(observed[0])!r}: convert it to numbers or to at most "
+                f"{MOST_CATEGORIES} categories, or --drop {name}"
+            )
+        return "categorical"
+    numbers = observed.astype(np.float64)
+    whole = (np.abs(numbers - np.round(numbers)) <= ROUNDING * np.maximum(np.abs(numbers), 1)).all()
+    if not whole or numbers.min() < 0 or numbers.max() > MOST_COUNT:
+        return "real"
+    if len(different) == rows > 10 and (np.diff(numbers) == 1).all():
+        return "identifier"
+    return "count"
+
+
+def _encoded(column: Column, values: np.ndarray) -> np.ndarray:
+    missing = is_missing(values)
+    rows = np.full((len(values), column.width), np.nan)
+    if column.kind in ("binary", "categorical"):
+        texts = np.array([text_of(value) for value in _texts_or_numbers(values[~missing])], object)
+        if new := sorted(set(texts) - set(column.values)):
+            raise ValueError(
+                f"column {column.name!r} has the new value {new[0]!r}; it had {', '.join(column.values[:10])}"
+            )
+        number = {value: place for place, value in enumerate(column.values)}
+        places = np.array([number[text] for text in texts], int)
+        observed = places[:, None] if column.kind == "binary" else np.eye(column.width)[places]
+    else:
+        if values.dtype.kind not in "biuf":
+            raise ValueError(f"column {column.name!r} must hold numbers, found {text_of(values[~missing][0])!r}")
+        numbers = values[~missing].astype(np.float64)
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"column {column.name!r} has infinite values: make them missing")
+        if column.kind == "count":
+            numbers = np.round(numbers)
+            if (numbers < 0).any():
+                raise ValueError(f"column {column.name!r} has negative values, and was a count")
+            observed = numbers[:, None]
+        else:
+            observed = ((numbers - column.mean) / column.scale)[:, None]
+    rows[~missing] = observed
+    return rows
+
+
+def is_missing(values: np.ndarray) -> np.ndarray:
+    """Tells which values are missing: NaN, None or NaT."""
+    if values.dtype.kind == "f":
+        return np.isnan(values)
+    if values.dtype.kind in "mM":
+        return np.isnat(values)
+    if values.dtype.kind == "O":
+        return np.array([value is None or (isinstance(value, float) and value != value) for value in values], bool)
+    return np.zeros(len(values), bool)
+
+
+def _texts_or_numbers(values: np.ndarray) -> np.ndarray:
+    """Returns numbers unchanged and all other values as text, so that values can be sorted."""
+    if values.dtype.kind in "biuf":
+        return values
+    return np.array([text_of(value) for value in values], str) if len(values) else values.astype(str)
+
+
+def text_of(value: Any) -> str:
+    """Converts a value to text. 1 and 1.0 give the same text."""
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _looks_like_a_date(text: str) -> bool:
+    parts = text.replace("/", "-").replace(".", "-").replace(" ", "-").split("-")[:3]
+    return len(parts) == 3 and all(part[:2].isdigit() for part in parts)
+
+
+def _listed(what: str, names: Sequence[str]) -> str:
+    shown = ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return f"the {what}{'s' * (len(names) > 1)} {shown}"

@@ -1,0 +1,206 @@
+"""The methods as scikit-learn estimators: X [n_samples, n_features] in, posterior means out.
+
+Every VAE that learns from single examples is an estimator, with its hyperparameters and choices as keyword
+parameters; so are two methods that learn from labels. Methods that need groups or pairs are not.
+
+```python
+import numpy as np
+from jaxvae.sklearn import VAESNE
+
+X = np.random.default_rng(0).normal(size=(300, 8))
+model = VAESNE(n_components=2, max_iter=200, random_state=0).fit(X)
+codes, clusters = model.transform(X), model.predict(X)  # [300, 2], [300]
+again, score = model.inverse_transform(codes), model.score(X)  # on the scale of X; nats per row
+```
+
+`VAE` and `VAESNE` pass all of scikit-learn's estimator checks. Estimators work in pipelines and can be pickled. Only
+VAE-SNE has `predict`, `fit_predict` and `labels_`. At the default weight of its neighbour term, it often splits one
+cluster into several; lower `sne` to get fewer. The oi-VAE has `loadings_`, the strength of each latent in each group of
+values, and `group_names_`.
+
+## Vectors and tables
+
+X holds vectors if it is an array of finite numbers, or a DataFrame of real numbers without missing values. Vectors are
+standardized, and have the gaussian likelihood with the standard deviation `scale` unless another one is given. Counts
+in an array are treated like this as well, with a warning.
+
+Any other X is a table: a DataFrame with counts, binary or categorical columns or missing values, an array with NaN, or
+an array whose `kinds` are given. The kinds of the columns of a DataFrame are found by their values, as the command line
+does: real, count, binary, categorical; constant columns and identifiers are left out. `kinds={"age": "real"}` changes
+some of them, and `kinds="count"` is for all columns, such as an array of cells x genes. Columns of an array are real
+unless `kinds` says otherwise; their names are x0, x1 and so on. Each kind has its likelihood: real columns are gaussian
+with a learned standard deviation each, counts negative-binomial, binary columns Bernoulli and categorical ones
+categorical. `likelihood` gaussian or laplace is for the real columns, with the fixed `scale`; poisson,
+negative-binomial or zero-inflated is for the counts. Counts are not standardized. The likelihood of a row is that of
+its observed values, and the encoder sees zeros and which values are missing.
+
+```python
+import numpy as np
+import pandas as pd
+from jaxvae.sklearn import VAE
+
+rng = np.random.default_rng(0)
+table = pd.DataFrame({
+    "size": np.where(np.arange(300) % 9 == 0, np.nan, rng.normal(size=300)),  # some are missing
+    "spikes": rng.poisson(3.0, size=300),
+    "colour": np.array(["red", "green", "blue"])[np.arange(300) % 3],
+})
+model = VAE(max_iter=200, random_state=0).set_output(transform="pandas").fit(table)
+print(model.schema_)  # the kinds of the columns
+codes = model.transform(table)  # a DataFrame with the columns vae0 and vae1
+print(model.inverse_transform(codes).head())  # a DataFrame with the columns of the table
+```
+
+As everywhere in scikit-learn, new rows must have the same columns in the same order.
+
+`early_stopping=True` holds out a tenth of the rows, and stops after `patience` validations without a lower loss.
+
+## Labels
+
+`IVAE().fit(X, y)` learns a prior for each label of y, such as a class or a time segment. Its encoder sees the labels of
+new rows as well, `transform(X, y)`, unless `encoder="marginal"`. `SemiSupervisedVAE().fit(X, y)` ties its k-th latent
+to the k-th column of y; rows whose label is -1 or missing have none.
+
+## Run folders
+
+`model.save(folder)` writes a run folder, with JSON and a checkpoint in it and nothing pickled, and
+`VAE.load(folder)` reads it. `load` also reads a run of `jaxvae train` on a table or on vectors.
+
+One adapter serves all methods, and the lines at the end of the module derive a class for each.
+"""
+
+import inspect
+from typing import Any, TypeVar
+
+from jaxvae.methods import METHODS
+from jaxvae.runs.options import options_of
+from jaxvae.sklearn.columns import StandardizedCounts
+from jaxvae.sklearn.estimators import (
+    ClusteringVectorAutoencoder,
+    GroupedVectorAutoencoder,
+    VectorAutoencoder,
+)
+from jaxvae.sklearn.labels import ConditionalVectorAutoencoder, SemiSupervisedVectorAutoencoder
+
+__all__ = [
+    "DIPVAEI",
+    "DIPVAEII",
+    "IVAE",
+    "IWAE",
+    "OIVAE",
+    "VAE",
+    "VAESNE",
+    "WAEGAN",
+    "WAEMMD",
+    "AnnealedVAE",
+    "BetaTCVAE",
+    "BetaVAE",
+    "DecompositionVAE",
+    "FactorVAE",
+    "SemiSupervisedVAE",
+    "StandardizedCounts",
+]
+
+_COMMON: dict[str, Any] = {
+    "n_components": 2,
+    "network": "mlp-small",
+    "likelihood": "auto",
+    "scale": 1.0,
+    "standardize": True,
+    "kinds": None,
+    "max_iter": 5000,
+    "batch_size": 256,
+    "early_stopping": False,
+    "validation_fraction": 0.1,
+    "validate_every": 100,
+    "patience": 5,
+    "random_state": None,
+    "verbose": False,
+}
+_DOC = """{summary}
+
+    Args:
+      n_components: Number of latents.
+      {own}: See jaxvae.methods.{build}.{components}
+      network: Architecture of the networks: "mlp", "mlp-small", "selu" or "xtanh".
+      likelihood: Likelihood of a value given the code. For vectors: "gaussian" ("auto" is the same), "laplace",
+        or "bernoulli" for values in [0, 1]. For tables, "auto" is a likelihood for each kind of column; "gaussian" and
+        "laplace" are for the real columns, and "poisson", "negative-binomial" and "zero-inflated" for the counts.
+      scale: Standard deviation of the gaussian, or scale of the laplace likelihood, of standardized values. With the
+        likelihood "auto", each real column of a table has a learned standard deviation instead.
+      standardize: Whether to centre real features and divide them by their standard deviation (constant ones by 1).
+      kinds: Kinds of columns by name, where their values do not tell, or one kind for all columns: "real", "count",
+        "binary", "categorical", "constant" or "identifier".
+      max_iter: Number of training steps.
+      batch_size: Number of rows per step, drawn with replacement; at most the number of rows of X.
+      early_stopping: Whether to hold out rows, to stop when their loss no longer falls, and to keep the parameters of
+        its lowest value.
+      validation_fraction: Share of the rows that are held out, if early_stopping.
+      validate_every: Number of steps between validations, if early_stopping.
+      patience: Number of validations without a new lowest loss after which training stops, if early_stopping.
+      random_state: Seed of all randomness: an int, a RandomState, or None.
+      verbose: Whether to show a progress bar during the fit.
+
+    After `fit`, the estimator has method_ (of jaxvae), state_ (TrainState), schema_ (columns of a table, None for
+    vectors), mean_ and scale_ of vectors, loss_curve_ (means over 100 steps each), validation_curve_
+    (losses of the rows held out), n_iter_, n_samples_, n_features_in_, and feature_names_in_ if X has names.{fitted}
+    """
+_FITTED = {
+    ClusteringVectorAutoencoder: (
+        "Also clusters_ (see\n    jaxvae.analysis.find_clusters) and labels_, except on a sphere."
+    ),
+    GroupedVectorAutoencoder: (
+        "Also loadings_\n    [n_groups, n_components], lengths of the loadings of each group, and group_names_."
+    ),
+    ConditionalVectorAutoencoder: "Also classes_, the\n    labels.",
+    SemiSupervisedVectorAutoencoder: "Also classes_, a\n    list of the labels of each column of y.",
+}
+T = TypeVar("T", bound=VectorAutoencoder)
+
+
+def _estimator(name: str, base: type[T]) -> type[T]:
+    """Derives the estimator class of a method.
+
+    Its keyword parameters are the method's hyperparameters and options, in a signature that scikit-learn can read.
+    """
+    entry = METHODS[name]
+    common = _COMMON | {key: value for key, value in entry.defaults.items() if key in _COMMON and key != "likelihood"}
+    mixture = {"components": 100} if "components" in entry.networks.__dataclass_fields__ else {}
+    own = {**entry.hyperparameters()._asdict(), **vars(options_of(entry)())}
+    own = {key: value for key, value in own.items() if key not in common}
+    defaults = {"n_components": common.pop("n_components"), **own, **mixture, **common}
+    keywords = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=defaults[key]) for key in defaults]
+    signature = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *keywords])
+
+    def __init__(self: T, **params: Any) -> None:
+        signature.bind(self, **params)
+        VectorAutoencoder.__init__(self, **(defaults | params))
+
+    __init__.__signature__ = signature  # type: ignore[attr-defined]
+    title = entry.hyperparameters.__name__
+    doc = _DOC.format(
+        summary=inspect.getdoc(entry.build).splitlines()[0],  # type: ignore[union-attr]
+        own=", ".join(own),
+        build=entry.build.__name__,
+        components="\n      components: Number of components of the mixture prior." if mixture else "",
+        fitted=f" {_FITTED[base]}" if base in _FITTED else "",
+    )
+    members = {"__init__": __init__, "__doc__": doc, "__module__": __name__, "_name": name}
+    return type(title, (base,), members)
+
+
+VAE = _estimator("vae", VectorAutoencoder)
+BetaVAE = _estimator("beta-vae", VectorAutoencoder)
+AnnealedVAE = _estimator("annealed-vae", VectorAutoencoder)
+BetaTCVAE = _estimator("beta-tc-vae", VectorAutoencoder)
+FactorVAE = _estimator("factor-vae", VectorAutoencoder)
+DIPVAEI = _estimator("dip-vae-i", VectorAutoencoder)
+DIPVAEII = _estimator("dip-vae-ii", VectorAutoencoder)
+DecompositionVAE = _estimator("decomposition-vae", VectorAutoencoder)
+WAEMMD = _estimator("wae-mmd", VectorAutoencoder)
+WAEGAN = _estimator("wae-gan", VectorAutoencoder)
+IWAE = _estimator("iwae", VectorAutoencoder)
+OIVAE = _estimator("oi-vae", GroupedVectorAutoencoder)
+VAESNE = _estimator("vae-sne", ClusteringVectorAutoencoder)
+IVAE = _estimator("ivae", ConditionalVectorAutoencoder)
+SemiSupervisedVAE = _estimator("semi-supervised-vae", SemiSupervisedVectorAutoencoder)

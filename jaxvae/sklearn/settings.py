@@ -1,0 +1,77 @@
+"""The parameters of an estimator as the configuration of a run, and back."""
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+from sklearn.utils import check_scalar
+
+from jaxvae.choose import choose
+from jaxvae.methods import METHODS
+from jaxvae.runs.config import Config, check_config, default_config
+from jaxvae.runs.options import options_of
+
+VECTORS, TABLE = "arrays:X", "table:X"
+"""Names of the data in the configuration, which is not in a file."""
+RENAMED = {"n_components": "latents", "max_iter": "steps", "validation_fraction": "validation"}
+STOPPING = ("validation_fraction", "validate_every", "patience")
+"""Parameters of early stopping."""
+OWN = ("standardize", "kinds", "verbose", "random_state", "early_stopping")
+"""Parameters that are not those of a run."""
+
+
+def config_of(
+    name: str, params: Mapping[str, Any], *, vectors: bool, seed: int, labels: tuple[str, ...] = ()
+) -> Config[Any, Any, Any, Any]:
+    """Converts the parameters of an estimator to a configuration.
+
+    Args:
+      name: Name of the method in `METHODS`.
+      params: Parameters of the estimator.
+      vectors: Whether X holds vectors, and not a table.
+      seed: Random seed.
+      labels: Names of the labels that y holds.
+
+    Raises:
+      TypeError: A parameter has the wrong type.
+      ValueError: A parameter has an invalid value.
+    """
+    entry = METHODS[name]
+    for size in ("n_components", "max_iter", "batch_size", "components", "validate_every", "patience"):
+        if size in params:
+            check_scalar(params[size], size, Integral, min_val=1)
+    for field, default in {**entry.hyperparameters()._asdict(), "scale": 1.0}.items():
+        if default is not None or params[field] is not None:
+            check_scalar(params[field], field, Real)
+    for option, kind in get_type_hints(options_of(entry)).items():
+        if get_origin(kind) is Literal:
+            choose(option, params[option], dict.fromkeys(get_args(kind)))
+    params = {key: value.item() if isinstance(value, np.generic) else value for key, value in params.items()}
+    if vectors and params["likelihood"] == "auto":
+        params["likelihood"] = "gaussian"
+    if vectors and params["likelihood"] == "bernoulli" and params["standardize"]:
+        raise ValueError("the bernoulli likelihood is for values in [0, 1] as they are: set standardize=False")
+    if not vectors and params.get("noise") == "learned":
+        raise ValueError("noise='learned' is for vectors: the real columns of a table have learned scales already")
+    left_out = (*OWN, *(() if params["early_stopping"] else STOPPING))
+    flags = {RENAMED.get(key, key): value for key, value in params.items() if key not in left_out}
+    flags |= {"data": VECTORS, "seed": seed} if vectors else {"data": TABLE, "label_columns": labels, "seed": seed}
+    idle = default_config(name).with_flags(**flags).idle()
+    config = default_config(name).with_flags(**{flag: flags[flag] for flag in flags if flag not in idle})
+    check_config(config)
+    return config
+
+
+def params_of(config: Config[Any, Any, Any, Any], names: list[str]) -> dict[str, Any]:
+    """Returns the values of those parameters of an estimator that a configuration knows.
+
+    Args:
+      config: Configuration of a run.
+      names: Names of the parameters of the estimator.
+    """
+    flags = config.flags()
+    left_out = () if config.source.validation and config.training.patience else STOPPING
+    known = {name: RENAMED.get(name, name) for name in names if name not in left_out}
+    stops = {"early_stopping": not left_out} if "early_stopping" in names else {}
+    return {name: flags[flag] for name, flag in known.items() if flag in flags} | stops

@@ -1,0 +1,180 @@
+"""A table from the command line: what is shown, trained, scored and reported."""
+
+import json
+import warnings
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from jaxvae.cli.main import main
+from jaxvae.report.tables import of_columns
+from jaxvae.runs import load_run, represent
+
+N = 300
+TINY = ["--steps", "200", "--latents", "2", "--batch-size", "32", "--learning-rate", "1e-2", "--no-score"]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory):
+    """Two latent causes behind ten real columns, a count and a category; one value in twenty is missing."""
+    rng = np.random.default_rng(0)
+    cause = rng.normal(size=(N, 2))
+    real = cause @ rng.normal(size=(2, 10)) * 5 + 20 + 0.1 * rng.normal(size=(N, 10))
+    table = pd.DataFrame(real, columns=[f"a{d}" for d in range(10)])
+    table["visits"] = rng.poisson(np.exp(1 + cause[:, 0]))
+    table["side"] = np.where(cause[:, 1] > 0, "left", np.where(cause[:, 1] > -1, "middle", "right"))
+    table = table.mask(rng.random(table.shape) < 0.05)
+    table["type"] = np.where(cause[:, 0] > 0, "up", "down")
+    path = tmp_path_factory.mktemp("tables") / "mine.csv"
+    table.to_csv(path, index=False)
+    return path
+
+
+@pytest.fixture(scope="module")
+def folder(file, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "r"
+    main(["train", "vae", "--data", str(file), "--label-columns", "type", "--run", str(folder), *TINY])
+    return folder
+
+
+def test_columns_are_shown_before_training(file, tmp_path, capsys):
+    main(["train", "vae", "--data", f"table:{file}", "--run", str(tmp_path / "r"), *TINY, "--steps", "1"])
+    shown = capsys.readouterr().out
+    assert "columns of mine (? has missing values; --kind NAME=KIND changes one):" in shown
+    assert "10 real         a0?, a1?" in shown
+    assert "1 count        visits?" in shown
+    assert "vae on mine (300 rows): 1 steps of 32 rows" in shown
+
+
+def test_a_row_is_reconstructed_by_what_its_columns_share(folder):
+    run = load_run(folder)
+    columns = of_columns(run, represent(run, N), np.arange(2))
+    fit = dict(zip(columns.columns, columns.fit, strict=True))
+    assert np.mean([fit[f"a{d}"] for d in range(10)]) > 0.8  # two latents hold ten columns
+    assert fit["side=left"] > 0.6
+    assert [plane.label for plane in columns.planes] == ["type"]
+    assert columns.planes[0].value_names == ("down", "up")
+    assert np.abs(columns.effects).max(axis=0).min() > 0.3  # every column moves with a latent
+
+
+def test_the_run_knows_the_columns_without_the_data(folder, file, tmp_path):
+    known = load_run(folder, needs_data=False).source.schema
+    assert [column.kind for column in known.columns] == ["real"] * 10 + ["count", "categorical"]
+    assert known.to_json() == load_run(folder).source.schema.to_json()
+    few = pd.read_csv(file).iloc[:20, ::-1]
+    few.to_csv(tmp_path / "few.csv", index=False)
+    with pytest.warns(UserWarning, match="trained on other data"):
+        moved = load_run(folder, data=str(tmp_path / "few.csv"))
+    rows, whole = np.asarray(moved.source.pixels), np.asarray(load_run(folder).source.pixels)
+    np.testing.assert_array_equal(rows, whole[:20])  # on the scale of the training rows
+    np.testing.assert_array_equal(moved.encode(rows).mean, load_run(folder).encode(whole[:20]).mean)
+
+
+def test_the_report_has_the_codes_and_the_columns(folder):
+    main(["report", str(folder)])
+    page = (folder / "report" / "index.html").read_text()
+    for text in ("Codes by type", "What each latent changes", "Reconstruction of each column", "A table of 300 rows"):
+        assert text in page
+    scores = json.loads((folder / "scores.json").read_text())
+    assert 0 < scores["properties"]["reconstruction_error"] < 10
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--kind", "a0=number"], "unknown kind 'number'"),
+        (["--label-columns", "typ"], "unknown column 'typ': did you mean 'type'?"),
+        (["--network", "conv"], "network 'conv' needs pictures, and the examples are vectors of"),
+        (["--likelihood", "bernoulli"], "the bernoulli likelihood is not for the columns of this table"),
+        (["--image-size", "16"], "--image-size is for images: leave it out"),
+    ],
+)
+def test_what_is_wrong_with_a_table_is_one_line(arguments, message, file, tmp_path, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "vae", "--data", str(file), "--run", str(tmp_path / "r"), *TINY, *arguments])
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_options_of_tables_are_for_tables(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", "vae", "--data", "sprites", "--label-columns", "shape"])
+    assert "--label-columns is for tables, such as table:PATH and anndata:PATH: leave it out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["beta-tc-vae", "dip-vae-ii", "factor-vae", "iwae", "vae-sne", "wae-mmd", "oi-vae"])
+def test_other_methods_learn_from_tables(method, file, tmp_path):
+    folder = tmp_path / "r"
+    main(["train", method, "--data", str(file), "--label-columns", "type", "--run", str(folder), *TINY, "--steps", "3"])
+    run = load_run(folder)
+    assert np.isfinite(run.history[-1]["loss"])
+    assert run.decoder(represent(run, 10).mean).shape == (10, 14)
+
+
+def test_the_auxiliary_variable_is_a_label(file, tmp_path):
+    folder = tmp_path / "r"
+    main(["train", "ivae", "--data", str(file), "--label-columns", "type", "--run", str(folder), *TINY, "--steps", "3"])
+    assert np.isfinite(load_run(folder).history[-1]["loss"])
+
+
+def test_rows_of_another_file_have_the_same_codes(folder, file, tmp_path):
+    table = pd.read_csv(file)
+    table.iloc[40:60, ::-1].drop(columns="type").to_csv(tmp_path / "new.csv", index=False)
+    main(["encode", str(folder), "--out", str(tmp_path / "all.csv")])
+    main(["encode", str(folder), str(tmp_path / "new.csv"), "--out", str(tmp_path / "new_codes.csv")])
+    whole, new = (pd.read_csv(tmp_path / name) for name in ("all.csv", "new_codes.csv"))
+    latents = ["z0", "z1", "sd0", "sd1"]
+    np.testing.assert_array_equal(new[latents], whole[latents].iloc[40:60])
+    assert list(whole["type"]) == list(table["type"])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "h5ad", "npz"])
+def test_codes_of_other_files_are_equal(kind, folder, file, tmp_path):
+    main(["encode", str(folder), "--out", str(tmp_path / "all.csv")])
+    main(["encode", str(folder), "--out", str(tmp_path / f"all.{kind}")])
+    wanted = pd.read_csv(tmp_path / "all.csv")[["z0", "z1"]].to_numpy()
+    match kind:
+        case "parquet":
+            found = pd.read_parquet(tmp_path / "all.parquet")[["z0", "z1"]].to_numpy()
+        case "h5ad":
+            found = anndata.read_h5ad(tmp_path / "all.h5ad").obsm["X_jaxvae"]
+        case _:
+            found = np.load(tmp_path / "all.npz")["means"]
+    np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_codes_are_decoded_on_the_scale_of_the_table(folder, file, tmp_path):
+    main(["encode", str(folder), "--out", str(tmp_path / "codes.csv")])
+    main(["decode", str(folder), str(tmp_path / "codes.csv"), "--out", str(tmp_path / "rows.csv")])
+    rows, table = pd.read_csv(tmp_path / "rows.csv"), pd.read_csv(file)
+    assert list(rows.columns) == ["id", *(f"a{d}" for d in range(10)), "visits", "side"]
+    there = table["a0"].notna()
+    assert np.corrcoef(rows["a0"][there], table["a0"][there])[0, 1] > 0.9
+    assert abs(rows["a0"].mean() - table["a0"].mean()) < 1.5
+    assert set(rows["side"]) <= {"left", "middle", "right"}
+
+
+def test_a_file_without_a_column_is_refused_by_name(folder, file, tmp_path, capsys):
+    pd.read_csv(file).drop(columns="a3").to_csv(tmp_path / "new.csv", index=False)
+    with pytest.raises(SystemExit, match="2"):
+        main(["encode", str(folder), str(tmp_path / "new.csv"), "--out", str(tmp_path / "codes.csv")])
+    assert "the table lacks the column 'a3'" in capsys.readouterr().err
+
+
+def test_the_scale_of_columns_is_that_of_the_rows_to_train_on(file, tmp_path):
+    folder = tmp_path / "r"
+    held = ["--validation", "0.2", "--test", "0.1", "--validate-every", "2"]
+    main(["train", "vae", "--data", str(file), "--run", str(folder), *TINY, *held, "--steps", "4"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = load_run(folder)  # the same data, told from its content
+    column = run.source.schema.columns[0]
+    values = pd.read_csv(file)["a0"].to_numpy()
+    rows = np.asarray(run.source.index)
+    assert len(rows) == 210
+    assert column.mean == pytest.approx(np.nanmean(values[rows]))
+    assert column.scale == pytest.approx(np.nanstd(values[rows]))
+    assert np.isfinite(run.history[-1]["validation_loss"])
