@@ -28,6 +28,7 @@ KEY = jax.random.key(0)
 LONG = ("alae", "equivariant-rendering", "icam", "va-gan")
 """Methods whose updates take seconds to trace: slow cases."""
 OTHER = {
+    "most_gap": 3,
     "data": "color-sprites",
     "image_size": 64,
     "shared": 1,
@@ -53,6 +54,7 @@ OTHER = {
 }
 """Another value of flags whose type does not tell one."""
 BESIDE = {
+    "net_size": {"image_size": 64},
     "weight_decay": {"optimizer": "adamw"},
     "scale": {"likelihood": "gaussian"},
     "space": {"latents": 3},
@@ -89,6 +91,9 @@ BEHAVIOUR = {
     "mlflow": "tests/training/test_trackers.py",
 }
 """Flags that change no step but the run around it -> where that is tested."""
+
+OF_STEPS = ("steps_discriminator", "content_steps", "critic_steps", "long_steps")
+"""Options that decide which objective is active at a step, and change no loss."""
 
 
 def sections(config):
@@ -157,7 +162,7 @@ def test_a_flag_changes_the_program_or_the_data(method, flag):
     if section in (config.source, config.batches):
         assert batch_of(changed) != batch_of(config)
     else:
-        updates = section == config.optimization
+        updates = section == config.optimization or flag in OF_STEPS
         assert program(changed, updates) != program(config, updates)
 
 
