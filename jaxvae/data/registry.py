@@ -90,6 +90,9 @@ FILES: dict[str, Callable[..., Table]] = {
 }
 """Readers of the path or name after the colon, by the name before it. The argument `image_size` is optional."""
 
+TABULAR = ("anndata", "table")
+"""Keys of `FILES` whose data are tables with named columns."""
+
 VARIANTS: tuple[VariantName, ...] = ("color", "noisy", "scream")
 """Prefixes of names of black-and-white data, which stand for the study's harder variants of these data."""
 

@@ -99,13 +99,13 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, w: jax.Array) -> jax.Array:
-        """Maps codes w [B, D] to images [B, H, W, C], float32."""
-        height, width, channels = self.event_shape
+        """Maps codes w [B, D] to examples [B, *event_shape], float32."""
         x = nn.leaky_relu(EqualizedDense(self.width, dtype=self.dtype)(w), SLOPE)
         if not self.halvings:
             x = nn.leaky_relu(EqualizedDense(self.width, dtype=self.dtype)(x), SLOPE)
             x = EqualizedDense(math.prod(self.event_shape), dtype=self.dtype)(x)
             return x.reshape(-1, *self.event_shape).astype(jnp.float32)
+        height, width, channels = self.event_shape
         first = (height >> self.halvings, width >> self.halvings, CHANNELS[self.halvings - 1])
         x = nn.leaky_relu(EqualizedDense(math.prod(first), dtype=self.dtype)(x), SLOPE).reshape(-1, *first)
         for features in CHANNELS[self.halvings - 2 :: -1] if self.halvings > 1 else ():

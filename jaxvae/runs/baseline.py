@@ -31,6 +31,8 @@ from jaxvae.baselines import (
 )
 from jaxvae.choose import choose
 from jaxvae.data import Source, open_data
+from jaxvae.data.registry import TABULAR, kind_of
+from jaxvae.data.tabular import Columns
 from jaxvae.method import Batch, Method, Nets, Posterior, no_image
 from jaxvae.methods.autoencoding import point
 from jaxvae.runs.build import CannotOpen
@@ -87,6 +89,10 @@ class BaselineConfig:
     """Name of the data set, as `jaxvae list` gives it."""
     image_size: int | None = None
     """Height and width of the images in pixels. By default, the size of the data."""
+    label_columns: tuple[str, ...] = ()
+    """Columns of a table that are labels: they are not learned from, but scored and drawn as factors."""
+    drop: tuple[str, ...] = ()
+    """Columns of a table to leave out."""
     latents: int = 10
     """Number of latents; quantizers and self-organizing maps derive their own sizes from it."""
     examples: int = 5000
@@ -139,10 +145,14 @@ def fit_baseline(config: BaselineConfig) -> Fit:
     for name in ("latents", "examples", "image_size"):
         if (getattr(config, name) or 0) >= MOST_INTEGER:
             raise ValueError(f"--{name.replace('_', '-')} must be below 2**31, got {getattr(config, name)}")
+    for name in ("label_columns", "drop"):
+        if getattr(config, name) and kind_of(config.data) not in TABULAR:
+            raise ValueError(f"--{name.replace('_', '-')} is for tables, such as table:PATH: leave it out")
     if config.seed >= 2**32:
         raise ValueError(f"--seed must be below 2**32, got {config.seed}")
     try:
-        source = open_data(config.data, image_size=config.image_size)
+        columns = Columns(labels=config.label_columns, drop=config.drop)
+        source = open_data(config.data, image_size=config.image_size, columns=columns)
     except ValueError as error:
         raise CannotOpen(str(error)) from error
     entry, estimator = choose("baseline", config.baseline, BASELINES), build_estimator(config, source.factor_sizes)
@@ -150,6 +160,11 @@ def fit_baseline(config: BaselineConfig) -> Fit:
         raise ValueError(f"{config.baseline} learns from factors; those of {config.data} are not known")
     batch = _examples(source, config)
     rows = _rows(batch["x"])
+    if missing := int(np.isnan(rows).any(axis=1).sum()):
+        raise ValueError(
+            f"{config.baseline} takes no missing values, and {missing:,} of {len(rows):,} rows have some: fill them, "
+            "--drop their columns, or train a method, such as vae, which takes them"
+        )
     start = time.perf_counter()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -93,11 +93,32 @@ def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[st
     Raises:
       ValueError: Sizes or the likelihood are incompatible with the data. The message is one line.
     """
+    _check_columns(config, source)
     networks = config.networks.make(source)
     likelihood = _likelihood(config, source)
     if likelihood is not None and len(likelihood.start):
         networks["decoder"] = with_parameters(networks["decoder"], likelihood.start)
     return networks
+
+
+def _check_columns(config: Config[Any, Any, Any, Any], source: Examples) -> None:
+    """Raises ValueError for a table with columns that the method cannot learn from."""
+    schema = schema_of(source)
+    if schema is None:
+        return
+    if getattr(config.options, "output", "linear") == "sigmoid":
+        raise ValueError(
+            "--output sigmoid is for images; a table has a likelihood for each kind of column: leave it out"
+        )
+    if hasattr(config.options, "likelihood"):
+        return
+    for column in schema.used:
+        if column.has_missing or column.kind == "count":
+            what = "has missing values" if column.has_missing else "is a count"
+            raise ValueError(
+                f"{config.method} takes neither missing values nor counts, and column {column.name!r} {what}: choose a "
+                f"method with a likelihood, such as vae, or --drop {column.name}"
+            )
 
 
 def with_likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Config[Any, Any, Any, Any]:

@@ -178,3 +178,44 @@ def test_the_scale_of_columns_is_that_of_the_rows_to_train_on(file, tmp_path):
     assert column.mean == pytest.approx(np.nanmean(values[rows]))
     assert column.scale == pytest.approx(np.nanstd(values[rows]))
     assert np.isfinite(run.history[-1]["validation_loss"])
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "message"),
+    [
+        ("wae-mmd", ["--output", "sigmoid"], "--output sigmoid is for images; a table has a likelihood for each kind"),
+        ("alae", [], "alae takes neither missing values nor counts, and column 'a0' has missing values"),
+        ("mcr2", ["--columns", "visits"], "mcr2 takes neither missing values nor counts, and column 'visits' has"),
+    ],
+)
+def test_methods_say_which_columns_they_can_not_take(method, arguments, message, file, tmp_path, capsys):
+    words = ["--data", str(file), "--label-columns", "type", "--run", str(tmp_path / "r"), "--steps", "1"]
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", method, *words, *arguments])
+    assert message in capsys.readouterr().err
+
+
+def test_a_method_without_a_likelihood_takes_whole_real_columns(tmp_path):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.normal(size=(40, 4)), columns=list("abcd"))
+    table.assign(type=np.arange(40) % 2).to_csv(tmp_path / "whole.csv", index=False)
+    data = ["--data", str(tmp_path / "whole.csv"), "--label-columns", "type", "--no-score", "--batch-size", "8"]
+    for method in ("alae", "mcr2"):
+        main(["train", method, *data, "--steps", "2", "--run", str(tmp_path / method)])
+        assert np.isfinite(load_run(tmp_path / method).history[-1]["loss"])
+
+
+def test_baselines_learn_from_tables_without_labels_and_missing_values(file, tmp_path, capsys):
+    whole = tmp_path / "whole.csv"
+    pd.read_csv(file).fillna(0).drop(columns=["side", "visits"]).to_csv(whole, index=False)
+    fit = ["--latents", "2", "--run", str(tmp_path / "r")]
+    main(["fit", "pca", "--data", str(whole), "--label-columns", "type", *fit])
+    run = load_run(tmp_path / "r")
+    assert run.source.schema.entry_names == tuple(f"a{d}" for d in range(10))
+    assert run.source.factor_names == ("type",)
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "pca", "--data", str(file), "--drop", "type", "--run", str(tmp_path / "other")])
+    assert "pca takes no missing values, and" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", "pca", "--data", "sprites", "--drop", "type", "--run", str(tmp_path / "other")])
+    assert "--drop is for tables, such as table:PATH: leave it out" in capsys.readouterr().err
