@@ -12,9 +12,11 @@ from typing import Any, ClassVar
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.effects import case_control
 from jaxvae.data.labels import Conditioned, Quality, few_labels
+from jaxvae.data.origin import origin_of
 from jaxvae.data.pairs import Groups, Pairs
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import GroundTruth, Source
+from jaxvae.data.table import MISSING
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class FewLabels(Single):
 
     def wrap(self, source: Source, method: str) -> Source:
         """Returns a source of batches with labelled images in addition to the others."""
+        _refuse_missing(source, source.factor_names, method)
         return few_labels(source, self.labels, quality=self.label_quality)
 
     def wrap_held_out(self, source: Source, method: str) -> Source:
@@ -183,7 +186,19 @@ def _factor(source: Source, name: str | None, method: str, why: str) -> str:
         raise ValueError(f"{method} {why}, and the factors of {source.name} are not known: choose other data")
     if name is not None and name not in source.factor_names:
         raise ValueError(f"{source.name} has no factor {name!r}; there are {', '.join(source.factor_names)}")
-    return name or source.factor_names[0]
+    chosen = name or source.factor_names[0]
+    _refuse_missing(source, (chosen,), method)
+    return chosen
+
+
+def _refuse_missing(source: Source, names: tuple[str, ...], method: str) -> None:
+    """Raises ValueError for labels of a table that are missing in some rows, which would be learned as a class."""
+    for name, texts in zip(source.factor_names, origin_of(source).label_values, strict=False):
+        if name in names and texts[-1] == MISSING:
+            raise ValueError(
+                f"{method} learns from the label {name!r}, which is missing in some rows: fill it in, or leave them "
+                "out of the file"
+            )
 
 
 def _by_factors(source: Source, method: str, what: str) -> GroundTruth:

@@ -37,6 +37,8 @@ class Origin:
     """Texts of the values of each factor, in the order of their numbers; empty if they are not known."""
 
 
+MISSING = "missing"
+"""Text of the last value of a factor that is not known for all examples."""
 IN_ORDER = Origin(None, None)
 """The origin of examples without names, in the order of their file."""
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxvae.choose import unknown
 from jaxvae.data.contents import DAMAGED, check_kind, content_of, suffix_of, unreadable
-from jaxvae.data.table import Origin, Table, number_factors, pack
+from jaxvae.data.table import MISSING, Origin, Table, number_factors, pack
 from jaxvae.files import printable
 from jaxvae.schema import Schema, find_schema, is_missing, text_of
 
@@ -216,7 +216,7 @@ def _value_texts(values: np.ndarray) -> tuple[str, ...]:
     missing = is_missing(values)
     words = values.dtype.kind not in "biuf"
     different = np.unique([str(value) for value in values[~missing]] if words else values[~missing])
-    return (*(text_of(value) for value in different), *(["missing"] if missing.any() else []))
+    return (*(text_of(value) for value in different), *([MISSING] if missing.any() else []))
 
 
 def column_array(values: Any) -> np.ndarray:

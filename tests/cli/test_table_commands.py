@@ -219,3 +219,14 @@ def test_baselines_learn_from_tables_without_labels_and_missing_values(file, tmp
     with pytest.raises(SystemExit, match="2"):
         main(["fit", "pca", "--data", "sprites", "--drop", "type", "--run", str(tmp_path / "other")])
     assert "--drop is for tables, such as table:PATH: leave it out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("method", ["semi-supervised-vae", "ivae"])
+def test_a_missing_label_is_no_class_to_learn_from(method, file, tmp_path, capsys):
+    table = pd.read_csv(file)
+    table.loc[3, "type"] = None
+    table.to_csv(tmp_path / "few.csv", index=False)
+    words = ["--data", str(tmp_path / "few.csv"), "--label-columns", "type", "--run", str(tmp_path / "r")]
+    with pytest.raises(SystemExit, match="2"):
+        main(["train", method, *words, "--steps", "1"])
+    assert f"{method} learns from the label 'type', which is missing in some rows" in capsys.readouterr().err
