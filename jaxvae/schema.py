@@ -52,6 +52,8 @@ class Schema:
     """The columns of a table, in the order of x. Two schemas are equal if they are the same object."""
 
     columns: tuple[Column, ...]
+    labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Names of the labels beside x and the texts of their values, in the order of their numbers."""
 
     @cached_property
     def used(self) -> tuple[Column, ...]:
@@ -129,9 +131,12 @@ class Schema:
         return [asdict(column) for column in self.columns]
 
     @classmethod
-    def from_json(cls, columns: Sequence[Mapping[str, Any]]) -> "Schema":
-        """Creates a schema from JSON values, the inverse of `to_json`."""
-        return cls(tuple(Column(**{**column, "values": tuple(column["values"])}) for column in columns))
+    def from_json(
+        cls, columns: Sequence[Mapping[str, Any]], labels: Mapping[str, Sequence[str]] | None = None
+    ) -> "Schema":
+        """Creates a schema from the JSON values of `to_json`, and the values of labels by name."""
+        known = tuple((name, tuple(values)) for name, values in (labels or {}).items())
+        return cls(tuple(Column(**{**column, "values": tuple(column["values"])}) for column in columns), known)
 
     def __str__(self) -> str:
         """Names the kinds of the columns in one line each, for a terminal."""
@@ -199,7 +204,7 @@ def _column(name: str, values: np.ndarray, kind: str | None) -> Column:
         raise ValueError(f"column {name!r} holds words such as {text_of(observed[0])!r}, and can't be {kind}")
     numbers = observed.astype(np.float64)
     if kind == "count":
-        if (numbers < 0).any() or (np.abs(numbers - np.round(numbers)) > ROUNDING * np.maximum(numbers, 1)).any():
+        if not are_counts(numbers):
             raise ValueError(f"column {name!r} has negative or fractional values, and can't be a count")
         return Column(name, "count", float(numbers.mean()), has_missing=has_missing)
     if not len(numbers):
@@ -225,8 +230,7 @@ def _kind(name: str, observed: np.ndarray, rows: int) -> Kind:
             )
         return "categorical"
     numbers = observed.astype(np.float64)
-    whole = (np.abs(numbers - np.round(numbers)) <= ROUNDING * np.maximum(np.abs(numbers), 1)).all()
-    if not whole or numbers.min() < 0 or numbers.max() > MOST_COUNT:
+    if not are_counts(numbers) or numbers.max() > MOST_COUNT:
         return "real"
     if len(different) == rows > 10 and (np.diff(numbers) == 1).all():
         return "identifier"
@@ -252,14 +256,19 @@ def _encoded(column: Column, values: np.ndarray) -> np.ndarray:
         if not np.isfinite(numbers).all():
             raise ValueError(f"column {column.name!r} has infinite values: make them missing")
         if column.kind == "count":
-            numbers = np.round(numbers)
-            if (numbers < 0).any():
-                raise ValueError(f"column {column.name!r} has negative values, and was a count")
-            observed = numbers[:, None]
+            if not are_counts(numbers):
+                raise ValueError(f"column {column.name!r} has negative or fractional values, and was a count")
+            observed = np.round(numbers)[:, None]
         else:
             observed = ((numbers - column.mean) / column.scale)[:, None]
     rows[~missing] = observed
     return rows
+
+
+def are_counts(numbers: np.ndarray) -> bool:
+    """Whether numbers are whole, up to rounding, and none is negative."""
+    whole = np.abs(numbers - np.round(numbers)) <= ROUNDING * np.maximum(np.abs(numbers), 1)
+    return bool(whole.all() and (numbers >= 0).all())
 
 
 def is_missing(values: np.ndarray) -> np.ndarray:

@@ -194,7 +194,7 @@ def _factor(source: Source, name: str | None, method: str, why: str) -> str:
 def _refuse_missing(source: Source, names: tuple[str, ...], method: str) -> None:
     """Raises ValueError for labels of a table that are missing in some rows, which would be learned as a class."""
     for name, texts in zip(source.factor_names, origin_of(source).label_values, strict=False):
-        if name in names and texts[-1] == MISSING:
+        if name in names and MISSING in texts:
             raise ValueError(
                 f"{method} learns from the label {name!r}, which is missing in some rows: fill it in, or leave them "
                 "out of the file"

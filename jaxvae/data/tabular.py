@@ -117,17 +117,23 @@ def table_of(
       ids: Names of the rows [N], or None.
       name: Name of the data.
     """
-    groups = None if columns.group is None else _numbered(arrays[columns.group])
+    groups = None if columns.group is None else _numbered_as(_value_texts(arrays[columns.group]), arrays[columns.group])
     factors: np.ndarray | None = None
     sizes: tuple[int, ...] = ()
     order = None
+    known = dict(schema.labels)
+    texts = tuple(_value_texts(arrays[each], known.get(each, ())) for each in columns.labels)
     if columns.labels:
-        numbered = np.stack([_numbered(arrays[each]) for each in columns.labels], axis=1)
-        factors, sizes, order = number_factors(numbered, len(x), name)
+        pairs = zip(columns.labels, texts, strict=True)
+        numbered = np.stack([_numbered_as(values, arrays[each]) for each, values in pairs], axis=1)
+        factors, sizes = numbered.astype(np.int32), tuple(len(values) for values in texts)
+        _, different, order = number_factors(numbered, len(x), name)
+        order = order if different == sizes else None
     if order is not None:  # one row per combination of labels: rows are put into the order of the grid
         x, factors = x[order], None if factors is None else factors[order]
         ids, groups = (None if each is None else each[order] for each in (ids, groups))
-    texts = tuple(_value_texts(arrays[each]) for each in columns.labels)
+    if not known:
+        schema = replace(schema, labels=tuple(zip(columns.labels, texts, strict=True)))
     origin = Origin(None if ids is None else ids.astype(str).tolist(), order, groups, texts)
     pixels, storage = pack(x, name, real=True, missing=True)
     return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, origin=origin)
@@ -150,7 +156,7 @@ def schema_on(table: Table, rows: np.ndarray) -> Schema | None:
         elif column.kind == "real":
             mean, scale = column.mean + column.scale * float(values.mean()), column.scale * float(values.std())
             columns[column.name] = replace(column, mean=mean, scale=scale or 1.0)
-    return Schema(tuple(columns.values()))
+    return replace(table.schema, columns=tuple(columns.values()))
 
 
 def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
@@ -200,23 +206,21 @@ def expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:
     return replace(columns, use=several(columns.use), drop=several(columns.drop), labels=several(columns.labels))
 
 
-def _numbered(values: np.ndarray) -> np.ndarray:
-    """Returns the index of each value among the sorted values. Missing values have the last index."""
-    missing = is_missing(values)
-    if values.dtype.kind not in "biuf":
-        values = np.array(["" if gone else str(value) for value, gone in zip(values, missing, strict=True)])
-    different, numbers = np.unique(values[~missing], return_inverse=True)
-    out = np.full(len(values), len(different))
-    out[~missing] = numbers
-    return out
-
-
-def _value_texts(values: np.ndarray) -> tuple[str, ...]:
-    """Returns the texts of the sorted values that the indices of `_numbered` refer to."""
+def _value_texts(values: np.ndarray, known: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Returns the texts of the different values: those that are known first, then the others in their order."""
     missing = is_missing(values)
     words = values.dtype.kind not in "biuf"
     different = np.unique([str(value) for value in values[~missing]] if words else values[~missing])
-    return (*(text_of(value) for value in different), *([MISSING] if missing.any() else []))
+    texts = (*(text_of(value) for value in different), *([MISSING] if missing.any() else []))
+    return tuple(dict.fromkeys((*known, *texts)))
+
+
+def _numbered_as(texts: tuple[str, ...], values: np.ndarray) -> np.ndarray:
+    """Returns the index of each value among the texts of `_value_texts`: int [N]."""
+    number = {text: place for place, text in enumerate(texts)}
+    gone = is_missing(values)
+    different, inverse = np.unique(np.where(gone, MISSING, [text_of(value) for value in values]), return_inverse=True)
+    return np.array([number[str(text)] for text in different], int)[inverse]
 
 
 def column_array(values: Any) -> np.ndarray:

@@ -78,7 +78,7 @@ def absent_source(folder: Path, reason: str) -> Absent | None:
             factor_names=tuple(noted["factors"]),  # type: ignore[index]
             factor_sizes=tuple(map(int, noted["factors"].values())),  # type: ignore[index]
             size=int(noted["images"]),  # type: ignore[index]
-            schema=Schema.from_json(noted["columns"]) if "columns" in noted else None,  # type: ignore[index, operator]
+            schema=Schema.from_json(noted["columns"], noted.get("labels")) if "columns" in noted else None,  # type: ignore
             reason=reason,
         )
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -64,7 +64,7 @@ def described_data(source: Source) -> dict[str, Any]:
         "shape": list(map(int, source.event_shape)),
         "factors": {name: int(size) for name, size in zip(source.factor_names, source.factor_sizes, strict=True)},
         **({} if content is None else {"fingerprint": content}),
-        **({} if schema is None else {"columns": schema.to_json()}),
+        **({} if schema is None else {"columns": schema.to_json(), "labels": dict(schema.labels)}),
     }
 
 

@@ -230,3 +230,18 @@ def test_a_missing_label_is_no_class_to_learn_from(method, file, tmp_path, capsy
     with pytest.raises(SystemExit, match="2"):
         main(["train", method, *words, "--steps", "1"])
     assert f"{method} learns from the label 'type', which is missing in some rows" in capsys.readouterr().err
+
+
+def test_the_auxiliary_variable_of_new_rows_is_that_of_the_old_ones(file, tmp_path, capsys):
+    folder, table = tmp_path / "r", pd.read_csv(file)
+    main(["train", "ivae", "--data", str(file), "--label-columns", "type", "--run", str(folder), *TINY, "--steps", "3"])
+    table[table["type"] == "up"].iloc[:5].to_csv(tmp_path / "up.csv", index=False)  # the second of two values alone
+    table.iloc[:5].assign(type="left").to_csv(tmp_path / "left.csv", index=False)
+    main(["encode", str(folder), "--out", str(tmp_path / "all.csv")])
+    main(["encode", str(folder), str(tmp_path / "up.csv"), "--out", str(tmp_path / "few.csv")])
+    whole, few = (pd.read_csv(tmp_path / name) for name in ("all.csv", "few.csv"))
+    wanted = whole[whole["type"] == "up"].iloc[:5][["z0", "z1"]]
+    np.testing.assert_array_equal(few[["z0", "z1"]], wanted)
+    with pytest.raises(SystemExit, match="2"):
+        main(["encode", str(folder), str(tmp_path / "left.csv"), "--out", str(tmp_path / "few.csv")])
+    assert "the auxiliary variable has 3 values" in capsys.readouterr().err

@@ -134,7 +134,8 @@ def test_new_rows_have_the_scale_of_the_old_ones_in_any_order():
         (lambda t: t.assign(city="Paris"), "column 'city' has the new value 'Paris'; it had Bern, Oslo, Rome"),
         (lambda t: t.assign(height="tall"), "column 'height' must hold numbers, found 'tall'"),
         (lambda t: t.assign(height=np.inf), "column 'height' has infinite values"),
-        (lambda t: t.assign(visits=-1.0), "column 'visits' has negative values, and was a count"),
+        (lambda t: t.assign(visits=-1.0), "column 'visits' has negative or fractional values, and was"),
+        (lambda t: t.assign(visits=2.5), "column 'visits' has negative or fractional values, and was a count"),
     ],
 )
 def test_new_rows_with_other_columns_are_refused(change, message):
@@ -315,3 +316,15 @@ def test_the_word_for_nothing_is_a_missing_label():
         {"a": np.arange(6.0) ** 2, "t": np.array(["u", None, "v", "u", None, "v"], object)}, Columns(labels=("t",))
     )
     np.testing.assert_array_equal(table.factors[:, 0], [0, 2, 1, 0, 2, 1])
+
+
+def test_labels_of_new_rows_have_the_numbers_of_the_old_ones():
+    old = from_columns({"a": np.arange(6.0) ** 2, "t": np.array(["u", "v", "w"] * 2)}, Columns(labels=("t",)))
+    new = {"a": np.arange(3.0), "t": np.array(["w", "x", "v"])}
+    known = Schema.from_json(old.schema.to_json(), dict(old.schema.labels))
+    table = from_columns(new, Columns(labels=("t",)), known)
+    np.testing.assert_array_equal(table.factors[:, 0], [2, 3, 1])  # x is new
+    assert table.origin.label_values == (("u", "v", "w", "x"),)
+    assert table.factor_sizes == (4,)
+    few = from_columns({name: values[:1] for name, values in new.items()}, Columns(labels=("t",)), known)
+    assert (int(few.factors[0, 0]), few.factor_sizes) == (2, (3,))
