@@ -1,8 +1,9 @@
 """A source that stands for the data of a run when that is unavailable. It has shapes and names, but no examples."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import jax
 
@@ -60,6 +61,10 @@ def trained_schema(folder: Path) -> Schema | None:
     return None if known is None else known.schema
 
 
+def _schema(noted: Mapping[str, Any]) -> Schema | None:
+    return Schema.from_json(noted["columns"], noted.get("labels")) if "columns" in noted else None
+
+
 def absent_source(folder: Path, reason: str) -> Absent | None:
     """Returns a source without examples for the data of a run, from the description in its folder.
 
@@ -78,7 +83,7 @@ def absent_source(folder: Path, reason: str) -> Absent | None:
             factor_names=tuple(noted["factors"]),  # type: ignore[index]
             factor_sizes=tuple(map(int, noted["factors"].values())),  # type: ignore[index]
             size=int(noted["images"]),  # type: ignore[index]
-            schema=Schema.from_json(noted["columns"], noted.get("labels")) if "columns" in noted else None,  # type: ignore
+            schema=_schema(noted),  # type: ignore[arg-type]
             reason=reason,
         )
     except (AttributeError, KeyError, TypeError, ValueError):
