@@ -19,6 +19,8 @@ from jaxvae.training import StoppedEarly, train
 from jaxvae.training.run_folder import RunFolderError
 from tests.mixed_table import QUICK, USED, linear, mixed_table, some_vectors
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module", autouse=True)
 def small_networks():

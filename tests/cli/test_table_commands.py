@@ -12,6 +12,8 @@ from jaxvae.cli.main import main
 from jaxvae.report.tables import of_columns
 from jaxvae.runs import load_run, represent
 
+pytestmark = pytest.mark.process
+
 N = 300
 TINY = ["--steps", "200", "--latents", "2", "--batch-size", "32", "--learning-rate", "1e-2", "--no-score"]
 
