@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data import Source, Table, split
-from jaxvae.method import Method
+from jaxvae.method import Method, Params
 from jaxvae.training import StoppedEarly, TrainState, train
 
 

@@ -5,6 +5,7 @@ import pytest
 from fake_report import FACTORS, fake_report
 from page_parts import ATTACK, Page, decode
 
+from jaxvae.report import sections
 from jaxvae.report.page import report_html
 from jaxvae.report.sections import shown_metric, shown_score
 
@@ -212,8 +213,10 @@ def test_many_latents_are_shown_in_part_and_charted_in_full():
     assert alt.count("z") == 32
 
 
-def test_charts_of_hundreds_of_latents_and_factors_are_of_some():
+@pytest.mark.parametrize("most", [12, pytest.param(64, marks=pytest.mark.slow)])
+def test_charts_of_hundreds_of_latents_and_factors_are_of_some(most, monkeypatch):
     """Those of all would be pictures larger than their formats allow, and texts of thousands of numbers."""
+    monkeypatch.setattr(sections, "MOST_CHARTED", min(most, sections.MOST_CHARTED))
     data = small_report(latents=500)
     data = data._replace(
         factor_names=tuple(f"gene {k}" for k in range(300)),
@@ -222,7 +225,7 @@ def test_charts_of_hundreds_of_latents_and_factors_are_of_some():
         scores={"dci": {"score": 0.1, "definition": "DCI", "importance": np.full((500, 300), 0.01).tolist()}},
     )
     page = Page(report_html(data))
-    assert "Charted are the 64 most informative of 500 latents and the first 64 of 300 factors" in page.words
+    assert f"Charted are the {most} most informative of 500 latents and the first {most} of 300 factors" in page.words
     pictures = {picture["alt"].partition(" ")[0]: picture for picture in page.all("img")}
     for name in ("KL", "Mutual", "Importance"):
         assert int(pictures[name]["width"]) < 4200

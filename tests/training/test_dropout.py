@@ -12,6 +12,7 @@ from jaxvae.networks import DenseLayers, autoencoder
 from jaxvae.streams import Stream
 from jaxvae.training import choose_devices, in_microbatches, make_train_step, with_dropout, without_dropout
 from jaxvae.training.validation import make_validation
+from tests.losses.compiled import one_program
 
 KEY = jax.random.key(3)
 X = jnp.asarray(np.random.default_rng(0).normal(size=(8, 6)), jnp.float32)
@@ -20,7 +21,11 @@ NOISY = with_dropout(PLAIN, ("encoder", "decoder"))
 STATE = jax.jit(make_train_step(PLAIN, dataset_size=8)[0])(jax.random.key(0))
 
 
-def loss_of(method, x=X, key=KEY, axis_name=None):
+def loss_of(method, x=X, key=KEY):
+    return one_program(lambda x, key: traced_loss(method, x, key))(x, key)
+
+
+def traced_loss(method, x, key, axis_name=None):
     ctx = Context(key, STATE.hyperparameters, STATE.step, 8, axis_name)
     return method.objectives[0].loss(Nets(method.networks, STATE.params), {"x": x}, ctx)[0]
 
@@ -36,7 +41,7 @@ def test_the_loss_is_that_of_networks_with_keys():
             return lambda x: network.apply(self._params[name], x, self.keys(("encoder", "decoder").index(name)))
 
     ctx = Context(KEY, STATE.hyperparameters, STATE.step, 8)
-    want = PLAIN.objectives[0].loss(ByHand(PLAIN.networks, STATE.params), {"x": X}, ctx)[0]
+    want = one_program(lambda x: PLAIN.objectives[0].loss(ByHand(PLAIN.networks, STATE.params), {"x": x}, ctx)[0])(X)
     np.testing.assert_allclose(loss_of(NOISY), want, rtol=1e-5)
     assert abs(loss_of(NOISY) - loss_of(PLAIN)) > 1e-3
     assert abs(loss_of(NOISY) - loss_of(with_dropout(PLAIN, ("encoder",)))) > 1e-3
@@ -56,7 +61,7 @@ SAMPLED = with_dropout(iwae(PLAIN.networks, likelihood=gaussian(), samples=3), (
 
 @pytest.mark.parametrize("method", [NOISY, SAMPLED], ids=["one sample", "three samples"])
 def test_the_noise_of_a_split_batch_is_that_of_the_whole(method):
-    halves = jax.vmap(lambda x: loss_of(method, x, axis_name="data"), axis_name="data")(X.reshape(2, 4, 6))
+    halves = jax.jit(jax.vmap(lambda x: traced_loss(method, x, KEY, "data"), axis_name="data"))(X.reshape(2, 4, 6))
     np.testing.assert_allclose(halves.mean(), loss_of(method), rtol=1e-5)
 
 
@@ -69,9 +74,9 @@ def test_samples_of_an_example_have_noise_of_their_own():
         return outputs[0].sum(), {}
 
     method = PLAIN._replace(objectives=(PLAIN.objectives[0]._replace(loss=loss),))
-    loss_of(with_dropout(method, ("decoder",)))
+    traced_loss(with_dropout(method, ("decoder",)), X, KEY)
     assert len(np.unique(np.asarray(outputs[0]).round(5), axis=0)) == 3
-    loss_of(method)
+    traced_loss(method, X, KEY)
     assert len(np.unique(np.asarray(outputs[1]).round(5), axis=0)) == 1
 
 
