@@ -1,5 +1,6 @@
 """Splits: disjoint parts of the right size, which only the seed and the data decide, for every kind of source."""
 
+import math
 from functools import partial
 
 import jax
@@ -133,21 +134,26 @@ def test_what_cannot_be_split_says_so(shares, settings, told):
         split(numbered(10), *shares, **settings)
 
 
+SIZES = (3, 4, 5, 6, 2)
+ALL = np.stack(np.unravel_index(np.arange(math.prod(SIZES)), SIZES), axis=1)
+GRID = from_arrays(np.zeros((len(ALL), 1, 1, 1), np.float32), ALL, name="grid")
+
+
 def test_a_part_of_a_grid_is_still_drawn_by_factors():
     """And no pair or group leaves it, where the same seed without a split would."""
-    parts = split(Sprites(16), 0.2, 0.2)
+    parts = split(GRID, 0.2, 0.2)
     for part in (parts.training, parts.test):
         assert isinstance(part, GroundTruth)
         inside = np.zeros(part.source.size, bool)
         inside[part.index] = True
 
-        def number(factors, part=part):
-            return np.ravel_multi_index(tuple(np.asarray(factors).T), part.factor_sizes)
+        def number(factors):
+            return np.ravel_multi_index(tuple(np.asarray(factors).T), SIZES)
 
         factors = part.sample_factors(KEY, 50)
         np.testing.assert_array_equal(part.sample(KEY, 50)["factors"], factors)
         assert part.contains(factors).all()
-        others = Sprites(16).sample_factors(KEY, 50)
+        others = GRID.sample_factors(KEY, 50)
         np.testing.assert_array_equal(part.contains(others), inside[number(others)])
         for shared in (0, 3):
             pairs = batch_of(Pairs(part, shared), 3, 64)
@@ -155,24 +161,27 @@ def test_a_part_of_a_grid_is_still_drawn_by_factors():
             assert inside[number(pairs["factors2"])].all()
             agree = (pairs["factors"] == pairs["factors2"]) | ~pairs["shared"]
             assert agree.all()
-        groups = batch_of(Groups(part, ("shape", "scale"), 4), 3, 64)
+        groups = batch_of(Groups(part, ("factor0", "factor4"), 4), 3, 64)
         assert inside[number(groups["factors"])].all()
-        assert (np.asarray(groups["factors"])[:, :2].reshape(16, 4, 2).std(axis=1) == 0).all()
-        assert (np.asarray(groups["factors"])[:, 2:].reshape(16, 4, 3).std(axis=1) > 0).mean() > 0.9
+        of_group = np.asarray(groups["factors"]).reshape(16, 4, 5).std(axis=1)
+        assert (of_group[:, [0, 4]] == 0).all()
+        assert (of_group[:, 1:4] > 0).mean() > 0.9
 
 
 def test_pairs_of_a_part_differ_in_what_they_do_not_share():
-    pairs = batch_of(Pairs(split(Sprites(16), 0.1, 0.1).training, 2), 0, 256)
+    pairs = batch_of(Pairs(split(GRID, 0.1, 0.1).training, 2), 0, 256)
     free = ~np.asarray(pairs["shared"])
     differ = np.asarray(pairs["factors"] != pairs["factors2"])
-    chance = 1 - 1 / np.array(Sprites(16).factor_sizes)
+    chance = 1 - 1 / np.array(SIZES)
     np.testing.assert_allclose((differ & free).sum(0) / free.sum(0), chance, atol=0.15)
 
 
 def test_a_pair_without_another_combination_in_the_part_repeats_its_image():
     """On a diagonal of three factors, an example shares one of them with none but itself."""
-    source = Sprites(16)
-    diagonal = np.stack([np.zeros(32, int), np.zeros(32, int), *[np.arange(32)] * 3], axis=1)
+    diagonal = np.stack([np.zeros(4, int), np.zeros(4, int), *[np.arange(4)] * 3], axis=1)
+    source = from_arrays(
+        np.zeros((256, 1, 1, 1), np.float32), np.stack(np.unravel_index(np.arange(256), (2, 2, 4, 4, 4)), axis=1)
+    )
     index = np.ravel_multi_index(tuple(diagonal.T), source.factor_sizes).astype(np.int32)
     alone = GridSubset(source, np.sort(index))
     pairs = batch_of(Pairs(alone, 3), 0, 128)
@@ -187,7 +196,7 @@ def test_a_table_that_is_no_grid_gives_plain_subsets():
 
 @pytest.mark.parametrize(
     "source",
-    [variant(Sprites(16), "color"), moving_sprites(16), from_arrays(np.random.default_rng(0).random((50, 16, 16)))],
+    [variant(GRID, "color"), moving_sprites(16), from_arrays(np.random.default_rng(0).random((50, 16, 16)))],
 )
 def test_parts_of_other_sources(source):
     parts = split(source, 0.1, 0.2)
@@ -198,7 +207,7 @@ def test_parts_of_other_sources(source):
 
 
 def test_factors_of_parts_are_those_of_their_examples():
-    for source in (Sprites(16), from_arrays(np.zeros((40, 4, 4), np.float32), np.arange(40)[::-1, None] % 7)):
+    for source in (GRID, from_arrays(np.zeros((40, 4, 4), np.float32), np.arange(40)[::-1, None] % 7)):
         part = split(source, test=0.4).test
         expected = np.asarray(source.at(jnp.asarray(part.index[:16]))["factors"])
         np.testing.assert_array_equal(all_factors(part)[:16], expected)
