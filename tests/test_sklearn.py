@@ -81,6 +81,7 @@ def checks():
             )
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @pytest.mark.parametrize(("estimator", "check"), list(checks()))
 def test_scikit_learn_agrees(estimator, check, monkeypatch):

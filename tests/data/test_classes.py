@@ -89,9 +89,8 @@ def test_rows_are_named_by_key_and_place(source):
     assert (joined(source, 1, 2)["x"] != joined(source, 1, 3)["x"]).any()
 
 
-def test_parts_of_a_batch_make_it_up_compiled_or_not(source):
-    """Of a source that is an argument of a compiled function, against the whole batch that is not compiled."""
-    whole, together = source.batch(KEY, 2, 12), joined(source, 1)
+def test_parts_of_a_batch_make_it_up(source):
+    whole, together = jax.jit(lambda source: source.batch(KEY, 2, 12))(source), joined(source, 1)
     for name in whole:
         np.testing.assert_allclose(together[name], whole[name], atol=1e-5)
     assert jax.tree.structure(source) == jax.tree.structure(jax.device_put(source))

@@ -84,6 +84,11 @@ def halves(source, number, step):
 
 
 @jax.jit
+def batch_of_eight(source, step):
+    return source.batch(KEY, step, 8)
+
+
+@jax.jit
 def numbered(source, index):
     return source.at(index)
 
@@ -111,9 +116,16 @@ def test_shapes_types_and_range(source):
     assert all(0 <= column.max() < size for column, size in zip(factors.T, source.factor_sizes, strict=True))
 
 
-def test_parts_of_a_batch_make_it_up_compiled_or_not(source):
-    """Of a source that is an argument of a compiled function, against the whole batch that is not compiled."""
-    whole, together = source.batch(KEY, 2, 8), joined(source, 1, 2)
+@pytest.mark.parametrize("name", ["sprites", "epochs of a table"])
+def test_batches_are_the_same_compiled_or_not(name):
+    """Of a source that is an argument of a compiled function, or not."""
+    plain, compiled = made(name).batch(KEY, 2, 8), batch_of_eight(made(name), 2)
+    for part in plain:
+        np.testing.assert_allclose(compiled[part], plain[part], atol=1e-5)
+
+
+def test_parts_of_a_batch_make_it_up(source):
+    whole, together = batch_of_eight(source, 2), joined(source, 1, 2)
     for name in whole:
         np.testing.assert_allclose(together[name], whole[name], atol=1e-5)
     assert jax.tree.structure(source) == jax.tree.structure(jax.device_put(source))

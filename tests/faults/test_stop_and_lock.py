@@ -21,6 +21,7 @@ from jaxvae.training.engine import make_train_step
 from jaxvae.training.run_folder import RunFolderError, only_writer
 from tests.faults.tiny import SOURCE, rows, same_bits, tiny
 
+pytestmark = pytest.mark.process
 SETTINGS = {"batch_size": 2, "log_every": 2, "checkpoint_every": 4}
 
 
@@ -89,7 +90,6 @@ def test_a_population_that_diverged_as_a_whole_is_told(tmp_path, capsys):
     assert capsys.readouterr().out.count("diverged before step") == 2
 
 
-@pytest.mark.process
 def test_the_command_stops_with_0_and_says_how_to_go_on(tmp_path):
     flags = ["--data", "sprites", "--image-size", "16", "--batch-size", "4", "--steps", "100000", "--log-every", "5"]
     process = subprocess.Popen(
@@ -120,7 +120,6 @@ def rows_there(folder):
 HOLD = "import sys, filelock\nwith filelock.FileLock(sys.argv[1]):\n    print('held', flush=True)\n    sys.stdin.read()"
 
 
-@pytest.mark.process
 def test_two_writers_are_refused_and_a_dead_one_is_forgotten(tmp_path, capsys):
     folder = tmp_path / "run"
     folder.mkdir()
@@ -163,7 +162,6 @@ def fill(place, leave):
     (place / "filler").write_bytes(bytes(max(0, free - leave)))
 
 
-@pytest.mark.process
 @pytest.mark.parametrize("leave", [0, 4096, 8192, 16384, 32768])
 def test_a_full_disk_loses_no_earlier_checkpoint(small_disk, tmp_path, leave):
     whole = train(tiny(), SOURCE, steps=12, folder=tmp_path / "whole", **SETTINGS)
@@ -178,7 +176,6 @@ def test_a_full_disk_loses_no_earlier_checkpoint(small_disk, tmp_path, leave):
     assert rows(folder) == rows(tmp_path / "whole")
 
 
-@pytest.mark.process
 def test_a_folder_that_can_only_be_read(small_disk, tmp_path, capsys):
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     with pytest.raises(SystemExit) as stop:

@@ -86,7 +86,9 @@ def test_expected_values_are_those_of_the_columns():
     likelihood = by_columns(source.schema, counts="poisson")
     raw = np.array([[0.5, 0.0, 0.0, 0.0, np.log(2.0), 0.0, 0.0]], np.float32)
     mean = source.schema.columns[1].mean
-    np.testing.assert_allclose(one_program(likelihood.mean)(raw)[0], [0.5, mean + 1e-3, 0.5, 0.25, 0.5, 0.25], rtol=1e-6)
+    np.testing.assert_allclose(
+        one_program(likelihood.mean)(raw)[0], [0.5, mean + 1e-3, 0.5, 0.25, 0.5, 0.25], rtol=1e-6
+    )
 
 
 def test_further_zeros_are_learned_for_each_count():

@@ -24,6 +24,8 @@ from jaxvae.training import check, choose_devices, make_train_step, train, train
 from jaxvae.training.steps import empty_accumulator, make_step
 from tests.methods.tiny_networks import tiny_autoencoder
 
+pytestmark = pytest.mark.process
+
 STEPS = 20
 WAYS = [(4, "shard_map"), (8, "shard_map"), (2, "pmap")]
 ON_DEVICES = ("beta-tc-vae", "factor-vae", "vae-sne")

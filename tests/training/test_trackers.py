@@ -250,6 +250,7 @@ def test_nobody_is_logged_in(tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.process
 def test_no_server_of_mlflow(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "nonsense://nowhere")
     with pytest.raises(ConnectionError, match="MLflow: "), mlflow_writer(tmp_path, {}):
