@@ -344,7 +344,7 @@ def parse_train(arguments: list[str]) -> TrainArgs:
         if getattr(flags, name) and missing:
             raise ValueError(f"--{name} needs {' and '.join(missing)}: pip install 'jaxvae[{name}]'")
     if flags.resume and flags.run is None:
-        raise ValueError("--resume needs the folder of the run to go on with: add --run FOLDER")
+        raise ValueError("--resume needs the folder of the run to resume: add --run FOLDER")
     single = flags.resume and not (flags.run / "config.json").exists() and not (flags.seeds or flags.sweep)
     if single and (below := sorted(path.parent for path in flags.run.glob("*/config.json"))):
         raise ValueError(

@@ -165,7 +165,7 @@ def _frame(file: Any, name: str) -> Any:
         warnings.simplefilter("ignore")
         frame = read_elem(file[name])
     if not hasattr(frame, "index") or not hasattr(frame, "columns"):
-        raise ValueError(f"its {name!r} is no table: write the file again with anndata 0.8 or newer")
+        raise ValueError(f"its {name!r} is not a table: write the file again with anndata 0.8 or newer")
     return frame
 
 

@@ -91,7 +91,7 @@ def classified(source: S, factor: str, *, corruption: float = 0.0, seed: int = 1
         return Classified(replace(source, source=whole.source), factor, kept=True)
     if not isinstance(source, Table) or source.factors is None:
         raise ValueError(
-            f"only examples that are in a table can keep wrong labels, and {source.name} is no table but "
+            f"only examples that are in a table can keep wrong labels, and {source.name} is not a table but "
             f"{type(source).__name__}: corrupt its table first and wrap that, or take corruption=0"
         )
     column = source.factor_names.index(factor)

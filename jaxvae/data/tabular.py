@@ -280,7 +280,7 @@ def _text_table(path: Path) -> Mapping[str, Any]:
         )
     except (*DAMAGED, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: the file is no table: {reason}") from error
+        raise ValueError(f"{path}: the file is not a table that can be read: {reason}") from error
     table.columns = [str(name).strip() for name in table.columns]
     empty = [place for place, name in enumerate(names) if not name]
     if empty == [0] and len(names) > 1:
@@ -299,7 +299,7 @@ def check_text(path: Path, data: bytes) -> None:
     if not data.strip():
         raise ValueError(f"{path}: the file is empty")
     if b"\0" in data[:4096]:
-        raise ValueError(f"{path}: the file is no text, so that it is no CSV table (or is UTF-16: save it as UTF-8)")
+        raise ValueError(f"{path}: the file is not text, and cannot be read as CSV (save UTF-16 files as UTF-8)")
     start = data[:200].lstrip().lower()
     if start.startswith((b"<!doctype html", b"<html", b"<?xml", b"version https://git-lfs")):
         raise ValueError(f"{path}: the file is a web page or a Git LFS pointer, not a table: download the data again")

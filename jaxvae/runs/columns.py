@@ -95,7 +95,7 @@ def _read_text(path: Path) -> dict[str, np.ndarray]:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: {identified(path) or 'it is no text in UTF-8: save it as such'}") from error
+        raise ValueError(f"{path}: {identified(path) or 'it is not text in UTF-8: save it so'}") from error
     first = text.partition("\n")[0]
     delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
     try:

@@ -92,7 +92,7 @@ def check_new(folder: Path) -> None:
       RunFolderError: The folder holds a run or other files.
     """
     if (folder / "config.json").exists():
-        raise RunFolderError(f"{folder} holds a run already: add --resume to go on with it, or choose another --run")
+        raise RunFolderError(f"{folder} holds a run already: add --resume to continue it, or choose another --run")
     # A process that was killed while it created the folder leaves the lock and an incomplete file.
     if folder.exists() and any(path.name != LOCK and path.suffix != PARTIAL for path in folder.iterdir()):
         raise RunFolderError(f"{folder} has files but no run in it: choose another --run folder")

@@ -336,7 +336,7 @@ def _restored(
     steps = saved_steps(saved)
     if not steps or (step is None and checkpoint == "latest"):
         command = "`train`" if isinstance(config, OwnConfig) else f"`jaxvae train --run {folder} --resume`"
-        raise RunFolderError(f"the run in {folder} has no checkpoint yet: go on with {command}")
+        raise RunFolderError(f"the run in {folder} has no checkpoint yet: continue with {command}")
     if step not in steps:
         raise RunFolderError(
             f"no checkpoint {checkpoint!r} in {folder}: there are latest, best, {', '.join(map(str, steps))}"

@@ -53,7 +53,8 @@ def fit(
       NonFiniteLoss: Training diverged.
     """
     history: list[dict[str, Any]] = []
-    lowest, best = math.inf, None  # type: tuple[float, dict[str, Params] | None]
+    lowest: float = math.inf
+    best: dict[str, Params] | None = None
 
     def keep(step: int, state: TrainState, row: Mapping[str, float]) -> None:
         nonlocal lowest, best

@@ -42,9 +42,9 @@ def read_table(path: Path) -> Table:
         about = json.loads(table.schema.metadata[ABOUT])
         rows = table.to_pylist()
     except (pyarrow.ArrowException, KeyError, TypeError, ValueError, RecursionError, OSError) as error:
-        raise ValueError(f"{path} is no table of a study: {error}") from error
+        raise ValueError(f"{path} is not a table of a study: {error}") from error
     if not isinstance(about, dict):
-        raise ValueError(f"{path} is no table of a study: it describes itself by {type(about).__name__}, not by names")
+        raise ValueError(f"{path} is not a table of a study: its description is a {type(about).__name__}")
     return rows, about
 
 
@@ -68,7 +68,7 @@ def read_study(path: Path) -> Table:
         if twice := [number for number, rows_of_it in Counter(row["number"] for row in rows).items() if rows_of_it > 1]:
             raise ValueError(f"model {twice[0]} is there twice")
     except ValueError as error:
-        raise ValueError(f"{path} is no table of a study of today: {error}") from error
+        raise ValueError(f"{path} is not a table of a study in the current format: {error}") from error
     if same_but_for_order(about.get("grid"), today := json.dumps(grid, default=str)):
         about["grid"] = today
     return sorted(rows, key=lambda row: row["number"]), about

@@ -39,8 +39,8 @@ as well. A line says if the validation loss rises while the training loss falls.
 examples if there are any, otherwise of the validation examples; `scores.json` says which.
 
 `--patience 5` stops after five validations without a new lowest loss, and `--max-minutes 60` after an hour. Both save a
-checkpoint and say so. A run that stopped early for lack of patience does not go on with `--resume`, also not with more
-`--steps`, but with a larger `--patience`; one that ran out of time goes on for as many minutes again. Populations are
+checkpoint and say so. A run that stopped early for lack of patience does not continue with `--resume`, even with more
+`--steps`, but with a larger `--patience`; one that ran out of time continues for as many minutes again. Populations are
 validated, but not stopped early. In Python, a method that needs more than single examples gets parts that are wrapped
 for it:
 

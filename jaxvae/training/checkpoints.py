@@ -205,7 +205,7 @@ class Checkpoints:
         reason = "No space left on device" if "No space left" in text else text.splitlines()[0] if text else "no reason"
         return RunFolderError(
             f"a checkpoint could not be written to {self._folder} ({reason}); those before it are kept: make room, or "
-            "mend it, and go on with --resume"
+            "repair it, and continue with --resume"
         )
 
 

@@ -196,10 +196,34 @@ def _loss(objective: Objective, method: Method, batch: Batch, ctx: Context) -> C
     """
 
     def loss_of(trained: dict[str, Params], params: dict[str, Params]) -> tuple[jax.Array, Terms]:
-        loss, terms = _global_mean(objective.loss(Nets(method.networks, params | trained), batch, ctx), ctx.axis_name)
+        returned = objective.loss(Nets(method.networks, params | trained), batch, ctx)
+        loss, terms = _global_mean(_loss_and_terms(method.name, returned), ctx.axis_name)
         return loss, {"loss": loss, **terms}
 
     return loss_of
+
+
+def _loss_and_terms(name: str, returned: Any) -> tuple[jax.Array, Terms]:
+    """Returns what a loss gave, which may be a user's own.
+
+    Raises:
+      TypeError: It is not a pair of a loss and a dict of terms.
+      ValueError: The loss or a term is not a scalar.
+    """
+    if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping)):
+        given = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
+        raise TypeError(
+            f"{name}: a loss must return two things, the loss and a dict of further terms (`return loss, {{}}`), "
+            f"and it returned {given}"
+        )
+    loss, terms = returned
+    for what, value in {"the loss": loss, **{f"the term {term!r}": value for term, value in terms.items()}}.items():
+        if jnp.shape(value) != ():
+            raise ValueError(
+                f"{name}: {what} must be one number, the mean over the batch, and has shape {jnp.shape(value)}: "
+                "return its .mean()"
+            )
+    return loss, dict(terms)
 
 
 def _gradient(

@@ -72,7 +72,7 @@ def of_another_shape(path):
         (lambda path: path.write_bytes(b""), "not an hdf5 file: it is empty"),
         (lambda path: path.write_text("<html>"), "not an hdf5 file: it is a web page"),
         (only_arrays, "there is no 'obs' in it: it is no AnnData file"),
-        (without_names, "its 'var' is no table: write the file again"),
+        (without_names, "its 'var' is not a table: write the file again"),
         (beyond_the_shape, "can't be read, it may be cut off"),
         (elsewhere, "'X' is kept in another file, which is not read"),
         (words, "X has values of type .S4: it must hold numbers"),

@@ -247,6 +247,13 @@ def test_constants_are_kept_and_not_trained(network, build, names):
     np.testing.assert_allclose(jax.jit(network.apply)(params, x), build(key)(x), rtol=1e-5, atol=1e-6)
 
 
+def test_examples_of_another_size_are_refused():
+    network = from_linen(nn.Dense(3), (4,))
+    params = network.init(jax.random.key(0))
+    with pytest.raises(ValueError, match=r"made for inputs of shape \(4,\) is given \(5,\).*event_shape of the data"):
+        network.apply(params, jnp.zeros((2, 5)))
+
+
 def test_a_network_is_made_while_jax_traces():
     @jax.jit
     def output(key, x):

@@ -129,7 +129,7 @@ def test_a_parquet_file_of_pandas(tmp_path):
         ("a.csv", b"z0,z1\n1,2\n3\n", "line 3 has 1 cells, and the first line names 2"),
         ("a.csv", b"z0,z0\n1,2\n", "the column 'z0' is there more than once"),
         ("a.csv", b"z0,\n1,2\n", "a column has no name"),
-        ("a.csv", b"\xff\xfe\x00z", "no text in UTF-8"),
+        ("a.csv", b"\xff\xfe\x00z", "not text in UTF-8"),
         ("a.csv", b"PK\x03\x04\xff", "it is a zip archive"),
         ("a.csv", b"z0\n1,5\n", "line 2 has 2 cells"),
         ("a.npy", b"z0\n1\n", "not an npy file"),

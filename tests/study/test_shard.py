@@ -146,7 +146,7 @@ def test_shards_that_do_not_fit_are_refused(whole, tmp_path):
     with pytest.raises(ValueError, match="no shards to merge"):
         merge_tables([])
     (tmp_path / "shard-f.parquet").write_bytes(b"no table")
-    with pytest.raises(ValueError, match="is no table of a study"):
+    with pytest.raises(ValueError, match="is not a table of a study"):
         merge_tables([tmp_path / "shard-f.parquet"])
 
 

@@ -65,7 +65,7 @@ def changed(**values):
         (ROWS, about(preset="huge"), "unknown preset 'huge'"),
         (ROWS, about(preset=["small"]), "unknown preset"),
         (ROWS, {}, "unknown preset 'None'"),
-        (ROWS, ["x"], "describes itself by list"),
+        (ROWS, ["x"], "its description is a list"),
         ([], about(), "it has no rows"),
         ([{"number": 1}], about(), "it has no column 'data'"),
         ([{k: v for k, v in row.items() if k != "seconds"} for row in ROWS], about(), "it has no column 'seconds'"),
@@ -87,5 +87,5 @@ def test_tables_of_other_shapes_are_refused_in_a_line(rows, said, message, tmp_p
     with pytest.raises(SystemExit):
         main(["study", "report", str(path), "--out", str(tmp_path / "page.html")])
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"jaxvae: {path} is no table of a study")
+    assert line.startswith(f"jaxvae: {path} is not a table of a study")
     assert not (tmp_path / "page.html").exists()

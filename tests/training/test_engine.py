@@ -261,3 +261,21 @@ def test_an_unknown_network_names_those_there_are():
     init, update = make_train_step(broken, dataset_size=4)
     with pytest.raises(AttributeError, match=r"no network 'c'; this method has \['a', 'b'\]"):
         update(init(jax.random.key(0)), BATCH)
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda x: x.mean(), "toy: a loss must return two things.*it returned"),
+        (lambda x: (x.mean(), {}, x), "toy: a loss must return two things.*it returned a tuple of 3"),
+        (lambda x: (x.mean(), x), "toy: a loss must return two things.*it returned a tuple of 2"),
+        (lambda x: (x, {}), r"toy: the loss must be one number.*has shape \(4,\): return its .mean"),
+        (lambda x: (x.mean(), {"size": x}), r"toy: the term 'size' must be one number.*\(4,\)"),
+    ],
+)
+def test_a_loss_of_another_form_is_refused(returned, message):
+    method = toy()
+    objective = method.objectives[0]._replace(loss=lambda net, batch, ctx: returned(net.a(batch["x"])))
+    init, update = make_train_step(method._replace(objectives=(objective,)), dataset_size=4)
+    with pytest.raises((TypeError, ValueError), match=message):
+        update(init(jax.random.key(0)), BATCH)
