@@ -126,17 +126,24 @@ def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: 
     method, params = run.method, run.state.params
     if method.decode is no_image or not len(order) or len(run.source.event_shape) != 3:
         return dict.fromkeys(("reconstructions", "traversals", "prior_samples"), np.zeros((0, *run.source.event_shape)))
-    net = Nets(method.networks, params)
-    base = method.encode(net, batch).mean[0]
-    if method.sample_prior is None:
-        z = jax.random.normal(key, (PRIOR_SAMPLES, base.shape[0]))
-    else:
-        z = method.sample_prior(net, key, run.source.sample(key, PRIOR_SAMPLES))
-    return {
-        "reconstructions": _pixels(reconstruct(method, params, batch)),
-        "traversals": _pixels(traverse(method, params, base, jnp.asarray(values), order[:MOST_LATENTS].tolist())),
-        "prior_samples": _pixels(method.decode(net, z)),
-    }
+    prior_batch = None if method.sample_prior is None else run.source.sample(key, PRIOR_SAMPLES)
+    shown = order[:MOST_LATENTS].tolist()
+
+    def decoded(params: dict[str, Any], batch: Batch, values: jax.Array) -> dict[str, jax.Array]:
+        net = Nets(method.networks, params)
+        base = method.encode(net, batch).mean[0]
+        if method.sample_prior is None:
+            z = jax.random.normal(key, (PRIOR_SAMPLES, base.shape[0]))
+        else:
+            z = method.sample_prior(net, key, prior_batch)
+        return {
+            "reconstructions": reconstruct(method, params, batch),
+            "traversals": traverse(method, params, base, values, shown),
+            "prior_samples": method.decode(net, z),
+        }
+
+    drawn = (jax.jit(decoded) if method.networks else decoded)(params, batch, jnp.asarray(values))
+    return {name: _pixels(images) for name, images in drawn.items()}
 
 
 def _change_per_latent(run: Run, codes: Representation) -> np.ndarray | None:

@@ -8,7 +8,6 @@ from matplotlib import colormaps
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
-from jaxvae.analysis import reconstruct
 from jaxvae.method import Batch
 from jaxvae.report.figures import ROUND, Theme, figure_of, quiet, render
 from jaxvae.report.parts import Card, Section, chart
@@ -33,7 +32,7 @@ def of_series(run: Run, batch: Batch) -> OfSeries | None:
     if len(run.source.event_shape) != 2 or run.decoder is None:
         return None
     few = {name: values[:SHOWN_SERIES] for name, values in batch.items()}
-    rebuilt = reconstruct(run.method, run.state.params, few)
+    rebuilt = run.decoder(run.encode_batch(few).mean)
     return OfSeries(np.asarray(few["x"], np.float64), np.asarray(rebuilt, np.float64))
 
 

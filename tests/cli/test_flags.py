@@ -148,7 +148,7 @@ def program(config, updates=False):
 def batch_of(config):
     """The bytes of the first batch."""
     source, _ = build(config)
-    batch = source.batch(jax.random.key(0), jnp.int32(0), config.training.batch_size)
+    batch = jax.jit(lambda key: source.batch(key, jnp.int32(0), config.training.batch_size))(jax.random.key(0))
     return {name: np.asarray(values).tobytes() for name, values in batch.items()}
 
 

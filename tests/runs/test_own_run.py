@@ -162,7 +162,21 @@ def test_pictures_that_changed_since_are_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     images = np.random.default_rng(0).integers(0, 256, (6, 16, 16, 1), np.uint8)
     np.save("images.npy", images)
-    main(["train", "vae", "--data", "arrays:images.npy", "--batch-size", "2", "--steps", "2", "--run", "run"])
+    main(
+        [
+            "train",
+            "vae",
+            "--data",
+            "arrays:images.npy",
+            "--batch-size",
+            "2",
+            "--steps",
+            "2",
+            "--run",
+            "run",
+            "--no-score",
+        ]
+    )
     np.save("images.npy", images[:5])
     with pytest.warns(OtherData, match="was trained on other data: .*data.images 6 and now 5"):
         load_run("run")
