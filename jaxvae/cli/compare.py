@@ -11,7 +11,7 @@ from jaxvae.cli.evaluate import NUM_SAMPLES
 from jaxvae.cli.terminal import folders_first, parse, usage_errors, use_compilation_cache
 from jaxvae.cli.terminal import say as print
 from jaxvae.files import write_text
-from jaxvae.metrics import METRICS, UNSUPERVISED
+from jaxvae.metrics import BY_NAME
 from jaxvae.report.comparison_page import comparison_html, shown
 from jaxvae.runs.compare import COMPARED, Column, Line, compare, find_runs, interval
 
@@ -32,7 +32,7 @@ class CompareArgs:
 
 def compare_command(arguments: list[str]) -> None:
     """Compare runs: a table, and a page with what each learned"""
-    args = parse(CompareArgs, "compare", folders_first(arguments, "--metrics", METRICS | UNSUPERVISED))
+    args = parse(CompareArgs, "compare", folders_first(arguments, "--metrics", BY_NAME))
     use_compilation_cache()
     with usage_errors():
         if not args.runs:

@@ -10,7 +10,7 @@ import tyro
 from jaxvae.cli.terminal import folders_first, parse, usage_errors, use_compilation_cache
 from jaxvae.cli.terminal import say as print
 from jaxvae.method import no_code
-from jaxvae.metrics import METRICS, UNSUPERVISED
+from jaxvae.metrics import BY_NAME
 from jaxvae.report import write_report
 from jaxvae.runs.load import Run, load_run
 from jaxvae.runs.score import THOROUGH, evaluate, represent
@@ -38,12 +38,13 @@ class EvaluateArgs(RunArgs):
     """Scores a run, prints the scores and writes its scores.json."""
 
     metrics: tuple[str, ...] = THOROUGH
-    """Names of the metrics, as `jaxvae list` gives them. By default, all but the slowest two (downstream, dci_es)."""
+    """Names of the metrics, as `jaxvae list` gives them. By default, all but the slowest (downstream, dci_es,
+    pipe)."""
 
 
 def evaluate_command(arguments: list[str]) -> None:
     """Score a run, print the scores and write its scores.json"""
-    args = parse(EvaluateArgs, "evaluate", folders_first(arguments, "--metrics", METRICS | UNSUPERVISED))
+    args = parse(EvaluateArgs, "evaluate", folders_first(arguments, "--metrics", BY_NAME))
     use_compilation_cache()
     with usage_errors():
         run = load_run(args.run, args.checkpoint, data=args.data)

@@ -190,7 +190,7 @@ def _list(arguments: list[str]) -> None:
     """List the methods, data, networks, metrics and presets there are, a line each"""
     from jaxvae.data import CLIPS, DATA, FILES, TABLES
     from jaxvae.methods import METHODS
-    from jaxvae.metrics import METRICS, UNSUPERVISED
+    from jaxvae.metrics import BY_NAME
     from jaxvae.networks import ARCHITECTURES
     from jaxvae.runs.baseline import BASELINES
 
@@ -206,7 +206,7 @@ def _list(arguments: list[str]) -> None:
         ),
         ("baselines", {name: entry.kind for name, entry in BASELINES.items()}),
         ("networks", with_installed("network", ARCHITECTURES)),
-        ("metrics", with_installed("metric", METRICS | UNSUPERVISED)),
+        ("metrics", with_installed("metric", BY_NAME)),
     ):
         print(title)
         width = max(map(len, entries))

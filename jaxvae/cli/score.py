@@ -10,7 +10,7 @@ from jaxvae.cli.evaluate import print_table
 from jaxvae.cli.terminal import folders_first, parse, usage_errors
 from jaxvae.cli.terminal import say as print
 from jaxvae.files import write_json
-from jaxvae.metrics import METRICS, UNSUPERVISED
+from jaxvae.metrics import BY_NAME
 from jaxvae.runs.foreign import read_foreign, score_foreign
 from jaxvae.runs.score import THOROUGH
 
@@ -32,14 +32,15 @@ class ScoreArgs:
     binning: Literal["quantiles", "width"] = "quantiles"
     """Edges of these bins: quantiles (about as many examples in each), or equal width."""
     metrics: tuple[str, ...] = THOROUGH
-    """Names of the metrics, as `jaxvae list` gives them. By default, all but the slowest two (downstream, dci_es)."""
+    """Names of the metrics, as `jaxvae list` gives them. By default, all but the slowest (downstream, dci_es,
+    pipe)."""
     out: Path | None = None
     """JSON file of the scores; an existing one is replaced. By default, none is written."""
 
 
 def score_command(arguments: list[str]) -> None:
     """Score codes from any program against factors, both in files"""
-    args = parse(ScoreArgs, "score", folders_first(arguments, "--metrics", METRICS | UNSUPERVISED))
+    args = parse(ScoreArgs, "score", folders_first(arguments, "--metrics", BY_NAME))
     with usage_errors():
         if args.out is not None and (args.out.is_dir() or args.out.suffix != ".json"):
             raise ValueError(f"--out must name a file that ends in .json, got {args.out}")

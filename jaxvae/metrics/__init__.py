@@ -14,9 +14,11 @@ factor_vae_score(codes, factors).score  # batches are drawn from these examples
 factor_vae_score(GridCodes(lambda factors: 2.0 * factors, factor_sizes=(4, 4))).score  # batches are encoded
 ```
 
-- Codes and factors: `mig`, `sampled_mig` (of posteriors), `sap`, `dci`, `modularity`, `explicitness`, `irs`,
-  `infomec`, `mcc`, `beta_vae_score`, `factor_vae_score`, `downstream`, `dci_es`
-- Codes only: `gaussian_total_correlation`, `gaussian_wasserstein_correlation`, `mutual_information_score`
+- Codes and factors: `mig`, `mig_sup`, `jemmig`, `dcimig`, `med`, `sampled_mig` (of posteriors),
+  `wasserstein_dependency_gap`, `sap`, `dci`, `modularity`, `explicitness`, `irs`, `infomec`, `mcc`, `beta_vae_score`,
+  `factor_vae_score`, `z_max_variance`, `downstream`, `dci_es`
+- Codes only: `gaussian_total_correlation`, `gaussian_wasserstein_correlation`, `mutual_information_score`, `support`
+- Codes and a decoder: `pipe`
 - Several models: `udr`
 - Unmixing matrices: `amari_index`
 
@@ -26,8 +28,13 @@ the deterministic metrics agree with the reference code to 1e-6, and those with 
 its spread (tests/metrics/test_reference.py). `dci` grows the reference's trees with LightGBM; how far it agrees on
 169 random cases is in benchmarks/README.md. `learner="scikit-learn"` uses the learner of the reference.
 
-`jaxvae train` prints the fast metrics. `jaxvae evaluate` computes all but `downstream` and `dci_es`, which take
-longer: ask for them with `--metrics downstream dci_es`.
+Factors are whole numbers, NaN or None where a value is missing: metrics leave out such an example for that factor, and
+their definition says how many there are. `binning=Binning(10, "quantiles")` cuts continuous factors into bins, which
+the definition also says; `mcc`, and with `binning` the continuous `sap` and the regressions of `dci`, take such factors
+as they are. `information_gaps` computes the four gaps of mutual information in one pass.
+
+`jaxvae train` prints the fast metrics. `jaxvae evaluate` computes all but `downstream`, `dci_es` and `pipe`,
+which take longer: ask for them with `--metrics downstream dci_es pipe`.
 
 A metric of your own is a function of codes and factors, or of codes only, that returns a `Result` or a number. Name
 where it is, as in `--metrics mig my_package.my_metrics:gap`, or offer it by name through the entry-point group
@@ -45,16 +52,36 @@ from jaxvae.metrics.dci_es import DCIES, dci_es
 from jaxvae.metrics.downstream import Downstream, downstream
 from jaxvae.metrics.draws import GridCodes, SampledCodes
 from jaxvae.metrics.infomec import InfoMEC, infomec
-from jaxvae.metrics.interventions import Intervention, beta_vae_score, factor_vae_score
+from jaxvae.metrics.information_gaps import (
+    InformationGap,
+    InformationGaps,
+    dcimig,
+    information_gaps,
+    jemmig,
+    mig_sup,
+)
+from jaxvae.metrics.inputs import Binning
+from jaxvae.metrics.interventions import Intervention, beta_vae_score, factor_vae_score, z_max_variance
 from jaxvae.metrics.irs import IRS, irs
 from jaxvae.metrics.mcc import MCC, amari_index, mcc
+from jaxvae.metrics.med import MED, med
 from jaxvae.metrics.mig import MIG, mig
 from jaxvae.metrics.modularity import Explicitness, Modularity, explicitness, modularity
 from jaxvae.metrics.mutual_information import discretise, entropy, mutual_information_matrix
-from jaxvae.metrics.registry import EXPENSIVE, METRICS, UNSUPERVISED, Metric, metric_named
+from jaxvae.metrics.pipe import PIPE, pipe
+from jaxvae.metrics.registry import (
+    BY_NAME,
+    EXPENSIVE,
+    METRICS,
+    OF_DECODERS,
+    UNSUPERVISED,
+    Metric,
+    metric_named,
+)
 from jaxvae.metrics.results import Result
 from jaxvae.metrics.sampled_mig import SampledMIG, sampled_mig
 from jaxvae.metrics.sap import SAP, sap
+from jaxvae.metrics.support import Support, support
 from jaxvae.metrics.udr import UDR, udr
 from jaxvae.metrics.unsupervised import (
     Dependence,
@@ -62,33 +89,44 @@ from jaxvae.metrics.unsupervised import (
     gaussian_wasserstein_correlation,
     mutual_information_score,
 )
+from jaxvae.metrics.wasserstein import WassersteinGap, wasserstein_dependency_gap
 
 __all__ = [
+    "BY_NAME",
     "DCI",
     "DCIES",
     "EXPENSIVE",
     "IRS",
     "MCC",
+    "MED",
     "METRICS",
     "MIG",
+    "OF_DECODERS",
+    "PIPE",
     "SAP",
     "UDR",
     "UNSUPERVISED",
+    "Binning",
     "Dependence",
     "Downstream",
     "Explicitness",
     "GridCodes",
     "InfoMEC",
+    "InformationGap",
+    "InformationGaps",
     "Intervention",
     "Metric",
     "Modularity",
     "Result",
     "SampledCodes",
     "SampledMIG",
+    "Support",
+    "WassersteinGap",
     "amari_index",
     "beta_vae_score",
     "dci",
     "dci_es",
+    "dcimig",
     "discretise",
     "downstream",
     "entropy",
@@ -97,14 +135,22 @@ __all__ = [
     "gaussian_total_correlation",
     "gaussian_wasserstein_correlation",
     "infomec",
+    "information_gaps",
     "irs",
+    "jemmig",
     "mcc",
+    "med",
     "metric_named",
     "mig",
+    "mig_sup",
     "modularity",
     "mutual_information_matrix",
     "mutual_information_score",
+    "pipe",
     "sampled_mig",
     "sap",
+    "support",
     "udr",
+    "wasserstein_dependency_gap",
+    "z_max_variance",
 ]

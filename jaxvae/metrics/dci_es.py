@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from sklearn.ensemble import RandomForestClassifier
 
 from jaxvae.metrics.dci import completeness_of, disentanglement_of
-from jaxvae.metrics.inputs import examples, split_rows
+from jaxvae.metrics.inputs import Binning, examples, known_rows, split_rows
 from jaxvae.metrics.results import Result
 
 
@@ -48,6 +48,7 @@ def dci_es(
     shuffle: bool = True,
     seed: int = 0,
     jobs: int = -1,
+    binning: Binning | None = None,
 ) -> DCIES:
     """DCI with explicitness and size: the capacity that a probe needs to predict the factors from the codes.
 
@@ -58,13 +59,14 @@ def dci_es(
 
     Args:
       codes: Codes [N, D], real.
-      factors: Factors [N, K], integers.
+      factors: Factors [N, K], integers, with NaN or None where a value is missing.
       depths: Depths of the forests, which are the capacities, increasing.
       trees: Number of trees in a forest.
       train_fraction: Share of the rows to train on; the other rows are for testing.
       shuffle: Whether to draw the training rows at random; otherwise, they are the first ones, as in the reference.
       seed: Random seed for the forests.
       jobs: Number of threads; -1 uses all cores.
+      binning: Bins of factors that are not whole numbers, which are refused without it.
 
     Raises:
       ValueError: The errors of `mig`; there are fewer than two depths, or they do not increase; or the rows cannot be
@@ -74,22 +76,25 @@ def dci_es(
     """
     if len(depths) < 2 or any(a >= b for a, b in itertools.pairwise(depths)) or depths[0] < 1:
         raise ValueError(f"depths must be at least two rising numbers from 1, got {tuple(depths)}")
-    data = examples(codes, factors)
+    data = examples(codes, factors, binning)
     train, test = split_rows(len(data.codes), train_fraction, shuffle)
     losses = np.zeros((len(depths), data.factors.shape[1]))
     importance = np.zeros((len(depths), data.codes.shape[1], data.factors.shape[1]))
     for p, depth in enumerate(depths):
         for k, factor in enumerate(data.factors.T):
+            learned, tested = known_rows(factor, train), known_rows(factor, test)
             forest = RandomForestClassifier(trees, max_depth=depth, random_state=seed, n_jobs=jobs)
-            forest.fit(data.codes[train], factor[train])
-            losses[p, k] = 1 - (forest.predict(data.codes[test]) == factor[test]).mean()
+            forest.fit(data.codes[learned], factor[learned])
+            losses[p, k] = 1 - (forest.predict(data.codes[tested]) == factor[tested]).mean()
             importance[p, :, k] = forest.feature_importances_
     best = losses.mean(axis=1).argmin()
     curves = [explicitness_of(depths, loss, 1 - 1 / size) for loss, size in zip(losses.T, data.sizes, strict=True)]
     return DCIES(
         score=float(np.mean(curves)),
-        definition=f"DCI-ES explicitness, forests of depth {depths[0]} to {depths[-1]}, "
-        f"{len(train)} training and {len(test)} test rows",
+        definition=data.describe(
+            f"DCI-ES explicitness, forests of depth {depths[0]} to {depths[-1]}, "
+            f"{len(train)} training and {len(test)} test rows"
+        ),
         disentanglement=disentanglement_of(importance[best])[0],
         completeness=completeness_of(importance[best])[0],
         informativeness=float((1 - losses.min(axis=0)).mean()),

@@ -13,7 +13,7 @@ from sklearn.model_selection import KFold
 
 from jaxvae.metrics.boosting import boost
 from jaxvae.metrics.fitting import in_threads
-from jaxvae.metrics.inputs import SPLIT_SEED, choose, examples
+from jaxvae.metrics.inputs import SPLIT_SEED, Binning, choose, examples, known_rows
 from jaxvae.metrics.results import Result
 
 Kind = Literal["logistic", "lightgbm", "scikit-learn"]
@@ -42,6 +42,7 @@ def downstream(
     learner: Kind = "logistic",
     shuffle: bool = True,
     seed: int = 0,
+    binning: Binning | None = None,
 ) -> Downstream:
     """Downstream accuracy and sample efficiency: test accuracy by number of labels, averaged over factors.
 
@@ -51,13 +52,14 @@ def downstream(
 
     Args:
       codes: Codes [N, D], real.
-      factors: Factors [N, K], integers.
+      factors: Factors [N, K], integers, with NaN or None where a value is missing.
       sizes: Numbers of labelled examples. Numbers that exceed the rows left by the test are skipped.
       num_test: Number of test rows, none of which is labelled; by default, a third of the rows.
       learner: Kind of the classifiers.
       shuffle: Whether to take the rows in a random order; otherwise, the first rows are labelled and the last are for
         testing.
       seed: Random seed for the trees.
+      binning: Bins of factors that are not whole numbers, which are refused without it.
 
     Raises:
       ValueError: The errors of `mig`; or none of the sizes fits.
@@ -65,7 +67,7 @@ def downstream(
     Reference: Locatello et al. (2019), section 5.5.
     """
     choose("learner", learner, ("logistic", "lightgbm", "scikit-learn"))
-    data = examples(codes, factors)
+    data = examples(codes, factors, binning)
     rows = len(data.codes)
     tested = rows // 3 if num_test is None else num_test
     fitting = sorted(size for size in sizes if 0 < size <= rows - tested)
@@ -84,7 +86,7 @@ def downstream(
     most = fitting[-1]
     return Downstream(
         score=mean[most],
-        definition=f"downstream accuracy, {learner}, {most} labels, {tested} test rows",
+        definition=data.describe(f"downstream accuracy, {learner}, {most} labels, {tested} test rows"),
         accuracy=mean,
         per_factor=per_factor,
         sample_efficiency=mean[100] / mean[most] if 100 in mean and most > 100 else float("nan"),
@@ -96,14 +98,16 @@ def downstream(
 def _accuracy(
     codes: Array[np.float64], factor: Array[np.int64], size: int, first: int, learner: Kind, seed: int
 ) -> float:
-    classes, labels = np.unique(factor[:size], return_inverse=True)
-    predicted = np.full(len(factor) - first, classes[0])
+    rows = np.arange(len(factor))
+    train, test = known_rows(factor, rows[:size]), known_rows(factor, rows[first:])
+    classes, labels = np.unique(factor[train], return_inverse=True)
+    predicted = np.full(len(test), classes[0])
     if learner == "lightgbm":
-        predicted = boost(codes[:size], factor[:size], codes[first:], seed).test
+        predicted = boost(codes[train], factor[train], codes[test], seed).test
     elif len(classes) > 1:
-        model = _model(learner, labels, seed).fit(codes[:size], labels)
-        predicted = classes[model.predict(codes[first:])]
-    return float((predicted == factor[first:]).mean())
+        model = _model(learner, labels, seed).fit(codes[train], labels)
+        predicted = classes[model.predict(codes[test])]
+    return float((predicted == factor[test]).mean())
 
 
 def _model(learner: Kind, labels: Array[np.int64], seed: int) -> Any:

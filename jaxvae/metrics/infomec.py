@@ -11,12 +11,13 @@ from scipy.special import digamma
 from sklearn.linear_model import LogisticRegression
 
 from jaxvae.metrics.fitting import in_threads
-from jaxvae.metrics.inputs import CONVENTIONS, choose, examples, split_rows
+from jaxvae.metrics.inputs import CONVENTIONS, Binning, choose, examples, known_rows, split_rows
 from jaxvae.metrics.mutual_information import contingency, entropy, plug_in_mutual_information
 from jaxvae.metrics.results import Result
 
-ACTIVE_SHARE = 1 / 20
-"""Share of the largest range below which a code is not counted."""
+Active = Literal["range/20", "range/8", "iqr/10"]
+LEAST_QUARTILES = 0.1
+"""Interquartile range up to which discrete codes are not active by the rule "iqr/10", for codes in [-1, 1]."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,15 +44,17 @@ def infomec(
     factors: ArrayLike,
     *,
     neighbours: int = 10,
+    active: Active = "range/20",
     discrete_codes: bool = False,
     train_fraction: float | None = 2 / 3,
     convention: Literal["reference", "paper"] = "reference",
     seed: int = 0,
+    binning: Binning | None = None,
 ) -> InfoMEC:
     """InfoM, InfoE and InfoC: modularity, explicitness and compactness from mutual information.
 
     NMI[k, d] = I(y_k; z_d) / H(y_k) is estimated by nearest neighbours (Ross, 2014). It is used for the A active codes,
-    whose range is above 1/20 of the largest:
+    whose range is above 1/20 of the largest by default:
 
         InfoM = (mean_d max_k NMI / sum_k NMI - 1/K) / (1 - 1/K)
         InfoC = (mean_k max_d NMI / sum_d NMI - 1/A) / (1 - 1/A)
@@ -61,10 +64,23 @@ def infomec(
     from all codes; a factor that it predicts worse than guessing counts as 0. Without information InfoM and InfoC are
     not near 0: read them beside InfoE.
 
+    Four public codes compute four different scores under this name. Scores can only be compared within one of them:
+
+        code                                  neighbours  active
+        latent_quantization, standalone file  10          range/20
+        latent_quantization, training logs    3           range/8
+        Tripod                                10          iqr/10
+        FactorQVAE (samples of posteriors)    3           range/20
+
+    All of them evaluate InfoE on the rows that the regression learned from: `train_fraction=None`.
+
     Args:
       codes: Codes [N, D], real, or integers with `discrete_codes`.
-      factors: Factors [N, K], integers.
+      factors: Factors [N, K], integers, with NaN or None where a value is missing.
       neighbours: Number of neighbours of the estimate of information.
+      active: Rule for active codes: the range is above 1/20 or 1/8 of the largest range, or the interquartile range is
+        above 1/10 of the largest. Of discrete codes, those are active whose range is above 0, above 1/8 of the largest
+        range, or whose interquartile range is above 0.1.
       discrete_codes: Whether codes are categories, with plug-in information and one column per category in the
         regression.
       train_fraction: Share of the rows, drawn at random, that the regression is trained on; the other rows are for
@@ -72,6 +88,7 @@ def infomec(
       convention: Convention: "reference" has NaN if an active code has no information about any factor; "paper" leaves
         such codes out.
       seed: Random seed for the tiny noise (relative 1e-10) that breaks ties.
+      binning: Bins of factors that are not whole numbers, which are refused without it.
 
     Warns:
       UserWarning: A factor is constant and left out; or InfoM is undefined.
@@ -82,7 +99,8 @@ def infomec(
     Reference: Hsu et al. (2023), sections 3 and A.
     """
     choose("convention", convention, CONVENTIONS)
-    data = examples(codes, factors)
+    choose("active", active, ("range/20", "range/8", "iqr/10"))
+    data = examples(codes, factors, binning)
     if discrete_codes and not np.array_equal(data.codes, np.round(data.codes)):
         raise ValueError("discrete codes must be whole numbers")
     kinds = np.stack([np.unique(code, return_inverse=True)[1] for code in data.codes.T], axis=1)
@@ -93,9 +111,8 @@ def infomec(
     else:
         information = neighbour_information(data.codes, data.factors, neighbours, np.random.default_rng(seed)).T
     normalised = information / entropy(data.factors)[:, None]
-    ranges = np.ptp(data.codes, axis=0)
-    active = ranges > (0 if discrete_codes else ranges.max() * ACTIVE_SHARE)
-    counted = active & (normalised.sum(axis=0) > 0) if convention == "paper" else active
+    mask = _active(data.codes, active, discrete_codes)
+    counted = mask & (normalised.sum(axis=0) > 0) if convention == "paper" else mask
     everything = np.arange(len(data.codes))
     train, test = (everything, everything) if train_fraction is None else split_rows(len(data.codes), train_fraction)
     infom, infoc = _gap(normalised[:, counted].T), _gap(normalised[:, counted])
@@ -107,18 +124,32 @@ def infomec(
         )
     return InfoMEC(
         score=infom,
-        definition=f"InfoM, {'plug-in' if discrete_codes else f'{neighbours} neighbours'}, {convention} convention; "
-        f"InfoE from {len(train)} training and {len(test)} test rows",
+        definition=data.describe(
+            f"InfoM, {'plug-in' if discrete_codes else f'{neighbours} neighbours'}, "
+            f"{'' if active == 'range/20' else f'active by {active}, '}{convention} convention; "
+            f"InfoE from {len(train)} training and {len(test)} test rows"
+        ),
         infom=infom,
         infoe=_explicitness(data.codes, kinds, data.factors, discrete_codes, train, test),
         infoc=infoc,
         normalised_information=data.spread(normalised.T).T,
-        active=active,
+        active=mask,
         ignored_factors=data.ignored_factors,
         num_samples=len(data.codes),
         num_train=len(train),
         num_test=len(test),
     )
+
+
+def _active(codes: Array[np.float64], rule: Active, discrete: bool) -> Array[np.bool_]:
+    """Finds the active codes [D] by a rule of `infomec`."""
+    if rule == "iqr/10":
+        low, high = np.quantile(codes, [0.25, 0.75], axis=0)
+        return high - low > (LEAST_QUARTILES if discrete else (high - low).max() / 10)
+    ranges = np.ptp(codes, axis=0)
+    if rule == "range/8":
+        return ranges > ranges.max() / 8
+    return ranges > (0 if discrete else ranges.max() * (1 / 20))
 
 
 def neighbour_information(
@@ -143,7 +174,9 @@ def neighbour_information(
 
 
 def _neighbour_information(code: Array[np.float64], factor: Array[np.int64], neighbours: int) -> float:
-    """Estimates the mutual information of a sorted code [N] and a factor [N], nats."""
+    """Estimates the mutual information of a sorted code [N] and a factor [N], nats. Missing values are left out."""
+    if factor.min() < 0:
+        code, factor = code[factor >= 0], factor[factor >= 0]
     counts = np.bincount(factor)
     several = counts[factor] > 1
     code, factor = code[several], factor[several]
@@ -198,6 +231,7 @@ def _explicitness(
 
 def _gain(columns: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]) -> float:
     """Computes the relative reduction of the cross entropy by a regression, compared with uniform guessing."""
+    train, test = known_rows(factor, train), known_rows(factor, test)
     if len(set(factor[train])) < 2:
         return 0.0
     model = LogisticRegression(C=np.inf, class_weight="balanced", max_iter=100).fit(columns[train], factor[train])

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,19 @@ from numpy.typing import NDArray as Array
 SPLIT_SEED = 0
 """Random seed for the choice of the training rows."""
 CONVENTIONS = ("reference", "paper")
+NOT_WHOLE = (
+    "factors must be whole numbers, one per value of the factor: bin continuous factors first, as binning=Binning(10) "
+    "does in the metrics that take it"
+)
+
+
+class Binning(NamedTuple):
+    """How a metric cuts continuous factors into bins. Factors of whole numbers keep their values."""
+
+    num_bins: int = 10
+    """Number of bins, at least 2."""
+    kind: Literal["width", "quantiles"] = "width"
+    """Edges of the bins: of equal width between the lowest and the highest value, or quantiles of the values."""
 
 
 class Examples(NamedTuple):
@@ -19,11 +32,24 @@ class Examples(NamedTuple):
     codes: Array[np.float64]
     """Codes [N, D]."""
     factors: Array[np.int64]
-    """Factors that vary [N, K'], with values 0..S-1."""
+    """Factors that vary [N, K'], with values 0..S-1, and -1 where the value is missing."""
     kept: Array[np.int64]
     """Columns of these factors in the input [K']."""
     num_factors: int
     """Number of factors K, including constant ones."""
+    values: Array[np.float64]
+    """The same factors as numbers [N, K']: the values of continuous factors, 0..S-1 of others, NaN where missing."""
+    note: str = ""
+    """What was done to the factors, for definitions: how they were cut into bins, and rows that were left out."""
+
+    def describe(self, definition: str) -> str:
+        """Returns a definition with the binning of factors and the number of rows left out, if there are any."""
+        return definition + self.note
+
+    @property
+    def complete(self) -> bool:
+        """Whether every factor is known for every example."""
+        return bool((self.factors >= 0).all())
 
     @property
     def ignored_factors(self) -> tuple[int, ...]:
@@ -47,35 +73,66 @@ class Examples(NamedTuple):
         return full
 
 
-def examples(codes: ArrayLike, factors: ArrayLike) -> Examples:
+def examples(
+    codes: ArrayLike, factors: ArrayLike, binning: Binning | None = None, *, continuous: bool = False
+) -> Examples:
     """Checks codes [N, D] and factors [N, K] for a metric.
 
+    Args:
+      codes: Codes [N, D], real.
+      factors: Factors [N, K], with NaN or None where a value is missing.
+      binning: Bins of factors that are not whole numbers. Without it, such factors are refused.
+      continuous: Whether the metric takes factors that are not whole numbers as they are.
+
     Warns:
-      UserWarning: A factor is constant and left out.
+      UserWarning: A factor is constant and left out, or is missing in some examples, which are left out for it.
 
     Raises:
       ValueError: The shapes do not match, the codes are not finite, or the factors are not integers or all constant.
     """
-    continuous, discrete = checked_codes(codes), checked_factors(factors)
-    if len(continuous) != len(discrete):
-        raise ValueError(f"codes and factors must have as many rows; got {len(continuous)} and {len(discrete)}")
+    real = checked_codes(codes)
+    discrete, values, note = checked_factors(factors, binning, continuous=continuous)
+    if len(real) != len(discrete):
+        raise ValueError(f"codes and factors must have as many rows; got {len(real)} and {len(discrete)}")
     varies = discrete.max(axis=0) > 0
     if not varies.any():
         raise ValueError("every factor is constant in these examples: there is nothing to be informed about")
     if not varies.all():
         constant = np.flatnonzero(~varies).tolist()
         warnings.warn(f"factors {constant} are constant in these examples and left out", stacklevel=3)
-    return Examples(continuous, discrete[:, varies], np.flatnonzero(varies), discrete.shape[1])
+    missing = (discrete < 0).sum(axis=0) * varies
+    if missing.any():
+        note += missing_note(missing, len(real), stacklevel=4)
+    return Examples(real, discrete[:, varies], np.flatnonzero(varies), discrete.shape[1], values[:, varies], note)
 
 
-def warn_of_fine_factors(data: Examples, num_bins: int) -> None:
+def missing_note(missing: Array[np.int64], rows: int, stacklevel: int = 3) -> str:
+    """Warns with UserWarning that some of the rows miss some factors [K], and returns the addition to a definition."""
+    words = ", ".join(f"{missing[k]} of {rows} rows without factor {k}" for k in np.flatnonzero(missing))
+    warnings.warn(f"{words}, which are left out for that factor", stacklevel=stacklevel)
+    return f", {words} left out"
+
+
+def known_rows(factor: Array[np.int64], rows: Array[np.int64]) -> Array[np.int64]:
+    """Returns those of `rows` in which a factor [N] is known.
+
+    Raises:
+      ValueError: There is none.
+    """
+    known = rows[factor[rows] >= 0]
+    if not len(known):
+        raise ValueError(f"a factor is missing in all of {len(rows)} rows: leave out this factor")
+    return known
+
+
+def warn_of_fine_factors(data: Examples, num_bins: int, stacklevel: int = 3) -> None:
     """Warns with UserWarning if a factor has more values than there are bins."""
     fine = data.kept[data.sizes > num_bins].tolist()
     if fine:
         warnings.warn(
             f"factors {fine} take more values than the {num_bins} bins can tell apart: "
             "a perfect code scores below 1; raise num_bins",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )
 
 
@@ -100,17 +157,73 @@ def checked_codes(codes: ArrayLike) -> Array[np.float64]:
     return array
 
 
-def checked_factors(factors: ArrayLike) -> Array[np.int64]:
-    """Converts factors [N, K] of any integers to int64 [N, K], with the sorted values of each column as 0..S-1.
+class Factors(NamedTuple):
+    """Checked factors."""
+
+    numbers: Array[np.int64]
+    """Numbers 0..S-1 of the sorted values of each factor [N, K], with -1 for missing values."""
+    values: Array[np.float64]
+    """Values of continuous factors, and the numbers of others [N, K]; NaN where missing."""
+    note: str
+    """Description of the bins, empty if there are none."""
+
+
+def checked_factors(factors: ArrayLike, binning: Binning | None = None, *, continuous: bool = False) -> Factors:
+    """Numbers the values of factors [N, K]; see `examples` for the arguments.
 
     Raises:
-      ValueError: The factors do not have two axes, are empty, or contain a value that is not an integer.
+      ValueError: The factors do not have two axes, are empty, or contain a value that is not a whole number and must be
+        one; or the binning is invalid.
     """
+    if binning is not None:
+        choose("kind", binning.kind, ("width", "quantiles"))
+        if binning.num_bins < 2:
+            raise ValueError(f"factors need at least 2 bins, got {binning.num_bins}")
     array = np.asarray(factors)
     _require_table("factors", array)
-    if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and not _all_whole(array)):
-        raise ValueError("factors must be whole numbers, one per value of the factor: bin continuous factors first")
-    return np.stack([np.unique(column, return_inverse=True)[1] for column in array.T], axis=1).astype(np.int64)
+    if array.dtype.kind == "O":
+        array = _numbers_of(array)
+    if array.dtype.kind not in "biuf" or (array.dtype.kind == "f" and np.isinf(array).any()):
+        raise ValueError(NOT_WHOLE)
+    numbers, values = np.full(array.shape, -1, np.int64), np.full(array.shape, np.nan)
+    cut = []
+    for k, column in enumerate(array.T):
+        known = ~np.isnan(column) if array.dtype.kind == "f" else np.ones(len(column), bool)
+        there = column[known]
+        if array.dtype.kind == "f" and not (there == np.floor(there)).all():
+            if binning is not None and not continuous:
+                cut.append(str(k))
+                there = np.searchsorted(inner_edges(there, *binning), there, side="right")
+            elif not continuous:
+                raise ValueError(NOT_WHOLE)
+            else:
+                values[known, k] = there
+        numbers[known, k] = np.unique(there, return_inverse=True)[1]
+        if np.isnan(values[known, k]).any():
+            values[known, k] = numbers[known, k]
+    if not cut or binning is None:
+        return Factors(numbers, values, "")
+    edges = "equal width" if binning.kind == "width" else "about equal counts"
+    plural = "s" if len(cut) > 1 else ""
+    return Factors(numbers, values, f", factor{plural} {', '.join(cut)} cut into {binning.num_bins} bins of {edges}")
+
+
+def inner_edges(column: Array[np.float64], num_bins: int, kind: str) -> Array[np.float64]:
+    """Computes the edges between the bins of a column [N], closed on the left: of equal "width", or at "quantiles"."""
+    values = np.unique(column)
+    inner = np.linspace(0, 1, num_bins + 1)[1:-1]
+    low, high = float(values[0]), float(values[-1])
+    edges = np.quantile(column, inner) if kind == "quantiles" else low + (high - low) * inner
+    # The lowest value, such as 0, may be most of them.
+    return np.unique(np.where(edges > low, edges, values[min(1, len(values) - 1)]))
+
+
+def _numbers_of(array: np.ndarray) -> np.ndarray:
+    """Converts objects to numbers, None to NaN. Raises ValueError for others."""
+    try:
+        return array.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(NOT_WHOLE) from error
 
 
 def split_rows(rows: int, train_fraction: float, shuffle: bool = True) -> tuple[Array[np.int64], Array[np.int64]]:
@@ -132,12 +245,12 @@ def split_rows(rows: int, train_fraction: float, shuffle: bool = True) -> tuple[
     return order[:train], order[train:]
 
 
-def enough_factors(data: Examples, metric: str) -> bool:
+def enough_factors(data: Examples, metric: str, stacklevel: int = 3) -> bool:
     """Whether at least two factors vary. Warns with UserWarning if not, as a single factor cannot be told from
     others.
     """
     if data.factors.shape[1] < 2:
-        warnings.warn(f"{metric} needs two factors that vary, and these examples have one", stacklevel=3)
+        warnings.warn(f"{metric} needs two factors that vary, and these examples have one", stacklevel=stacklevel)
     return data.factors.shape[1] > 1
 
 
@@ -159,7 +272,3 @@ def second_best(values: Array[np.float64]) -> tuple[Array[np.float64], Array[np.
 def _require_table(name: str, array: np.ndarray) -> None:
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"{name} must have two axes, examples and columns, and not be empty; got shape {array.shape}")
-
-
-def _all_whole(array: np.ndarray) -> bool:
-    return bool(np.isfinite(array).all() and (array == np.floor(array)).all())

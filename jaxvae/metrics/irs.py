@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxvae.metrics.inputs import CONVENTIONS, choose, examples, warn_of_fine_factors
+from jaxvae.metrics.inputs import CONVENTIONS, Binning, choose, examples, warn_of_fine_factors
 from jaxvae.metrics.mutual_information import discretise
 from jaxvae.metrics.results import Result
 
@@ -28,7 +28,12 @@ class IRS(Result):
 
 
 def irs(
-    codes: ArrayLike, factors: ArrayLike, *, num_bins: int = 20, convention: Literal["reference", "paper"] = "reference"
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    num_bins: int = 20,
+    convention: Literal["reference", "paper"] = "reference",
+    binning: Binning | None = None,
 ) -> IRS:
     """Interventional robustness score: how little a code changes, given its factor, when all other factors change.
 
@@ -40,9 +45,10 @@ def irs(
 
     Args:
       codes: Codes [N, D], real.
-      factors: Factors [N, K], integers.
+      factors: Factors [N, K], integers, with NaN or None where a value is missing.
       num_bins: Largest number of distinct values of a factor.
       convention: Convention: "reference" uses the 99th percentile, and "paper" the largest deviation.
+      binning: Bins of factors that are not whole numbers, which are refused without it.
 
     Warns:
       UserWarning: A factor is constant and left out, or has more values than there are bins.
@@ -54,15 +60,16 @@ def irs(
     """
     choose("convention", convention, CONVENTIONS)
     quantile = 0.99 if convention == "reference" else 1.0
-    data = examples(codes, factors)
+    data = examples(codes, factors, binning)
     warn_of_fine_factors(data, num_bins)
-    binned = discretise(data.factors, num_bins)
     centred = data.codes - data.codes.mean(axis=0)
     widest = np.abs(centred).max(axis=0)
-    deviation = np.zeros((data.codes.shape[1], binned.shape[1]))
-    for k, factor in enumerate(binned.T):
+    deviation = np.zeros((data.codes.shape[1], data.factors.shape[1]))
+    for k, numbers in enumerate(data.factors.T):
+        known = numbers >= 0
+        factor = discretise(numbers[known, None], num_bins)[:, 0]
         order = np.argsort(factor, kind="stable")
-        groups = np.split(centred[order], np.flatnonzero(np.diff(factor[order])) + 1)
+        groups = np.split(centred[known][order], np.flatnonzero(np.diff(factor[order])) + 1)
         spreads = [np.quantile(np.abs(group - group.mean(axis=0)), quantile, axis=0) for group in groups]
         deviation[:, k] = np.mean(spreads, axis=0)
     live = data.live
@@ -71,7 +78,7 @@ def irs(
     weights = np.where(live, widest, 0)
     return IRS(
         score=float(np.nansum(per_code * weights) / weights.sum()) if live.any() else 0.0,
-        definition=f"IRS, quantile {quantile:g}",
+        definition=data.describe(f"IRS, quantile {quantile:g}"),
         per_code=per_code,
         parent=np.where(live, data.kept[robust.argmax(axis=1)], -1),
         weights=weights,

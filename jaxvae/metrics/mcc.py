@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from jaxvae.metrics.inputs import checked_codes, choose
+from jaxvae.metrics.inputs import checked_codes, choose, known_rows, missing_note
 from jaxvae.metrics.results import Result
 
 
@@ -34,31 +34,38 @@ def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson",
 
     Args:
       codes: Codes [N, D], real.
-      factors: Factors [N, K], real; they need not be integers here.
+      factors: Factors [N, K], real, with NaN or None where a value is missing; they need not be integers here.
       correlation: Kind of correlation: Pearson's, or Spearman's rank correlation (ties get their mean rank).
 
+    Warns:
+      UserWarning: A factor is missing in some examples, which are left out for it.
+
     Raises:
-      ValueError: The codes or factors are not finite, or the shapes do not match.
+      ValueError: The codes or factors are not finite, a factor is always missing, or the shapes do not match.
 
     Reference: Hyvärinen & Morioka (2016); Khemakhem et al. (2020).
     """
     choose("correlation", correlation, ("pearson", "spearman"))
-    continuous = checked_codes(codes)
+    continuous, sources = checked_codes(codes), np.asarray(factors).astype(np.float64)
+    known = ~np.isnan(sources)
     try:
-        sources = checked_codes(factors)
+        checked_codes(np.where(known, sources, 0) if known.any() else sources)
     except ValueError as error:
         raise ValueError(str(error).replace("codes", "factors")) from error
     if len(continuous) != len(sources):
         raise ValueError(f"codes and factors must have as many rows; got {len(continuous)} and {len(sources)}")
-    if correlation == "spearman":
-        continuous, sources = rankdata(continuous, axis=0), rankdata(sources, axis=0)
-    strength = np.abs(_unit(sources).T @ _unit(continuous))
+    if known.all():
+        strength, note = _strength(sources, continuous, correlation), ""
+    else:
+        rows = [known_rows(np.where(column, 0, -1), np.arange(len(known))) for column in known.T]
+        parts = [_strength(sources[row, k : k + 1], continuous[row], correlation) for k, row in enumerate(rows)]
+        strength, note = np.concatenate(parts), missing_note((~known).sum(axis=0), len(known))
     rows, columns = linear_sum_assignment(strength, maximize=True)
     match = np.full(len(strength), -1)
     match[rows] = columns
     return MCC(
         score=float(strength[rows, columns].mean()),
-        definition=f"MCC, {correlation}, mean over matched pairs",
+        definition=f"MCC, {correlation}, mean over matched pairs{note}",
         over_factors=float(strength[rows, columns].sum() / len(strength)),
         match=match,
         correlation=strength,
@@ -87,6 +94,13 @@ def amari_index(product: ArrayLike) -> float:
         raise ValueError("the matrix has a row or column of zeros: a source or component that is not there")
     parts = [(strength / strength.max(axis=axis, keepdims=True)).sum() - size for axis in (0, 1)]
     return float(sum(parts) / (2 * size * (size - 1)))
+
+
+def _strength(factors: np.ndarray, codes: np.ndarray, correlation: str) -> np.ndarray:
+    """Computes the absolute correlations of factors [N, K] and codes [N, D]: [K, D]."""
+    if correlation == "spearman":
+        codes, factors = rankdata(codes, axis=0), rankdata(factors, axis=0)
+    return np.abs(_unit(factors).T @ _unit(codes))
 
 
 def _unit(columns: np.ndarray) -> np.ndarray:

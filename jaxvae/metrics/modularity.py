@@ -10,7 +10,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from jaxvae.metrics.fitting import in_threads
-from jaxvae.metrics.inputs import CONVENTIONS, choose, enough_factors, examples, split_rows, warn_of_fine_factors
+from jaxvae.metrics.inputs import (
+    CONVENTIONS,
+    Binning,
+    choose,
+    enough_factors,
+    examples,
+    known_rows,
+    split_rows,
+    warn_of_fine_factors,
+)
 from jaxvae.metrics.mutual_information import discretise, mutual_information_matrix
 from jaxvae.metrics.results import Result
 
@@ -51,6 +60,7 @@ def modularity(
     *,
     num_bins: int = 20,
     convention: Literal["reference", "paper"] = "reference",
+    binning: Binning | None = None,
 ) -> Modularity:
     """Modularity: whether each code is informative about a single factor only.
 
@@ -60,9 +70,10 @@ def modularity(
 
     Args:
       codes: Codes [N, D], real.
-      factors: Factors [N, K], integers.
+      factors: Factors [N, K], integers, with NaN or None where a value is missing.
       num_bins: Number of bins per code, of equal width.
       convention: Convention: "reference" counts codes without any information as 0; "paper" leaves them out.
+      binning: Bins of factors that are not whole numbers, which are refused without it.
 
     Warns:
       UserWarning: A factor is constant and left out, or has more values than there are bins; or only one factor varies,
@@ -74,7 +85,7 @@ def modularity(
     Reference: Ridgeway & Mozer (2018); Locatello et al. (2019).
     """
     choose("convention", convention, CONVENTIONS)
-    data = examples(codes, factors)
+    data = examples(codes, factors, binning)
     enough_factors(data, "modularity")
     warn_of_fine_factors(data, num_bins)
     information = mutual_information_matrix(discretise(data.codes, num_bins), data.factors)
@@ -83,8 +94,10 @@ def modularity(
     counted = per_code if convention == "reference" else per_code[informed]
     return Modularity(
         score=float(counted.mean()) if len(counted) else 0.0,
-        definition=f"modularity, {num_bins} bins, codes without information "
-        + ("count as 0" if convention == "reference" else "left out"),
+        definition=data.describe(
+            f"modularity, {num_bins} bins, codes without information "
+            + ("count as 0" if convention == "reference" else "left out")
+        ),
         per_code=per_code,
         mutual_information=data.spread(information),
         informed_codes=int(informed.sum()),
@@ -108,7 +121,13 @@ def modularity_of(information: Array[np.float64]) -> Array[np.float64]:
 
 
 def explicitness(
-    codes: ArrayLike, factors: ArrayLike, *, train_fraction: float = 2 / 3, shuffle: bool = True
+    codes: ArrayLike,
+    factors: ArrayLike,
+    *,
+    per: Literal["factor", "class"] = "factor",
+    train_fraction: float | None = 2 / 3,
+    shuffle: bool = True,
+    binning: Binning | None = None,
 ) -> Explicitness:
     """Explicitness: how well a linear classifier predicts each factor from all codes.
 
@@ -117,26 +136,42 @@ def explicitness(
     factors. Noise scores 0.5. A value that does not occur in training gets the probability 0 everywhere, and thus
     scores 0.5. (In the reference, it shifts the other values.)
 
+    There is one multinomial regression per factor, or one of two balanced classes per value. The latter does not find
+    the middle values of an ordered factor, which no line separates from the others on both sides: perfect codes of a
+    uniform factor in 10 bins score 0.78. The review's public code scores the training rows and reports 2 (score - 0.5);
+    its form per factor takes regressions of one value against the others, whose probabilities are made to sum to 1.
+
     Args:
       codes: Codes [N, D], real.
-      factors: Factors [N, K], integers.
-      train_fraction: Share of the rows to train on; the other rows are for testing.
+      factors: Factors [N, K], integers, with NaN or None where a value is missing.
+      per: Whether a regression is fitted per "factor" or per "class".
+      train_fraction: Share of the rows to train on; the other rows are for testing. None trains and tests on all rows,
+        as the review's code does.
       shuffle: Whether to draw the training rows at random; otherwise, they are the first ones, as in the reference.
+      binning: Bins of factors that are not whole numbers, which are refused without it.
 
     Raises:
       ValueError: The errors of `mig`; or the rows cannot be split.
 
-    Reference: Ridgeway & Mozer (2018); Locatello et al. (2019).
+    Reference: Ridgeway & Mozer (2018); Locatello et al. (2019); Carbonneau et al. (2020).
     """
-    data = examples(codes, factors)
-    train, test = split_rows(len(data.codes), train_fraction, shuffle)
+    choose("per", per, ("factor", "class"))
+    data = examples(codes, factors, binning)
+    everything = np.arange(len(data.codes))
+    train, test = (
+        (everything, everything) if train_fraction is None else split_rows(len(data.codes), train_fraction, shuffle)
+    )
     deviation = data.codes[train].std(axis=0)
     scaled = (data.codes - data.codes[train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    parts = in_threads(_areas, [(scaled, factor, train, test) for factor in data.factors.T])
+    areas_of = _areas if per == "factor" else _areas_per_class
+    parts = in_threads(areas_of, [(scaled, factor, train, test) for factor in data.factors.T])
     areas = np.array(parts)
     return Explicitness(
         score=float(areas[:, 1].mean()),
-        definition=f"explicitness, one-vs-rest AUC, {len(train)} training and {len(test)} test rows",
+        definition=data.describe(
+            f"explicitness, {'one-vs-rest AUC' if per == 'factor' else 'AUC of a classifier per value'}, "
+            f"{len(train)} training and {len(test)} test rows"
+        ),
         train_score=float(areas[:, 0].mean()),
         per_factor=data.spread(areas[:, 1]),
         ignored_factors=data.ignored_factors,
@@ -149,10 +184,32 @@ def explicitness(
 def _areas(
     codes: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]
 ) -> tuple[float, float]:
+    train, test = known_rows(factor, train), known_rows(factor, test)
     if len(set(factor[train])) < 2:
         return 0.5, 0.5
     model = LogisticRegression().fit(codes[train], factor[train])
     return _area(model, codes[train], factor[train]), _area(model, codes[test], factor[test])
+
+
+def _areas_per_class(
+    codes: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]
+) -> tuple[float, float]:
+    train, test = known_rows(factor, train), known_rows(factor, test)
+    models = {
+        value: LogisticRegression(class_weight="balanced").fit(codes[train], factor[train] == value)
+        for value in np.unique(factor[train])
+        if (factor[train] != value).any()
+    }
+
+    def area(rows: Array[np.int64]) -> float:
+        values = np.unique(factor[rows])
+        if len(values) < 2:
+            return 0.5
+        known = [value for value in values if value in models]
+        areas = [roc_auc_score(factor[rows] == v, models[v].decision_function(codes[rows])) for v in known]
+        return float(np.mean(areas + [0.5] * (len(values) - len(known))))
+
+    return area(train), area(test)
 
 
 def _area(model: LogisticRegression, codes: Array[np.float64], factor: Array[np.int64]) -> float:

@@ -25,7 +25,13 @@ def discretise(codes: ArrayLike, num_bins: int) -> Array[np.int64]:
 
 
 def contingency(left: Array[np.int64], right: Array[np.int64]) -> Array[np.int64]:
-    """Counts the pairs of values of two columns [N] with values from 0 up: [max(left) + 1, max(right) + 1]."""
+    """Counts the pairs of values of two columns [N] with values from 0 up: [max(left) + 1, max(right) + 1].
+
+    Rows in which a value is missing (-1) are left out.
+    """
+    if min(left.min(), right.min()) < 0:
+        known = (left >= 0) & (right >= 0)
+        left, right = left[known], right[known]
     rows, columns = int(left.max()) + 1, int(right.max()) + 1
     return np.bincount(left * columns + right, minlength=rows * columns).reshape(rows, columns)
 

@@ -2,30 +2,38 @@
 
 import inspect
 from collections.abc import Callable
-from typing import NamedTuple
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from jaxvae.choose import choose_or_import
 from jaxvae.metrics.dci import dci
 from jaxvae.metrics.dci_es import dci_es
 from jaxvae.metrics.downstream import downstream
 from jaxvae.metrics.infomec import infomec
-from jaxvae.metrics.interventions import beta_vae_score, factor_vae_score
+from jaxvae.metrics.information_gaps import dcimig, jemmig, mig_sup
+from jaxvae.metrics.interventions import beta_vae_score, factor_vae_score, z_max_variance
 from jaxvae.metrics.irs import irs
 from jaxvae.metrics.mcc import mcc
+from jaxvae.metrics.med import med
 from jaxvae.metrics.mig import mig
 from jaxvae.metrics.modularity import explicitness, modularity
+from jaxvae.metrics.pipe import pipe
 from jaxvae.metrics.results import Result
 from jaxvae.metrics.sap import sap
+from jaxvae.metrics.support import support
 from jaxvae.metrics.unsupervised import (
     gaussian_total_correlation,
     gaussian_wasserstein_correlation,
     mutual_information_score,
 )
+from jaxvae.metrics.wasserstein import wasserstein_dependency_gap
 
 METRICS: dict[str, Callable[..., Result]] = {
     "mig": mig,
+    "mig_sup": mig_sup,
+    "jemmig": jemmig,
+    "dcimig": dcimig,
+    "med": med,
+    "wasserstein_dependency_gap": wasserstein_dependency_gap,
     "sap": sap,
     "dci": dci,
     "modularity": modularity,
@@ -35,47 +43,58 @@ METRICS: dict[str, Callable[..., Result]] = {
     "mcc": mcc,
     "beta_vae_score": beta_vae_score,
     "factor_vae_score": factor_vae_score,
+    "z_max_variance": z_max_variance,
     "downstream": downstream,
     "dci_es": dci_es,
 }
 """Metrics of codes [N, D] and factors [N, K]. The first line of a docstring is the description of its metric."""
 
-EXPENSIVE = ("downstream", "dci_es")
+EXPENSIVE = ("downstream", "dci_es", "pipe")
 """Metrics that take longest: tens of seconds, or minutes on a busy machine."""
 
 UNSUPERVISED: dict[str, Callable[..., Result]] = {
     "gaussian_total_correlation": gaussian_total_correlation,
     "gaussian_wasserstein_correlation": gaussian_wasserstein_correlation,
     "mutual_information_score": mutual_information_score,
+    "support": support,
 }
 """Metrics of codes [N, D] alone."""
+
+
+OF_DECODERS: dict[str, Callable[..., Result]] = {"pipe": pipe}
+"""Metrics of codes [N, D] and a decoder, without factors."""
+
+BY_NAME = {**METRICS, **UNSUPERVISED, **OF_DECODERS}
+"""All metrics of this package."""
 
 
 class Metric(NamedTuple):
     """A metric of the command line."""
 
     compute: Callable[..., Result]
-    """Function (codes [N, D]) or (codes, factors [N, K]) -> result."""
+    """Function (codes [N, D]), (codes, factors [N, K]) or (codes, decoder) -> result."""
     needs_factors: bool
+    needs_decoder: bool = False
 
 
 def metric_named(name: str) -> Metric:
     """Finds a metric by name.
 
     Args:
-      name: Key of `METRICS` or `UNSUPERVISED`, an entry point of another package, or "package.module:NAME" for a
-        function of your own. It takes codes and factors, or codes alone, and returns a `Result` or a number.
+      name: Key of `BY_NAME`, an entry point of another package, or "package.module:NAME" for a function of your own. It
+        takes codes and factors, or codes alone, and returns a `Result` or a number.
 
     Raises:
       ValueError: The metric does not exist, or an import fails.
     """
-    function = choose_or_import("metric", name, {**METRICS, **UNSUPERVISED})
+    function = choose_or_import("metric", name, BY_NAME)
 
-    def compute(*arrays: np.ndarray) -> Result:
+    def compute(*arrays: Any) -> Result:
         result = function(*arrays)
         return result if isinstance(result, Result) else Result(float(result), name)
 
-    return Metric(compute, name in METRICS or (name not in UNSUPERVISED and _takes_factors(function)))
+    needs_factors = name in METRICS or (name not in BY_NAME and _takes_factors(function))
+    return Metric(compute, needs_factors, name in OF_DECODERS)
 
 
 def _takes_factors(function: Callable[..., Result]) -> bool:

@@ -53,6 +53,8 @@ def score_stacked(
         raise ValueError(f"{num_bins=}, {num_votes=} and {batch_size=} must be at least 2")
     checked_codes(stacked.reshape(-1, stacked.shape[2]))
     data = examples(stacked[0], factors)
+    if not data.complete:
+        raise ValueError("scores of stacked models take no missing factors: leave out these rows")
     overall, rows, voted = _votes(data.factors, num_votes, batch_size, seed)
     sizes = tuple(data.sizes.tolist())
     drawn = (data.factors.astype(np.int32), overall, rows, voted)

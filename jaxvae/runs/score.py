@@ -1,7 +1,7 @@
 """Scores of a run: metrics of its codes of random examples, and properties of these codes."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -11,7 +11,9 @@ import numpy as np
 
 from jaxvae.analysis import Representation, encode_samples, latent_effects, random_examples
 from jaxvae.data import Groups
+from jaxvae.data.origin import origin_of
 from jaxvae.data.source import Source
+from jaxvae.data.table import MISSING
 from jaxvae.files import read_json, write_json
 from jaxvae.losses import negentropy
 from jaxvae.method import no_code
@@ -21,10 +23,12 @@ from jaxvae.runs.load import Run
 from jaxvae.training.run_folder import RunFolderError
 from jaxvae.training.validation import PosteriorCollapse
 
-RESAMPLED = ("mig", "sap", "modularity", "irs", "mcc", *UNSUPERVISED)
-"""Metrics that are fast enough to be recomputed on resampled examples, for their intervals."""
-QUICK = (*RESAMPLED[:5], "beta_vae_score", "factor_vae_score", *UNSUPERVISED)
+DEPENDENCE = ("gaussian_total_correlation", "gaussian_wasserstein_correlation", "mutual_information_score")
+QUICK = ("mig", "sap", "modularity", "irs", "mcc", "beta_vae_score", "factor_vae_score", *DEPENDENCE)
 """Metrics that take a second or two in total."""
+GAPS = ("mig_sup", "jemmig", "dcimig", "med", "wasserstein_dependency_gap")
+RESAMPLED = (*QUICK[:5], *GAPS, *DEPENDENCE)
+"""Metrics that are fast enough to be recomputed on resampled examples, for their intervals."""
 THOROUGH = tuple(name for name in (*METRICS, *UNSUPERVISED) if name not in EXPENSIVE)
 """All metrics except the expensive ones."""
 SCORES = "scores.json"
@@ -145,20 +149,29 @@ def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> di
         "rows": _rows_in_words(run, len(codes.mean)),
         "asked": list(metrics),
         "properties": properties(run, codes),
-        **score_arrays(codes.mean, codes.sample(run.config.seed), codes.factors, known),
+        **score_arrays(
+            codes.mean, codes.sample(run.config.seed), known_factors(run.source, codes.factors), known, run.decoder
+        ),
     }
 
 
 def score_arrays(
-    means: np.ndarray, sampled: np.ndarray | None, factors: np.ndarray | None, metrics: Sequence[str]
+    means: np.ndarray,
+    sampled: np.ndarray | None,
+    factors: np.ndarray | None,
+    metrics: Sequence[str],
+    decoder: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Scores codes from any program.
 
     Args:
       means: Codes [N, D], such as posterior means.
       sampled: One sample of each posterior [N, D], or None.
-      factors: Factors as integers [N, K]. If None, metrics that need factors are left out.
+      factors: Factors as integers [N, K], or as floats with NaN where a value is missing: metrics leave out these
+        examples for that factor. If None, metrics that need factors are left out.
       metrics: Names of metrics, see `jaxvae.metrics.metric_named`.
+      decoder: Function from codes to expected examples. If None, metrics that need it are left out; samples are never
+        scored by them.
 
     Returns:
       {"metrics": {name: result}, "sampled": {name: result}}, as in `score`.
@@ -166,11 +179,30 @@ def score_arrays(
     Raises:
       ValueError: A metric does not exist.
     """
+    of_decoders = [name for name in metrics if metric_named(name).needs_decoder]
     known = [name for name in metrics if not metric_named(name).needs_factors or factors is not None]
+    of_codes = [name for name in known if name not in of_decoders]
+    computed = known if decoder is not None else of_codes
     return {
-        "metrics": {name: _score_and_interval(name, means, factors) for name in known},
-        "sampled": {} if sampled is None else {name: _score(name, sampled, factors) for name in known},
+        "metrics": {name: _score_and_interval(name, means, factors, decoder) for name in computed},
+        "sampled": {} if sampled is None else {name: _score(name, sampled, factors) for name in of_codes},
     }
+
+
+def known_factors(source: Source, factors: np.ndarray | None) -> np.ndarray | None:
+    """Returns factors [N, K] as float64 with NaN for missing labels of a table, or as they are if none can be missing.
+
+    A missing label of a table has a number of its own, whose text is `jaxvae.data.table.MISSING`. It is no value that a
+    metric should be about.
+    """
+    texts = origin_of(source).label_values
+    if factors is None or not any(MISSING in values for values in texts):
+        return factors
+    known = factors.astype(np.float64)
+    for column, values in zip(known.T, texts, strict=True):
+        if MISSING in values:
+            column[column == values.index(MISSING)] = np.nan
+    return known
 
 
 def _collapse_in_words(run: Run, codes: Representation) -> str | None:
@@ -231,12 +263,18 @@ def examples_of(run: Run, count: int) -> np.ndarray:
     return np.asarray(random_examples(scored_examples(run), run.evaluation_key, count)["x"], np.float64)
 
 
-def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:
+def _score(
+    name: str,
+    codes: np.ndarray,
+    factors: np.ndarray | None,
+    decoder: Callable[[np.ndarray], np.ndarray] | None = None,
+) -> dict[str, Any]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             metric = metric_named(name)
-            result = metric.compute(codes, factors) if metric.needs_factors else metric.compute(codes)
+            second = [factors] if metric.needs_factors else [decoder] if metric.needs_decoder else []
+            result = metric.compute(codes, *second)
         except ValueError as error:
             return {"score": None, "definition": "not computed", "error": str(error), "warnings": [str(error)]}
     warned = sorted({str(w.message) for w in caught})
@@ -244,14 +282,19 @@ def _score(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str
     return {**result.to_json(), **undefined, "warnings": warned}
 
 
-def _score_and_interval(name: str, codes: np.ndarray, factors: np.ndarray | None) -> dict[str, Any]:
+def _score_and_interval(
+    name: str,
+    codes: np.ndarray,
+    factors: np.ndarray | None,
+    decoder: Callable[[np.ndarray], np.ndarray] | None,
+) -> dict[str, Any]:
     """Computes a score and, for fast metrics, its 95 % "interval" [low, high] by resampling examples.
 
     Scores of random halves of the examples, drawn without replacement, vary as much around the score of all examples as
     that varies around its expectation: the score of a half has twice the variance, and shares half of it with the score
     of all.
     """
-    result = _score(name, codes, factors)
+    result = _score(name, codes, factors, decoder)
     half = len(codes) // 2
     if name not in RESAMPLED:
         return result

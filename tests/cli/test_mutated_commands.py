@@ -14,7 +14,7 @@ from jaxvae.cli.flags import GROUPS
 from jaxvae.cli.main import COMMANDS, main
 from jaxvae.cli.train import RunFlags
 from jaxvae.methods import METHODS
-from jaxvae.metrics import METRICS, UNSUPERVISED
+from jaxvae.metrics import BY_NAME
 from jaxvae.runs.baseline import BASELINES
 from jaxvae.runs.config import default_config
 
@@ -58,7 +58,7 @@ VALID = {
     "devices": ("1", "2"),
     "run": ("RUN", "NEW"),
     "checkpoint": ("latest", "best", "2"),
-    "metrics": tuple(METRICS | UNSUPERVISED),
+    "metrics": tuple(BY_NAME),
     "options": ("max_iter=5",),
     "out": ("OUT.html",),
     "factors": ("z0", "shape", "CODES"),

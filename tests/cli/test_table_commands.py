@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from jaxvae.cli.main import main
+from jaxvae.metrics import mig
 from jaxvae.report.tables import of_columns
 from jaxvae.runs import load_run, represent
+from jaxvae.runs.score import known_factors, read_scores
 
 pytestmark = pytest.mark.process
 
@@ -247,3 +249,27 @@ def test_the_auxiliary_variable_of_new_rows_is_that_of_the_old_ones(file, tmp_pa
     with pytest.raises(SystemExit, match="2"):
         main(["encode", str(folder), str(tmp_path / "left.csv"), "--out", str(tmp_path / "few.csv")])
     assert "the auxiliary variable has 3 values" in capsys.readouterr().err
+
+
+def test_a_missing_label_is_no_value_to_be_informed_about(file, tmp_path, capsys):
+    table = pd.read_csv(file)
+    table.loc[:99, "type"] = None
+    table.to_csv(tmp_path / "few.csv", index=False)
+    words = ["--data", str(tmp_path / "few.csv"), "--label-columns", "type", "side", "--run", str(tmp_path / "r")]
+    main(["train", "vae", *words, *TINY, "--steps", "3"])
+    capsys.readouterr()
+    main(["evaluate", str(tmp_path / "r"), "--metrics", "mig", "mcc"])
+    shown = capsys.readouterr().out
+    assert "20 equal-width bins per code, 100 of 300 rows without factor 0 left out" in shown
+    run = load_run(tmp_path / "r")
+    codes = represent(run, N)
+    scores = read_scores(tmp_path / "r")["metrics"]["mig"]
+    assert scores["factor_entropy"][0] == pytest.approx(np.log(2), abs=0.1)  # there are two types, and no third one
+    known = codes.factors[:, 0] < 2
+    factors = known_factors(run.source, codes.factors)
+    with pytest.warns(UserWarning, match="100 of 300"):
+        found = mig(codes.mean, factors)
+    assert found.score == pytest.approx(scores["score"])
+    np.testing.assert_array_equal(np.isnan(factors[:, 0]), ~known)
+    assert not np.isnan(factors[:, 1]).any()
+    assert known_factors(load_run(tmp_path / "r").source, None) is None

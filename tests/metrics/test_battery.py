@@ -23,6 +23,7 @@ from jaxvae.metrics import (
     modularity,
     sap,
     udr,
+    z_max_variance,
 )
 from jaxvae.metrics.infomec import neighbour_information
 
@@ -32,8 +33,10 @@ IDEAL = 2.0 * FACTORS / (np.array(SIZES) - 1) - 1
 FEW = {"num_train": 300, "num_eval": 200}
 QUICK = {
     **{name: METRICS[name] for name in ("mig", "sap", "modularity", "irs", "mcc", "explicitness", "infomec", "dci")},
+    **{name: METRICS[name] for name in ("mig_sup", "jemmig", "dcimig", "med")},
     "beta_vae_score": lambda z, y: beta_vae_score(z, y, **FEW),
     "factor_vae_score": lambda z, y: factor_vae_score(z, y, **FEW),
+    "z_max_variance": lambda z, y: z_max_variance(z, y, **FEW),
 }
 
 
@@ -89,9 +92,10 @@ def test_noise_scores_little(name):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_dead_and_constant_codes_have_the_documented_value(name):
     dead = QUICK[name](np.concatenate([IDEAL, np.zeros((1200, 2))], axis=1), FACTORS).score
-    assert dead == pytest.approx(0.6 if name == "modularity" else 1, abs=0.01)
+    assert dead == pytest.approx(0.6 if name in ("modularity", "mig_sup") else 1, abs=0.01)
     constant = QUICK[name](np.zeros((1200, 2)), FACTORS).score
-    expected = {"explicitness": 0.5, "infomec": np.nan, "beta_vae_score": 1 / 3}.get(name, 0)
+    joint = np.mean([1 - np.log(size) / np.log(20 * size) for size in SIZES])
+    expected = {"explicitness": 0.5, "infomec": np.nan, "beta_vae_score": 1 / 3, "jemmig": joint}.get(name, 0)
     assert constant == pytest.approx(expected, abs=0.08, nan_ok=True)
 
 
@@ -102,8 +106,9 @@ def test_one_code_and_one_factor(name):
     one_factor = QUICK[name](IDEAL, FACTORS[:, :1])
     for result in (one_code, one_factor):
         json.dumps(result.to_json(), allow_nan=False)
-    undefined = name in ("modularity", "infomec", "dci", "beta_vae_score", "factor_vae_score")
-    assert np.isnan(one_factor.score) == undefined
+    of_codes = ("modularity", "infomec", "dci", "med", "mig_sup", "dcimig")
+    undefined = (*of_codes, "beta_vae_score", "factor_vae_score", "z_max_variance")
+    assert np.isnan(one_factor.score) == (name in undefined)
     assert np.isfinite(one_code.score)
 
 

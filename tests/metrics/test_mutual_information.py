@@ -97,10 +97,12 @@ def test_entropy_of_a_fair_and_of_a_loaded_coin():
 
 
 def test_factor_values_are_renumbered_in_order():
-    np.testing.assert_array_equal(checked_factors([[-4.0, 7], [90.0, 7], [3.0, 8]]), [[0, 0], [2, 0], [1, 1]])
+    found = checked_factors([[-4.0, 7], [90.0, 7], [3.0, 8]])
+    np.testing.assert_array_equal(found.numbers, [[0, 0], [2, 0], [1, 1]])
+    np.testing.assert_array_equal(found.values, found.numbers)
 
 
-@pytest.mark.parametrize("factors", [[[0.5], [1.0]], [[math.nan], [1.0]], [[math.inf], [1]], [["a"], ["b"]]])
+@pytest.mark.parametrize("factors", [[[0.5], [1.0]], [[math.inf], [1]], [["a"], ["b"]], [[None], ["b"]]])
 def test_factors_must_be_whole(factors):
     with pytest.raises(ValueError, match="whole numbers"):
         checked_factors(factors)
