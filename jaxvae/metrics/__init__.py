@@ -16,6 +16,7 @@ factor_vae_score(GridCodes(lambda factors: 2.0 * factors, factor_sizes=(4, 4))).
 
 - Codes and factors: `mig`, `sampled_mig` (of posteriors), `sap`, `dci`, `modularity`, `explicitness`, `irs`,
   `infomec`, `mcc`, `beta_vae_score`, `factor_vae_score`, `downstream`, `dci_es`
+- Codes and classes, such as cell types: `class_matching`
 - Codes only: `gaussian_total_correlation`, `gaussian_wasserstein_correlation`, `mutual_information_score`
 - Several models: `udr`
 - Unmixing matrices: `amari_index`
@@ -40,6 +41,7 @@ examples, not over seeds. `score_stacked` in
 `jaxvae.metrics.stacked` scores the codes of many models in one compiled call.
 """
 
+from jaxvae.metrics.class_matching import ClassMatching, class_matching
 from jaxvae.metrics.dci import DCI, dci
 from jaxvae.metrics.dci_es import DCIES, dci_es
 from jaxvae.metrics.downstream import Downstream, downstream
@@ -74,6 +76,7 @@ __all__ = [
     "SAP",
     "UDR",
     "UNSUPERVISED",
+    "ClassMatching",
     "Dependence",
     "Downstream",
     "Explicitness",
@@ -87,6 +90,7 @@ __all__ = [
     "SampledMIG",
     "amari_index",
     "beta_vae_score",
+    "class_matching",
     "dci",
     "dci_es",
     "discretise",

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvae.choose import choose_or_import
+from jaxvae.metrics.class_matching import class_matching
 from jaxvae.metrics.dci import dci
 from jaxvae.metrics.dci_es import dci_es
 from jaxvae.metrics.downstream import downstream
@@ -33,6 +34,7 @@ METRICS: dict[str, Callable[..., Result]] = {
     "irs": irs,
     "infomec": infomec,
     "mcc": mcc,
+    "class_matching": class_matching,
     "beta_vae_score": beta_vae_score,
     "factor_vae_score": factor_vae_score,
     "downstream": downstream,
