@@ -71,10 +71,10 @@ def split_effects(
     With log-rates l_s of the splits, the effect in the data is -log(1 - p_s), where p_s is the share of exp(l_s) in the
     sum over all splits and one more, of a millionth of all rates of the example. For the mean pooling, it is |l_s|.
 
-    Each latent is moved from 0 to its least and to its largest value in the data. Because the decoder is additive, the
-    values of the other latents have no part in l_s. Let lo_s and hi_s be the least and largest of l_s along this way,
-    hi_s(d) its largest in direction d, and lo and hi the logarithms of the sums of exp(lo_s) and exp(hi_s) over the
-    splits, and one more:
+    Each latent is moved to its least and to its largest value in the data. Because the decoder is additive, the values
+    of the other latents have no part in l_s. Let lo_s and hi_s be the least and largest of l_s along this way, hi_s(d)
+    its largest in direction d, and lo and hi the logarithms of the sums of exp(lo_s) and exp(hi_s) over the splits and
+    one more, of a millionth of all exp(hi_s):
 
         most(d)  = log(e^lo - e^lo_s + e^hi_s(d)) - lo
         least(d) = log(e^hi - e^hi_s + e^hi_s(d)) - log(e^hi - e^hi_s + e^lo_s)
@@ -111,11 +111,13 @@ def split_effects(
     in_data = np.asarray(total) / len(rows)
 
     low, high = np.minimum(means.min(axis=0), 0), np.maximum(means.max(axis=0), 0)
-    ways = np.stack([np.linspace(0, end, steps) for end in (high, low)])  # [2, T, K]
+    shares = np.linspace(1, 0, steps, endpoint=False)
+    ways = shares[None, :, None] * np.stack([high, low])[:, None]  # [2, T, K]
     moved = [np.stack([_of_one(parts, way[step]) for step in range(steps)]) for way in ways]
     along = np.stack(moved)  # [2, T, K, P]
     if pooling == "mean":
-        most = least = np.sqrt(np.abs(along - along[:, :1]).max(axis=1) / latents)
+        start = _of_one(parts, np.zeros(latents))
+        most = least = np.sqrt(np.abs(along - start).max(axis=1) / latents)
     else:
         least_seen, most_seen = along.min(axis=(0, 1)), along.max(axis=(0, 1))
         most, least = _possible(least_seen, most_seen, along.max(axis=1))
@@ -142,16 +144,15 @@ def _possible(low: np.ndarray, high: np.ndarray, ends: np.ndarray) -> tuple[np.n
     """Returns `most` and `least` [2, K, P] of the least and largest outputs [K, P], and the largest of each direction
     [2, K, P].
     """
-    others = [_without_each(outputs) for outputs in (low, high)]
+    pseudo = np.log(PSEUDO_SHARE) + np.log(np.exp(high - high.max()).sum()) + high.max()
+    others = [_without_each(outputs, pseudo) for outputs in (low, high)]
     most, least = (np.logaddexp(rest, ends) - np.logaddexp(rest, low) for rest in others)
     return most, least
 
 
-def _without_each(outputs: np.ndarray) -> np.ndarray:
-    """Returns, for each split, the logarithm of the rates of all other splits and a millionth of all rates [K, P]."""
-    peak = outputs.max(axis=0, keepdims=True)
-    pseudo = np.log(PSEUDO_SHARE) + np.log(np.exp(outputs - outputs.max()).sum()) + outputs.max()
-    peak = np.maximum(peak, pseudo)
+def _without_each(outputs: np.ndarray, pseudo: float) -> np.ndarray:
+    """Returns, for each split, the logarithm of the rates of all other splits and a further one [K, P]."""
+    peak = np.maximum(outputs.max(axis=0, keepdims=True), pseudo)
     rates = np.exp(outputs - peak)
     below = np.concatenate([np.zeros((1, rates.shape[1])), rates.cumsum(axis=0)[:-1]])
     above = np.concatenate([rates[::-1].cumsum(axis=0)[::-1][1:], np.zeros((1, rates.shape[1]))])

@@ -31,11 +31,11 @@ def test_effects_of_directions_against_plain_exponentials():
     found = split_effects(parts, MEANS)
     along = np.zeros((2, 10, K, P))
     for sign, ends in enumerate((np.maximum(MEANS.max(0), 0), np.minimum(MEANS.min(0), 0))):
-        for step, share in enumerate(np.linspace(0, 1, 10)):
+        for step, share in enumerate(np.linspace(1, 0, 10, endpoint=False)):
             along[sign, step] = parts(share * ends[None])[0]
     low, high = np.exp(along.min(axis=(0, 1))), np.exp(along.max(axis=(0, 1)))
     ends = np.exp(along.max(axis=1))
-    sums = [rates.sum(axis=0) + 1e-6 * rates.sum() for rates in (low, high)]
+    sums = [rates.sum(axis=0) + 1e-6 * high.sum() for rates in (low, high)]
     most = np.log((sums[0] - low + ends) / sums[0])
     least = np.log((sums[1] - high + ends) / (sums[1] - high + low))
     np.testing.assert_allclose(found.most, most, rtol=1e-5, atol=1e-9)
