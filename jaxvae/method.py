@@ -133,6 +133,9 @@ class Method(NamedTuple):
     encoder reads more document it."""
     decode: Callable[[Nets, jax.Array], jax.Array] = no_image
     """Function (net, code [B, D]) -> expected images [B, H, W, C], on the scale of the data."""
+    decode_with: Callable[[Nets, jax.Array, Batch], jax.Array] | None = None
+    """Function (net, code [B, D], batch) -> expected examples of a batch, where the decoder reads more of it than codes
+    hold, such as the library size of cells; by default, `decode`."""
     sample_prior: Callable[[Nets, jax.Array, Batch], jax.Array] | None = None
     """Function (net, key, batch) -> codes [B, D] drawn from the prior, one for each example; by default, from N(0,
     I)."""
@@ -144,3 +147,7 @@ class Method(NamedTuple):
     pictures: Callable[[Nets, jax.Array, Batch], dict[str, jax.Array]] | None = None
     """Function (net, key, batch) -> further pictures of the examples, by name, [B, H, W, C] each. Pictures whose name
     ends in "map" are signed differences, with 0 for no difference."""
+
+    def expected(self, net: Nets, code: jax.Array, batch: Batch) -> jax.Array:
+        """Decodes the codes [B, D] of a batch into expected examples [B, ...]."""
+        return self.decode(net, code) if self.decode_with is None else self.decode_with(net, code, batch)

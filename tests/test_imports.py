@@ -54,6 +54,7 @@ ALLOWED = {
         "runs",
         "networks",
     },
+    "anndata": {"schema", "data", "analysis", "metrics", "training", "runs"},
     "cli": {
         "schema",
         "choose",

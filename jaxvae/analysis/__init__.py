@@ -4,6 +4,7 @@
 - Codes, reconstructions and latent traversals: `random_examples`, `encode_samples`, `reconstruct`, `traverse`
 - What each latent changes, and whether the changes are orthogonal, confined to parts, or separate from those of other
   latents: `latent_effects`
+- What each latent of an additive decoder raises, by direction, with its top columns: `split_effects`
 - Whether the latents are principal directions: `decode_jacobians`, `distance_to_orthogonality`, `active_latents`,
   `polarised_gap`, `local_optimum_variances`, `knn_gap`
 - Whether codes keep the neighbourhoods of the data: `neighbourhood_scores`, `temporal_correlation`
@@ -29,6 +30,7 @@ from jaxvae.analysis.exact_terms import ExactTerms, exact_kl_terms
 from jaxvae.analysis.neighbourhoods import Neighbourhoods, neighbourhood_scores, temporal_correlation
 from jaxvae.analysis.representation import Representation, encode_samples, random_examples, reconstruct, traverse
 from jaxvae.analysis.sparsity import group_loadings, hoyer_sparsity
+from jaxvae.analysis.split_effects import SplitEffects, split_effects
 from jaxvae.analysis.subspaces import Subspaces, class_spectra, fit_subspaces
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Neighbourhoods",
     "Orthogonality",
     "Representation",
+    "SplitEffects",
     "Subspaces",
     "active_latents",
     "class_spectra",
@@ -57,6 +60,7 @@ __all__ = [
     "polarised_gap",
     "random_examples",
     "reconstruct",
+    "split_effects",
     "temporal_correlation",
     "traverse",
 ]

@@ -88,7 +88,7 @@ def encode_samples(
 def reconstruct(method: Method, params: dict[str, Params], batch: Batch) -> jax.Array:
     """Decodes the posterior means of a batch into expected images [B, H, W, C]."""
     net = Nets(method.networks, params)
-    return method.decode(net, method.encode(net, batch).mean)
+    return method.expected(net, method.encode(net, batch).mean, batch)
 
 
 def traverse(

@@ -13,6 +13,7 @@
 | `segments` | vectors of five sources in 40 segments, mixed by three layers, for `ivae`; the factor is the segment |
 | `bars` | squares of 8 x 8 real numbers with one row lit, for `oi-vae`; the factor is the row |
 | `clusters` | vectors of 50 numbers in ten Gaussian clusters, for `vae-sne`; the factor is the cluster |
+| `cells` | simulated cells x genes, counts of eight programs that add up, for `drvi`; factors are type and batch |
 | `time-series` | vectors of six groups of five channels that follow four slow oscillations, for `oi-vae` |
 | `waves` | series of 64 times 3 numbers, sums of sines, for the network `conv1d`; frequency, phase and amplitude |
 | `squares` | smooth noise, half of it with bright squares: a known effect, for `va-gan` and `icam` |
@@ -92,8 +93,8 @@ pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # x, x2, facto
 
 `few_labels` adds labels to some of the examples, `classified` and `augmented` add classes, `case_control` draws as
 many images with an effect as without, and `moving_sprites` draws clips. `segments` generates mixed sources together
-with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors, and `waves`
-generates series.
+with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors, `cells`
+counts, and `waves` series.
 
 Pictures of a folder have the names of their files as `ids`, and `from_arrays` takes names for other examples; files of
 codes repeat them (`jaxvae encode`).
@@ -115,7 +116,9 @@ from jaxvae.data.batches import (
     InPairs,
     Single,
     WithAuxiliary,
+    WithCovariates,
 )
+from jaxvae.data.cells import cells
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.effects import CaseControl, case_control, squares
 from jaxvae.data.files import array_file
@@ -178,11 +181,13 @@ __all__ = [
     "Table",
     "Variant",
     "WithAuxiliary",
+    "WithCovariates",
     "all_factors",
     "array_file",
     "augmented",
     "bars",
     "case_control",
+    "cells",
     "classified",
     "clusters",
     "digits",

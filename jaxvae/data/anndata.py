@@ -138,6 +138,20 @@ def _check_links(file: Any) -> None:
 def _table(file: Any, layer: str | None, columns: Columns, schema: Schema | None, name: str) -> Table:
     obs, names = _frame(file, "obs"), [str(each) for each in _frame(file, "var").index]
     matrix = _matrix(file, layer, (len(obs), len(names)))
+    layers = [each for each in file["layers"] if each != layer] if "layers" in file else []
+    return table_of_matrix(matrix, obs, names, columns, schema, name, layers)
+
+
+def table_of_matrix(
+    matrix: Any,
+    obs: Any,
+    names: Sequence[str],
+    columns: Columns,
+    schema: Schema | None,
+    name: str,
+    layers: Sequence[str] = (),
+) -> Table:
+    """A matrix [N, V], dense, sparse or in a file, with `obs` and the names of its variables and of other layers."""
     if twice := [each for each, count in Counter(names).items() if count > 1]:
         raise ValueError(
             f"several variables have the name {_listed(twice)}: rename them, for example by "
@@ -149,7 +163,6 @@ def _table(file: Any, layer: str | None, columns: Columns, schema: Schema | None
     arrays = {str(each): column_array(obs[each]) for each in obs if str(each) in wanted}
     rows = np.array([str(each) for each in obs.index])
     if schema is None:
-        layers = [each for each in file["layers"] if each != layer] if "layers" in file else []
         schema = _schema(matrix, names, columns, layers)
     x = _encoded(matrix, names, rows, schema)
     return table_of(x, schema, arrays, told, ids=arrays[told.id] if told.id else rows, name=name)
@@ -298,7 +311,7 @@ def _schema(matrix: Any, names: Sequence[str], columns: Columns, layers: Sequenc
             f"{share} of the values other than 0 are no whole numbers: all values are read as real numbers, not as "
             f"counts. If the counts are in a layer, read it as anndata:FILE:LAYER{others}",
             NotCounts,
-            stacklevel=5,
+            stacklevel=6,
         )
     return schema
 

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
 from jaxvae.data.effects import case_control
 from jaxvae.data.labels import Conditioned, Quality, few_labels
@@ -16,7 +18,9 @@ from jaxvae.data.origin import origin_of
 from jaxvae.data.pairs import Groups, Pairs
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import GroundTruth, Source
-from jaxvae.data.table import MISSING
+from jaxvae.data.table import MISSING, Table
+from jaxvae.files import printable
+from jaxvae.schema import schema_of
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,24 @@ class WithAuxiliary(Single):
 
 
 @dataclass(frozen=True)
+class WithCovariates(Single):
+    """Examples with observed covariates, which the decoder sees beside the code."""
+
+    covariates: tuple[str, ...] = ()
+    """Names of labels that the decoder sees beside the code, such as the batch of an experiment, so that the code need
+    not tell them. By default, none."""
+
+    streamed: ClassVar[bool] = False
+
+    def wrap(self, source: Source, method: str) -> Source:
+        """Returns a source with the labels as "aux", or the source itself if there are none."""
+        _refuse_empty_rows(source, method)
+        if not self.covariates:
+            return source
+        return Conditioned(source, tuple(_factor(source, name, method, "has covariates") for name in self.covariates))
+
+
+@dataclass(frozen=True)
 class CasesAndControls(Single):
     """Images with an effect (cases) and images without it (controls)."""
 
@@ -199,6 +221,24 @@ def _refuse_missing(source: Source, names: tuple[str, ...], method: str) -> None
                 f"{method} learns from the label {name!r}, which is missing in some rows: fill it in, or leave them "
                 "out of the file"
             )
+
+
+def _refuse_empty_rows(source: Source, method: str) -> None:
+    """Raises ValueError for a table of counts with a row whose observed counts are all 0."""
+    table: Source = source
+    while not isinstance(table, Table) and hasattr(table, "source"):
+        table = table.source
+    schema = schema_of(source)
+    if schema is None or not isinstance(table, Table) or {column.kind for column in schema.used} != {"count"}:
+        return
+    empty = np.flatnonzero(~(np.asarray(table.pixels) > 0).any(axis=1))
+    if len(empty):
+        rows = [f"row {row}" if table.ids is None else table.ids[row] for row in empty[:5].tolist()]
+        more = f" and {len(empty) - 5:,} more" if len(empty) > 5 else ""
+        raise ValueError(
+            f"{method} learns how the counts of a row are shared out, and {len(empty):,} rows have no counts at all: "
+            f"{', '.join(map(printable, rows))}{more}: remove them"
+        )
 
 
 def _by_factors(source: Source, method: str, what: str) -> GroundTruth:

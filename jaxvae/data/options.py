@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxvae.choose import with_installed
 from jaxvae.data.batches import Single
-from jaxvae.data.registry import FILES, TABLES, TABULAR, VARIANTS, kind_of, open_data
+from jaxvae.data.registry import COLUMNED, FILES, TABLES, TABULAR, VARIANTS, kind_of, open_data
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import Source
 from jaxvae.data.splits import Parts, split
@@ -110,6 +110,11 @@ class DataOptions:
     def is_tabular(self) -> bool:
         """Whether the data is a table in a file, including AnnData."""
         return kind_of(self.data) in TABULAR
+
+    @property
+    def has_columns(self) -> bool:
+        """Whether the examples are rows of a table whose columns have kinds, in a file or generated."""
+        return self.is_tabular or self.data in COLUMNED
 
     def idle(self, batches: type[Single] | Single) -> dict[str, str]:
         """Returns the fields that have no effect with this data and these batches, and what each of them is for."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxvae.choose import imported, near, unknown, with_installed
 from jaxvae.data.anndata import anndata_file, split_layer
+from jaxvae.data.cells import cells
 from jaxvae.data.contents import suffix_of
 from jaxvae.data.effects import squares
 from jaxvae.data.files import array_file
@@ -52,6 +53,12 @@ def _clusters(*, image_size: int | None = None) -> Table:
     return clusters()
 
 
+def _cells(*, image_size: int | None = None) -> Table:
+    """2,000 simulated cells x 300 genes, counts of eight programs, for drvi; the factors are type and batch."""
+    _as_they_are("cells", "rows of counts", image_size)
+    return cells()
+
+
 def _time_series(*, image_size: int | None = None) -> Table:
     """4,000 vectors of six groups of five channels that follow four slow oscillations, for oi-vae; no factors."""
     _as_they_are("time-series", "vectors of 30 numbers", image_size)
@@ -75,6 +82,7 @@ TABLES: dict[str, Callable[..., Table]] = {
     "segments": _segments,
     "bars": _bars,
     "clusters": _clusters,
+    "cells": _cells,
     "time-series": _time_series,
     "waves": _waves,
 }
@@ -92,6 +100,9 @@ FILES: dict[str, Callable[..., Table]] = {
 
 TABULAR = ("anndata", "table")
 """Keys of `FILES` whose data are tables with named columns."""
+
+COLUMNED = ("cells",)
+"""Keys of `TABLES` whose data are tables with named columns."""
 
 VARIANTS: tuple[VariantName, ...] = ("color", "noisy", "scream")
 """Prefixes of names of black-and-white data, which stand for the study's harder variants of these data."""

@@ -73,9 +73,10 @@ from jaxvae.methods.annealed_vae import AnnealedVAE, annealed_vae
 from jaxvae.methods.autoencoding import autoencode, autoencoder_method
 from jaxvae.methods.beta_tc_vae import BetaTCVAE, beta_tc_vae
 from jaxvae.methods.beta_vae import BetaVAE, beta_vae
-from jaxvae.methods.columns import by_columns, likelihood_for
+from jaxvae.methods.columns import by_columns, likelihood_for, log_library, with_library
 from jaxvae.methods.decomposition_vae import DecompositionVAE, decomposition_vae
 from jaxvae.methods.dip_vae import DIPVAEI, DIPVAEII, dip_vae_i, dip_vae_ii
+from jaxvae.methods.drvi import DRVI, drvi
 from jaxvae.methods.entry import Entry, Preset
 from jaxvae.methods.equivariant_rendering import (
     EquivariantRendering,
@@ -100,6 +101,7 @@ __all__ = [
     "ALAE",
     "DIPVAEI",
     "DIPVAEII",
+    "DRVI",
     "ICAM",
     "IVAE",
     "IWAE",
@@ -136,6 +138,7 @@ __all__ = [
     "dip_vae",  # a module of two methods, as wae: listed for its page
     "dip_vae_i",
     "dip_vae_ii",
+    "drvi",
     "equivariant_rendering",
     "factor_vae",
     "gaussian",
@@ -146,6 +149,7 @@ __all__ = [
     "laplace",
     "likelihood_for",
     "likelihood_of",
+    "log_library",
     "mcr2",
     "method_named",
     "oi_vae",
@@ -156,4 +160,5 @@ __all__ = [
     "wae",
     "wae_gan",
     "wae_mmd",
+    "with_library",
 ]

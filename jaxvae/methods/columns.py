@@ -17,7 +17,7 @@ from jaxvae.losses import (
     zero_inflated_negative_binomial_nll,
 )
 from jaxvae.losses.checks import check_positive
-from jaxvae.methods.likelihoods import COUNTS, Likelihood, LikelihoodName, likelihood_of
+from jaxvae.methods.likelihoods import COUNTS, CountColumns, Likelihood, LikelihoodName, likelihood_of
 from jaxvae.schema import Schema
 
 LEAST_SCALE = 0.01
@@ -102,7 +102,37 @@ def by_columns(
 
     start = np.zeros(scales + sizes, np.float32)
     start[scales + len(at_counts) :] = -2.0  # few further zeros
-    return Likelihood(nll, mean, start)
+    return Likelihood(nll, mean, start, CountColumns(at_counts, log_means) if len(at_counts) else None)
+
+
+def log_library(counts: CountColumns, x: jax.Array) -> jax.Array:
+    """Computes the logarithm of the sum of each row's counts: [B, D] -> [B].
+
+    Missing counts are taken to be in proportion to the columns' means. A row without counts has a sum of 1e-8.
+    """
+    values = x[:, counts.entries]
+    observed = ~jnp.isnan(values)
+    means = jnp.exp(counts.log_means)[None]
+    share = jnp.where(observed, means, 0).sum(axis=1) / means.sum(axis=1)
+    total = jnp.where(observed, values, 0).sum(axis=1)
+    return jnp.log(jnp.maximum(total, 1e-8)) - jnp.log(jnp.maximum(share, 1e-8))
+
+
+def with_library(counts: CountColumns, raw: jax.Array, log_size: jax.Array | None = None) -> jax.Array:
+    """Returns raw outputs whose expected counts sum to a given size in each row.
+
+    The logarithm of the expected count in column g is log_size + l_g - log sum_h exp(l_h), where l is the raw output
+    plus the logarithm of the column's mean.
+
+    Args:
+      counts: Columns of counts of the likelihood.
+      raw: Raw outputs of a decoder [B, D + ...].
+      log_size: Logarithm of the sum of the expected counts of each row [B]. By default, that of a mean row.
+    """
+    rates = raw[:, counts.entries] + counts.log_means[None]
+    size = jax.nn.logsumexp(counts.log_means) if log_size is None else log_size[:, None]
+    scaled = rates - jax.nn.logsumexp(rates, axis=1, keepdims=True) + size
+    return raw.at[:, counts.entries].set(scaled - counts.log_means[None])
 
 
 def likelihood_for(

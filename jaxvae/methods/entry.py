@@ -37,9 +37,9 @@ class Entry(NamedTuple):
     """Values of other flags where the defaults of this method are its own: flag, with underscores -> value."""
     idle: Callable[[Any], Mapping[str, str]] = lambda options: {}
     """Options -> flags that have no effect beside them, and what those are for: they are hidden and refused."""
-    settled: Callable[[Any, Any], Any] = lambda hyperparameters, options: hyperparameters
-    """(hyperparameters, options) -> hyperparameters, with numbers for those that are None, whose defaults follow from
-    the options. The builder does the same."""
+    settled: Callable[[Any, Any, int], Any] = lambda hyperparameters, options, steps: hyperparameters
+    """(hyperparameters, options, number of steps of the run) -> hyperparameters, with numbers for those that are None,
+    whose defaults follow from the others."""
 
 
 DSPRITES = {"data": "sprites", "image_size": 64}

@@ -25,6 +25,15 @@ COUNTS = ("poisson", "negative-binomial", "zero-inflated")
 Output: TypeAlias = Literal["linear", "sigmoid"]
 
 
+class CountColumns(NamedTuple):
+    """Columns of raw outputs whose exponentials are rates of counts."""
+
+    entries: np.ndarray
+    """Entries of the raw outputs, and of x: int [C]."""
+    log_means: np.ndarray
+    """Logarithms of the columns' means, which are added to the raw outputs: float32 [C]."""
+
+
 class Likelihood(NamedTuple):
     """p(image | raw decoder output)."""
 
@@ -34,6 +43,8 @@ class Likelihood(NamedTuple):
     """raw [B, ...] -> the expected image [B, ...]"""
     start: np.ndarray = np.zeros(0)
     """Initial values of learned parameters, which `jaxvae.networks.with_parameters` puts after the decoder's outputs"""
+    counts: CountColumns | None = None
+    """Columns of counts, if there are any; see `jaxvae.methods.with_library`"""
 
 
 def bernoulli() -> Likelihood:

@@ -18,6 +18,7 @@ from jaxvae.methods.beta_vae import ENTRY as BETA_VAE
 from jaxvae.methods.decomposition_vae import ENTRY as DECOMPOSITION_VAE
 from jaxvae.methods.dip_vae import ENTRY_I as DIP_VAE_I
 from jaxvae.methods.dip_vae import ENTRY_II as DIP_VAE_II
+from jaxvae.methods.drvi import ENTRY as DRVI
 from jaxvae.methods.entry import Entry
 from jaxvae.methods.equivariant_rendering import ENTRY as EQUIVARIANT_RENDERING
 from jaxvae.methods.factor_vae import ENTRY as FACTOR_VAE
@@ -51,6 +52,7 @@ OWN = (
     SEMI_SUPERVISED_VAE,
     IVAE,
     OI_VAE,
+    DRVI,
     VAE_SNE,
     ALAE,
     VA_GAN,

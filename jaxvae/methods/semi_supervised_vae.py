@@ -181,7 +181,7 @@ ENTRY = Entry(
     FewLabels,
     Networks,
     presets=PRESETS,
-    settled=lambda hyperparameters, options: settled(hyperparameters, options.supervision),
+    settled=lambda hyperparameters, options, steps: settled(hyperparameters, options.supervision),
     idle=lambda options: (
         {}
         if options.supervision == "mutual-information"

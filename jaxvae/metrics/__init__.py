@@ -17,6 +17,7 @@ factor_vae_score(GridCodes(lambda factors: 2.0 * factors, factor_sizes=(4, 4))).
 - Codes and factors: `mig`, `mig_sup`, `jemmig`, `dcimig`, `med`, `sampled_mig` (of posteriors),
   `wasserstein_dependency_gap`, `sap`, `dci`, `modularity`, `explicitness`, `irs`, `infomec`, `mcc`, `beta_vae_score`,
   `factor_vae_score`, `z_max_variance`, `downstream`, `dci_es`
+- Codes and classes, such as cell types: `class_matching`
 - Codes only: `gaussian_total_correlation`, `gaussian_wasserstein_correlation`, `mutual_information_score`, `support`
 - Codes and a decoder: `pipe`
 - Several models: `udr`
@@ -47,6 +48,7 @@ examples, not over seeds. `score_stacked` in
 `jaxvae.metrics.stacked` scores the codes of many models in one compiled call.
 """
 
+from jaxvae.metrics.class_matching import ClassMatching, class_matching
 from jaxvae.metrics.dci import DCI, dci
 from jaxvae.metrics.dci_es import DCIES, dci_es
 from jaxvae.metrics.downstream import Downstream, downstream
@@ -107,6 +109,7 @@ __all__ = [
     "UDR",
     "UNSUPERVISED",
     "Binning",
+    "ClassMatching",
     "Dependence",
     "Downstream",
     "Explicitness",
@@ -124,6 +127,7 @@ __all__ = [
     "WassersteinGap",
     "amari_index",
     "beta_vae_score",
+    "class_matching",
     "dci",
     "dci_es",
     "dcimig",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxvae.choose import choose_or_import
+from jaxvae.metrics.class_matching import class_matching
 from jaxvae.metrics.dci import dci
 from jaxvae.metrics.dci_es import dci_es
 from jaxvae.metrics.downstream import downstream
@@ -41,6 +42,7 @@ METRICS: dict[str, Callable[..., Result]] = {
     "irs": irs,
     "infomec": infomec,
     "mcc": mcc,
+    "class_matching": class_matching,
     "beta_vae_score": beta_vae_score,
     "factor_vae_score": factor_vae_score,
     "z_max_variance": z_max_variance,

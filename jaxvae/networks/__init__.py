@@ -4,14 +4,17 @@
 discriminates codes, and `feature_network` one whose features lie on the unit sphere. The others belong to single
 methods.
 
-`DenseLayers` changes the dense architectures, "mlp", "mlp-small" and "selu": `--hidden 128 64` gives the widths of the
-hidden layers, `--layer-norm` adds layer norms, and `--dropout 0.1` dropout. "conv1d" is for series of any length.
+`DenseLayers` changes the dense architectures, "mlp", "mlp-small", "selu" and "elu": `--hidden 128 64` gives the widths
+of the hidden layers, `--layer-norm` adds layer norms, and `--dropout 0.1` dropout. "conv1d" is for series of any
+length.
+`SplitDecoder` makes any of the decoders additive over the latents.
 
 `from_linen`, `from_nnx` and `from_equinox` make a network of your own module, of Flax Linen, Flax NNX or Equinox. On
 the command line, `--network my_package.my_networks:NAME` names a function that is called like those in
 `ARCHITECTURES`; a package offers it by name through the entry-point group `jaxvae.networks`.
 """
 
+from jaxvae.networks.additive import SplitDecoder, with_least_variance
 from jaxvae.networks.attribution import attribution_networks
 from jaxvae.networks.autoencoders import ARCHITECTURES, DenseLayers, autoencoder
 from jaxvae.networks.bridges import from_equinox, from_nnx
@@ -31,6 +34,7 @@ from jaxvae.networks.xtanh import conditional_prior
 __all__ = [
     "ARCHITECTURES",
     "DenseLayers",
+    "SplitDecoder",
     "attribution_networks",
     "autoencoder",
     "column_groups",
@@ -48,5 +52,6 @@ __all__ = [
     "layered_networks",
     "mixture_prior",
     "translation_networks",
+    "with_least_variance",
     "with_parameters",
 ]

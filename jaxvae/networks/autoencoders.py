@@ -54,6 +54,12 @@ def _selu(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, n
     return MLPEncoder(latent_dim, (256,) * 4, nn.selu, dtype), MLPDecoder(shape, (256,) * 4, nn.selu, dtype)
 
 
+def _elu(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder with one dense layer of 128 and ELU, whose layer norms have no parameters (DRVI)."""
+    encoder = MLPEncoder(latent_dim, (128,), nn.elu, dtype, layer_norm=True, affine=False)
+    return encoder, MLPDecoder(shape, (128,), nn.elu, dtype, layer_norm=True, affine=False)
+
+
 def _conv1d(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
     """Up to four convolutions over time with stride 2, and a dense layer of 256, for series of any length."""
     return SeriesEncoder(latent_dim, dtype), SeriesDecoder(series_shape(shape, "network 'conv1d'"), dtype)
@@ -71,12 +77,13 @@ ARCHITECTURES: dict[str, Callable[[Shape, int, DTypeLike], tuple[nn.Module, nn.M
     "mlp": _mlp,
     "mlp-small": _mlp_small,
     "selu": _selu,
+    "elu": _elu,
     "xtanh": _xtanh,
     "conv1d": _conv1d,
 }
 """Functions (event_shape, latent_dim, dtype) -> (encoder, decoder), by name."""
 
-DENSE = ("mlp", "mlp-small", "selu")
+DENSE = ("mlp", "mlp-small", "selu", "elu")
 """Architectures whose layers `DenseLayers` describes."""
 
 
@@ -87,7 +94,7 @@ class DenseLayers(NamedTuple):
     """Widths of the encoder's hidden layers; the decoder has them in reverse order. If empty, those of the
     architecture."""
     layer_norm: bool = False
-    """Whether a layer norm stands before each activation."""
+    """Whether a layer norm stands before each activation; in "elu", one does in any case."""
     dropout: float = 0.0
     """Probability that a hidden unit is set to 0, from 0 to below 1. It acts on calls with a key for each example as
     the last input, as `jaxvae.training.with_dropout` makes them."""
@@ -102,7 +109,8 @@ class DenseLayers(NamedTuple):
             raise ValueError(f"the widths of hidden layers must be at least 1, got {' '.join(map(str, self.hidden))}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be at least 0 and below 1, got {self.dropout}")
-        more: dict[str, Any] = {"layer_norm": self.layer_norm, "dropout": self.dropout}
+        layer_norm = self.layer_norm or encoder.layer_norm
+        more: dict[str, Any] = {"layer_norm": layer_norm, "dropout": self.dropout}
         widths = (self.hidden, self.hidden[::-1]) if self.hidden else (encoder.widths, decoder.widths)
         return encoder.clone(widths=widths[0], **more), decoder.clone(widths=widths[1], **more)
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -21,6 +22,8 @@ class MLPEncoder(nn.Module):
     dtype: DTypeLike = jnp.float32
     layer_norm: bool = False
     dropout: float = 0.0
+    affine: bool = True
+    """Whether layer norms have a learned scale and shift."""
 
     @nn.compact
     def __call__(self, x: jax.Array, keys: jax.Array | None = None) -> Posterior:
@@ -38,6 +41,8 @@ class MLPDecoder(nn.Module):
     dtype: DTypeLike = jnp.float32
     layer_norm: bool = False
     dropout: float = 0.0
+    affine: bool = True
+    """Whether layer norms have a learned scale and shift."""
 
     @nn.compact
     def __call__(self, z: jax.Array, keys: jax.Array | None = None) -> jax.Array:
@@ -55,7 +60,8 @@ def _hidden(module: MLPEncoder | MLPDecoder, x: jax.Array, keys: jax.Array | Non
     for layer, width in enumerate(module.widths):
         x = nn.Dense(width, kernel_init=GLOROT, dtype=module.dtype)(x)
         if module.layer_norm:
-            x = nn.LayerNorm(dtype=module.dtype)(x)
+            plain: Any = {} if module.affine else {"epsilon": 1e-5, "use_bias": False, "use_scale": False}
+            x = nn.LayerNorm(dtype=module.dtype, **plain)(x)
         x = module.activation(x)
         if keys is not None and module.dropout:
             x = _dropped(x, jax.vmap(lambda key, layer=layer: jax.random.fold_in(key, layer))(keys), module.dropout)

@@ -49,7 +49,7 @@ class NetworkOptions:
     def idle(self, tabular: bool) -> dict[str, str]:
         """Returns flags that have no effect with these settings, and what each of them is for.
 
-        `tabular` tells whether the examples are the rows of a table in a file.
+        `tabular` tells whether the examples are the rows of a table with kinds of columns.
         """
         return {}
 
@@ -96,11 +96,18 @@ class Autoencoder(NetworkOptions):
             self.jax_dtype,
             aux_dim=aux_dim,
             schema=schema_of(source),
-            layers=DenseLayers(self.hidden, self.layer_norm, self.dropout),
+            layers=self.layers,
         )
 
+    @property
+    def layers(self) -> DenseLayers:
+        """Hidden layers of dense networks."""
+        return DenseLayers(self.hidden, self.layer_norm, self.dropout)
+
     def idle(self, tabular: bool) -> dict[str, str]:
-        """Convolutions have no such layers."""
+        """Convolutions have no such layers, and "elu" has layer norms anyway."""
+        if self.network == "elu":
+            return {"layer_norm": "--network mlp, mlp-small and selu"}
         dense = f"--network {', '.join(DENSE[:-1])} and {DENSE[-1]}"
         return {} if self.network in DENSE else dict.fromkeys(("hidden", "layer_norm", "dropout"), dense)
 

@@ -26,6 +26,7 @@ from jaxvae.report.loadings import loadings_of
 from jaxvae.report.page import report_html
 from jaxvae.report.pictures import in_colours, shown_channels
 from jaxvae.report.series import of_series
+from jaxvae.report.splits import of_splits
 from jaxvae.report.tables import of_columns
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.config import Config
@@ -94,6 +95,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         of_columns=of_columns(run, codes, order),
         of_series=of_series(run, batch),
         loadings=loadings_of(run),
+        of_splits=of_splits(run, codes),
         spectra=spectra,
         cosines=cosines,
         kl_per_latent=kl,

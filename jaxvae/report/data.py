@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxvae.report.loadings import Loadings
 from jaxvae.report.series import OfSeries
+from jaxvae.report.splits import OfSplits
 from jaxvae.report.tables import OfColumns
 
 MOST_LATENTS = 16
@@ -82,3 +83,5 @@ class ReportData(NamedTuple):
     """Series and their reconstructions; None for other examples."""
     loadings: Loadings | None = None
     """How strongly each latent drives each group of outputs; None for methods without groups."""
+    of_splits: OfSplits | None = None
+    """Effects of the splits of an additive decoder on columns; None for other decoders."""

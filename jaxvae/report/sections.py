@@ -33,6 +33,7 @@ from jaxvae.report.pictures import (
     traversal_frames,
 )
 from jaxvae.report.series import series_section
+from jaxvae.report.splits import splits_section
 from jaxvae.report.tables import effects_chart, fit_chart, plane_chart
 
 MOST_FACTORS_BESIDE = 8
@@ -61,6 +62,7 @@ def sections(data: ReportData) -> list[Section]:
         _columns,
         lambda data: series_section(data.of_series),
         lambda data: loadings_section(data.loadings, data.latent_order),
+        lambda data: splits_section(data.of_splits),
         _drawn,
         _classes,
         _traversals,

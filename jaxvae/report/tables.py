@@ -13,7 +13,7 @@ from jaxvae.analysis import Representation
 from jaxvae.data.origin import origin_of
 from jaxvae.report.figures import Theme, figure_of, latent_chart, plain, quiet, render
 from jaxvae.runs.load import Run
-from jaxvae.runs.score import examples_of
+from jaxvae.runs.score import examples_of, rebuilt_of
 from jaxvae.schema import Schema, schema_of
 
 MOST_POINTS = 3000
@@ -62,7 +62,7 @@ def of_columns(run: Run, codes: Representation, order: np.ndarray) -> OfColumns 
     schema = schema_of(run.source)
     x = examples_of(run, len(codes.mean))
     names = [f"x{d}" for d in range(x.shape[1])] if schema is None else list(schema.entry_names)
-    decoded = run.decoder(codes.mean)
+    decoded = rebuilt_of(run, codes.mean)
     observed, expected = _by_column(schema, x), _by_column(schema, decoded)
     spread = np.maximum(np.nanstd(observed, axis=0), 1e-12)
     centre = codes.mean.mean(axis=0)

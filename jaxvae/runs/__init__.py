@@ -97,6 +97,7 @@ if TYPE_CHECKING:
     from jaxvae.runs.foreign import read_foreign, score_foreign
     from jaxvae.runs.load import Run, load_own_run, load_run
     from jaxvae.runs.score import evaluate, represent, score
+    from jaxvae.runs.splits import parts_of, split_effects_of
 
 __all__ = [
     "Codes",
@@ -109,10 +110,12 @@ __all__ = [
     "evaluate",
     "load_own_run",
     "load_run",
+    "parts_of",
     "read_foreign",
     "represent",
     "score",
     "score_foreign",
+    "split_effects_of",
     "write_codes",
 ]
 
@@ -132,6 +135,8 @@ _PLACES = {
     "evaluate": "score",
     "represent": "score",
     "score": "score",
+    "parts_of": "splits",
+    "split_effects_of": "splits",
 }
 
 

@@ -95,7 +95,7 @@ def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[st
     """
     _check_columns(config, source)
     networks = config.networks.make(source)
-    likelihood = _likelihood(config, source)
+    likelihood = likelihood_of_run(config, source)
     if likelihood is not None and len(likelihood.start):
         networks["decoder"] = with_parameters(networks["decoder"], likelihood.start)
     return networks
@@ -131,7 +131,8 @@ def with_likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Con
     return config.with_flags(likelihood="bernoulli" if len(source.event_shape) == 3 else "gaussian")
 
 
-def _likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Likelihood | None:
+def likelihood_of_run(config: Config[Any, Any, Any, Any], source: Examples) -> Likelihood | None:
+    """Returns the likelihood of a configuration for the examples of a source; None if the method has none."""
     options = config.options
     if not hasattr(options, "likelihood"):
         return None
@@ -182,7 +183,7 @@ def build_method(
       ValueError: Settings are incompatible. The message is one line.
     """
     choices = asdict(config.options)
-    likelihood, schema = _likelihood(config, source), schema_of(source)
+    likelihood, schema = likelihood_of_run(config, source), schema_of(source)
     if likelihood is not None:
         choices["likelihood"] = likelihood._replace(mean=lambda outputs: outputs) if raw else likelihood
         del choices["scale"]
@@ -190,7 +191,7 @@ def build_method(
         choices["features"] = partial(inputs, schema)
     told = config.batches.told(source, config.training.batch_size)
     build = method_named(config.method).build
-    method = build(networks, hyperparameters=config.hyperparameters, **choices, **told)
+    method = build(networks, hyperparameters=config.settled().hyperparameters, **choices, **told)
     if config.networks.noisy:
         method = with_dropout(method, config.networks.noisy)
     return config.optimization.of(method, config.training.steps)

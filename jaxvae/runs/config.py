@@ -125,15 +125,16 @@ class Config(Generic[HP, Options, Batches, Networks]):
         return changed.with_flags(**left_over) if left_over else changed
 
     def settled(self) -> Self:
-        """Returns the configuration with numbers for the hyperparameters whose defaults follow from the options."""
-        settled = method_named(self.method).settled(self.hyperparameters, self.options)
+        """Returns the configuration with numbers for the hyperparameters whose defaults follow from the rest."""
+        entry = method_named(self.method)
+        settled = entry.settled(self.hyperparameters, self.options, self.training.steps)
         return replace(self, hyperparameters=settled)
 
     def idle(self) -> dict[str, str]:
         """Returns the flags that have no effect with the other settings, and what each of them is for."""
         idle = self.source.idle(self.batches) | self.batches.idle(self.source.in_table)
         idle |= method_named(self.method).idle(self.options)
-        idle |= self.networks.idle(self.source.is_tabular)
+        idle |= self.networks.idle(self.source.has_columns)
         if getattr(self.options, "likelihood", "gaussian") not in ("gaussian", "laplace"):
             idle["scale"] = "--likelihood gaussian and laplace"
         return idle

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
+import jax
 import jax.numpy as jnp
 import msgspec
 import numpy as np
@@ -16,7 +17,7 @@ from jaxvae.data.source import Source
 from jaxvae.data.table import MISSING
 from jaxvae.files import read_json, write_json
 from jaxvae.losses import negentropy
-from jaxvae.method import no_code
+from jaxvae.method import Nets, no_code
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED, metric_named
 from jaxvae.runs.config import Config
 from jaxvae.runs.load import Run
@@ -249,13 +250,25 @@ def properties(run: Run, codes: Representation) -> dict[str, float | None]:
         found["negentropy"] = float(normality.mean())
     if run.decoder is None or not codes.mean.shape[1] or len(codes.mean) < 2:
         return found
-    rebuilt = run.decoder(codes.mean[:REBUILT])
+    rebuilt = rebuilt_of(run, codes.mean[:REBUILT])
     found["reconstruction_error"] = float(np.nanmean((rebuilt - examples_of(run, len(rebuilt))) ** 2))
     effects = latent_effects(run.decoder, codes.mean)
     for name in ("overlap", "parts", "exclusive"):
         value = getattr(effects, name)
         found[name] = value if np.isfinite(value) else None
     return found
+
+
+def rebuilt_of(run: Run, means: np.ndarray) -> np.ndarray:
+    """Decodes the posterior means [count, D] of the first examples that `represent` encodes into expected examples."""
+    if run.method.decode_with is None:
+        assert run.decoder is not None
+        return run.decoder(means)
+    batch = random_examples(scored_examples(run), run.evaluation_key, len(means))
+    decode = jax.jit(lambda params, code, batch: run.method.expected(Nets(run.method.networks, params), code, batch))
+    starts = range(0, len(means), REBUILT)
+    parts = [jax.tree.map(lambda leaf, at=at: leaf[at : at + REBUILT], (means, batch)) for at in starts]
+    return np.concatenate([np.asarray(decode(run.state.params, *part)) for part in parts])
 
 
 def examples_of(run: Run, count: int) -> np.ndarray:

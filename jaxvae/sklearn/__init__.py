@@ -53,6 +53,19 @@ print(model.inverse_transform(codes).head())  # a DataFrame with the columns of 
 
 As everywhere in scikit-learn, new rows must have the same columns in the same order.
 
+`DRVI` is for cells x genes: it takes sparse arrays as well, such as `adata.X`, and finds counts by itself. X holds
+counts if all of its values are whole numbers and none is negative. `split_effects` says what each latent does to each
+gene. `jaxvae.anndata` takes AnnData objects, with batches and size factors.
+
+```python
+from scipy import sparse
+from jaxvae.sklearn import DRVI
+
+counts = sparse.csr_matrix(np.random.default_rng(0).poisson(1.0, (200, 30)))
+model = DRVI(n_components=8, max_iter=50, random_state=0).fit(counts)
+print(model.transform(counts).shape, model.split_effects(counts).top([f"gene{g}" for g in range(30)], 3))
+```
+
 `early_stopping=True` holds out a tenth of the rows, and stops after `patience` validations without a lower loss.
 
 ## Labels
@@ -75,6 +88,7 @@ from typing import Any, TypeVar
 from jaxvae.methods import METHODS
 from jaxvae.runs.options import options_of
 from jaxvae.sklearn.columns import StandardizedCounts
+from jaxvae.sklearn.counts import CountVectorAutoencoder
 from jaxvae.sklearn.estimators import (
     ClusteringVectorAutoencoder,
     GroupedVectorAutoencoder,
@@ -85,6 +99,7 @@ from jaxvae.sklearn.labels import ConditionalVectorAutoencoder, SemiSupervisedVe
 __all__ = [
     "DIPVAEI",
     "DIPVAEII",
+    "DRVI",
     "IVAE",
     "IWAE",
     "OIVAE",
@@ -158,8 +173,8 @@ _FITTED = {
 T = TypeVar("T", bound=VectorAutoencoder)
 
 
-def _estimator(name: str, base: type[T]) -> type[T]:
-    """Derives the estimator class of a method.
+def _estimator(name: str, base: type[T], **more: Any) -> type[T]:
+    """Derives the estimator class of a method, with `more` parameters or other defaults.
 
     Its keyword parameters are the method's hyperparameters and options, in a signature that scikit-learn can read.
     """
@@ -168,7 +183,7 @@ def _estimator(name: str, base: type[T]) -> type[T]:
     mixture = {"components": 100} if "components" in entry.networks.__dataclass_fields__ else {}
     own = {**entry.hyperparameters()._asdict(), **vars(options_of(entry)())}
     own = {key: value for key, value in own.items() if key not in common}
-    defaults = {"n_components": common.pop("n_components"), **own, **mixture, **common}
+    defaults = {"n_components": common.pop("n_components"), **own, **mixture, **common} | more
     keywords = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=defaults[key]) for key in defaults]
     signature = inspect.Signature([inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD), *keywords])
 
@@ -180,7 +195,7 @@ def _estimator(name: str, base: type[T]) -> type[T]:
     title = entry.hyperparameters.__name__
     doc = _DOC.format(
         summary=inspect.getdoc(entry.build).splitlines()[0],  # type: ignore[union-attr]
-        own=", ".join(own),
+        own=", ".join([*own, *(key for key in more if key not in (*_COMMON, *own))]),
         build=entry.build.__name__,
         components="\n      components: Number of components of the mixture prior." if mixture else "",
         fitted=f" {_FITTED[base]}" if base in _FITTED else "",
@@ -201,6 +216,15 @@ WAEMMD = _estimator("wae-mmd", VectorAutoencoder)
 WAEGAN = _estimator("wae-gan", VectorAutoencoder)
 IWAE = _estimator("iwae", VectorAutoencoder)
 OIVAE = _estimator("oi-vae", GroupedVectorAutoencoder)
+DRVI = _estimator(
+    "drvi",
+    CountVectorAutoencoder,
+    n_components=32,
+    network="elu",
+    batch_size=128,
+    splits=None,
+    pooling="logsumexp",
+)
 VAESNE = _estimator("vae-sne", ClusteringVectorAutoencoder)
 IVAE = _estimator("ivae", ConditionalVectorAutoencoder)
 SemiSupervisedVAE = _estimator("semi-supervised-vae", SemiSupervisedVectorAutoencoder)

@@ -24,6 +24,7 @@ from jaxvae.runs.build import build_method, build_without_data
 from jaxvae.runs.config import Config
 from jaxvae.schema import Schema
 from jaxvae.sklearn.columns import (
+    Kinds,
     categories_of,
     expected_columns,
     is_frame,
@@ -154,7 +155,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         from the configuration.
         """
         state = dict(super().__getstate__())
-        for name in ("method_", "_encode", "_decode", "_nll"):
+        for name in ("method_", "_encode", "_decode", "_nll", "_examples"):
             state.pop(name, None)
         if "state_" in state:
             trained = state["state_"]
@@ -226,17 +227,21 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._from_frame, self.schema_ = is_frame(X), None
         self._categories = {}
         if self._from_frame and len(X) >= LEAST_ROWS:
-            self.schema_ = schema_of_frame(X, self.kinds, standardize=self.standardize)
+            self.schema_ = schema_of_frame(X, self._kinds_of(X), standardize=self.standardize)
         if self.schema_ is not None:
             validate_data(self, X, skip_check_array=True)
         else:
             X = validate_data(self, X, dtype=np.float64, ensure_min_samples=LEAST_ROWS, ensure_all_finite="allow-nan")
             if not self._from_frame:
-                self.schema_ = schema_of_array(X, self.kinds, standardize=self.standardize)
+                self.schema_ = schema_of_array(X, self._kinds_of(X), standardize=self.standardize)
         if self.schema_ is None:
             return X
         self._categories = categories_of(self.schema_, X)
         return table_of(X)
+
+    def _kinds_of(self, X: Any) -> Kinds:
+        """Returns the kinds of the columns of X that are not found by their values."""
+        return self.kinds
 
     def _prepare(self) -> None:
         """Builds the method and its compiled functions from the configuration of the fit.
@@ -260,9 +265,10 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             return method.decode(Nets(networks, params), codes)
 
         def nll(params: dict[str, Params], batch: Batch) -> jax.Array:
-            return likelihood.nll(raw.decode(Nets(networks, params), encode(params, batch)), batch["x"])
+            net = Nets(networks, params)
+            return likelihood.nll(raw.expected(net, encode(params, batch), batch), batch["x"])
 
-        self.method_ = method
+        self.method_, self._examples = method, source
         self._encode, self._decode, self._nll = jax.jit(encode), jax.jit(decode), jax.jit(nll)
 
     def _batch(self, X: Any) -> dict[str, np.ndarray]:

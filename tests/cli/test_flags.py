@@ -47,6 +47,8 @@ OTHER = {
     "warmup_steps": 7,
     "label_noise": 0.5,
     "hidden": (8, 9),
+    "splits": 4,
+    "covariates": ("sun",),
     "dropout": 0.5,
     "likelihood": "laplace",
     "validation": 0.25,
@@ -62,7 +64,7 @@ BESIDE = {
     "class_factor": {"data": "sprites", "image_size": 16},
 }
 """Flags without which another has no effect, and is refused or hidden."""
-NEED_FILES = ("stream", "skip_bad", "texture", "groups")
+NEED_FILES = ("stream", "skip_bad", "texture", "groups", "library")
 """Flags that are tried with data of their own."""
 BEHAVIOUR = {
     "steps": "tests/training/test_loop.py",
@@ -273,9 +275,11 @@ def test_layers_are_for_dense_networks(method):
         return
     for flag in (["--hidden", "8"], ["--layer-norm"], ["--dropout", "0.5"]):
         name = flag[0][2:].replace("-", "_")
-        assert getattr(parse_train([method, *flag]).config.networks, name) != default_flags(method)[name]
-        for network in ("conv", "xtanh", "conv1d"):
-            with pytest.raises(ValueError, match=f"{flag[0]} is for --network mlp, mlp-small and selu: leave it out"):
+        changed = parse_train([method, "--network", "selu", *flag]).config.networks
+        assert getattr(changed, name) != default_flags(method)[name]
+        for network in ("conv", "xtanh", "conv1d", *(["elu"] if name == "layer_norm" else [])):
+            known = "mlp, mlp-small and selu" if network == "elu" else "mlp, mlp-small, selu and elu"
+            with pytest.raises(ValueError, match=f"{flag[0]} is for --network {known}: leave it out"):
                 parse_train([method, "--network", network, *flag])
 
 

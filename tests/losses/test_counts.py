@@ -267,3 +267,20 @@ def test_theta_must_fit_the_event(shape, inputs):
     log_mean, x, _ = inputs
     with pytest.raises(ValueError, match=r"log_theta must be a number or broadcast to the event shape \(3, 2\), got"):
         losses.negative_binomial_nll(log_mean, x, jnp.zeros(shape))
+
+
+@every_kernel
+def test_counts_that_are_no_whole_numbers(name):
+    """As corrected counts are: the same formula, with Gamma(x + 1) for x!. Between 0 and 1 as well."""
+    axes = grid([-5, 0, 3], [0.01, 0.5, 1.5, 7.3, 1234.5], *([-1, 2] for _ in EAGER[name][2]))
+    value, _ = each(name)(*axes)
+    log_mean, x, *others = np.float64(axes)
+    named = dict(zip(EAGER[name][2], others, strict=True))
+    if "theta" in named:
+        theta = np.exp(named["theta"])
+        want = gammaln(x + 1) + gammaln(theta) - gammaln(x + theta)
+        want += x * np.logaddexp(0, named["theta"] - log_mean) + theta * np.logaddexp(0, log_mean - named["theta"])
+    else:
+        want = np.exp(log_mean) - x * log_mean + gammaln(x + 1)
+    want += np.logaddexp(0, named["logits"]) if "logits" in named else 0
+    np.testing.assert_allclose(value, want, rtol=1e-5, atol=1e-5)

@@ -42,6 +42,7 @@ OWN = {
     "oi-vae": {"learning_rate": 1e-2, "prior_scale": 0.01},
     "equivariant-rendering": {"learning_rate": 2e-2},
     "semi-supervised-vae": {"learning_rate": 3e-3},
+    "drvi": {"learning_rate": 3e-3, "warmup": 0.0},
 }
 """Hyperparameters of networks that are slow to learn, and of priors that would hide the rest of the loss."""
 OPTIONS = {
@@ -56,7 +57,7 @@ FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss"}
 
 SIZES = {"components": 20, "discriminator": (32, 32)}
 """Of networks that have them."""
-SMALLER = {"oi-vae": ("encoder",), "mcr2": ()}
+SMALLER = {"oi-vae": ("encoder",), "drvi": ("encoder",), "mcr2": ()}
 """Networks with one hidden layer in place of those the method comes with, where not both encoder and decoder."""
 
 

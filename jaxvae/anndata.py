@@ -1,0 +1,179 @@
+"""Cells x genes in Python: trains a method on an AnnData object, and writes the codes into it.
+
+```python
+import anndata
+import numpy as np
+from jaxvae.anndata import encode, train
+
+rng = np.random.default_rng(0)
+adata = anndata.AnnData(rng.poisson(2.0, (200, 30)).astype(np.float32))
+adata.obs["donor"], adata.obs["type"] = rng.choice(["a", "b"], 200), rng.choice(["B", "T"], 200)
+
+run = train(adata, "drvi", batch="donor", labels=["type"], latents=8, steps=50)
+print(adata.obsm["X_jaxvae"].shape)  # (200, 8)
+print(adata.uns["jaxvae"]["scores"]["type"]["LMS-SMI"], adata.uns["jaxvae"]["top_genes"])
+encode(run, adata[:10].copy())  # new cells, which get an obsm["X_jaxvae"] as well
+```
+
+The matrix X holds counts, if all of its values are whole numbers and none is negative; otherwise real numbers, which
+are standardized. If the counts are in a layer, name it: `train(adata, layer="counts")`. All genes that vary are learned
+from: removing bad cells and choosing highly variable genes is the job of scanpy, and comes before. What comes after is
+scanpy's as well: `sc.pp.neighbors(adata, use_rep="X_jaxvae")`, `sc.tl.umap(adata)`.
+
+For files and run folders, use `jaxvae train drvi --data anndata:FILE --label-columns type donor --covariates donor`.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxvae.analysis import Representation
+from jaxvae.data import Epochs, Parts, split
+from jaxvae.data.anndata_object import anndata_object
+from jaxvae.data.tabular import schema_on
+from jaxvae.metrics import class_matching
+from jaxvae.runs.build import build_method, networks_of
+from jaxvae.runs.config import default_config
+from jaxvae.runs.encode import encode_all
+from jaxvae.runs.load import Run
+from jaxvae.runs.splits import split_effects_of
+from jaxvae.schema import schema_of
+from jaxvae.training import train as train_method
+from jaxvae.training.optimizers import evaluation_params
+
+KEY = "X_jaxvae"
+"""Name of the codes in obsm."""
+TOP = 20
+"""Number of genes of each direction of a latent in uns."""
+
+
+def train(
+    adata: Any,
+    method: str = "drvi",
+    *,
+    layer: str | None = None,
+    batch: str | Sequence[str] = (),
+    labels: Sequence[str] = (),
+    size_factor: str | None = None,
+    preset: str | None = None,
+    progress: bool = False,
+    **flags: Any,
+) -> Run:
+    """Trains a method on the cells of an AnnData object, and writes the codes into it.
+
+    Args:
+      adata: AnnData object of cells x genes. It gets obsm["X_jaxvae"], the posterior means of all cells [N, K], and
+        uns["jaxvae"]: the settings, the scores of the codes for each label (`jaxvae.metrics.class_matching`), the
+        KL of each latent in nats [K], and for an additive decoder the latents by their effect ("order") and the genes
+        that each direction raises most ("top_genes").
+      method: Name of the method, as `jaxvae list` gives it.
+      layer: Layer with the counts; by default, X.
+      batch: Columns of obs, such as the batch or the donor, that the decoder of `drvi` sees, so that the code need not
+        tell them.
+      labels: Columns of obs, such as the cell type, that the codes are scored by. They are not learned from.
+      size_factor: Column of obs with size factors, in any unit, in the place of each cell's sum of counts, for `drvi`.
+      preset: Preset of the method.
+      progress: Whether to show a progress bar.
+      flags: Flags of `jaxvae train METHOD`, with underscores: `latents=32, steps=5000, seed=1, validation=0.1`.
+
+    Returns:
+      The run, which encodes, decodes and is scored like one that is loaded from a folder. It has no folder.
+
+    Raises:
+      ValueError: The object cannot be learned from, a column is missing, or a flag is wrong; the message says which.
+
+    Warns:
+      NotCounts: No value is negative, and some are no whole numbers; the message gives their share.
+    """
+    batches = (batch,) if isinstance(batch, str) else tuple(batch)
+    columns = tuple(dict.fromkeys((*labels, *batches)))
+    if size_factor is not None and method != "drvi":
+        raise ValueError(f"size factors are for drvi, and {method} does not use them: leave size_factor out")
+    covariates = {"covariates": batches} if batches else {}
+    given = {"data": "anndata:adata", "label_columns": columns, **covariates, **flags}
+    config = default_config(method, preset).with_flags(**given)
+    table = anndata_object(adata, layer, labels=columns, size_factor=size_factor)
+    options = config.source
+    parts = split(table, options.validation, options.test, seed=options.split_seed)
+    if parts.held_out is not None:
+        schema = schema_on(table, np.asarray(parts.training.index))  # type: ignore[attr-defined]
+        table = anndata_object(adata, layer, labels=columns, size_factor=size_factor, schema=schema)
+        parts = split(table, options.validation, options.test, seed=options.split_seed)
+    training = Epochs(parts.training) if options.sampling == "epochs" else parts.training
+    wrap = config.batches.wrap_held_out
+    held_out = (None if part is None else wrap(part, method) for part in (parts.validation, parts.test))
+    parts = Parts(config.batches.wrap(training, method), *held_out)
+    batch_size = min(config.training.batch_size, parts.training.size)
+    config = replace(config, training=replace(config.training, batch_size=batch_size)).settled()
+    built = build_method(config, networks_of(config, parts.training), parts.training)
+    history: list[dict[str, Any]] = []
+    state = train_method(
+        built,
+        parts.training,
+        steps=config.training.steps,
+        batch_size=batch_size,
+        seed=config.seed,
+        log_every=config.training.log_every,
+        on_nan=config.training.on_nan,
+        progress=progress,
+        on_row=lambda step, state, row: history.append({"step": step, **row}),
+        validation=parts.validation,
+        validate_every=config.training.validate_every,
+        patience=config.training.patience,
+        max_minutes=config.training.max_minutes,
+    )
+    state = state._replace(params=evaluation_params(state))
+    run = Run(Path(), config, parts.training, built, state, history, parts.held_out)
+    codes = encode_all(run, config.batches.wrap(table, method))
+    adata.obsm[KEY] = codes.means
+    adata.uns["jaxvae"] = _in_words(run, adata, codes, labels)
+    return run
+
+
+def encode(run: Run, adata: Any, *, layer: str | None = None) -> np.ndarray:
+    """Encodes the cells of another AnnData object, and writes their codes into its obsm["X_jaxvae"].
+
+    Its genes are found by name, in any order; genes that the run does not know are left out.
+
+    Args:
+      run: Run of `train`, or one that `jaxvae.runs.load_run` loads.
+      adata: AnnData object.
+      layer: Layer with the counts; by default, X.
+
+    Returns:
+      Posterior means [N, K].
+
+    Raises:
+      ValueError: A gene is missing, or values are not those that the run learned from.
+    """
+    table = anndata_object(adata, layer, schema=schema_of(run.source))
+    adata.obsm[KEY] = encode_all(run, table).means
+    return adata.obsm[KEY]
+
+
+def _in_words(run: Run, adata: Any, codes: Any, labels: Sequence[str]) -> dict[str, Any]:
+    """Returns what is known of a run as values that h5ad files hold."""
+    logvar = 2 * np.log(codes.standard_deviations)
+    representation = Representation(codes.means, logvar, None)
+    known: dict[str, Any] = {
+        "method": run.method.name,
+        "settings": json.dumps(run.config.to_json()),
+        "kl": representation.kl_per_latent(),
+        "scores": {},
+    }
+    for label in labels:
+        values = adata.obs[label].astype(str).to_numpy()
+        if len(set(values)) > 1:
+            known["scores"][str(label)] = class_matching(codes.means, values).scores
+    effects = split_effects_of(run, codes.means)
+    if effects is not None:
+        schema = schema_of(run.source)
+        assert schema is not None
+        top = effects.top(schema.entry_names, TOP)
+        known["order"] = effects.order
+        known["top_genes"] = {name: np.array(genes, str) for name, genes in top.items() if genes}
+    return known

@@ -1,0 +1,97 @@
+"""AnnData objects in memory: the tables of their files, training and encoding, and what is wrong in one line."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import sparse
+
+from jaxvae.anndata import encode, train
+from jaxvae.data.anndata import NotCounts, anndata_file
+from jaxvae.data.anndata_object import anndata_object
+from jaxvae.data.tabular import Columns
+from jaxvae.runs.score import represent, score
+from tests.data.anndata_cells import GENES, N, anndata, cells, saved, x_of
+
+TINY = {"latents": 4, "hidden": (8,), "steps": 4, "batch_size": 16}
+
+
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix, sparse.csc_matrix])
+def test_an_object_is_the_table_of_its_file(form, tmp_path):
+    data = cells()
+    data.X = form(data.X)
+    ours = anndata_object(data, labels=("type", "day"))
+    theirs = anndata_file(saved(tmp_path, cells()), None, Columns(labels=("type", "day")))
+    np.testing.assert_array_equal(x_of(ours), x_of(theirs))
+    np.testing.assert_array_equal(ours.factors, theirs.factors)
+    assert ours.schema.columns == theirs.schema.columns
+    assert list(ours.ids) == list(data.obs_names)
+
+
+def test_size_factors_are_in_any_unit():
+    data = cells()
+    data.obs["size"] = data.X.sum(axis=1)
+    one = np.asarray(anndata_object(data, size_factor="size").extras["log_size"])
+    np.testing.assert_allclose(one, np.log(data.X.sum(axis=1)), rtol=1e-5)
+    data.obs["size"] /= 1e4
+    np.testing.assert_allclose(anndata_object(data, size_factor="size").extras["log_size"], one, rtol=1e-5)
+    data.obs.loc["cell3", "size"] = 0.0
+    with pytest.raises(ValueError, match="must be positive numbers, and 1 of 40 in 'size' are not"):
+        anndata_object(data, size_factor="size")
+
+
+def test_what_is_wrong_is_said_in_one_line():
+    data = cells()
+    with pytest.raises(ValueError, match="there is no layer 'counts', and no other"):
+        anndata_object(data, "counts")
+    with pytest.raises(ValueError, match="size"):
+        anndata_object(data, size_factor="size")
+    with pytest.raises(ValueError, match="tipe.*type"):
+        train(data, labels=["tipe"], **TINY)
+    with pytest.raises(ValueError, match="vae.*covariates"):
+        train(data, "vae", batch="donor", steps=2)
+    with pytest.raises(ValueError, match="size factors are for drvi, and vae does not use them"):
+        train(data, "vae", size_factor="size")
+    data.X[[2, 5]] = 0
+    with pytest.raises(ValueError, match="2 rows have no counts at all: 'cell2', 'cell5'"):
+        train(data, **TINY)
+    fractional = cells()
+    fractional.X = fractional.X * 0.5
+    with pytest.warns(NotCounts, match="% of the values other than 0 are no whole numbers"):
+        anndata_object(fractional)
+
+
+def test_codes_settings_scores_and_genes_are_written(tmp_path):
+    data = cells()
+    data.layers["counts"] = sparse.csr_matrix(data.X)
+    data.X = np.log1p(data.X)
+    data.obs["size"] = np.linspace(1, 2, N)
+    run = train(data, batch="donor", labels=["type"], layer="counts", size_factor="size", seed=3, **TINY)
+    assert data.obsm["X_jaxvae"].shape == (N, 4)
+    known = data.uns["jaxvae"]
+    assert known["method"] == "drvi"
+    assert json.loads(known["settings"])["batches"] == {"covariates": ["donor"]}
+    assert set(known["scores"]) == {"type"}
+    assert 0 <= known["scores"]["type"]["LMS-SMI"] <= 1
+    assert sorted(known["order"]) == list(range(4))
+    assert set(np.concatenate([*known["top_genes"].values(), []])) <= set(data.var_names[:-1])
+    data.write_h5ad(tmp_path / "out.h5ad")
+    again = anndata.read_h5ad(tmp_path / "out.h5ad")
+    np.testing.assert_array_equal(again.obsm["X_jaxvae"], data.obsm["X_jaxvae"])
+
+    new = data[:7, ::-1].copy()
+    np.testing.assert_allclose(encode(run, new, layer="counts"), data.obsm["X_jaxvae"][:7], atol=1e-5)
+    codes = represent(run, 20)
+    assert score(run, codes, ["class_matching"])["metrics"]["class_matching"]["score"] >= 0
+    assert run.decoder(codes.mean).shape == (20, GENES - 1)
+
+
+def test_other_methods_and_validation():
+    data = cells()
+    data.obs["when"] = pd.Categorical(["a", "b"] * (N // 2))
+    run = train(data, "vae", labels=["when"], latents=2, steps=4, batch_size=16, validation=0.25, validate_every=2)
+    assert run.held_out.source.size == 10
+    assert any("validation_loss" in row for row in run.history)
+    assert data.obsm["X_jaxvae"].shape == (N, 2)
+    assert "top_genes" not in data.uns["jaxvae"]
