@@ -186,6 +186,13 @@ def _study(arguments: list[str]) -> None:
     study_command(arguments)
 
 
+def _explore(arguments: list[str]) -> None:
+    """Open a page on which the latents of a run are moved"""
+    from jaxvae.cli.explore import explore_command
+
+    explore_command(arguments)
+
+
 def _list(arguments: list[str]) -> None:
     """List the methods, data, networks, metrics and presets there are, a line each"""
     from jaxvae.data import CLIPS, DATA, FILES, TABLES
@@ -224,6 +231,7 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": _evaluate,
     "report": _report,
     "compare": _compare,
+    "explore": _explore,
     "encode": _encode,
     "decode": _decode,
     "score": _score,
