@@ -18,7 +18,7 @@ BEHIND = (24, 27, 33)
 
 def comparison_html(columns: Sequence[Column], lines: Sequence[Line], *, title: str, version: str = "") -> str:
     """Renders a comparison as one self-contained HTML document, to be stored as UTF-8."""
-    best = {column.name: _best(column, lines) for column in columns}
+    best = {column.name: best_lines(column, lines) for column in columns}
     return render_html(
         "comparison.html",
         title=title,
@@ -54,7 +54,7 @@ def shown(mean: float, half: float) -> str:
     return f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}" if math.isfinite(half) else "")
 
 
-def _best(column: Column, lines: Sequence[Line]) -> set[int]:
+def best_lines(column: Column, lines: Sequence[Line]) -> set[int]:
     """Returns the indices of lines that differ significantly from a worse line but not from the best one on the same
     data.
 

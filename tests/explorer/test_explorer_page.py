@@ -16,7 +16,6 @@ from PIL import Image
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs pip install selenium")
 pytest.importorskip("starlette", reason="needs pip install starlette uvicorn")
-from explored import SOURCE, small_run, untrained  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
@@ -28,6 +27,7 @@ from jaxvae.explorer.state import Explorer  # noqa: E402
 from jaxvae.methods import BetaVAE, beta_vae  # noqa: E402
 from jaxvae.networks import autoencoder  # noqa: E402
 from tests.browser import BEYOND, BROWSER, CONTRASTS, DRIVER, headless  # noqa: E402
+from tests.explorer.explored import SOURCE, small_run, untrained  # noqa: E402
 
 pytestmark = pytest.mark.process
 if not (BROWSER and DRIVER):

@@ -8,10 +8,9 @@ import pytest
 
 pytest.importorskip("starlette", reason="needs pip install starlette uvicorn")
 
-from explored import PORT, TOKEN, ask, pixels, post, small_run
-
 from jaxvae.explorer.server import MOST_JSON, MOST_UPLOAD, application, open_port
 from jaxvae.explorer.state import Explorer
+from tests.explorer.explored import PORT, TOKEN, ask, pixels, post, small_run
 
 
 @pytest.fixture(scope="module")

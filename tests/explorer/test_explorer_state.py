@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from explored import pixels, small_run, untrained
 from PIL import Image
 
 from jaxvae.cli.main import main
@@ -18,6 +17,7 @@ from jaxvae.explorer.state import BATCHES, Explorer
 from jaxvae.method import Method, Network, Posterior, no_code
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.runs.score import examples_of, represent
+from tests.explorer.explored import pixels, small_run, untrained
 
 RNG = np.random.default_rng(0)
 
