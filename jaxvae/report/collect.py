@@ -20,6 +20,7 @@ from jaxvae.analysis import (
 from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
 from jaxvae.report.data import MOST_LATENTS, ReportData
+from jaxvae.report.live import live_model
 from jaxvae.report.loadings import loadings_of
 from jaxvae.report.page import report_html
 from jaxvae.report.pictures import in_colours, shown_channels
@@ -39,17 +40,25 @@ QUANTILES = np.linspace(0, 1, 11)
 TRAVERSAL_VALUES = np.linspace(-2, 2, 11, dtype=np.float32)
 
 
-def write_report(run: Run, codes: Representation, scores: dict[str, Any]) -> Path:
+def write_report(run: Run, codes: Representation, scores: dict[str, Any], *, live: bool = False) -> Path:
     """Writes report/index.html into the run's folder and returns its path.
 
     Args:
       run: Run at the checkpoint to report on.
       codes: Codes of random examples of the run's data, from `jaxvae.runs.represent`.
       scores: Scores from `jaxvae.runs.evaluate`.
+      live: Whether the page carries the decoder, whose sliders then need no server.
+
+    Raises:
+      jaxvae.report.live.Unsupported: The page cannot carry the decoder. A ValueError.
     """
     path = inside(run.folder, "report") / "index.html"
     path.parent.mkdir(exist_ok=True)
-    write_text(path, report_html(collect(run, codes, scores)))
+    data = collect(run, codes, scores)
+    if live:
+        mig = scores["metrics"].get("mig", {})
+        data = data._replace(live=live_model(run, codes, latents_by_size(run, codes, mig)))
+    write_text(path, report_html(data))
     return path
 
 

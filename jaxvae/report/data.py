@@ -82,3 +82,5 @@ class ReportData(NamedTuple):
     """Series and their reconstructions; None for other examples."""
     loadings: Loadings | None = None
     """How strongly each latent drives each group of outputs; None for methods without groups."""
+    live: Mapping[str, Any] | None = None
+    """The decoder as a program of the page, see `jaxvae.report.live.live_model`; None for a page without it."""

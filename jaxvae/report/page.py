@@ -1,4 +1,6 @@
-"""Pages as one self-contained HTML file, without network access; the page of a run needs no JavaScript either."""
+"""Pages as one self-contained HTML file, without network access. The page of a run needs JavaScript for a live decoder
+only.
+"""
 
 import base64
 import hashlib
@@ -6,8 +8,10 @@ from math import isfinite
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from jaxvae.report.data import ReportData
+from jaxvae.report.live import as_script_text
 from jaxvae.report.sections import sections, shown_metric, shown_score
 
 MOST_HEADLINES = 4
@@ -37,6 +41,8 @@ def report_html(data: ReportData) -> str:
         headline=[(name, one) for name, one in list(data.scores.items())[:MOST_HEADLINES] if isfinite(one["score"])],
         sections=sections(data),
         factors=data.factor_names or (),
+        live=data.live,
+        live_text=None if data.live is None else Markup(as_script_text(data.live)),
     )
 
 
