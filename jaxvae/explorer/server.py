@@ -194,7 +194,7 @@ class Guard:
             return "the Host is not this machine"
         if any(value not in self.origins for name, value in headers if name == "origin"):
             return "the request comes from another page"
-        given = scope["path"].split("/")[1]
+        given = f"{scope['path']}/".split("/")[1]
         if not secrets.compare_digest(given.encode(), self.token.encode()):
             return "the token in the address is wrong: open the address that the command printed"
         return None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import matplotlib.style
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
@@ -20,6 +21,7 @@ from matplotlib.ticker import EngFormatter, MaxNLocator
 from jaxvae.files import write_bytes
 from jaxvae.report.figures import plain, wants_log_axis
 from jaxvae.report.pictures import signed
+from jaxvae.runs.compare import interval
 
 COLUMN, TEXT = 3.3, 6.9
 """Widths in inches of a column and of the text."""
@@ -119,7 +121,7 @@ def traversals(
     rows, columns, height, wide, channels = images.shape
     room = 0.75
     side = (width - room) / columns
-    figure = Figure(figsize=(width, rows * side * height / wide + 0.16), layout=None)
+    figure = Figure(figsize=(width, rows * side * height / wide + 0.16), layout="none")
     top = 0.16 / figure.get_figheight()
     for row in range(rows):
         bottom = (1 - top) * (rows - 1 - row) / rows
@@ -298,8 +300,6 @@ def _name_cells(axes: Any, rows: Sequence[str], columns: Sequence[str], label: s
 
 def _band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns means over seeds [T], and half the widths of their 95 % intervals, 0 for a single seed."""
-    from jaxvae.runs.compare import interval
-
     pairs = [interval(column) for column in values.T]
     mean, half = np.array(pairs).T
     return mean, np.nan_to_num(half)

@@ -10,7 +10,6 @@ The encoder maps examples [B, *event_shape] to means and log-variances [B, D] ea
 expected examples. Every file is read again and compared with the run before the command ends.
 """
 
-import io
 import json
 import logging
 from collections.abc import Callable, Mapping
@@ -20,7 +19,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
-import msgspec
 import numpy as np
 
 import jaxvae
@@ -30,7 +28,6 @@ from jaxvae.runs.absent import NoExamples, source_of
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.build import build_without_data
 from jaxvae.runs.config import Config
-from jaxvae.runs.encode import latents_of
 from jaxvae.runs.load import OwnConfig, Run
 from jaxvae.training import make_train_step
 from jaxvae.training.run_folder import TRAINED, read_trained
@@ -77,20 +74,20 @@ def parts_of(run: Run) -> tuple[list[Part], list[str]]:
             f"{run.method.name} is a fitted estimator of scikit-learn's kind, not a JAX program: pickle the estimator"
         )
     method, net = run.method, Nets(run.method.networks, run.state.params)
-    parts, missing = [], []
+    parts, missing, latents = [], [], 0
     if method.encode is no_code:
         missing.append(f"{method.name} learns no code, so there is no encoder")
     else:
-        inputs = _inputs_of_encoder(run)
+        inputs, latents = _inputs_of_encoder(run)
 
         def encode(*arrays: jax.Array) -> tuple[jax.Array, ...]:
             return tuple(method.encode(net, dict(zip(inputs, arrays, strict=True))))
 
         parts.append(Part("encoder", encode, inputs, ("mean", "logvar")))
-    if method.decode is no_image:
+    if method.decode is no_image or not latents:
         missing.append(f"the codes of {method.name} alone make no examples, so there is no decoder")
     else:
-        parts.append(Part("decoder", lambda code: (method.decode(net, code),), {"code": (latents_of(run),)}, ("x",)))
+        parts.append(Part("decoder", lambda code: (method.decode(net, code),), {"code": (latents,)}, ("x",)))
     return parts, missing
 
 
@@ -184,14 +181,16 @@ def require_packages(kind: Format) -> None:
         raise ValueError(f"--format {kind} needs {', '.join(needed)}: pip install 'jaxvae[{extra}]'{more}")
 
 
-def _inputs_of_encoder(run: Run) -> dict[str, tuple[int, ...]]:
-    """Returns the shapes of what the encoder reads of an example: "x", and further columns of the batch if any."""
+def _inputs_of_encoder(run: Run) -> tuple[dict[str, tuple[int, ...]], int]:
+    """Returns the shapes of what the encoder reads of an example, "x" and further columns of the batch if any, and the
+    number of latents.
+    """
     inputs = {"x": run.source.event_shape}
     while True:
         try:
             batch = {name: jax.ShapeDtypeStruct((1, *shape), jnp.float32) for name, shape in inputs.items()}
-            jax.eval_shape(lambda batch: run.method.encode(Nets(run.method.networks, run.state.params), batch), batch)
-            return inputs
+            net = Nets(run.method.networks, run.state.params)
+            return inputs, jax.eval_shape(lambda batch: run.method.encode(net, batch), batch).mean.shape[1]
         except KeyError as error:
             name = error.args[0]
             if name in inputs:
@@ -331,7 +330,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     try:
         content = path.read_bytes()
         size = int.from_bytes(content[:8], "little")
-        header = msgspec.json.decode(io.BytesIO(content[8 : 8 + min(size, MOST_HEADER)]).getvalue())
+        header = json.loads(content[8 : 8 + min(size, MOST_HEADER)])
         about = json.loads(header["__metadata__"][METADATA])
         weights = load(content)
     except (OSError, KeyError, TypeError, ValueError, RecursionError, SafetensorError) as error:

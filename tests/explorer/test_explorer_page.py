@@ -9,6 +9,9 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -434,6 +437,20 @@ def test_other_pages_get_nothing(browser, served):
     token = served.rstrip("/").split("/")[-1]
     browser.get(served.replace(token, "0" * len(token)))
     assert "the token in the address is wrong" in browser.find_element(By.TAG_NAME, "body").text
+
+
+def test_a_notebook_shows_it_in_a_frame(browser, served, tmp_path):
+    """A page of another server of this machine, as that of a notebook."""
+    (tmp_path / "index.html").write_text(f'<iframe src="{served}" width="800" height="600"></iframe>')
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        browser.get(f"http://127.0.0.1:{server.server_port}/")
+        browser.switch_to.frame(0)
+        wait(browser, "document.getElementById('status')?.textContent === 'Ready'")
+        assert find(browser, "stage").is_displayed()
+        browser.switch_to.default_content()
+        server.shutdown()
 
 
 def test_names_that_attack_do_not_run(browser, run):

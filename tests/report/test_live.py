@@ -18,7 +18,7 @@ from tests.explorer.explored import small_run, untrained
 def test_operations_and_weights_of_a_dense_decoder():
     weights = np.linspace(-1, 1, 3 * 100).reshape(3, 100).astype(np.float32)
     program = program_of(lambda code: jax.nn.sigmoid(code @ weights + 1).reshape(-1, 10, 10, 1), 3)
-    assert [one["op"] for one in program.operations][0] == "dot_general"
+    assert program.operations[0]["op"] == "dot_general"
     np.testing.assert_array_equal(program.weights.reshape(3, 100), weights.astype(np.float16))
     assert program.operations[-1]["shape"] == [1, 10, 10, 1]
 
