@@ -13,6 +13,7 @@ from jaxvae.cli.terminal import say as print
 from jaxvae.files import write_text
 from jaxvae.metrics import METRICS, UNSUPERVISED
 from jaxvae.report.comparison_page import comparison_html, shown
+from jaxvae.report.comparison_plots import comparison_plots
 from jaxvae.report.comparison_table import comparison_csv, comparison_latex, comparison_markdown
 from jaxvae.runs.compare import COMPARED, Column, Line, compare, find_runs, interval
 
@@ -62,7 +63,8 @@ def compare_command(arguments: list[str]) -> None:
         if file is not None:
             write_text(file, write(columns, lines))
             print(f"table: {file}")
-    page = comparison_html(columns, lines, title=_title(lines), version=version("jaxvae"))
+    plots = comparison_plots(columns, lines)
+    page = comparison_html(columns, lines, title=_title(lines), version=version("jaxvae"), plots=plots)
     write_text(args.out, page)
     print(f"page: {args.out}")
 

@@ -188,7 +188,7 @@ def curves(terms: Mapping[str, Sequence[Curve]], width: float = TEXT) -> Figure:
         axes.set_axis_off()
     for axes, (term, lines) in zip(panels.flat, terms.items(), strict=False):
         for k, line in enumerate(lines):
-            mean, half = _band(line.values)
+            mean, half = band(line.values)
             colour = PALETTE[k % len(PALETTE)]
             axes.plot(line.steps, mean, color=colour, linestyle=DASHES[k // len(PALETTE) % 4], label=plain(line.name))
             axes.fill_between(line.steps, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
@@ -298,7 +298,7 @@ def _name_cells(axes: Any, rows: Sequence[str], columns: Sequence[str], label: s
     axes.set_xlabel(label)
 
 
-def _band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns means over seeds [T], and half the widths of their 95 % intervals, 0 for a single seed."""
     pairs = [interval(column) for column in values.T]
     mean, half = np.array(pairs).T
@@ -306,4 +306,4 @@ def _band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _half(values: np.ndarray) -> float:
-    return float(_band(values[:, None])[1][0])
+    return float(band(values[:, None])[1][0])

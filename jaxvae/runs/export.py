@@ -185,11 +185,10 @@ def _inputs_of_encoder(run: Run) -> tuple[dict[str, tuple[int, ...]], int]:
     """Returns the shapes of what the encoder reads of an example, "x" and further columns of the batch if any, and the
     number of latents.
     """
-    inputs = {"x": run.source.event_shape}
+    inputs, net = {"x": run.source.event_shape}, Nets(run.method.networks, run.state.params)
     while True:
         try:
             batch = {name: jax.ShapeDtypeStruct((1, *shape), jnp.float32) for name, shape in inputs.items()}
-            net = Nets(run.method.networks, run.state.params)
             return inputs, jax.eval_shape(lambda batch: run.method.encode(net, batch), batch).mean.shape[1]
         except KeyError as error:
             name = error.args[0]

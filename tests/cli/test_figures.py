@@ -49,6 +49,8 @@ def test_tables_of_a_sweep(sweep, tmp_path):
     assert (tmp_path / "t.latex").read_text().count(r"\\") == 5
     assert (tmp_path / "t.markdown").read_text().count("\n| ") == 5
     assert np.isfinite(float(rows[0]["reconstruction_error"]))
+    page = (tmp_path / "page.html").read_text()
+    assert [title for title in ("Loss by step", "mig and error", "mig by weight") if title not in page] == []
 
 
 @pytest.mark.parametrize(

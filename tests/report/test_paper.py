@@ -135,7 +135,7 @@ def test_a_style_changes_the_defaults(tmp_path):
 
 def test_bands_are_intervals_of_the_mean_over_seeds():
     values = np.array([[1.0, 2.0], [3.0, 2.0], [2.0, 2.0]])
-    mean, half = paper._band(values)
+    mean, half = paper.band(values)
     np.testing.assert_allclose(mean, [2, 2])
     np.testing.assert_allclose(half, [4.302652729911275 * 1 / 3**0.5, 0], rtol=1e-9)  # Student's t with 2 degrees
-    assert paper._band(values[:1])[1].tolist() == [0, 0]
+    assert paper.band(values[:1])[1].tolist() == [0, 0]
