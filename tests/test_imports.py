@@ -40,6 +40,7 @@ ALLOWED = {
         "baselines",
     },
     "report": {"schema", "data", "method", "methods", "metrics", "analysis", "runs", "files"},
+    "explorer": {"", "schema", "data", "files", "method", "methods", "analysis", "runs", "report"},
     "study": {"", "choose", "runs", "report", "metrics", "analysis", "training", "files"},
     "sklearn": {
         "choose",
@@ -68,6 +69,7 @@ ALLOWED = {
         "metrics",
         "runs",
         "report",
+        "explorer",
         "study",
     },
     "__main__": {"cli"},
@@ -134,7 +136,7 @@ def test_arrows(part):
     [
         ("jaxvae.losses", {"flax", "optax", "orbax"}),
         ("jaxvae.metrics", {"jax", "flax"}),
-        ("jaxvae", {"jax", "numpy"}),
+        ("jaxvae", {"jax", "numpy", "starlette"}),
     ],
 )
 def test_importing_one_part_does_not_pull_in_the_rest(module, absent):

@@ -13,6 +13,8 @@ from jaxvae.cli.terminal import say as print
 from jaxvae.files import write_text
 from jaxvae.metrics import BY_NAME
 from jaxvae.report.comparison_page import comparison_html, shown
+from jaxvae.report.comparison_plots import comparison_plots
+from jaxvae.report.comparison_table import comparison_csv, comparison_latex, comparison_markdown
 from jaxvae.runs.compare import COMPARED, Column, Line, compare, find_runs, interval
 
 
@@ -24,6 +26,12 @@ class CompareArgs:
     """Folders of runs, or folders that hold many runs."""
     out: Path = Path("comparison.html")
     """HTML file of the page; an existing one is replaced."""
+    csv: Path | None = None
+    """CSV file of the table: means, half widths of 95 % intervals, and numbers of seeds."""
+    latex: Path | None = None
+    """LaTeX file of the table, for the package booktabs, with the best lines in bold."""
+    markdown: Path | None = None
+    """Markdown file of the table, with the best lines in bold."""
     metrics: tuple[str, ...] = COMPARED
     """Names of the metrics, as `jaxvae list` gives them."""
     num_samples: int = NUM_SAMPLES
@@ -39,11 +47,24 @@ def compare_command(arguments: list[str]) -> None:
             raise ValueError("name the runs to compare: jaxvae compare RUN RUN ...")
         if args.out.is_dir() or (args.out.exists() and args.out.suffix != ".html"):
             raise ValueError(f"--out must name a file that ends in .html, got {args.out}")
-        args.out.parent.mkdir(parents=True, exist_ok=True)
+        for file in (args.csv, args.latex, args.markdown):
+            if file is not None and file.is_dir():
+                raise ValueError(f"{file} is a folder: name a file for the table")
+        for file in filter(None, (args.out, args.csv, args.latex, args.markdown)):
+            file.parent.mkdir(parents=True, exist_ok=True)
         folders = find_runs(args.runs)
         columns, lines = compare(folders, num_samples=args.num_samples, metrics=args.metrics, progress=print)
     _print_table(columns, lines)
-    page = comparison_html(columns, lines, title=_title(lines), version=version("jaxvae"))
+    for file, write in (
+        (args.csv, comparison_csv),
+        (args.latex, comparison_latex),
+        (args.markdown, comparison_markdown),
+    ):
+        if file is not None:
+            write_text(file, write(columns, lines))
+            print(f"table: {file}")
+    plots = comparison_plots(columns, lines)
+    page = comparison_html(columns, lines, title=_title(lines), version=version("jaxvae"), plots=plots)
     write_text(args.out, page)
     print(f"page: {args.out}")
 

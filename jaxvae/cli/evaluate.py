@@ -12,6 +12,7 @@ from jaxvae.cli.terminal import say as print
 from jaxvae.method import no_code
 from jaxvae.metrics import BY_NAME
 from jaxvae.report import write_report
+from jaxvae.report.live import Unsupported
 from jaxvae.runs.load import Run, load_run
 from jaxvae.runs.score import THOROUGH, evaluate, represent
 
@@ -42,6 +43,15 @@ class EvaluateArgs(RunArgs):
     pipe)."""
 
 
+@dataclass(frozen=True)
+class ReportArgs(RunArgs):
+    """Scores a run and writes its report/index.html."""
+
+    live: bool = False
+    """Puts the decoder into the page, whose sliders then decode without a server. It must be of dense layers and
+    convolutions with at most 4 MB of weights in 16 bits."""
+
+
 def evaluate_command(arguments: list[str]) -> None:
     """Score a run, print the scores and write its scores.json"""
     args = parse(EvaluateArgs, "evaluate", folders_first(arguments, "--metrics", BY_NAME))
@@ -54,25 +64,30 @@ def evaluate_command(arguments: list[str]) -> None:
 
 def report_command(arguments: list[str]) -> None:
     """Score a run and write its report/index.html"""
-    args = parse(RunArgs, "report", arguments)
+    args = parse(ReportArgs, "report", arguments)
     use_compilation_cache()
     score_and_report(args)
 
 
-def score_and_report(args: RunArgs) -> None:
+def score_and_report(args: ReportArgs) -> None:
     """Prints the quick scores of a run and writes its scores.json and its report."""
     with usage_errors():
         run = load_run(args.run, args.checkpoint, data=args.data)
-    report_on(run, args.num_samples)
+    report_on(run, args.num_samples, live=args.live)
 
 
-def report_on(run: Run, num_samples: int = NUM_SAMPLES) -> None:
+def report_on(run: Run, num_samples: int = NUM_SAMPLES, *, live: bool = False) -> None:
     """Prints the quick scores of a loaded run and writes its scores.json and its report."""
     with usage_errors():
         codes = represent(run, num_samples)
     scores = evaluate(run, codes)
     _print_scores(run, scores)
-    print(f"report: {write_report(run, codes, scores)}")
+    try:
+        path = write_report(run, codes, scores, live=live)
+    except Unsupported as error:
+        print(f"the report is without the decoder: {error}")
+        path = write_report(run, codes, scores)
+    print(f"report: {path}")
 
 
 def _print_scores(run: Run, scores: dict[str, Any]) -> None:

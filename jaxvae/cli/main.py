@@ -186,6 +186,27 @@ def _study(arguments: list[str]) -> None:
     study_command(arguments)
 
 
+def _figures(arguments: list[str]) -> None:
+    """Draw figures of runs for a paper"""
+    from jaxvae.cli.figures import figures_command
+
+    figures_command(arguments)
+
+
+def _explore(arguments: list[str]) -> None:
+    """Open a page on which the latents of a run are moved"""
+    from jaxvae.cli.explore import explore_command
+
+    explore_command(arguments)
+
+
+def _export(arguments: list[str]) -> None:
+    """Write the encoder and the decoder of a run for other programs"""
+    from jaxvae.cli.export import export_command
+
+    export_command(arguments)
+
+
 def _list(arguments: list[str]) -> None:
     """List the methods, data, networks, metrics and presets there are, a line each"""
     from jaxvae.data import CLIPS, DATA, FILES, TABLES
@@ -224,8 +245,11 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "evaluate": _evaluate,
     "report": _report,
     "compare": _compare,
+    "figures": _figures,
+    "explore": _explore,
     "encode": _encode,
     "decode": _decode,
+    "export": _export,
     "score": _score,
     "study": _study,
     "list": _list,

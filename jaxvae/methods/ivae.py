@@ -153,7 +153,7 @@ def ivae(
 def with_channels(x: jax.Array, aux: jax.Array) -> jax.Array:
     """[B, ..., C] and [B, U] -> [B, ..., C + U]: every pixel, or the vector, carries the auxiliary variable."""
     between = (1,) * (x.ndim - 2)
-    planes = jnp.broadcast_to(aux.reshape(len(aux), *between, -1), (*x.shape[:-1], aux.shape[1]))
+    planes = jnp.broadcast_to(aux.reshape(aux.shape[0], *between, -1), (*x.shape[:-1], aux.shape[1]))
     return jnp.concatenate([x, planes.astype(x.dtype)], axis=-1)
 
 

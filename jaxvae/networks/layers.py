@@ -4,7 +4,8 @@ Parameters and results are those of Flax's `Conv` and `ConvTranspose` with strid
 each layer is one call of `lax`. On CPUs, XLA is slow at some of these operations: the weight gradient of a transposed
 convolution takes 60% of a training step. There, the products and their gradients are written in the forms that were
 measured to be fastest (`python -m benchmarks.train_step`). These forms use `lax` as well, so every transformation of
-JAX applies.
+JAX applies. Programs with a symbolic batch size, which `jax.export` makes for several platforms, have the same form as
+on accelerators.
 """
 
 from collections.abc import Callable
@@ -67,10 +68,15 @@ def _affine(
 
 def in_parts(layers: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     """Computes `layers(x)`, [B, ..] -> [B, ..]. On CPUs, the batch is split into parts that fit into the caches."""
-    if jax.default_backend() != "cpu":
+    if not _for_cpu(x):
         return layers(x)
     size = max(IMAGES, -(-len(x) // MOST_PARTS))
     return jnp.concatenate([layers(x[first : first + size]) for first in range(0, len(x), size)])
+
+
+def _for_cpu(x: jax.Array) -> bool:
+    """Whether to use the forms for CPUs. A program whose batch size is symbolic is exported, for any platform."""
+    return jax.default_backend() == "cpu" and isinstance(x.shape[0], int)
 
 
 def halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -78,16 +84,16 @@ def halve(x: jax.Array, kernel: jax.Array) -> jax.Array:
     (cross-correlation).
     """
     even = x.shape[1] % 2 == x.shape[2] % 2 == 0
-    if jax.default_backend() == "cpu" and even and kernel.shape[:2] == (2, 2):
+    if _for_cpu(x) and even and kernel.shape[:2] == (2, 2):
         return _halve_by_blocks(x, kernel)
-    if jax.default_backend() == "cpu" and even and kernel.shape[:2] == (4, 4):
+    if _for_cpu(x) and even and kernel.shape[:2] == (4, 4):
         return _halve4(x, kernel)
     return _strided(x, kernel)
 
 
 def double(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Computes `lax.conv_transpose` with stride 2 and padding "SAME": [B, H, W, C], [4, 4, C, F] -> [B, 2H, 2W, F]."""
-    if jax.default_backend() == "cpu":
+    if _for_cpu(x):
         return _double4(x, kernel)
     return lax.conv_transpose(x, kernel, (2, 2), "SAME", dimension_numbers=LAYOUT)
 

@@ -13,15 +13,14 @@ import numpy as np
 from jaxvae.analysis import (
     Representation,
     class_spectra,
-    latent_effects,
     normalised_cross_correlation,
     reconstruct,
     traverse,
 )
 from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
-from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.data import MOST_LATENTS, ReportData
+from jaxvae.report.live import live_model
 from jaxvae.report.loadings import loadings_of
 from jaxvae.report.page import report_html
 from jaxvae.report.pictures import in_colours, shown_channels
@@ -30,8 +29,8 @@ from jaxvae.report.splits import of_splits
 from jaxvae.report.tables import of_columns
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.config import Config
+from jaxvae.runs.latents import latents_by_size
 from jaxvae.runs.load import OwnConfig, Run
-from jaxvae.runs.score import ACTIVE_KL
 
 SHOWN_IMAGES = 12
 SHOWN_PICTURES = 8
@@ -40,22 +39,27 @@ PRIOR_SAMPLES = 32
 KNOWN_EFFECT = "known effect"
 QUANTILES = np.linspace(0, 1, 11)
 TRAVERSAL_VALUES = np.linspace(-2, 2, 11, dtype=np.float32)
-ACTIVE_CHANGE = 0.02
-"""Relative change below which a latent of a deterministic code counts as inactive. The change is relative to that of
-the latent that changes the image most."""
 
 
-def write_report(run: Run, codes: Representation, scores: dict[str, Any]) -> Path:
+def write_report(run: Run, codes: Representation, scores: dict[str, Any], *, live: bool = False) -> Path:
     """Writes report/index.html into the run's folder and returns its path.
 
     Args:
       run: Run at the checkpoint to report on.
       codes: Codes of random examples of the run's data, from `jaxvae.runs.represent`.
       scores: Scores from `jaxvae.runs.evaluate`.
+      live: Whether the page carries the decoder, whose sliders then need no server.
+
+    Raises:
+      jaxvae.report.live.Unsupported: The page cannot carry the decoder. A ValueError.
     """
     path = inside(run.folder, "report") / "index.html"
     path.parent.mkdir(exist_ok=True)
-    write_text(path, report_html(collect(run, codes, scores)))
+    data = collect(run, codes, scores)
+    if live:
+        mig = scores["metrics"].get("mig", {})
+        data = data._replace(live=live_model(run, codes, latents_by_size(run, codes, mig)))
+    write_text(path, report_html(data))
     return path
 
 
@@ -65,16 +69,8 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     picture_key, prior_key = jax.random.split(run.evaluation_key)
     shown = source if run.held_out is None else run.held_out.source
     batch = shown.sample(picture_key, SHOWN_IMAGES)
-    kl, change = codes.kl_per_latent(), _change_per_latent(run, codes)
-    active = kl > ACTIVE_KL if change is None else change > ACTIVE_CHANGE * change.max()
-    order = np.argsort(-(kl if change is None else change))
-    information = factor_entropy = None
-    latent_factor: list[str | None] = [None] * len(order)
-    if "mutual_information" in scores["metrics"].get("mig", {}):
-        information = np.array(scores["metrics"]["mig"]["mutual_information"], float)
-        factor_entropy = np.array(scores["metrics"]["mig"]["factor_entropy"], float)
-        share = information / np.maximum(factor_entropy, 1e-12)
-        latent_factor = [source.factor_names[int(share[d].argmax())] if active[d] else None for d in order]
+    latents = latents_by_size(run, codes, scores["metrics"].get("mig", {}))
+    order = latents.order
     by_quantile = isinstance(run.config, BaselineConfig)
     values = QUANTILES if by_quantile else traversal_values(codes.mean)
     swept = np.quantile(codes.mean, QUANTILES, axis=0, method="nearest").T if by_quantile else values
@@ -89,7 +85,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         traversal_values=values,
         by_quantile=by_quantile,
         latent_order=order,
-        latent_factor=latent_factor,
+        latent_factor=[latents.factors[d] for d in order],
         pictures={name: values if name.endswith("map") else _pixels(values) for name, values in pictures.items()},
         map_correlation=_map_correlation(pictures),
         of_columns=of_columns(run, codes, order),
@@ -98,11 +94,11 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         of_splits=of_splits(run, codes),
         spectra=spectra,
         cosines=cosines,
-        kl_per_latent=kl,
-        change_per_latent=change,
-        mutual_information=information,
+        kl_per_latent=latents.kl,
+        change_per_latent=latents.change,
+        mutual_information=latents.information,
         factor_names=source.factor_names or None,
-        factor_entropy=factor_entropy,
+        factor_entropy=latents.factor_entropy,
         scores={
             name: {**result, "score": float("nan") if result["score"] is None else result["score"]}
             for name, result in scores["metrics"].items()
@@ -146,13 +142,6 @@ def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: 
 
     drawn = (jax.jit(decoded) if method.networks else decoded)(params, batch, jnp.asarray(values))
     return {name: _pixels(images) for name, images in drawn.items()}
-
-
-def _change_per_latent(run: Run, codes: Representation) -> np.ndarray | None:
-    """Computes the change of the image by each latent of a deterministic code that can be decoded; otherwise None."""
-    if run.decoder is None or not codes.mean.size or len(codes.mean) < 2 or (codes.logvar != POINT_LOGVAR).any():
-        return None
-    return latent_effects(run.decoder, codes.mean).size
 
 
 def _pictures(run: Run, key: jax.Array) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ from PIL import Image
 
 from jaxvae.report.encoding import embed
 from jaxvae.report.page import render_html
+from jaxvae.report.parts import Card
 from jaxvae.runs.compare import Column, Line, interval
 
 SHOWN_SIDE = 40
@@ -16,9 +17,11 @@ SPACE = 2
 BEHIND = (24, 27, 33)
 
 
-def comparison_html(columns: Sequence[Column], lines: Sequence[Line], *, title: str, version: str = "") -> str:
+def comparison_html(
+    columns: Sequence[Column], lines: Sequence[Line], *, title: str, version: str = "", plots: Sequence[Card] = ()
+) -> str:
     """Renders a comparison as one self-contained HTML document, to be stored as UTF-8."""
-    best = {column.name: _best(column, lines) for column in columns}
+    best = {column.name: best_lines(column, lines) for column in columns}
     return render_html(
         "comparison.html",
         title=title,
@@ -27,6 +30,7 @@ def comparison_html(columns: Sequence[Column], lines: Sequence[Line], *, title: 
         several=len({line.data for line in lines}) > 1,
         learned=any(line.picture is not None for line in lines),
         columns=columns,
+        plots=plots,
         lines=[
             (
                 line,
@@ -54,7 +58,7 @@ def shown(mean: float, half: float) -> str:
     return f"{mean:.{digits}f}" + (f" ± {half:.{digits}f}" if math.isfinite(half) else "")
 
 
-def _best(column: Column, lines: Sequence[Line]) -> set[int]:
+def best_lines(column: Column, lines: Sequence[Line]) -> set[int]:
     """Returns the indices of lines that differ significantly from a worse line but not from the best one on the same
     data.
 

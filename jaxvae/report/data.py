@@ -85,3 +85,5 @@ class ReportData(NamedTuple):
     """How strongly each latent drives each group of outputs; None for methods without groups."""
     of_splits: OfSplits | None = None
     """Effects of the splits of an additive decoder on columns; None for other decoders."""
+    live: Mapping[str, Any] | None = None
+    """The decoder as a program of the page, see `jaxvae.report.live.live_model`; None for a page without it."""

@@ -35,13 +35,21 @@ def embed_animation(frames: Sequence[Image.Image], frame_milliseconds: int) -> E
     """Embeds an endless animation, as GIF if that is small enough. All frames should differ, as equal neighbours may be
     merged.
     """
+    data, kind = gif(frames, frame_milliseconds), "gif"
+    if len(data) > PICTURE_BYTES:
+        data, kind = _webp(frames[0], append_images=frames[1:], method=2, **_loop(frame_milliseconds)), "webp"
+    return _embedded(data, kind, frames[0])
+
+
+def gif(frames: Sequence[Image.Image], frame_milliseconds: int) -> bytes:
+    """Encodes an endless animation as a GIF, in 256 colours for all frames together."""
     palette = _shared_palette(frames)
     few_colours = [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames]
-    loop = {"save_all": True, "duration": frame_milliseconds, "loop": 0}
-    data, kind = _save(few_colours[0], "GIF", append_images=few_colours[1:], disposal=1, **loop), "gif"
-    if len(data) > PICTURE_BYTES:
-        data, kind = _webp(frames[0], append_images=frames[1:], method=2, **loop), "webp"
-    return _embedded(data, kind, frames[0])
+    return _save(few_colours[0], "GIF", append_images=few_colours[1:], disposal=1, **_loop(frame_milliseconds))
+
+
+def _loop(frame_milliseconds: int) -> dict[str, object]:
+    return {"save_all": True, "duration": frame_milliseconds, "loop": 0}
 
 
 def _webp(image: Image.Image, **options: object) -> bytes:

@@ -63,14 +63,14 @@ def of_columns(run: Run, codes: Representation, order: np.ndarray) -> OfColumns 
     x = examples_of(run, len(codes.mean))
     names = [f"x{d}" for d in range(x.shape[1])] if schema is None else list(schema.entry_names)
     decoded = rebuilt_of(run, codes.mean)
-    observed, expected = _by_column(schema, x), _by_column(schema, decoded)
+    observed, expected = by_column(schema, x), by_column(schema, decoded)
     spread = np.maximum(np.nanstd(observed, axis=0), 1e-12)
     centre = codes.mean.mean(axis=0)
     ends = np.quantile(codes.mean, [LOW, HIGH], axis=0)
     moved = np.repeat(centre[None, None], 2 * len(order), axis=0).reshape(2, len(order), -1)
     for end in range(2):
         moved[end][np.diag_indices(len(order))] = ends[end]
-    low, high = (_by_column(schema, run.decoder(np.asarray(rows, np.float32))) for rows in moved)
+    low, high = (by_column(schema, run.decoder(np.asarray(rows, np.float32))) for rows in moved)
     return OfColumns(
         planes=_planes(run, codes, order),
         columns=names,
@@ -80,8 +80,8 @@ def of_columns(run: Run, codes: Representation, order: np.ndarray) -> OfColumns 
     )
 
 
-def _by_column(schema: Schema | None, x: np.ndarray) -> np.ndarray:
-    """Returns rows on a scale on which values can be compared, with counts replaced by their logarithms."""
+def by_column(schema: Schema | None, x: np.ndarray) -> np.ndarray:
+    """Returns rows [N, D] on a scale on which values can be compared: counts are replaced by log(1 + count)."""
     values = np.array(x, np.float64)
     if schema is not None:
         counts = schema.entries("count")

@@ -52,13 +52,14 @@ resuming to continue the same tracked run.
 
 ## Comparing runs
 
-`jaxvae compare runs`, or with the folders of single runs, prints a table and writes `comparison.html`. Runs that
-differ only by their seed share one row, with means and 95% confidence intervals. The table sorts, and the page shows
-below it what each row learned. Runs without scores are scored first; runs that were trained in Python have to be
-scored there, with `evaluate`. The table also lists the reconstruction error and properties of the code: how far the
-changes that two latents make to an image are from orthogonal (`overlap`, an absolute cosine), how few pixels a latent
-changes (`parts`, a Hoyer sparsity), what share of a pixel's change is due to a single latent (`exclusive`), and how
-far the latents are from a Gaussian (`negentropy`, nats).
+`jaxvae compare runs`, or with the folders of single runs, prints a table and writes `comparison.html`. Runs that differ
+only by their seed share one row, with means and 95% confidence intervals. The table sorts, and the page shows below it
+what each row learned. `--csv FILE`, `--latex FILE` and `--markdown FILE` write the table, and
+`jaxvae.runs.table("runs")` returns the runs as a pandas DataFrame. Runs without scores are scored first; runs that were
+trained in Python have to be scored there, with `evaluate`. The table also lists the reconstruction error and properties
+of the code: how far the changes that two latents make to an image are from orthogonal (`overlap`, an absolute cosine),
+how few pixels a latent changes (`parts`, a Hoyer sparsity), what share of a pixel's change is due to a single latent
+(`exclusive`), and how far the latents are from a Gaussian (`negentropy`, nats).
 
 ## Codes in files
 
@@ -82,6 +83,13 @@ scores = score_foreign(read_foreign(Path("codes.npy"), ["factors.npy"]), ["mig",
 print(scores["metrics"]["mig"]["score"], scores["factors"])
 ```
 
+## Exploring and exporting runs
+
+`jaxvae explore RUN` opens a page on which latents are moved, see `jaxvae.explorer`. `jaxvae export RUN --format
+stablehlo` writes encoder and decoder as programs that plain JAX runs, `--format onnx` as programs that onnxruntime
+runs, and `--format safetensors` writes the weights, which `jaxvae.load` reads; `jaxvae.runs.export` describes the
+files.
+
 The names of this module are imported on first use, since metrics and figures take a second to import.
 """
 
@@ -95,6 +103,7 @@ if TYPE_CHECKING:
     from jaxvae.runs.config import Config, default_config
     from jaxvae.runs.encode import decode_all, encode_all
     from jaxvae.runs.foreign import read_foreign, score_foreign
+    from jaxvae.runs.frame import table
     from jaxvae.runs.load import Run, load_own_run, load_run
     from jaxvae.runs.score import evaluate, represent, score
     from jaxvae.runs.splits import parts_of, split_effects_of
@@ -116,6 +125,7 @@ __all__ = [
     "score",
     "score_foreign",
     "split_effects_of",
+    "table",
     "write_codes",
 ]
 
@@ -129,6 +139,7 @@ _PLACES = {
     "encode_all": "encode",
     "read_foreign": "foreign",
     "score_foreign": "foreign",
+    "table": "frame",
     "Run": "load",
     "load_own_run": "load",
     "load_run": "load",

@@ -75,15 +75,21 @@ def absent_source(folder: Path, reason: str) -> Absent | None:
     Returns:
       The source, or None if the folder does not describe the data.
     """
-    noted = read_trained(folder).get("data") if (folder / TRAINED).exists() else None
+    return source_of(read_trained(folder).get("data") if (folder / TRAINED).exists() else None, reason)
+
+
+def source_of(noted: Any, reason: str) -> Absent | None:
+    """Returns a source without examples for data that `jaxvae.training.steps.described_data` describes, or None if that
+    is no such description.
+    """
     try:
         return Absent(
-            name=str(noted["name"]),  # type: ignore[index]
-            event_shape=tuple(map(int, noted["shape"])),  # type: ignore[index]
-            factor_names=tuple(noted["factors"]),  # type: ignore[index]
-            factor_sizes=tuple(map(int, noted["factors"].values())),  # type: ignore[index]
-            size=int(noted["images"]),  # type: ignore[index]
-            schema=_schema(noted),  # type: ignore[arg-type]
+            name=str(noted["name"]),
+            event_shape=tuple(map(int, noted["shape"])),
+            factor_names=tuple(noted["factors"]),
+            factor_sizes=tuple(map(int, noted["factors"].values())),
+            size=int(noted["images"]),
+            schema=_schema(noted),
             reason=reason,
         )
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -1,8 +1,6 @@
 """Pages as a browser shows them: it sorts, moves, asks nobody, and can be read in the dark and on a phone."""
 
 import json
-import os
-import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +12,7 @@ from jaxvae.report.page import report_html
 from jaxvae.runs.compare import Column, Line
 from jaxvae.study.findings import Finding, findings
 from jaxvae.study.page import study_html
+from tests.browser import BEYOND, BROWSER, CONTRASTS, DRIVER, headless
 from tests.study.fake_study import table
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs pip install selenium")
@@ -22,59 +21,17 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 pytestmark = pytest.mark.process
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
 if not (BROWSER and DRIVER):
     pytest.skip("needs a browser: apt-get install chromium chromium-driver", allow_module_level=True)
 
 PAGES = ("report", "photographs", "comparison", "study")
 ATTACK = "<img src=x onerror='window.hit=1'>\"><script>window.hit=1</script>' onload='window.hit=1"
 
-CONTRASTS = """
-const channels = text => (text.match(/[\\d.]+/g) ?? []).map(Number);
-const over = (top, below) => {
-  const [r, g, b, a = 1] = top;
-  return [r, g, b].map((c, i) => a * c + (1 - a) * below[i]);
-};
-const light = colour => colour.map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
-  .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
-const behind = element => {
-  if (!element) return matchMedia("(prefers-color-scheme: dark)").matches ? [18, 18, 18] : [255, 255, 255];
-  return over(channels(getComputedStyle(element).backgroundColor), behind(element.parentElement));
-};
-const found = [], walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walk.nextNode()) {
-  const element = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
-  if (!text || !element.checkVisibility({visibilityProperty: true, opacityProperty: true})) continue;
-  const ground = behind(element), ink = over(channels(getComputedStyle(element).color), ground);
-  const [low, high] = [light(ink), light(ground)].sort((a, b) => a - b);
-  found.push([text.slice(0, 40), (high + 0.05) / (low + 0.05)]);
-}
-return found;
-"""
-
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for word in (
-        "--headless=new",
-        "--no-proxy-server",
-        "--disable-background-networking",
-        "--disable-dev-shm-usage",
-        "--host-resolver-rules=MAP * ~NOTFOUND",
-        f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
-    ):
-        options.add_argument(word)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NO_PROXY", "localhost,127.0.0.1")
-        driver = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    with headless(tmp_path_factory.mktemp("browser")) as driver:
         yield driver
-        driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -227,13 +184,7 @@ def test_nothing_scrolls_sideways_on_a_phone(name, show):
     wide, screen = browser.execute_script("return [document.scrollingElement.scrollWidth, innerWidth]")
     assert screen == 400
     assert wide <= screen
-    beyond = """
-      const scrolls = one => ["auto", "scroll"].includes(getComputedStyle(one).overflowX);
-      const inBox = one => one && (scrolls(one) || inBox(one.parentElement));
-      return [...document.querySelectorAll("main *, header *")]
-        .filter(one => one.getBoundingClientRect().right > innerWidth + 1 && !inBox(one.parentElement))
-        .map(one => one.outerHTML.slice(0, 60))"""
-    assert browser.execute_script(beyond) == []
+    assert browser.execute_script(BEYOND) == []
 
 
 def names_of(browser):
