@@ -58,6 +58,9 @@ computed in blocks, so that a batch of 16,384 examples takes megabytes and not g
   `von_mises_similarity`
 - Codes on a circle or sphere: `polar_coordinates`, `sample_von_mises_fisher`, `kl_von_mises_fisher_uniform`,
   `kl_von_mises_uniform`
+- Quantised codes: `nearest_value`, `fixed_grid`, `straight_through`, `quantisation_loss`, `commitment_loss`
+- Independence, support and mixing of codes: `kernel_multi_information`, `code_scale`, `factorised_support`,
+  `latent_pairs`, `hessian_penalty`
 - Group sparsity of weights: `group_norms`, `group_soft_threshold`, `group_laplace_log_density`
 - Learned mixtures: `component_log_densities`
 - Priors, with log-density and sampler: `standard_normal`, `anisotropic_normal`, `softmax_variances`, `student_t`,
@@ -120,6 +123,9 @@ from jaxvae.losses.gaussian import (
     reparameterize,
 )
 from jaxvae.losses.group_sparsity import group_laplace_log_density, group_norms, group_soft_threshold
+from jaxvae.losses.hausdorff import Matching, factorised_support, latent_pairs
+from jaxvae.losses.hessian_penalty import hessian_penalty
+from jaxvae.losses.kernel_information import code_scale, kernel_multi_information
 from jaxvae.losses.likelihoods import (
     bernoulli_nll,
     categorical_nll,
@@ -153,6 +159,14 @@ from jaxvae.losses.priors import (
     standard_normal,
     student_t,
 )
+from jaxvae.losses.quantise import (
+    Quantised,
+    commitment_loss,
+    fixed_grid,
+    nearest_value,
+    quantisation_loss,
+    straight_through,
+)
 from jaxvae.losses.sphere import (
     kl_von_mises_fisher_uniform,
     kl_von_mises_uniform,
@@ -171,7 +185,9 @@ __all__ = [
     "Kernel",
     "LogKernel",
     "LogQz",
+    "Matching",
     "Prior",
+    "Quantised",
     "StressWeighting",
     "Weighting",
     "additive_analogy",
@@ -183,7 +199,9 @@ __all__ = [
     "categorical_nll",
     "class_coding_rate",
     "code_covariance",
+    "code_scale",
     "coding_rate",
+    "commitment_loss",
     "component_log_densities",
     "compose_affine",
     "continuous_bernoulli_nll",
@@ -194,6 +212,8 @@ __all__ = [
     "embedding_cross_entropy",
     "exact_log_qz",
     "excess_kurtosis",
+    "factorised_support",
+    "fixed_grid",
     "gaussian_log_density",
     "gaussian_mixture",
     "gaussian_nll",
@@ -205,12 +225,14 @@ __all__ = [
     "group_norms",
     "group_soft_threshold",
     "group_variance",
+    "hessian_penalty",
     "hinge_discriminator_loss",
     "hinge_generator_loss",
     "importance_weighted_bound",
     "inclusive_kl",
     "inverse_multiquadric",
     "invert_affine",
+    "kernel_multi_information",
     "kl_decomposition",
     "kl_gaussian",
     "kl_gaussian_per_latent",
@@ -222,6 +244,7 @@ __all__ = [
     "label_cross_entropy",
     "label_squared_error",
     "laplace_nll",
+    "latent_pairs",
     "logistic_discriminator_loss",
     "logistic_generator_loss",
     "match_pairing",
@@ -230,6 +253,7 @@ __all__ = [
     "mmd_dimensionwise",
     "mmd_unbiased",
     "multiplicative_analogy",
+    "nearest_value",
     "negative_binomial_nll",
     "negentropy",
     "neighbour_affinities",
@@ -238,6 +262,7 @@ __all__ = [
     "pinwheel_mixture",
     "poisson_nll",
     "polar_coordinates",
+    "quantisation_loss",
     "r1_penalty",
     "radial_basis",
     "rank_pairing",
@@ -248,6 +273,7 @@ __all__ = [
     "softmax_variances",
     "spike_and_slab",
     "standard_normal",
+    "straight_through",
     "student_t",
     "student_t_similarity",
     "swap_latents",
