@@ -80,7 +80,7 @@ ALLOWED = {
 THIRD_PARTY = {
     "losses": {"jax", "jaxtyping", "numpy"},
     "methods": {"jax", "optax", "numpy"},
-    "metrics": {"jax", "numpy", "scipy", "sklearn", "joblib", "threadpoolctl", "lightgbm"},
+    "metrics": {"jax", "numpy", "scipy", "sklearn", "joblib", "threadpoolctl", "lightgbm", "optax"},
     "method": {"jax", "optax"},
     "data": {
         "jax",
