@@ -54,6 +54,11 @@ def _selu(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, n
     return MLPEncoder(latent_dim, (256,) * 4, nn.selu, dtype), MLPDecoder(shape, (256,) * 4, nn.selu, dtype)
 
 
+def _gelu(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder with two dense layers of 256 and GELU, as smooth as penalties of curvature need it."""
+    return MLPEncoder(latent_dim, (256, 256), nn.gelu, dtype), MLPDecoder(shape, (256, 256), nn.gelu, dtype)
+
+
 def _conv1d(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
     """Up to four convolutions over time with stride 2, and a dense layer of 256, for series of any length."""
     return SeriesEncoder(latent_dim, dtype), SeriesDecoder(series_shape(shape, "network 'conv1d'"), dtype)
@@ -71,12 +76,13 @@ ARCHITECTURES: dict[str, Callable[[Shape, int, DTypeLike], tuple[nn.Module, nn.M
     "mlp": _mlp,
     "mlp-small": _mlp_small,
     "selu": _selu,
+    "gelu": _gelu,
     "xtanh": _xtanh,
     "conv1d": _conv1d,
 }
 """Functions (event_shape, latent_dim, dtype) -> (encoder, decoder), by name."""
 
-DENSE = ("mlp", "mlp-small", "selu")
+DENSE = ("mlp", "mlp-small", "selu", "gelu")
 """Architectures whose layers `DenseLayers` describes."""
 
 

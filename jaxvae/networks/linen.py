@@ -4,18 +4,24 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxvae.method import Network
+from jaxvae.method import Network, Params
 
 
 def from_linen(module: nn.Module, *input_shapes: tuple[int, ...]) -> Network:
     """Makes a `Network` of a module's `init` and `apply` over its "params" collection.
 
     Args:
-      module: Linen module without mutable state. BatchNorm is excluded, as it couples the examples of a batch.
+      module: Linen module without mutable state. BatchNorm is excluded, as it couples the examples of a batch. What it
+        sows into "intermediates", for the whole batch or for parts of it in order, are its hidden activations.
       *input_shapes: Shape of each float32 input, without the batch axis.
     """
 
     def init(key: jax.Array) -> dict:
         return module.init(key, *(jnp.zeros((1, *shape)) for shape in input_shapes))["params"]
 
-    return Network(init, lambda params, *inputs: module.apply({"params": params}, *inputs))
+    def hidden(params: Params, *inputs: jax.Array) -> list[jax.Array]:
+        _, seen = module.apply({"params": params}, *inputs, mutable=["intermediates"])
+        layers = jax.tree.leaves(seen.get("intermediates", {}), is_leaf=lambda leaf: isinstance(leaf, tuple))
+        return [jnp.concatenate(parts) for parts in layers]
+
+    return Network(init, lambda params, *inputs: module.apply({"params": params}, *inputs), hidden)

@@ -57,6 +57,7 @@ def _hidden(module: MLPEncoder | MLPDecoder, x: jax.Array, keys: jax.Array | Non
         if module.layer_norm:
             x = nn.LayerNorm(dtype=module.dtype)(x)
         x = module.activation(x)
+        module.sow("intermediates", f"layer{layer}", x)
         if keys is not None and module.dropout:
             x = _dropped(x, jax.vmap(lambda key, layer=layer: jax.random.fold_in(key, layer))(keys), module.dropout)
     return x

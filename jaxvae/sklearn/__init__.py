@@ -85,9 +85,11 @@ from jaxvae.sklearn.labels import ConditionalVectorAutoencoder, SemiSupervisedVe
 __all__ = [
     "DIPVAEI",
     "DIPVAEII",
+    "HFSVAE",
     "IVAE",
     "IWAE",
     "OIVAE",
+    "QLAE",
     "VAE",
     "VAESNE",
     "WAEGAN",
@@ -95,10 +97,12 @@ __all__ = [
     "AnnealedVAE",
     "BetaTCVAE",
     "BetaVAE",
+    "ControlVAE",
     "DecompositionVAE",
     "FactorVAE",
     "SemiSupervisedVAE",
     "StandardizedCounts",
+    "Tripod",
 ]
 
 _COMMON: dict[str, Any] = {
@@ -122,7 +126,7 @@ _DOC = """{summary}
     Args:
       n_components: Number of latents.
       {own}: See jaxvae.methods.{build}.{components}
-      network: Architecture of the networks: "mlp", "mlp-small", "selu" or "xtanh".
+      network: Architecture of the networks: "mlp", "mlp-small", "selu", "gelu" or "xtanh".
       likelihood: Likelihood of a value given the code. For vectors: "gaussian" ("auto" is the same), "laplace",
         or "bernoulli" for values in [0, 1]. For tables, "auto" is a likelihood for each kind of column; "gaussian" and
         "laplace" are for the real columns, and "poisson", "negative-binomial" and "zero-inflated" for the counts.
@@ -192,6 +196,7 @@ def _estimator(name: str, base: type[T]) -> type[T]:
 VAE = _estimator("vae", VectorAutoencoder)
 BetaVAE = _estimator("beta-vae", VectorAutoencoder)
 AnnealedVAE = _estimator("annealed-vae", VectorAutoencoder)
+ControlVAE = _estimator("control-vae", VectorAutoencoder)
 BetaTCVAE = _estimator("beta-tc-vae", VectorAutoencoder)
 FactorVAE = _estimator("factor-vae", VectorAutoencoder)
 DIPVAEI = _estimator("dip-vae-i", VectorAutoencoder)
@@ -200,6 +205,9 @@ DecompositionVAE = _estimator("decomposition-vae", VectorAutoencoder)
 WAEMMD = _estimator("wae-mmd", VectorAutoencoder)
 WAEGAN = _estimator("wae-gan", VectorAutoencoder)
 IWAE = _estimator("iwae", VectorAutoencoder)
+QLAE = _estimator("qlae", VectorAutoencoder)
+Tripod = _estimator("tripod", VectorAutoencoder)
+HFSVAE = _estimator("hfs-vae", VectorAutoencoder)
 OIVAE = _estimator("oi-vae", GroupedVectorAutoencoder)
 VAESNE = _estimator("vae-sne", ClusteringVectorAutoencoder)
 IVAE = _estimator("ivae", ConditionalVectorAutoencoder)

@@ -31,10 +31,13 @@ OTHER = {
     "most_gap": 3,
     "data": "color-sprites",
     "image_size": 64,
+    "correlation": "sun~sky:0.1",
+    "hold_out": "sun=1:4,sky=2",
     "shared": 1,
     "common": ("ground",),
     "aux": "sun",
     "case_factor": "second",
+    "constrained_factor": "sun",
     "class_factor": "scale",
     "members": 4,
     "copies": 5,
@@ -42,6 +45,7 @@ OTHER = {
     "discriminator": (8, 9),
     "optimizer": "lion",
     "clip_norm": 1.0,
+    "clip_value": 0.5,
     "weight_decay": 0.5,
     "ema": 0.9,
     "warmup_steps": 7,
@@ -275,7 +279,9 @@ def test_layers_are_for_dense_networks(method):
         name = flag[0][2:].replace("-", "_")
         assert getattr(parse_train([method, *flag]).config.networks, name) != default_flags(method)[name]
         for network in ("conv", "xtanh", "conv1d"):
-            with pytest.raises(ValueError, match=f"{flag[0]} is for --network mlp, mlp-small and selu: leave it out"):
+            with pytest.raises(
+                ValueError, match=f"{flag[0]} is for --network mlp, mlp-small, selu and gelu: leave it out"
+            ):
                 parse_train([method, "--network", network, *flag])
 
 
