@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 from scipy import stats
 
-from jaxvae.data import Sprites, Table, from_arrays
+from jaxvae.data import Rooms, Sprites, Table, from_arrays
 from jaxvae.method import Method, Nets, Posterior
 from jaxvae.training import TrainState, tune_allocator
 
@@ -30,6 +30,17 @@ def known_sprites(resolution: int = 16, positions: int = 12, scales: int = 4) ->
     rows = np.stack([shape, scale, np.zeros_like(shape), x, y], axis=1)
     images = jax.jit(Sprites(resolution).render)(jnp.asarray(rows, jnp.int32))
     return from_arrays(np.asarray(images), grid, name="upright sprites", factor_names=("shape", "scale", "x", "y"))
+
+
+def known_rooms(resolution: int = 16) -> Table:
+    """Rooms of 4 floor, 4 wall and 4 object hues, 4 scales, 4 shapes and 5 orientations: 5,120 images in colour."""
+    sizes = (4, 4, 4, 4, 4, 5)
+    grid = np.stack(np.meshgrid(*map(np.arange, sizes), indexing="ij"), axis=-1).reshape(-1, len(sizes))
+    spread = np.rint(grid * (np.array(Rooms.factor_sizes) - 1) / (np.array(sizes) - 1))
+    spread[:, :3] = np.rint(grid[:, :3] * 2.5)  # hues are a circle
+    render = jax.jit(Rooms(resolution).render)
+    images = [render(jnp.asarray(part, jnp.int32)) for part in np.array_split(spread, 10)]
+    return from_arrays(np.concatenate(images), grid, name="small rooms", factor_names=Rooms.factor_names)
 
 
 def all_images(source: Table) -> jax.Array:

@@ -28,6 +28,9 @@ class Network(NamedTuple):
     """Function key -> params."""
     apply: Callable[..., Any]
     """Function (params, *inputs) -> outputs."""
+    hidden: Callable[..., list[jax.Array]] = lambda params, *inputs: []
+    """Function (params, *inputs) -> activations of the hidden layers [B, ...] each, for penalties on them; none for
+    networks that do not tell."""
 
 
 class Posterior(NamedTuple):
@@ -67,6 +70,10 @@ class Nets:
     def params(self, name: str) -> Params:
         """Returns the parameters of a network, which a prior over them needs."""
         return self._params[name]
+
+    def hidden(self, name: str, *inputs: jax.Array) -> list[jax.Array]:
+        """Returns the activations of a network's hidden layers, see `Network.hidden`."""
+        return self._networks[name].hidden(self._params[name], *inputs)
 
 
 Optimizer: TypeAlias = Callable[[Any], optax.GradientTransformation] | optax.GradientTransformation

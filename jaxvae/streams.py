@@ -35,6 +35,12 @@ class Stream(IntEnum):
     """Controls of a step."""
     DROPOUT = 2**32 - 4
     """Hidden units that are set to 0 in a step."""
+    LATENT_PAIRS = 2**32 - 5
+    """Pairs of latents whose support is compared in a step."""
+    CORRELATION = 2**32 - 6
+    """Values of correlated factors."""
+    CONSTRAINT = 2**32 - 7
+    """Further images of a constraint."""
     EVALUATION = 0x6576616C
     """Examples that a run is scored on."""
     VALIDATION = 0x76616C69

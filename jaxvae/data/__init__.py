@@ -8,6 +8,7 @@
 | `scene` | a landscape for first runs, generated |
 | `sprites` | the grid of dSprites, generated |
 | `rooms` | a ray-cast room with the factors of Shapes3D, generated |
+| `xy-squares` | three coloured squares at places that do not overlap, generated; losses on pixels do not order them |
 | `color-sprites` `noisy-sprites` `scream-sprites` | harder variants of the study, of any binary images |
 | `digits` | the 1,797 handwritten digits of scikit-learn, 8 x 8 pixels unless resized |
 | `segments` | vectors of five sources in 40 segments, mixed by three layers, for `ivae`; the factor is the segment |
@@ -20,6 +21,7 @@
 | `moving-sprites` | clips of a sprite in front of a still background, for `equivariant-rendering` |
 | `dsprites:PATH` `shapes3d:PATH` `mpi3d:PATH` | the published npz or hdf5 file |
 | `cars3d:PATH` `smallnorb:PATH` | the folder of the published files |
+| `isaac3d:PATH` `falcor3d:PATH` | the folder of the published pictures and labels |
 | `table:PATH` | your table: a CSV, TSV, Parquet, Feather, npy or npz file with a row per example |
 | `anndata:PATH` | the matrix X of an AnnData file, .h5ad or .zarr; `anndata:PATH:LAYER` is a layer of it |
 | `arrays:PATH` | your npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
@@ -79,8 +81,10 @@ are given; `--validation 0.1 --test 0.1` does so on the command line. Of a grid 
 combinations is held out. The split depends on `--split-seed` and the data only, so that runs that differ in anything
 else are scored on the same examples.
 
-To measure generalization to new combinations, `hold_out` keeps a combination of factors for testing and `Correlated`
-correlates two factors. `Pairs` and `Groups` draw images that share some of their factors:
+To measure generalization to new combinations, `hold_out` keeps a combination of factors for testing, `Correlated`
+correlates two factors, and `CorrelatedPairs` several pairs. On the command line, `--hold-out shape=2,x=16:32` holds out
+combinations (`recombinations`), and `--correlation scale~shape:0.1` correlates factors (`jaxvae.data.correlations`).
+`Pairs` and `Groups` draw images that share some of their factors:
 
 ```python
 import jax
@@ -91,6 +95,7 @@ tied = Correlated(Rooms(16), "scale", "shape", strength=0.8)
 pair = Pairs(Sprites(16), shared=3).sample(jax.random.key(0), 8)  # x, x2, factors, factors2, shared
 ```
 
+`Constraints` draws images with a known relation in one factor: shared values, distances, ranks and analogies.
 `few_labels` adds labels to some of the examples, `classified` and `augmented` add classes, `case_control` draws as
 many images with an effect as without, and `moving_sprites` draws clips. `segments` generates mixed sources together
 with the auxiliary variable that identifies them; `bars`, `clusters` and `time_series` generate vectors, `cells`
@@ -112,6 +117,7 @@ from jaxvae.data.batches import (
     CasesAndControls,
     FewLabels,
     InClasses,
+    InConstraints,
     InGroups,
     InPairs,
     Single,
@@ -120,6 +126,8 @@ from jaxvae.data.batches import (
 )
 from jaxvae.data.cells import cells
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
+from jaxvae.data.constraints import Constraints
+from jaxvae.data.correlations import CorrelatedPairs, Tie, correlated_pairs
 from jaxvae.data.effects import CaseControl, case_control, squares
 from jaxvae.data.files import array_file
 from jaxvae.data.generated import bars, clusters, digits, segments, time_series, waves
@@ -134,7 +142,7 @@ from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.shuffle import Epochs, shuffled_index
 from jaxvae.data.source import GroundTruth, Shard, Source, grid_index
-from jaxvae.data.splits import HeldOut, Parts, split
+from jaxvae.data.splits import HeldOut, Parts, recombinations, split
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Correlated, Subset, all_factors, hold_out
@@ -142,6 +150,7 @@ from jaxvae.data.table import Origin, Table, from_arrays
 from jaxvae.data.tfds import tfds_table
 from jaxvae.data.variants import Variant, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
+from jaxvae.data.xy_squares import XYSquares
 
 __all__ = [
     "CLIPS",
@@ -154,7 +163,9 @@ __all__ = [
     "CasesAndControls",
     "Classified",
     "Conditioned",
+    "Constraints",
     "Correlated",
+    "CorrelatedPairs",
     "DataOptions",
     "Epochs",
     "FactorGrid",
@@ -163,6 +174,7 @@ __all__ = [
     "Groups",
     "HeldOut",
     "InClasses",
+    "InConstraints",
     "InGroups",
     "InPairs",
     "Labelled",
@@ -179,9 +191,11 @@ __all__ = [
     "Streamed",
     "Subset",
     "Table",
+    "Tie",
     "Variant",
     "WithAuxiliary",
     "WithCovariates",
+    "XYSquares",
     "all_factors",
     "array_file",
     "augmented",
@@ -190,6 +204,7 @@ __all__ = [
     "cells",
     "classified",
     "clusters",
+    "correlated_pairs",
     "digits",
     "few_labels",
     "from_arrays",
@@ -200,6 +215,7 @@ __all__ = [
     "open_data",
     "origin_of",
     "picture_folder",
+    "recombinations",
     "segments",
     "shuffled_index",
     "split",

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from jaxvae.data.classes import Augmented, Classified, augmented, classified
+from jaxvae.data.constraints import Constraint, Constraints
 from jaxvae.data.effects import case_control
 from jaxvae.data.labels import Conditioned, Quality, few_labels
 from jaxvae.data.origin import origin_of
@@ -97,6 +98,35 @@ class InGroups(Single):
     def told(self, source: Source, batch_size: int) -> Mapping[str, Any]:
         """Returns the number of images in a group."""
         return {"members": self.members}
+
+
+@dataclass(frozen=True)
+class InConstraints(Single):
+    """Images with a known relation in one factor."""
+
+    constraint: Constraint = "groups"
+    """Relation that is known: groups (two images share the value), distances (one of two images is nearer to a third),
+    ranks (which of two images has the larger value) or analogies (two pairs of images with the same change)."""
+    constrained_factor: str | None = None
+    """Name of the factor that the relation is about. By default, the first factor."""
+
+    in_epochs: ClassVar[bool] = False
+    streamed: ClassVar[bool] = False
+
+    def wrap(self, source: Source, method: str) -> Source:
+        """Returns a source of constraints that are drawn by their factors."""
+        known = _by_factors(source, method, "constraints")
+        factor = _factor(known, self.constrained_factor, method, "learns from constraints on a factor")
+        return Constraints(known, factor, self.constraint)
+
+    def told(self, source: Source, batch_size: int) -> Mapping[str, Any]:
+        """Returns the kind of the constraint."""
+        return {"constraint": self.constraint}
+
+    def idle(self, in_table: bool) -> dict[str, str]:
+        """Returns the options of other constraints."""
+        needed = {"distances": "distances", "analogy": "analogies"}
+        return {flag: f"--constraint {kind}" for flag, kind in needed.items() if kind != self.constraint}
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ import numpy as np
 
 from jaxvae.choose import with_installed
 from jaxvae.data.batches import Single
+from jaxvae.data.correlations import correlated_pairs
 from jaxvae.data.registry import COLUMNED, FILES, TABLES, TABULAR, VARIANTS, kind_of, open_data
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import Source
-from jaxvae.data.splits import Parts, split
+from jaxvae.data.splits import Parts, recombinations, split
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
@@ -33,6 +34,9 @@ class DataOptions:
     data."""
     sampling: Literal["replacement", "epochs"] = "replacement"
     """Sampling of the batches: with replacement, or in epochs that visit every image once in random order."""
+    correlation: str | None = None
+    """Correlated factors of the images to train on, PAIRS:SIGMA, such as scale~shape:0.1 or shapes3d-double-1:0.1; see
+    `jaxvae.data.correlations`. Scores are of images without correlations."""
     stream: bool = False
     """Reads images from their file during training, for data sets larger than memory (npy files and tfds)."""
     skip_bad: bool = False
@@ -60,6 +64,9 @@ class DataOptions:
     test: float = 0.0
     """Share of the examples that are held out for testing. Scores are computed on them; otherwise, on the validation
     examples or on all."""
+    hold_out: str | None = None
+    """Combinations of factors that are held out for testing, FACTOR=VALUES between commas, such as shape=2,x=16:32, to
+    measure generalization to new combinations."""
     split_seed: int = 0
     """Random seed of the split. It does not follow --seed, so that runs with several seeds have the same split."""
 
@@ -89,6 +96,20 @@ class DataOptions:
             if not isinstance(source, Table):
                 raise ValueError(f"--stream is for images in files; {source.name} is drawn on the device: leave it out")
             source = Streamed(source)
+        if self.correlation is not None:
+            if self.validation or self.test or self.sampling == "epochs":
+                raise ValueError(
+                    "--correlation draws images of the whole grid at random: leave out --validation, --test and "
+                    "--sampling epochs"
+                )
+            source = correlated_pairs(source, self.correlation)
+        if self.hold_out is not None:
+            if self.validation or self.test or self.correlation is not None:
+                raise ValueError(
+                    "--hold-out chooses the test examples: leave out --validation, --test and --correlation"
+                )
+            parts = recombinations(source, self.hold_out)
+            return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
         groups = source.origin.groups if isinstance(source, Table) else None
         parts = split(source, self.validation, self.test, seed=self.split_seed, groups=groups)
         if schema is None and isinstance(source, Table) and isinstance(parts.training, Subset):
@@ -123,6 +144,8 @@ class DataOptions:
         reasons = {
             "sampling": "" if batches.in_epochs else "methods that do not draw their images by factors",
             "stream": self._not_streamed(batches, variant),
+            "correlation": "images with known factors" if self.is_tabular or self.stream else "",
+            "hold_out": "images with known factors" if self.is_tabular or self.stream else "",
             "skip_bad": "" if self.data.partition(":")[0].endswith("pictures") else "data from pictures:PATH",
             "image_size": "images" if self.is_tabular else "data of this package" if self._is_own else "",
             **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular else "tables, such as table:PATH and anndata:PATH"),

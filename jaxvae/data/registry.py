@@ -17,6 +17,7 @@ from jaxvae.data.generated import bars, clusters, digits, segments, time_series,
 from jaxvae.data.grid import FactorGrid
 from jaxvae.data.pictures import picture_folder
 from jaxvae.data.published_files import PUBLISHED_FILES
+from jaxvae.data.rendered_files import RENDERED_FILES
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
 from jaxvae.data.source import Source
@@ -26,9 +27,15 @@ from jaxvae.data.tabular import Columns, table_file
 from jaxvae.data.tfds import tfds_table
 from jaxvae.data.variants import VariantName, variant
 from jaxvae.data.videos import MovingSprites, moving_sprites
+from jaxvae.data.xy_squares import XYSquares
 from jaxvae.schema import Schema
 
-DATA: dict[str, Callable[..., FactorGrid]] = {"scene": Scene, "sprites": Sprites, "rooms": Rooms}
+DATA: dict[str, Callable[..., FactorGrid]] = {
+    "scene": Scene,
+    "sprites": Sprites,
+    "rooms": Rooms,
+    "xy-squares": XYSquares,
+}
 """Constructors by name on the command line. The argument `resolution` is optional."""
 
 CLIPS: dict[str, Callable[..., MovingSprites]] = {"moving-sprites": moving_sprites}
@@ -90,6 +97,7 @@ TABLES: dict[str, Callable[..., Table]] = {
 
 FILES: dict[str, Callable[..., Table]] = {
     **PUBLISHED_FILES,
+    **RENDERED_FILES,
     "anndata": anndata_file,
     "arrays": array_file,
     "pictures": picture_folder,
@@ -97,6 +105,9 @@ FILES: dict[str, Callable[..., Table]] = {
     "tfds": tfds_table,
 }
 """Readers of the path or name after the colon, by the name before it. The argument `image_size` is optional."""
+
+FOLDERS = ("pictures", "cars3d", "smallnorb", *RENDERED_FILES)
+"""Keys of `FILES` whose data are folders."""
 
 TABULAR = ("anndata", "table")
 """Keys of `FILES` whose data are tables with named columns."""
@@ -167,9 +178,7 @@ def open_data(
         return tfds_table(which, split=split or "train", image_size=image_size)
     path, layer = split_layer(where) if kind == "anndata" else (Path(where).expanduser(), None)
     if not path.exists():
-        raise ValueError(
-            f"{path}: there is no such {'folder' if kind in ('pictures', 'cars3d', 'smallnorb') else 'file'}"
-        )
+        raise ValueError(f"{path}: there is no such {'folder' if kind in FOLDERS else 'file'}")
     if kind == "anndata":
         return anndata_file(path, layer, columns, schema)
     if kind == "table":

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from jaxvae.data.source import GroundTruth, Source
-from jaxvae.data.subsets import GridSubset, Subset
+from jaxvae.data.subsets import GridSubset, Subset, hold_out
 
 MOST = 2**28
 """Largest number of examples that can be split: their indices take a gigabyte."""
@@ -99,6 +99,39 @@ def split(
     training, *held = (kind(source, index) if len(index) else None for index in chosen)
     assert training is not None
     return Parts(training, *held)
+
+
+def recombinations(source: Source, asked: str) -> Parts:
+    """Holds out combinations of factor values for testing, to measure recombination (Montero et al., 2021).
+
+    One value of every factor holds out a single combination (recombination to element). Values of some factors, such
+    as "shape=2,x=16:32", hold out a range of combinations whose parts are all seen in others (recombination to range),
+    and values of one factor, "x=16:32", what is never seen at all (extrapolation).
+
+    Args:
+      source: Source with known factors.
+      asked: FACTOR=VALUES between commas. VALUES is an index, or first:last for all indices from first to last - 1.
+
+    Returns:
+      The parts for training and testing. Parts of a grid are still drawn by their factors, as in `split`.
+
+    Raises:
+      ValueError: The text has another form, a factor or value does not exist, or a part would be empty.
+    """
+    combination: dict[str, range] = {}
+    for word in asked.split(","):
+        name, equals, values = word.strip().partition("=")
+        first, colon, last = values.partition(":")
+        try:
+            chosen = range(int(first), int(last) if colon else int(first) + 1)
+        except ValueError:
+            chosen = range(0)
+        if not equals or not chosen or name in combination:
+            raise ValueError(f"--hold-out takes FACTOR=VALUES between commas, such as shape=2,x=16:32; got {asked!r}")
+        combination[name] = chosen
+    training, test = hold_out(source, combination)
+    kind: Any = GridSubset if _is_grid(source) else Subset
+    return Parts(kind(source, training.index), None, kind(source, test.index))
 
 
 def _of_groups(source: Source, groups: np.ndarray, validation: float, test: float, seed: int) -> np.ndarray:

@@ -42,9 +42,10 @@ def hessian_penalty(
 
     "finite" takes differences, (f(z + step u) - 2 f(z) + f(z - step u)) / step^2, in 1 + 4 draws evaluations (1 + 2
     draws without `normalised`), which also see the kinks of ReLU. "exact" differentiates twice in forward mode, for
-    which ReLU networks have no curvature: use it with smooth activations. In float32, differences have an error of
-    about 1e-5 times the activation, so that the ratio of an activation that is linear in the code is noise: leave such
-    activations out.
+    which ReLU networks have no curvature. Both need smooth activations: the curvature that differences find in kinks
+    depends on whether a step crosses one, so that the ratio is sometimes above 1e4. In float32, differences have an
+    error of about 1e-5 times the activation, and the ratio of an activation that is linear in the code is noise: leave
+    such activations out.
 
     Args:
       function: Function of codes [B', D] that returns activations, arrays [B', ...] in any pytree, for any B'. It must

@@ -18,7 +18,7 @@ class Quantised(NamedTuple):
 
     value: Float[Array, "*batch D"]
     """Nearest values, differentiable in the lists and not in the codes."""
-    index: Int[Array, "*batch D"]
+    indices: Int[Array, "*batch D"]
     """Index of each value in its list, int32."""
 
 

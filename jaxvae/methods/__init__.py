@@ -8,10 +8,11 @@ prints them with their presets.
   `va-gan`, `icam`, `mcr2` and `equivariant-rendering` have networks of their own, in a small size or, with
   `--net-size paper`, as published.
 - Some methods need data with known factors, from which they draw their supervision. `ada-gvae` draws pairs that share
-  `--shared` factors, and `group-vae` groups that share the factors in `--common`. `semi-supervised-vae` learns from
-  `--labels` labelled examples, whose labels `--label-quality` can degrade. The prior of `ivae` depends on the factor
-  `--aux`. `va-gan` and `icam` split the data into cases and controls by `--case-factor`. The classes of `mcr2` are
-  the values of `--class-factor`, some of them wrong with `--label-noise`.
+  `--shared` factors, and `group-vae` groups that share the factors in `--common`. `constrained-autoencoder` draws
+  relations of a factor, `--constraint` and `--constrained-factor`. `semi-supervised-vae` learns from `--labels`
+  labelled examples, whose labels `--label-quality` can degrade. The prior of `ivae` depends on the factor `--aux`.
+  `va-gan` and `icam` split the data into cases and controls by `--case-factor`. The classes of `mcr2` are the values of
+  `--class-factor`, some of them wrong with `--label-noise`.
 - `--preset paper` starts from the settings of a method's paper and `--preset study` from those of the large-scale
   study (Locatello et al., 2019). Further flags change them.
 - Default learning rates follow the papers; many are tuned for several hundred thousand steps. In 5,000 steps at 1e-4,
@@ -74,6 +75,8 @@ from jaxvae.methods.autoencoding import autoencode, autoencoder_method
 from jaxvae.methods.beta_tc_vae import BetaTCVAE, beta_tc_vae
 from jaxvae.methods.beta_vae import BetaVAE, beta_vae
 from jaxvae.methods.columns import by_columns, likelihood_for, log_library, with_library
+from jaxvae.methods.constrained_autoencoder import ConstrainedAutoencoder, constrained_autoencoder
+from jaxvae.methods.control_vae import ControlVAE, control_vae
 from jaxvae.methods.decomposition_vae import DecompositionVAE, decomposition_vae
 from jaxvae.methods.dip_vae import DIPVAEI, DIPVAEII, dip_vae_i, dip_vae_ii
 from jaxvae.methods.drvi import DRVI, drvi
@@ -84,14 +87,17 @@ from jaxvae.methods.equivariant_rendering import (
 )
 from jaxvae.methods.factor_vae import FactorVAE, factor_vae
 from jaxvae.methods.group_vae import GroupVAE, group_vae
+from jaxvae.methods.hfs_vae import HFSVAE, hfs_vae
 from jaxvae.methods.icam import ICAM, icam
 from jaxvae.methods.ivae import IVAE, ivae
 from jaxvae.methods.iwae import IWAE, iwae
 from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace, likelihood_of
 from jaxvae.methods.mcr2 import MCR2, mcr2
 from jaxvae.methods.oi_vae import OIVAE, oi_vae
+from jaxvae.methods.qlae import QLAE, qlae
 from jaxvae.methods.registry import METHODS, method_named
 from jaxvae.methods.semi_supervised_vae import SemiSupervisedVAE, semi_supervised_vae
+from jaxvae.methods.tripod import Tripod, tripod
 from jaxvae.methods.va_gan import VAGAN, va_gan
 from jaxvae.methods.vae import VAE, vae
 from jaxvae.methods.vae_sne import VAESNE, vae_sne
@@ -102,12 +108,14 @@ __all__ = [
     "DIPVAEI",
     "DIPVAEII",
     "DRVI",
+    "HFSVAE",
     "ICAM",
     "IVAE",
     "IWAE",
     "MCR2",
     "METHODS",
     "OIVAE",
+    "QLAE",
     "VAE",
     "VAESNE",
     "VAGAN",
@@ -117,6 +125,8 @@ __all__ = [
     "AnnealedVAE",
     "BetaTCVAE",
     "BetaVAE",
+    "ConstrainedAutoencoder",
+    "ControlVAE",
     "DecompositionVAE",
     "Entry",
     "EquivariantRendering",
@@ -125,6 +135,7 @@ __all__ = [
     "Likelihood",
     "Preset",
     "SemiSupervisedVAE",
+    "Tripod",
     "ada_gvae",
     "alae",
     "annealed_vae",
@@ -134,6 +145,8 @@ __all__ = [
     "beta_tc_vae",
     "beta_vae",
     "by_columns",
+    "constrained_autoencoder",
+    "control_vae",
     "decomposition_vae",
     "dip_vae",  # a module of two methods, as wae: listed for its page
     "dip_vae_i",
@@ -143,6 +156,7 @@ __all__ = [
     "factor_vae",
     "gaussian",
     "group_vae",
+    "hfs_vae",
     "icam",
     "ivae",
     "iwae",
@@ -153,7 +167,9 @@ __all__ = [
     "mcr2",
     "method_named",
     "oi_vae",
+    "qlae",
     "semi_supervised_vae",
+    "tripod",
     "va_gan",
     "vae",
     "vae_sne",

@@ -42,6 +42,7 @@ from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_met
 from jaxvae.methods.entry import DSPRITES, Entry, Preset, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
 from jaxvae.methods.schedules import linear_ramp
+from jaxvae.methods.support import support_penalty
 
 
 class BetaTCVAE(NamedTuple):
@@ -82,6 +83,7 @@ def beta_tc_vae(
     likelihood: Likelihood = bernoulli(),
     weighting: Weighting = "uniform",
     form: Literal["closed", "sampled"] = "closed",
+    support_weight: float = 0.0,
     hyperparameters: BetaTCVAE = BetaTCVAE(),
 ) -> Method:
     """beta-TCVAE: the total correlation weighted by beta (Chen et al., 2018).
@@ -92,8 +94,13 @@ def beta_tc_vae(
       weighting: Weights of the examples of a batch in the estimate of log q(z), see `minibatch_log_qz`.
       form: Form of the loss: closed (the KL in closed form plus the weighted excess of the sampled terms), or sampled
         (the weighted sum of the three sampled terms).
+      support_weight: Weight of the factorised support of hfs-vae, >= 0, for correlated factors; 0 leaves it out.
       hyperparameters: Default values; a sweep replaces some of them.
+
+    ValueError for support_weight < 0.
     """
+    if support_weight < 0:
+        raise ValueError(f"the support weight must be >= 0, got {support_weight}")
 
     def loss(net: Nets, batch: Batch, ctx: Context) -> tuple[jax.Array, Terms]:
         hp = ctx.hyperparameters
@@ -108,13 +115,18 @@ def beta_tc_vae(
             weighted = kl + (hp.alpha - 1.0) * mi + (beta - 1.0) * tc + (hp.gamma - 1.0) * dwkl
         else:
             weighted = hp.alpha * mi + beta * tc + hp.gamma * dwkl
-        return reconstruction + weighted, {
+        total = reconstruction + weighted
+        terms = {
             "reconstruction": reconstruction,
             "kl": kl,
             "mutual_information": mi,
             "total_correlation": tc,
             "dimensionwise_kl": dwkl,
         }
+        if support_weight:
+            support, of_support = support_penalty(mean, ctx)
+            total, terms = total + support_weight * support, {**terms, **of_support}
+        return total, terms
 
     return autoencoder_method("beta-tc-vae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
 

@@ -6,7 +6,8 @@ Equation.
 
 beta = 1 is the VAE, beta = 0 a noisy autoencoder. Sums over pixels and latents, means over the batch: with another
 reduction, or another likelihood scale, the same beta means something else. The paper's normalised beta is beta D / P
-with D latents and P pixels.
+with D latents and P pixels. beta grows from 0 over `warmup` steps, and with `--cycle` again every so many steps
+(cyclical annealing, Fu et al., 2019).
 
 When to use. For independent latents, from images alone, with one number to choose. Not where reconstructions must stay
 sharp: beta weighs the information about the image as well, which the beta-TCVAE leaves alone.
@@ -30,7 +31,8 @@ from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Term
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencode, autoencoder_method
 from jaxvae.methods.entry import DSPRITES, Entry, Preset, study
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.methods.schedules import linear_ramp
+from jaxvae.methods.schedules import cyclical_ramp
+from jaxvae.methods.support import support_penalty
 
 
 class BetaVAE(NamedTuple):
@@ -54,12 +56,26 @@ def beta_vae(
     networks: Mapping[str, Network],
     *,
     likelihood: Likelihood = bernoulli(),
+    support_weight: float = 0.0,
+    cycle: int = 0,
     hyperparameters: BetaVAE = BetaVAE(),
 ) -> Method:
     """beta-VAE: the KL weighted by beta (Higgins et al., 2017).
 
-    ValueError for beta < 0.
+    Args:
+      networks: Encoder and decoder.
+      likelihood: Likelihood of an image given its code.
+      support_weight: Weight of the factorised support of hfs-vae, >= 0, for correlated factors; 0 leaves it out.
+      cycle: Number of steps after which the warmup of beta begins again, as in cyclical annealing (Fu et al., 2019); 0
+        for a single warmup.
+      hyperparameters: Default values; a sweep replaces some of them.
+
+    ValueError for a negative weight or cycle.
     """
+    if cycle < 0:
+        raise ValueError(f"a cycle is a number of steps and must be >= 0, got {cycle}")
+    if support_weight < 0:
+        raise ValueError(f"the support weight must be >= 0, got {support_weight}")
     if hyperparameters.beta < 0:
         raise ValueError(f"beta weighs the KL and must be >= 0, got {hyperparameters.beta}")
 
@@ -67,8 +83,12 @@ def beta_vae(
         hp = ctx.hyperparameters
         mean, logvar, _, reconstruction = autoencode(net, batch["x"], ctx, likelihood)
         kl = kl_standard_normal(mean, logvar).mean()
-        beta = linear_ramp(0.0, hp.beta, ctx.step, hp.warmup)
-        return reconstruction + beta * kl, {"reconstruction": reconstruction, "kl": kl}
+        beta = cyclical_ramp(0.0, hp.beta, ctx.step, hp.warmup, cycle)
+        total, terms = reconstruction + beta * kl, {"reconstruction": reconstruction, "kl": kl}
+        if support_weight:
+            support, of_support = support_penalty(mean, ctx)
+            total, terms = total + support_weight * support, {**terms, **of_support}
+        return total, terms
 
     return autoencoder_method("beta-vae", networks, likelihood, hyperparameters, Objective(loss, AUTOENCODER))
 

@@ -15,6 +15,8 @@ from jaxvae.methods.alae import ENTRY as ALAE
 from jaxvae.methods.annealed_vae import ENTRY as ANNEALED_VAE
 from jaxvae.methods.beta_tc_vae import ENTRY as BETA_TC_VAE
 from jaxvae.methods.beta_vae import ENTRY as BETA_VAE
+from jaxvae.methods.constrained_autoencoder import ENTRY as CONSTRAINED_AUTOENCODER
+from jaxvae.methods.control_vae import ENTRY as CONTROL_VAE
 from jaxvae.methods.decomposition_vae import ENTRY as DECOMPOSITION_VAE
 from jaxvae.methods.dip_vae import ENTRY_I as DIP_VAE_I
 from jaxvae.methods.dip_vae import ENTRY_II as DIP_VAE_II
@@ -23,12 +25,15 @@ from jaxvae.methods.entry import Entry
 from jaxvae.methods.equivariant_rendering import ENTRY as EQUIVARIANT_RENDERING
 from jaxvae.methods.factor_vae import ENTRY as FACTOR_VAE
 from jaxvae.methods.group_vae import ENTRY as GROUP_VAE
+from jaxvae.methods.hfs_vae import ENTRY as HFS_VAE
 from jaxvae.methods.icam import ENTRY as ICAM
 from jaxvae.methods.ivae import ENTRY as IVAE
 from jaxvae.methods.iwae import ENTRY as IWAE
 from jaxvae.methods.mcr2 import ENTRY as MCR2
 from jaxvae.methods.oi_vae import ENTRY as OI_VAE
+from jaxvae.methods.qlae import ENTRY as QLAE
 from jaxvae.methods.semi_supervised_vae import ENTRY as SEMI_SUPERVISED_VAE
+from jaxvae.methods.tripod import ENTRY as TRIPOD
 from jaxvae.methods.va_gan import ENTRY as VA_GAN
 from jaxvae.methods.vae import ENTRY as VAE
 from jaxvae.methods.vae_sne import ENTRY as VAE_SNE
@@ -39,6 +44,7 @@ OWN = (
     VAE,
     BETA_VAE,
     ANNEALED_VAE,
+    CONTROL_VAE,
     BETA_TC_VAE,
     FACTOR_VAE,
     DIP_VAE_I,
@@ -47,8 +53,12 @@ OWN = (
     WAE_MMD,
     WAE_GAN,
     IWAE,
+    QLAE,
+    TRIPOD,
+    HFS_VAE,
     ADA_GVAE,
     GROUP_VAE,
+    CONSTRAINED_AUTOENCODER,
     SEMI_SUPERVISED_VAE,
     IVAE,
     OI_VAE,

@@ -13,3 +13,31 @@ def linear_ramp(start: float | jax.Array, end: jax.Array, step: jax.Array, steps
 def geometric_ramp(start: jax.Array, end: jax.Array, step: jax.Array, steps: jax.Array) -> jax.Array:
     """The same in equal ratios, between positive numbers."""
     return jnp.exp(linear_ramp(jnp.log(start), jnp.log(end), step, steps))
+
+
+def cyclical_ramp(start: float | jax.Array, end: jax.Array, step: jax.Array, steps: jax.Array, cycle: int) -> jax.Array:
+    """The linear ramp, begun again every `cycle` steps (Fu et al., 2019); never again for 0."""
+    return linear_ramp(start, end, step % cycle if cycle else step, steps)
+
+
+def controlled_weight(
+    error: jax.Array,
+    integral: jax.Array,
+    *,
+    proportional_gain: jax.Array,
+    integral_gain: jax.Array,
+    least: jax.Array,
+    most: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """The weight that a proportional-integral controller gives a term, and what to add to its integral (Shao et al.,
+    2020).
+
+    A positive error, of a term below its set point, lowers the weight. The integral moves by -integral_gain error,
+    unless the weight is at a bound and the move leads further out.
+    """
+    proportional = proportional_gain * jax.nn.sigmoid(-error)
+    move = -integral_gain * error
+    free = proportional + integral + move + least
+    stuck = ((free > most) & (move > 0)) | ((free < least) & (move < 0))
+    move = jnp.where(stuck, 0.0, move)
+    return jnp.clip(proportional + integral + move + least, least, most), move

@@ -4,10 +4,9 @@
 discriminates codes, and `feature_network` one whose features lie on the unit sphere. The others belong to single
 methods.
 
-`DenseLayers` changes the dense architectures, "mlp", "mlp-small", "selu" and "elu": `--hidden 128 64` gives the widths
-of the hidden layers, `--layer-norm` adds layer norms, and `--dropout 0.1` dropout. "conv1d" is for series of any
-length.
-`SplitDecoder` makes any of the decoders additive over the latents.
+`DenseLayers` changes the dense architectures, "mlp", "mlp-small", "selu", "elu" and "gelu": `--hidden 128 64` gives
+the widths of the hidden layers, `--layer-norm` adds layer norms, and `--dropout 0.1` dropout. "conv1d" is for series of
+any length. `SplitDecoder` makes any of the decoders additive over the latents.
 
 `from_linen`, `from_nnx` and `from_equinox` make a network of your own module, of Flax Linen, Flax NNX or Equinox. On
 the command line, `--network my_package.my_networks:NAME` names a function that is called like those in
@@ -15,10 +14,12 @@ the command line, `--network my_package.my_networks:NAME` names a function that 
 """
 
 from jaxvae.networks.additive import SplitDecoder, with_least_variance
+from jaxvae.networks.analogy import analogy_weights
 from jaxvae.networks.attribution import attribution_networks
 from jaxvae.networks.autoencoders import ARCHITECTURES, DenseLayers, autoencoder
 from jaxvae.networks.bridges import from_equinox, from_nnx
 from jaxvae.networks.column_groups import column_groups
+from jaxvae.networks.controller import integral_memory
 from jaxvae.networks.discriminator import discriminator
 from jaxvae.networks.equalized import latent_adversarial_networks
 from jaxvae.networks.features import feature_network
@@ -29,12 +30,14 @@ from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mixture_prior import mixture_prior
 from jaxvae.networks.tabular import decoder_params, inputs, with_parameters
 from jaxvae.networks.translation import translation_networks
+from jaxvae.networks.value_lists import value_lists
 from jaxvae.networks.xtanh import conditional_prior
 
 __all__ = [
     "ARCHITECTURES",
     "DenseLayers",
     "SplitDecoder",
+    "analogy_weights",
     "attribution_networks",
     "autoencoder",
     "column_groups",
@@ -47,11 +50,13 @@ __all__ = [
     "from_nnx",
     "grouped_decoder",
     "inputs",
+    "integral_memory",
     "label_networks",
     "latent_adversarial_networks",
     "layered_networks",
     "mixture_prior",
     "translation_networks",
+    "value_lists",
     "with_least_variance",
     "with_parameters",
 ]

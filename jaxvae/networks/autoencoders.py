@@ -60,6 +60,11 @@ def _elu(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn
     return encoder, MLPDecoder(shape, (128,), nn.elu, dtype, layer_norm=True, affine=False)
 
 
+def _gelu(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
+    """Encoder and decoder with two dense layers of 256 and GELU, as smooth as penalties of curvature need it."""
+    return MLPEncoder(latent_dim, (256, 256), nn.gelu, dtype), MLPDecoder(shape, (256, 256), nn.gelu, dtype)
+
+
 def _conv1d(shape: Shape, latent_dim: int, dtype: DTypeLike) -> tuple[nn.Module, nn.Module]:
     """Up to four convolutions over time with stride 2, and a dense layer of 256, for series of any length."""
     return SeriesEncoder(latent_dim, dtype), SeriesDecoder(series_shape(shape, "network 'conv1d'"), dtype)
@@ -78,12 +83,13 @@ ARCHITECTURES: dict[str, Callable[[Shape, int, DTypeLike], tuple[nn.Module, nn.M
     "mlp-small": _mlp_small,
     "selu": _selu,
     "elu": _elu,
+    "gelu": _gelu,
     "xtanh": _xtanh,
     "conv1d": _conv1d,
 }
 """Functions (event_shape, latent_dim, dtype) -> (encoder, decoder), by name."""
 
-DENSE = ("mlp", "mlp-small", "selu", "elu")
+DENSE = ("mlp", "mlp-small", "selu", "elu", "gelu")
 """Architectures whose layers `DenseLayers` describes."""
 
 

@@ -24,12 +24,15 @@ def _convolved(layers: Sequence[Conv], image: jax.Array) -> jax.Array:
     return in_parts(apply, image)
 
 
-def _drawn(layers: Sequence[ConvTranspose], features: jax.Array) -> jax.Array:
+def _drawn(module: nn.Module, layers: Sequence[ConvTranspose], features: jax.Array) -> jax.Array:
     """Applies transposed convolutions with ReLU after each but the last: [B, h, w, F] -> [B, H, W, C], float32."""
 
+    module.sow("intermediates", "features", features)
+
     def apply(x: jax.Array) -> jax.Array:
-        for layer in layers[:-1]:
+        for place, layer in enumerate(layers[:-1]):
             x = nn.relu(layer(x))
+            module.sow("intermediates", f"stage{place}", x)
         return layers[-1](x).astype(jnp.float32)
 
     return in_parts(apply, features)
@@ -66,7 +69,7 @@ class StudyDecoder(nn.Module):
         x = nn.relu(nn.Dense(256, kernel_init=GLOROT, dtype=self.dtype)(z))
         x = nn.relu(nn.Dense((height // 16) * (width // 16) * 64, kernel_init=GLOROT, dtype=self.dtype)(x))
         x = x.reshape(x.shape[0], height // 16, width // 16, 64)
-        return _drawn([ConvTranspose(features, self.dtype) for features in (64, 32, 32, channels)], x)
+        return _drawn(self, [ConvTranspose(features, self.dtype) for features in (64, 32, 32, channels)], x)
 
 
 def burgess_halvings(event_shape: tuple[int, ...]) -> int:
@@ -113,7 +116,7 @@ class BurgessDecoder(nn.Module):
             x = nn.relu(nn.Dense(features, kernel_init=GLOROT, dtype=self.dtype)(x))
         x = x.reshape(x.shape[0], height, width, 32)
         widths = [32] * (halvings - 1) + [channels]
-        return _drawn([ConvTranspose(features, self.dtype) for features in widths], x)
+        return _drawn(self, [ConvTranspose(features, self.dtype) for features in widths], x)
 
 
 class KimEncoder(nn.Module):
@@ -148,4 +151,4 @@ class KimDecoder(nn.Module):
         x = nn.Dense(first, use_bias=False, kernel_init=GLOROT, dtype=self.dtype)(x)
         bias = self.param("bias", nn.initializers.zeros_init(), (64,)).astype(self.dtype)
         x = nn.relu(x.reshape(x.shape[0], height // 16, width // 16, 64) + bias.reshape(1, 1, 1, -1))
-        return _drawn([ConvTranspose(features, self.dtype) for features in (64, 32, 32, channels)], x)
+        return _drawn(self, [ConvTranspose(features, self.dtype) for features in (64, 32, 32, channels)], x)

@@ -7,14 +7,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxvae.method import Network
+from jaxvae.method import Network, Params
 
 
 def from_linen(module: nn.Module, *input_shapes: tuple[int, ...]) -> Network:
     """Makes a `Network` of a module's `init` and `apply` over its "params" collection.
 
     Args:
-      module: Linen module without mutable state. BatchNorm is excluded, as it couples the examples of a batch.
+      module: Linen module without mutable state. BatchNorm is excluded, as it couples the examples of a batch. What it
+        sows into "intermediates", for the whole batch or for parts of it in order, are its hidden activations.
       *input_shapes: Shape of each float32 input, without the batch axis.
 
     Returns:
@@ -35,4 +36,9 @@ def from_linen(module: nn.Module, *input_shapes: tuple[int, ...]) -> Network:
                 "of the data"
             ) from error
 
-    return Network(init, apply)
+    def hidden(params: Params, *inputs: jax.Array) -> list[jax.Array]:
+        _, seen = module.apply({"params": params}, *inputs, mutable=["intermediates"])
+        layers = jax.tree.leaves(seen.get("intermediates", {}), is_leaf=lambda leaf: isinstance(leaf, tuple))
+        return [jnp.concatenate(parts) for parts in layers]
+
+    return Network(init, apply, hidden)

@@ -63,6 +63,7 @@ def _hidden(module: MLPEncoder | MLPDecoder, x: jax.Array, keys: jax.Array | Non
             plain: Any = {} if module.affine else {"epsilon": 1e-5, "use_bias": False, "use_scale": False}
             x = nn.LayerNorm(dtype=module.dtype, **plain)(x)
         x = module.activation(x)
+        module.sow("intermediates", f"layer{layer}", x)
         if keys is not None and module.dropout:
             x = _dropped(x, jax.vmap(lambda key, layer=layer: jax.random.fold_in(key, layer))(keys), module.dropout)
     return x

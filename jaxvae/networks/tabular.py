@@ -57,4 +57,4 @@ def with_parameters(decoder: Network, start: np.ndarray) -> Network:
         learned = jnp.broadcast_to(params["likelihood"][None], (len(outputs), len(start)))
         return jnp.concatenate([outputs, learned], axis=1)
 
-    return Network(init, apply)
+    return Network(init, apply, lambda params, *inputs: decoder.hidden(params["decoder"], *inputs))

@@ -100,9 +100,11 @@ __all__ = [
     "DIPVAEI",
     "DIPVAEII",
     "DRVI",
+    "HFSVAE",
     "IVAE",
     "IWAE",
     "OIVAE",
+    "QLAE",
     "VAE",
     "VAESNE",
     "WAEGAN",
@@ -110,10 +112,12 @@ __all__ = [
     "AnnealedVAE",
     "BetaTCVAE",
     "BetaVAE",
+    "ControlVAE",
     "DecompositionVAE",
     "FactorVAE",
     "SemiSupervisedVAE",
     "StandardizedCounts",
+    "Tripod",
 ]
 
 _COMMON: dict[str, Any] = {
@@ -137,7 +141,7 @@ _DOC = """{summary}
     Args:
       n_components: Number of latents.
       {own}: See jaxvae.methods.{build}.{components}
-      network: Architecture of the networks: "mlp", "mlp-small", "selu" or "xtanh".
+      network: Architecture of the networks: "mlp", "mlp-small", "selu", "gelu" or "xtanh".
       likelihood: Likelihood of a value given the code. For vectors: "gaussian" ("auto" is the same), "laplace",
         or "bernoulli" for values in [0, 1]. For tables, "auto" is a likelihood for each kind of column; "gaussian" and
         "laplace" are for the real columns, and "poisson", "negative-binomial" and "zero-inflated" for the counts.
@@ -207,6 +211,7 @@ def _estimator(name: str, base: type[T], **more: Any) -> type[T]:
 VAE = _estimator("vae", VectorAutoencoder)
 BetaVAE = _estimator("beta-vae", VectorAutoencoder)
 AnnealedVAE = _estimator("annealed-vae", VectorAutoencoder)
+ControlVAE = _estimator("control-vae", VectorAutoencoder)
 BetaTCVAE = _estimator("beta-tc-vae", VectorAutoencoder)
 FactorVAE = _estimator("factor-vae", VectorAutoencoder)
 DIPVAEI = _estimator("dip-vae-i", VectorAutoencoder)
@@ -215,6 +220,9 @@ DecompositionVAE = _estimator("decomposition-vae", VectorAutoencoder)
 WAEMMD = _estimator("wae-mmd", VectorAutoencoder)
 WAEGAN = _estimator("wae-gan", VectorAutoencoder)
 IWAE = _estimator("iwae", VectorAutoencoder)
+QLAE = _estimator("qlae", VectorAutoencoder)
+Tripod = _estimator("tripod", VectorAutoencoder)
+HFSVAE = _estimator("hfs-vae", VectorAutoencoder)
 OIVAE = _estimator("oi-vae", GroupedVectorAutoencoder)
 DRVI = _estimator(
     "drvi",

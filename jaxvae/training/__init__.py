@@ -20,8 +20,8 @@ is refused when resuming. `jaxvae.runs.load_run` encodes and decodes without the
 An `Objective` takes any Optax optimizer as a function of its learning rate, such as `optax.adam`.
 `with_optimizer(method, optax.lion)` replaces the optimizer of a method; `make_optimizer`, `make_schedule` and
 `with_average` add schedules, clipping, weight decay and a moving average of the parameters. The flags are
-`--optimizer adamw`, `--schedule cosine`, `--warmup-steps 500`, `--clip-norm 1`, `--weight-decay 0.01` and
-`--ema 0.999`, for every method.
+`--optimizer adamw`, `--schedule cosine`, `--warmup-steps 500`, `--clip-norm 1`, `--clip-value 1`,
+`--weight-decay 0.01` and `--ema 0.999`, for every method.
 
 `with_dropout(method, ("encoder", "decoder"))` makes the losses of a method call networks with keys for dropout, as
 `--dropout 0.1` does. Codes, reconstructions and validations are without dropout.

@@ -74,6 +74,10 @@ class _WithKeys(Nets):
         """Returns the parameters of a network."""
         return self._net.params(name)
 
+    def hidden(self, name: str, *inputs: jax.Array) -> list[jax.Array]:
+        """Returns the activations of a network's hidden layers, without dropout."""
+        return self._net.hidden(name, *inputs)
+
 
 def _keys(key: jax.Array, rows: int, examples: int, axis_name: str | None) -> jax.Array:
     """Returns a key for each local row, which depends on the place of its example in the global batch: keys [rows].

@@ -39,6 +39,9 @@ class Optimization:
     """Number of steps over which the learning rate grows linearly from 0."""
     clip_norm: float | None = None
     """Largest norm of a network's gradient; longer gradients are scaled down to it. By default, none is."""
+    clip_value: float | None = None
+    """Largest absolute value of an entry of a gradient; larger ones are cut off to it, before --clip-norm. By default,
+    none is."""
     weight_decay: float | None = None
     """Weight decay per step, relative to the learning rate, of weights but not of biases, for adamw, lion, muon and
     schedule-free. By default, that of the optimizer."""
@@ -60,6 +63,7 @@ class Optimization:
             None if self.optimizer is None else make_optimizer(self.optimizer, weight_decay=self.weight_decay),
             schedule=make_schedule(self.schedule, steps, warmup_steps=self.warmup_steps),
             clip_norm=self.clip_norm,
+            clip_value=self.clip_value,
             ema=self.ema,
         )
 
@@ -140,6 +144,7 @@ def with_optimizer(
     *,
     schedule: Schedule | None = None,
     clip_norm: float | None = None,
+    clip_value: float | None = None,
     ema: float | None = None,
 ) -> Method:
     """Returns the method with another optimizer, or with additions to its own optimizer.
@@ -153,11 +158,15 @@ def with_optimizer(
       optimizer: Optimizer, as in `Objective.optimizer`; by default, the method's own.
       schedule: Learning-rate schedule, as in `Objective.schedule`; by default, the method's own.
       clip_norm: Largest global norm of a network's gradient; longer gradients are scaled down to it.
+      clip_value: Largest absolute value of an entry of a gradient; larger ones are cut off to it, before the norm is
+        taken.
       ema: Decay of a running average of the parameters; see `with_average`.
 
     Raises:
-      ValueError: clip_norm is not positive, or ema is outside [0, 1).
+      ValueError: clip_norm or clip_value is not positive, or ema is outside [0, 1).
     """
+    if clip_value is not None and not 0 < clip_value < math.inf:
+        raise ValueError(f"the value that gradients are clipped to must be a positive number, got {clip_value}")
     if clip_norm is not None and not 0 < clip_norm < math.inf:
         raise ValueError(f"the norm that gradients are clipped to must be a positive number, got {clip_norm}")
 
@@ -168,7 +177,9 @@ def with_optimizer(
             return own
         new = own if optimizer is None else optimizer
         if clip_norm is not None:
-            new = _clipped(new, clip_norm)
+            new = _clipped(new, optax.clip_by_global_norm(clip_norm))
+        if clip_value is not None:
+            new = _clipped(new, optax.clip(clip_value))
         return new if ema is None else with_average(new, ema)
 
     def changed(objective: Objective) -> Objective:
@@ -181,8 +192,8 @@ def with_optimizer(
     return method._replace(objectives=tuple(map(changed, method.objectives)))
 
 
-def _clipped(optimizer: Optimizer, norm: float) -> Optimizer:
-    return lambda rate: optax.chain(optax.clip_by_global_norm(norm), built(optimizer, rate))
+def _clipped(optimizer: Optimizer, clip: optax.GradientTransformation) -> Optimizer:
+    return lambda rate: optax.chain(clip, built(optimizer, rate))
 
 
 class AverageState(NamedTuple):

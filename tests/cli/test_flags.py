@@ -31,10 +31,13 @@ OTHER = {
     "most_gap": 3,
     "data": "color-sprites",
     "image_size": 64,
+    "correlation": "sun~sky:0.1",
+    "hold_out": "sun=1:4,sky=2",
     "shared": 1,
     "common": ("ground",),
     "aux": "sun",
     "case_factor": "second",
+    "constrained_factor": "sun",
     "class_factor": "scale",
     "members": 4,
     "copies": 5,
@@ -42,6 +45,7 @@ OTHER = {
     "discriminator": (8, 9),
     "optimizer": "lion",
     "clip_norm": 1.0,
+    "clip_value": 0.5,
     "weight_decay": 0.5,
     "ema": 0.9,
     "warmup_steps": 7,
@@ -278,7 +282,7 @@ def test_layers_are_for_dense_networks(method):
         changed = parse_train([method, "--network", "selu", *flag]).config.networks
         assert getattr(changed, name) != default_flags(method)[name]
         for network in ("conv", "xtanh", "conv1d", *(["elu"] if name == "layer_norm" else [])):
-            known = "mlp, mlp-small and selu" if network == "elu" else "mlp, mlp-small, selu and elu"
+            known = "mlp, mlp-small, selu" + (" and gelu" if network == "elu" else ", elu and gelu")
             with pytest.raises(ValueError, match=f"{flag[0]} is for --network {known}: leave it out"):
                 parse_train([method, "--network", network, *flag])
 

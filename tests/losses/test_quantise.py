@@ -58,7 +58,7 @@ def test_nearest_values_of_the_published_code():
     np.testing.assert_allclose(value, [-0.5, -0.166667, 0.055556, 0.277778, 0.5], atol=5e-7)
     np.testing.assert_allclose(((CODE - value) ** 2).mean(), 0.4827360, atol=5e-8)
     got = nearest_value(np.float32(CODE), np.float32(VALUES))
-    np.testing.assert_array_equal(got.index, index)
+    np.testing.assert_array_equal(got.indices, index)
     np.testing.assert_allclose(got.value, value, rtol=1e-6)
     for loss in (quantisation_loss, commitment_loss):
         np.testing.assert_allclose(loss(np.float32(CODE), got.value), 0.4827360, rtol=1e-6)
@@ -129,7 +129,7 @@ def test_nearest_values_against_the_oracle(seed, scale):
     x = np.float32(scale * np.random.default_rng(seed).standard_normal((6, 4)))
     index, value = nearest_oracle(x, LISTS)
     got = nearest_value(x, LISTS)
-    np.testing.assert_array_equal(got.index, index)
+    np.testing.assert_array_equal(got.indices, index)
     np.testing.assert_array_equal(got.value, np.float32(value))
 
 
@@ -161,7 +161,7 @@ def test_quantised_codes_mapped_and_in_half_precision():
     plain = nearest_value(X, LISTS)
     mapped = vmap(losses.nearest_value, (0, None))(both, LISTS)
     np.testing.assert_array_equal(mapped.value, np.stack([plain.value, plain.value[::-1]]))
-    np.testing.assert_array_equal(nearest_value(both, LISTS).index, mapped.index)
+    np.testing.assert_array_equal(nearest_value(both, LISTS).indices, mapped.indices)
     half = one_program(losses.fixed_grid)(X.astype(jnp.bfloat16), 12)
     assert half.dtype == np.float32
     np.testing.assert_array_equal(half, fixed_grid(np.float32(X.astype(jnp.bfloat16)), 12))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache, partial
 from inspect import signature
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -51,7 +52,7 @@ OPTIONS = {
     "mcr2": {"classes": 3},
 }
 """Objectives that would seldom be due."""
-FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss"}
+FALLS = {"alae": "encoder_decoder_loss", "va-gan": "critic_loss", "qlae": "reconstruction"}
 """The term that falls, where it is not the loss."""
 
 
@@ -67,7 +68,8 @@ def networks(name="vae", dtype=jnp.float32):
     kind = METHODS[name].networks
     fields = {"latents": LATENTS, "dtype": jnp.dtype(dtype).name, **SIZES}
     made = kind(**{key: value for key, value in fields.items() if key in kind.__dataclass_fields__}).make(SOURCE)
-    small = tiny_autoencoder(SOURCE.event_shape, LATENTS, dtype, aux_dim=SOURCE.aux_dim if name == "ivae" else 0)
+    own = {"ivae": {"aux_dim": SOURCE.aux_dim}, "tripod": {"activation": nn.gelu}}  # a curvature needs no kinks
+    small = tiny_autoencoder(SOURCE.event_shape, LATENTS, dtype, **own.get(name, {}))
     return made | {network: small[network] for network in SMALLER.get(name, small)}
 
 

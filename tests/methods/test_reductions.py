@@ -16,6 +16,7 @@ TO_THE_VAE = [
     make("dip-vae-ii", hp={"lambda_od": 0.0, "lambda_d": 0.0}),
     make("decomposition-vae", hp={"alpha": 0.0, "beta": 1.0}),
     make("annealed-vae", hp={"gamma": 1.0, "c_end": 0.0}),
+    make("hfs-vae", hp={"beta": 1.0, "support_weight": 0.0}),
 ]
 
 
@@ -93,6 +94,12 @@ def test_sampled_form_of_the_beta_tc_vae_is_the_elbo_with_a_sampled_kl(params, b
         ("decomposition-vae", "beta", "kl", {"prior": "student-t"}),
         ("wae-mmd", "prior_weight", "mmd", {}),
         ("wae-gan", "prior_weight", "adversarial", {}),
+        ("hfs-vae", "beta", "kl", {}),
+        ("hfs-vae", "support_weight", "support", {"matching": "mean"}),
+        ("qlae", "commitment_weight", "commitment", {}),
+        ("qlae", "quantisation_weight", "commitment", {}),
+        ("tripod", "information_weight", "multi_information", {}),
+        ("tripod", "mixing_weight", "mixing", {}),
     ],
 )
 def test_a_weight_weighs_its_term(name, weight, term, options, params, batch):

@@ -109,11 +109,11 @@ class Renderer(Tiny):
         return nn.sigmoid(self.dense(jnp.concatenate([foreground, behind], axis=-1), self.channels))
 
 
-def tiny_autoencoder(event_shape, latents, dtype=jnp.float32, *, aux_dim=0):
+def tiny_autoencoder(event_shape, latents, dtype=jnp.float32, *, aux_dim=0, activation=nn.relu):
     """Encoder and decoder with one hidden layer, as `jaxvae.networks.autoencoder` gives those with more."""
     height, width, channels = event_shape
     encoder = MLPEncoder(latents, (64,), dtype=dtype)
-    decoder = MLPDecoder(event_shape, (64,), nn.relu, dtype)
+    decoder = MLPDecoder(event_shape, (64,), activation, dtype)
     return {
         "encoder": from_linen(encoder, (height, width, channels + aux_dim)),
         "decoder": from_linen(decoder, (latents,)),

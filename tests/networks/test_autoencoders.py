@@ -33,6 +33,28 @@ def test_shapes_and_dtypes(architecture, shape, dtype):
     assert (raw.shape, raw.dtype) == ((2, *shape), jnp.float32)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "layers"), [("conv", 4), ("kim", 4), ("burgess", 2), ("mlp-small", 2), ("mlp", 3)]
+)
+def test_decoders_tell_their_hidden_layers(architecture, layers):
+    """Those of the whole batch in order, though convolutions take it in parts, without any change of the output."""
+    decoder = autoencoder(architecture, (16, 16, 1), 5)["decoder"]
+    params = jax.jit(decoder.init)(jax.random.key(0))
+    codes = jax.random.normal(jax.random.key(1), (40, 5))
+
+    @jax.jit
+    def told(codes):
+        return decoder.hidden(params, codes), decoder.hidden(params, codes[:5]), decoder.apply(params, codes)
+
+    hidden, first, output = told(codes)
+    assert len(hidden) == layers
+    assert all(len(layer) == 40 for layer in hidden)
+    for layer, part in zip(hidden, first, strict=True):
+        np.testing.assert_allclose(layer[:5], part, atol=1e-5)
+        assert np.abs(layer).max() > 0
+    assert output.shape == (40, 16, 16, 1)
+
+
 def test_parameters_of_the_published_networks():
     """Counted by hand from the papers' tables: (inputs + 1) x outputs of every layer."""
     study = autoencoder("conv", (64, 64, 1), 10)

@@ -35,7 +35,7 @@ def by_hand(params, x, activation, output, layer_norm=False):
     return x @ params[output]["kernel"].astype(np.float64) + params[output]["bias"]
 
 
-@pytest.mark.parametrize("architecture", ["mlp", "mlp-small", "selu"])
+@pytest.mark.parametrize("architecture", ["mlp", "mlp-small", "selu", "gelu"])
 def test_hidden_widths_are_those_asked_for_and_mirrored_in_the_decoder(architecture):
     networks = built(DenseLayers((6, 4)), architecture)
     shapes = {
@@ -107,7 +107,7 @@ def test_dropout_sets_a_share_to_zero_and_keeps_the_expectation():
         ("mlp", DenseLayers((4, 0)), "at least 1, got 4 0"),
         ("mlp", DenseLayers(dropout=1.0), "at least 0 and below 1, got 1.0"),
         ("mlp", DenseLayers(dropout=-0.1), "at least 0 and below 1, got -0.1"),
-        ("xtanh", DenseLayers((4,)), "are for the networks mlp, mlp-small, selu, elu: leave them out"),
+        ("xtanh", DenseLayers((4,)), "are for the networks mlp, mlp-small, selu, elu, gelu: leave them out"),
     ],
 )
 def test_impossible_layers_are_refused(architecture, layers, message):

@@ -42,7 +42,7 @@ def test_every_preset_can_be_built_and_written_down(method, preset):
         return
     side = {"scene": 32, "sprites": 64, "squares": 32, "digits": 8, "bars": 8, "moving-sprites": 32}
     side = config.source.image_size or side[config.data]
-    channels = {"scene": 3, "moving-sprites": 3}.get(config.data, 1)
+    channels = {"scene": 3, "moving-sprites": 3, "rooms": 3}.get(config.data, 1)
     assert source.event_shape == (side, side, channels)
 
 
@@ -71,13 +71,16 @@ def test_a_preset_trains(tmp_path):
 
 def test_optimization_is_written_down_and_may_be_missing():
     """Runs of version 0.1 have none in their config.json."""
-    flags = "--optimizer adamw --weight-decay 0.1 --schedule cosine --warmup-steps 5 --clip-norm 1 --ema 0.9"
+    flags = (
+        "--optimizer adamw --weight-decay 0.1 --schedule cosine --warmup-steps 5 --clip-norm 1 --clip-value 2 --ema 0.9"
+    )
     config = parse_train(["alae", *flags.split()]).config
     assert asdict(config.optimization) == {
         "optimizer": "adamw",
         "schedule": "cosine",
         "warmup_steps": 5,
         "clip_norm": 1.0,
+        "clip_value": 2.0,
         "weight_decay": 0.1,
         "ema": 0.9,
     }

@@ -176,6 +176,18 @@ def test_clipping_bounds_the_step():
     np.testing.assert_allclose(np.linalg.norm(moved), 0.1 * 0.5, rtol=1e-5)
 
 
+def test_clipping_bounds_every_entry():
+    momentum = partial(optax.sgd, momentum=0.0)
+    _, plain = losses(quadratic(momentum), steps=1)
+    _, state = losses(with_optimizer(quadratic(momentum), clip_value=0.5), steps=1)
+    for name, start in {"b": np.ones(3), "w": START}.items():
+        free, clipped = (found.params["a"][name] - start for found in (plain, state))
+        np.testing.assert_allclose(clipped, np.clip(free, -0.05, 0.05), rtol=1e-5, atol=1e-7)
+    # Before the norm is taken, so that one large entry does not scale the others down.
+    _, both = losses(with_optimizer(quadratic(momentum), clip_value=0.5, clip_norm=10.0), steps=1)
+    np.testing.assert_array_equal(both.params["a"]["w"], state.params["a"]["w"])
+
+
 def test_averages_follow_the_parameters_and_leave_training_alone():
     plain, averaged = quadratic(optax.sgd), quadratic(with_average(optax.sgd, 0.9))
     (expected, _), (found, state) = losses(plain, 50), losses(averaged, 50)
@@ -239,6 +251,7 @@ def test_runs_resume_to_the_same_bits_and_members_are_runs(tmp_path):
         (lambda: make_optimizer("adm"), "unknown optimizer 'adm': did you mean 'adam'"),
         (lambda: make_optimizer("adamw", weight_decay=-1.0), "weight decay must be a number >= 0, got -1.0"),
         (lambda: with_optimizer(tiny(), clip_norm=0.0), "clipped to must be a positive number, got 0.0"),
+        (lambda: with_optimizer(tiny(), clip_value=-1.0), "clipped to must be a positive number, got -1.0"),
         (lambda: make_schedule("cos", 10), "unknown schedule 'cos': did you mean 'cosine'"),
         (lambda: make_schedule("cosine", 10, warmup_steps=10), "fewer than 10 steps, got 10"),
         (lambda: with_average(optax.adam, 1.0), r"must be in \[0, 1\), got 1.0"),

@@ -1,0 +1,217 @@
+"""QLAE, Tripod and the HFS-VAE: their terms against the kernels, what is encoded, and how they are trained."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from method_table import LATENTS, build_and_trace, loss_of, make, networks, own
+
+from jaxvae import losses
+from jaxvae.method import Nets
+from jaxvae.methods import QLAE, Tripod, beta_vae, hfs_vae, qlae, tripod
+from jaxvae.methods.qlae import decayed
+from jaxvae.networks import value_lists, with_parameters
+from jaxvae.runs.build import build_method
+from jaxvae.runs.config import default_config
+from jaxvae.streams import Stream
+
+KEY = jax.random.key(1)
+
+
+def codes_of(method, params, batch):
+    return method.encode(Nets(method.networks, params), batch)
+
+
+@pytest.fixture(scope="module")
+def told(params, batch):
+    """Losses and codes of all forms, in one program."""
+    methods = {
+        "qlae": make("qlae"),
+        "qlae fixed": make("qlae", values="fixed"),
+        "tripod": make("tripod"),
+        "tripod none": make("tripod", penalties="none"),
+        "tripod information": make("tripod", penalties="information"),
+        "tripod mixing": make("tripod", penalties="mixing"),
+        "tripod continuous": make("tripod", code="continuous", penalties="information"),
+    }
+
+    @jax.jit
+    def evaluate(params, batch):
+        found = {}
+        for name, method in methods.items():
+            own_params = own(method, params)
+            found[name] = (*loss_of(method, own_params, batch, KEY), codes_of(method, own_params, batch).mean)
+        net, smooth = Nets(make("vae").networks, params), Nets(make("tripod").networks, params)
+        x = net.encoder(batch["x"]).mean
+        scale = losses.code_scale(jnp.tanh(x))
+        z = losses.fixed_grid(x, 12)
+        lists = jnp.linspace(-0.5, 0.5, 10)
+        q = losses.nearest_value(x, lists).value
+
+        def nll(net, codes):
+            return losses.bernoulli_nll(net.decoder(codes), batch["x"]).mean()
+
+        return found, {
+            "x": x,
+            "z": z,
+            "q": q,
+            "nll of q": nll(net, q),
+            "nll of z": nll(smooth, z),
+            "commitment": losses.commitment_loss(x, q).mean(),
+            "information": losses.kernel_multi_information(z, scale).mean(),
+            "mixing": losses.hessian_penalty(lambda c: smooth.hidden("decoder", c), z, KEY, scale=scale).mean(),
+            "information of c": losses.kernel_multi_information(jnp.tanh(x), scale).mean(),
+        }
+
+    return jax.device_get(evaluate(params, batch))
+
+
+def test_qlae_is_its_equation(told):
+    found, want = told
+    pixels = 16 * 16
+    for name, weights in (("qlae", 0.02), ("qlae fixed", 0.01)):
+        total, terms, codes = found[name]
+        np.testing.assert_allclose(terms["reconstruction"], want["nll of q"], rtol=1e-5)
+        np.testing.assert_allclose(terms["commitment"], want["commitment"], rtol=1e-5)
+        np.testing.assert_allclose(total, want["nll of q"] / pixels + weights * want["commitment"], rtol=1e-5)
+        np.testing.assert_allclose(codes, want["q"], rtol=1e-6)
+    assert np.abs(found["qlae"][2][..., None] - np.linspace(-0.5, 0.5, 10)).min(axis=-1).max() < 1e-6
+
+
+def test_tripod_is_its_equation(told):
+    found, want = told
+    plain = want["nll of z"] / 256
+    information, mixing = 1e-4 * want["information"], 1e-2 * want["mixing"]
+    for name, total in (
+        ("tripod none", plain),
+        ("tripod information", plain + information),
+        ("tripod mixing", plain + mixing),
+        ("tripod", plain + information + mixing),
+    ):
+        np.testing.assert_allclose(found[name][0], total, rtol=1e-4)
+        np.testing.assert_allclose(found[name][2], want["z"], atol=1e-6)
+    assert want["mixing"] > 1e-2
+    _, terms, codes = found["tripod continuous"]
+    np.testing.assert_allclose(codes, np.tanh(want["x"]), rtol=1e-5)
+    np.testing.assert_allclose(terms["multi_information"], want["information of c"], rtol=1e-4)
+    assert set(found["tripod none"][1]) == {"reconstruction"}
+
+
+def test_fixed_values_are_no_network():
+    assert set(make("qlae", values="fixed").networks) == {"encoder", "decoder"}
+    assert set(make("qlae").networks) == {"encoder", "decoder", "values"}
+    for values in ("learned", "fixed"):
+        with pytest.raises(ValueError, match="qlae needs the network 'values' .*: see jaxvae.networks.value_lists"):
+            qlae(make("vae").networks, values=values)
+
+
+def test_weights_decay_and_neither_biases_nor_lists():
+    """With a gradient of 0, and clipped at 1 with a large one."""
+    params = {"kernel": jnp.full((3, 4), 2.0), "bias": jnp.ones(4)}
+    for tree, shrinks in ((params, {"kernel": 1 - 1e-3 * 0.1, "bias": 1.0}), (value_lists(3).init(KEY), 1.0)):
+        optimizer = decayed(1e-3)
+        updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, tree), optimizer.init(tree), tree)
+        after = optax.apply_updates(tree, updates)
+        expected = jax.tree.map(lambda leaf, factor: leaf * factor, tree, shrinks)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-7), after, expected)
+    large = {"kernel": jnp.full((3, 4), 1e6), "bias": jnp.array([-1e6, 0.5, 0, 1])}
+    _, memory = decayed(1e-3).update(large, decayed(1e-3).init(params), params)
+    moments = next(leaf for leaf in jax.tree.leaves(memory, is_leaf=lambda x: hasattr(x, "mu")) if hasattr(leaf, "mu"))
+    np.testing.assert_allclose(moments.mu["bias"], [-0.1, 0.05, 0, 0.1], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("name", "build", "hp"), [("qlae", qlae, QLAE()), ("tripod", tripod, Tripod())])
+def test_the_command_trains_as_the_method_does(name, build, hp):
+    """The optimizer of the command's defaults is that of the builder, to the bit."""
+    made = networks(name)
+    config = default_config(name)
+
+    class Source:
+        event_shape, factor_names, factor_sizes = (16, 16, 1), (), ()
+
+    of_command, of_builder = build_method(config, made, Source()), build(made, hyperparameters=hp)
+    rng = np.random.default_rng(0)
+    params = {"w": jnp.asarray(rng.normal(size=(5, 4)), jnp.float32), "b": jnp.asarray(rng.normal(size=4), jnp.float32)}
+    gradient = jax.tree.map(lambda leaf: 3 * leaf, params)
+    steps = []
+    for method in (of_command, of_builder):
+        optimizer = method.objectives[0].optimizer_of("encoder")(1e-3)
+        steps.append(optimizer.update(gradient, optimizer.init(params), params)[0])
+    jax.tree.map(np.testing.assert_array_equal, *steps)
+
+
+def test_values_are_learned_from_the_quantisation_loss_alone(params, batch):
+    method = make("qlae", hp={"quantisation_weight": 0.0})
+    still, moves = (
+        jax.jit(jax.grad(lambda p, m=m: loss_of(m, p, batch, KEY)[0]))(own(m, params))["values"]
+        for m in (method, make("qlae"))
+    )
+    np.testing.assert_array_equal(still, 0)
+    assert np.abs(moves).max() > 0
+
+
+def test_support_is_one_term_in_all_methods_that_take_it(params, batch):
+    """The beta-VAE with it is the HFS-VAE, and in the beta-TCVAE it is added once."""
+    made = make("vae").networks
+    hp = {"beta": 4.0, "support_weight": 7.0}
+    methods = {
+        "hfs": make("hfs-vae", hp=hp),
+        "beta": make("beta-vae", hp={"beta": 4.0}, support_weight=7.0),
+        "tc": make("beta-tc-vae", support_weight=7.0),
+        "plain tc": make("beta-tc-vae"),
+    }
+
+    @jax.jit
+    def evaluate(params, batch):
+        mean = Nets(made, params).encoder(batch["x"]).mean
+        pairs = losses.latent_pairs(jax.random.fold_in(KEY, Stream.LATENT_PAIRS), LATENTS)
+        want = losses.factorised_support(mean, pairs), mean.std(axis=0).mean()
+        return want, {name: loss_of(method, params, batch, KEY) for name, method in methods.items()}
+
+    (support, scale), found = jax.device_get(evaluate({k: params[k] for k in made}, batch))
+    assert support > 1e-3
+    for name in ("hfs", "beta", "tc"):
+        np.testing.assert_allclose(found[name][1]["support"], support, rtol=1e-5)
+        np.testing.assert_allclose(found[name][1]["code_scale"], scale, rtol=1e-4)
+    np.testing.assert_allclose(found["beta"][0], found["hfs"][0], rtol=1e-6)
+    np.testing.assert_allclose(found["tc"][0] - found["plain tc"][0], 7 * support, rtol=1e-3)
+    assert "support" not in found["plain tc"][1]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: make("qlae", hp={"commitment_weight": -1.0}),
+            "commitment_weight is a weight .*, got -1",
+        ),
+        (lambda: make("tripod", hp={"mixing_weight": -1.0}), "mixing_weight is a weight and must be >= 0, got -1"),
+        (lambda: make("tripod", num_values=1), "raise num_values from 1"),
+        (lambda: make("hfs-vae", hp={"beta": -1.0}), "beta is a weight and must be >= 0, got -1"),
+        (lambda: hfs_vae({"encoder": None}), r"hfs-vae needs the networks \['decoder'\]"),
+        (lambda: beta_vae(make("vae").networks, support_weight=-1.0), "support weight must be >= 0, got -1.0"),
+        (lambda: make("beta-tc-vae", support_weight=-1.0), "support weight must be >= 0, got -1.0"),
+        (lambda: value_lists(3, 1), "num_values=1"),
+    ],
+)
+def test_bad_settings(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_hidden_layers_are_those_of_the_decoder_inside():
+    """Behind the learned parameters of a likelihood, and without keys where dropout gives them."""
+    decoder = make("tripod").networks["decoder"]
+    wrapped = with_parameters(decoder, np.zeros(2))
+    codes = jnp.ones((3, LATENTS))
+
+    @jax.jit
+    def told():
+        params = decoder.init(KEY)
+        return decoder.hidden(params, codes), wrapped.hidden({"decoder": params, "likelihood": np.zeros(2)}, codes)
+
+    (plain,), (inside,) = told()
+    np.testing.assert_array_equal(plain, inside)
+    assert plain.shape == (3, 64)
+    build_and_trace(["tripod", "--data", "sprites", "--image-size", "16", "--dropout", "0.5"])
