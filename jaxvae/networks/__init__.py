@@ -15,7 +15,7 @@ the command line, `--network my_package.my_networks:NAME` names a function that 
 from jaxvae.networks.attribution import attribution_networks
 from jaxvae.networks.autoencoders import ARCHITECTURES, DenseLayers, autoencoder
 from jaxvae.networks.bridges import from_equinox, from_nnx
-from jaxvae.networks.column_groups import column_groups
+from jaxvae.networks.column_groups import column_groups, content_of_groups, groups_as_text
 from jaxvae.networks.discriminator import discriminator
 from jaxvae.networks.equalized import latent_adversarial_networks
 from jaxvae.networks.features import feature_network
@@ -24,7 +24,7 @@ from jaxvae.networks.labels import label_networks
 from jaxvae.networks.layered import layered_networks
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mixture_prior import mixture_prior
-from jaxvae.networks.tabular import decoder_params, inputs, with_parameters
+from jaxvae.networks.tabular import decoder_params, inputs, neighbour_features, with_parameters
 from jaxvae.networks.translation import translation_networks
 from jaxvae.networks.xtanh import conditional_prior
 
@@ -35,6 +35,7 @@ __all__ = [
     "autoencoder",
     "column_groups",
     "conditional_prior",
+    "content_of_groups",
     "decoder_params",
     "discriminator",
     "feature_network",
@@ -42,11 +43,13 @@ __all__ = [
     "from_linen",
     "from_nnx",
     "grouped_decoder",
+    "groups_as_text",
     "inputs",
     "label_networks",
     "latent_adversarial_networks",
     "layered_networks",
     "mixture_prior",
+    "neighbour_features",
     "translation_networks",
     "with_parameters",
 ]
