@@ -20,6 +20,7 @@ BENCHMARKS: dict[str, tuple[tuple[str, ...], ...]] = {
     "total_correlation": ((),),
     "population": ((), CONV),
     "data": ((),),
+    "streamed_table": ((),),
     "scaling": ((),),
     "metrics": ((),),
     "dci_learner": ((),),

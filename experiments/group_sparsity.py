@@ -62,7 +62,7 @@ def driven_groups(examples: int) -> tuple[Table, np.ndarray, np.ndarray]:
     ]
     values = np.concatenate(x, axis=1)
     values = values / values.std(0) + NOISE * rng.standard_normal(values.shape)
-    vectors = values.astype(np.float32)[:, None, None, :]
+    vectors = values.astype(np.float32)
     return from_arrays(vectors[2000:], real=True), vectors[:2000], mask
 
 

@@ -64,7 +64,7 @@ def data_sets() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Images and what colours them in the figure: digits, and a rolled-up sheet with noise, standardised."""
     source = digits()
     roll, place = make_swiss_roll(1797, noise=0.5, random_state=0)
-    roll = (roll / roll.std(0)).astype(np.float32)[:, None, None, :]
+    roll = (roll / roll.std(0)).astype(np.float32)
     images = np.asarray(source.at(jnp.arange(source.size))["x"])
     return {"digits": (images, np.asarray(source.factors)[:, 0]), "swiss roll": (roll, place)}
 

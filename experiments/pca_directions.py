@@ -62,16 +62,16 @@ class Args:
 
 
 def render(factors: jax.Array, net: int | None) -> jax.Array:
-    """[N, 2] in [-1, 1] -> [N, 1, 1, 3], a turned rectangle; or that through the net of this seed, [N, 1, 1, 8]."""
+    """[N, 2] in [-1, 1] -> [N, 3], a turned rectangle; or that through the net of this seed, [N, 8]."""
     turn = Rotation.from_rotvec(np.pi / 4 * np.array([1, -1, 1]) / 3**0.5).as_matrix()
-    points = (factors @ (turn[:, :2] * [2, 1]).T)[:, None, None]
+    points = factors @ (turn[:, :2] * [2, 1]).T
     if net is None:
         return points
     rng = np.random.default_rng(net)
     return jnp.tanh(points @ rng.normal(0, 3**-0.5, (3, 16))) @ rng.normal(0, 16**-0.5, (16, 8))
 
 
-def models(shape: tuple[int, int, int], args: Args) -> dict[str, Method]:
+def models(shape: tuple[int, ...], args: Args) -> dict[str, Method]:
     """The controls, methods of our own with posteriors N(mean, L L^T), and the methods in question."""
     likelihood, hp = gaussian(args.scale), BetaVAE(args.learning_rate, 1.0)
     networks = autoencoder("mlp-small", shape, LATENTS)

@@ -5,7 +5,7 @@ column 0 or 1, and a categorical column one number per category, which is 1 for 
 missing value is NaN in x. Constant columns and identifiers are left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal, TypeAlias, get_args
@@ -166,75 +166,168 @@ def find_schema(table: Mapping[str, np.ndarray], kinds: Mapping[str, str] | None
         what to do.
     """
     kinds = dict(kinds or {})
+    check_kinds(kinds, table)
+    columns = []
+    for name, values in table.items():
+        summary = Summary(name)
+        summary.add(values)
+        columns.append(summary.column(kinds.get(name)))
+    return schema_of_columns(columns)
+
+
+def check_kinds(kinds: Mapping[str, str], names: Iterable[str]) -> None:
+    """Raises ValueError, with a suggestion, for kinds that do not exist, or that are given to columns that do not."""
     for name, kind in kinds.items():
-        choose("column", name, dict.fromkeys(table))
+        choose("column", name, dict.fromkeys(names))
         choose("kind", kind, dict.fromkeys(KINDS))
-    columns = tuple(_column(name, values, kinds.get(name)) for name, values in table.items())
-    if not any(column.width for column in columns):
+
+
+def schema_of_columns(columns: Iterable[Column]) -> Schema:
+    """Returns the schema of columns; ValueError if there is none to learn from."""
+    schema = Schema(tuple(columns))
+    if not schema.used:
         raise ValueError("the table has no column to learn from: all are constant or identifiers")
-    return Schema(columns)
+    return schema
 
 
-def _column(name: str, values: np.ndarray, kind: str | None) -> Column:
-    missing = is_missing(values)
-    observed = values[~missing]
-    has_missing = bool(missing.any())
-    if values.dtype.kind in "mM":
-        raise ValueError(
-            f"column {name!r} holds dates or times: convert it to a number, such as days since a day, or --drop {name}"
-        )
-    words = values.dtype.kind not in "biuf"
-    if not words and not np.isfinite(observed.astype(np.float64)).all():
-        count = int((~np.isfinite(observed.astype(np.float64))).sum())
-        raise ValueError(f"column {name!r} has {count} infinite values: make them missing, or --drop {name}")
-    kind = kind or _kind(name, observed, len(values))
-    if kind in ("constant", "identifier"):
-        return Column(name, kind, has_missing=has_missing)  # type: ignore[arg-type]
-    if kind in ("binary", "categorical"):
-        different = tuple(text_of(value) for value in np.unique(_texts_or_numbers(observed)))
-        if kind == "binary" and len(different) != 2:
-            raise ValueError(f"column {name!r} has {len(different)} values, and a binary column has 2")
-        if len(different) > MOST_CATEGORIES:
+class Summary:
+    """What is known of a column after some blocks of its values, so that a file may be larger than memory."""
+
+    def __init__(self, name: str, most: int | None = None):
+        """`most` is the number of different values that are kept; by default, all of them."""
+        self.name, self._most = name, most
+        self._rows, self._observed, self._infinite = 0, 0, 0
+        self._words, self._times, self._whole, self._running = False, False, True, True
+        self._first: Any = None
+        self._last: Any = None
+        self._high = -np.inf
+        self._different: np.ndarray | None = np.zeros(0, bool)
+        self._counted, self._mean, self._square = 0, 0.0, 0.0
+
+    def add(self, values: np.ndarray, counted: np.ndarray | None = None) -> None:
+        """Adds a block of values [n], of which those `counted`, bool [n], determine mean and scale; by default, all."""
+        missing = is_missing(values)
+        observed = values[~missing]
+        self._rows += len(values)
+        self._observed += len(observed)
+        self._times |= values.dtype.kind in "mM"
+        self._words |= values.dtype.kind not in "biuf"
+        if self._times or not len(observed):
+            return
+        if self._first is None:
+            self._first = observed[0]
+        self._note_different(observed)
+        if self._words:
+            return
+        numbers = observed.astype(np.float64)
+        self._infinite += int((~np.isfinite(numbers)).sum())
+        if self._infinite:
+            return
+        self._whole &= are_counts(numbers)
+        self._high = max(self._high, float(numbers.max()))
+        steps = numbers if self._last is None else np.concatenate([[self._last], numbers])
+        self._running &= bool((np.diff(steps) == 1).all())
+        self._last = numbers[-1]
+        self._note_moments(numbers if counted is None else numbers[counted[~missing]])
+
+    def column(self, kind: str | None = None, is_unique: Callable[[], bool] | None = None) -> Column:
+        """Returns the column, of this kind or of the one that its values tell.
+
+        Args:
+          kind: Kind of the column. By default, it is found.
+          is_unique: Function that tells whether all values are different, where not all of them were kept.
+
+        Raises:
+          ValueError: See `find_schema`.
+        """
+        name, has_missing = self.name, self._observed < self._rows
+        if self._times:
             raise ValueError(
-                f"column {name!r} has {len(different)} different values, more than {MOST_CATEGORIES}: it is text or an "
-                f"identifier; --drop {name}, or name it with --id-column"
+                f"column {name!r} holds dates or times: convert it to a number, such as days since a day, or --drop "
+                f"{name}"
             )
-        return Column(name, kind, values=different, has_missing=has_missing)  # type: ignore[arg-type]
-    if words:
-        raise ValueError(f"column {name!r} holds words such as {text_of(observed[0])!r}, and can't be {kind}")
-    numbers = observed.astype(np.float64)
-    if kind == "count":
-        if not are_counts(numbers):
-            raise ValueError(f"column {name!r} has negative or fractional values, and can't be a count")
-        return Column(name, "count", float(numbers.mean()), has_missing=has_missing)
-    if not len(numbers):
-        raise ValueError(f"column {name!r} has no values: --drop {name}")
-    scale = float(numbers.std())
-    return Column(name, "real", float(numbers.mean()), scale if scale > 0 else 1.0, has_missing=has_missing)
-
-
-def _kind(name: str, observed: np.ndarray, rows: int) -> Kind:
-    different = np.unique(_texts_or_numbers(observed))
-    if len(different) < 2:
-        return "constant"
-    if len(different) == 2:
-        return "binary"
-    if observed.dtype.kind not in "biuf":
-        if len(different) == rows:
-            return "identifier"
-        if len(different) > min(MOST_CATEGORIES, rows / 2):
-            what = "dates" if _looks_like_a_date(text_of(observed[0])) else "text"
+        if self._infinite:
             raise ValueError(
-                f"column {name!r} holds {what}, such as {text_of(observed[0])!r}: convert it to numbers or to at most "
-                f"{MOST_CATEGORIES} categories, or --drop {name}"
+                f"column {name!r} has {self._infinite} infinite values: make them missing, or --drop {name}"
             )
-        return "categorical"
-    numbers = observed.astype(np.float64)
-    if not are_counts(numbers) or numbers.max() > MOST_COUNT:
-        return "real"
-    if len(different) == rows > 10 and (np.diff(numbers) == 1).all():
-        return "identifier"
-    return "count"
+        kind = kind or self._kind(is_unique)
+        if kind in ("constant", "identifier"):
+            return Column(name, kind, has_missing=has_missing)  # type: ignore[arg-type]
+        if kind in ("binary", "categorical"):
+            count = self.number_of_different
+            if kind == "binary" and count != 2:
+                raise ValueError(f"column {name!r} has {self._several()} values, and a binary column has 2")
+            if count > MOST_CATEGORIES:
+                raise ValueError(
+                    f"column {name!r} has {self._several()} different values, more than {MOST_CATEGORIES}: it is text "
+                    f"or an identifier; --drop {name}, or name it with --id-column"
+                )
+            texts = tuple(text_of(value) for value in self._different)  # type: ignore[union-attr]
+            return Column(name, kind, values=texts, has_missing=has_missing)  # type: ignore[arg-type]
+        if not self._observed:
+            raise ValueError(f"column {name!r} has no values: --drop {name}")
+        if self._words:
+            raise ValueError(f"column {name!r} holds words such as {text_of(self._first)!r}, and can't be {kind}")
+        if kind == "count":
+            if not self._whole:
+                raise ValueError(f"column {name!r} has negative or fractional values, and can't be a count")
+            return Column(name, "count", self._mean, has_missing=has_missing)
+        scale = float(np.sqrt(self._square / max(self._counted, 1)))
+        return Column(name, "real", self._mean, scale if scale > 0 else 1.0, has_missing=has_missing)
+
+    def _kind(self, is_unique: Callable[[], bool] | None) -> Kind:
+        count = self.number_of_different
+        if count < 2:
+            return "constant"
+        if count == 2:
+            return "binary"
+        if self._words:
+            kept = self._different is not None
+            if count == self._rows if kept or is_unique is None else is_unique():
+                return "identifier"
+            if count > min(MOST_CATEGORIES, self._rows / 2):
+                what = "dates" if _looks_like_a_date(text_of(self._first)) else "text"
+                raise ValueError(
+                    f"column {self.name!r} holds {what}, such as {text_of(self._first)!r}: convert it to numbers or to "
+                    f"at most {MOST_CATEGORIES} categories, or --drop {self.name}"
+                )
+            return "categorical"
+        if not self._whole or self._high > MOST_COUNT:
+            return "real"
+        return "identifier" if self._running and self._observed == self._rows > 10 else "count"
+
+    @property
+    def number_of_different(self) -> int:
+        """Number of different values, or one more than are kept."""
+        return (self._most or 0) + 1 if self._different is None else len(self._different)
+
+    def _several(self) -> str:
+        return str(self.number_of_different) if self._different is not None else f"more than {self._most}"
+
+    def _note_different(self, observed: np.ndarray) -> None:
+        if self._different is None:
+            return
+        new = np.unique(_texts_or_numbers(observed))
+        if self._words:
+            new = new if new.dtype.kind == "U" else np.array([text_of(value) for value in new])
+            known = [text_of(value) for value in self._different]
+            self._different = np.unique([*known, *new.tolist()])
+        else:
+            self._different = np.unique(np.concatenate([self._different, new])) if len(self._different) else new
+        if self._most is not None and len(self._different) > self._most:
+            self._different = None
+
+    def _note_moments(self, numbers: np.ndarray) -> None:
+        """Two parts' squares add up to those of the whole (Chan, Golub and LeVeque, 1983)."""
+        if not len(numbers):
+            return
+        mean = numbers.mean()
+        square = np.square(numbers - mean).sum()
+        total = self._counted + len(numbers)
+        share, difference = len(numbers) / total, mean - self._mean
+        self._square = float(square) + self._square + difference**2 * self._counted * share
+        self._mean = float(mean) if self._counted == 0 else self._mean + difference * share
+        self._counted = total
 
 
 def _encoded(column: Column, values: np.ndarray) -> np.ndarray:

@@ -93,6 +93,7 @@ THIRD_PARTY = {
         "sklearn",
         "tensorflow_datasets",
         "pandas",
+        "pyarrow",
         "anndata",
     },
     "networks": {"jax", "flax", "equinox", "numpy"},

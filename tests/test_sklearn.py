@@ -100,7 +100,7 @@ IMAGES_ONLY = [name for name in WITH_LIKELIHOOD if needs(name) <= {"x", "fresh_x
 
 
 def test_every_method_of_single_images_is_there():
-    of_labels = {"IVAE", "SemiSupervisedVAE"}
+    of_labels = {"IVAE", "MCR2", "SemiSupervisedVAE"}
     names = {METHODS[name].hyperparameters.__name__ for name in IMAGES_ONLY}
     assert {*names, *of_labels, "StandardizedCounts"} == set(estimators.__all__)
     for name in IMAGES_ONLY:

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 
 from jaxvae.method import Nets
 from jaxvae.networks.autoencoders import ARCHITECTURES
-from jaxvae.sklearn import IVAE, IWAE, OIVAE, VAE, VAESNE, SemiSupervisedVAE, StandardizedCounts, estimators
+from jaxvae.sklearn import IVAE, IWAE, MCR2, OIVAE, VAE, VAESNE, SemiSupervisedVAE, StandardizedCounts, estimators
 from jaxvae.sklearn.fitting import Fit
 from jaxvae.training.engine import make_train_step
 from tests.mixed_table import QUICK, USED, linear, mixed_table, some_vectors
@@ -246,6 +246,39 @@ def test_clusters_at_once(vectors, no_training):
 
 def test_loadings_of_vectors_have_names(vectors, no_training):
     assert OIVAE(**QUICK).fit(vectors).group_names_.tolist() == ["x0", "x1", "x2"]
+
+
+def test_groups_of_columns(vectors, tmp_path, no_training):
+    """By name, of a file, by prefix: with names, vectors are a table; the estimator keeps the content of the file."""
+    grouped = {"x0": "left", "x1": "left", "x2": "right"}
+    model = OIVAE(groups=grouped, **QUICK).fit(vectors)
+    assert model.group_names_.tolist() == ["left", "right"]
+    assert model.loadings_.shape == (2, 2)
+    assert kinds(model) == dict.fromkeys(grouped, "real")
+    assert model.inverse_transform(model.transform(vectors)).shape == vectors.shape
+    (tmp_path / "groups.csv").write_text("column,group\nx0,left\nx1,left\nx2,right\n")
+    of_file = OIVAE(groups=str(tmp_path / "groups.csv"), **QUICK).fit(vectors)
+    (tmp_path / "groups.csv").unlink()
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(of_file)).transform(vectors), model.transform(vectors))
+    frame = pd.DataFrame(vectors, columns=["a_x", "b_x", "a_y"])
+    assert OIVAE(groups="prefix", **QUICK).fit(frame).group_names_.tolist() == ["a", "b"]
+    with pytest.raises(ValueError, match="--groups has no group for 'x2'"):
+        OIVAE(groups={"x0": "left", "x1": "left"}, **QUICK).fit(vectors)
+
+
+def test_features_of_classes(vectors):
+    y = np.array(["a", "b"])[(vectors[:, 0] > 5).astype(int)]
+    model = MCR2(n_components=3, max_iter=5, batch_size=16, random_state=0).fit(vectors, y)
+    features = model.transform(vectors)
+    np.testing.assert_allclose(np.linalg.norm(features, axis=1), 1, rtol=1e-5)
+    assert features.shape == (40, 3)
+    assert model.classes_.tolist() == ["a", "b"]
+    assert not hasattr(model, "score")
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).transform(vectors), features)
+    with pytest.raises(ValueError, match="requires y to be passed"):
+        model.fit(vectors)
+    with pytest.raises(ValueError, match="mcr2 takes neither missing values nor counts, and column 'x1' has missing"):
+        model.fit(np.where(np.arange(3)[None] == 1, np.where(vectors > 0, np.nan, vectors), vectors), y)
 
 
 def test_in_a_pipeline(vectors, no_training):

@@ -31,8 +31,8 @@ class EncodeArgs:
     run: tyro.conf.Positional[Path]
     """Folder of the run."""
     out: Path
-    """File of the codes, which ends in .csv, .tsv, .parquet, .npy (means only), .npz or .h5ad; an existing one is
-    replaced."""
+    """File of the codes, which ends in .csv, .tsv, .parquet, .feather, .npy (means only), .npz or .h5ad; an existing
+    one is replaced."""
     examples: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[DATA]")] = None
     """Name of the data, as for `jaxvae train --data`, or the path of a picture. By default, the data of the run."""
     checkpoint: str = "latest"
@@ -52,8 +52,8 @@ class DecodeArgs:
     codes: tyro.conf.Positional[Path]
     """File of codes with columns z0, z1 ... or a matrix, as `jaxvae encode` writes it; other columns are ignored."""
     out: Path
-    """File of the examples, which ends in .npz, .npy, .csv, .tsv or .parquet; or, for pictures, a folder for PNG
-    files. Existing files are replaced."""
+    """File of the examples, which ends in .npz, .npy, .csv, .tsv, .parquet or .feather; or, for pictures, a folder for
+    PNG files. Existing files are replaced."""
     checkpoint: str = "latest"
     """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
 

@@ -18,7 +18,7 @@ from jaxvae.choose import choose, with_installed
 from jaxvae.cli.signals import interruptible
 from jaxvae.cli.terminal import FAILURE, USAGE, print_in_any_encoding, stop, usage_errors
 from jaxvae.cli.terminal import say as print
-from jaxvae.data.anndata import NotCounts
+from jaxvae.data.anndata import LeftOut, NotCounts
 from jaxvae.training import NonFiniteLoss, NothingToTrain, tune_allocator
 from jaxvae.training.checkpoints import DamagedCheckpoint
 from jaxvae.training.peers import GRACE
@@ -106,7 +106,7 @@ def _no_device() -> str | None:
 @contextmanager
 def _warnings_in_a_line() -> Iterator[None]:
     """Prints warnings about a run, such as skipped checkpoints, as one line each."""
-    of_folders = (DamagedCheckpoint, MissingRows, NotCounts, NothingToTrain, OtherCores, OtherData)
+    of_folders = (DamagedCheckpoint, LeftOut, MissingRows, NotCounts, NothingToTrain, OtherCores, OtherData)
     ours = (*of_folders, Overfitting, PosteriorCollapse, StoppedEarly)
     with warnings.catch_warnings():
         show = warnings.showwarning

@@ -6,10 +6,11 @@ from typing import Literal
 
 import tyro
 
+import jaxvae
 from jaxvae.cli.evaluate import print_table
 from jaxvae.cli.terminal import folders_first, parse, usage_errors
 from jaxvae.cli.terminal import say as print
-from jaxvae.files import write_json
+from jaxvae.files import printable, write_json, write_text
 from jaxvae.metrics import BY_NAME
 from jaxvae.runs.foreign import read_foreign, score_foreign
 from jaxvae.runs.score import THOROUGH
@@ -20,8 +21,8 @@ class ScoreArgs:
     """Scores codes from any program against factors, both in files."""
 
     codes: tyro.conf.Positional[Path]
-    """File of codes, which ends in .csv, .tsv, .parquet, .npz, .npy or .h5ad: columns z0, z1 ... or, if there are none,
-    all columns of numbers that are no factors."""
+    """File of codes, which ends in .csv, .tsv, .parquet, .feather, .npz, .npy or .h5ad: columns z0, z1 ... or, if there
+    are none, all columns of numbers that are no factors."""
     factors: tuple[str, ...] = ()
     """File of factors, whose rows are matched by the column id if both files have it, and otherwise by their order; or
     names of columns in the file of codes. Without factors, only metrics that need none are computed."""
@@ -35,15 +36,16 @@ class ScoreArgs:
     """Names of the metrics, as `jaxvae list` gives them. By default, all but the slowest (downstream, dci_es,
     pipe)."""
     out: Path | None = None
-    """JSON file of the scores; an existing one is replaced. By default, none is written."""
+    """File of the scores, which ends in .json, or in .html for a page with the table; an existing one is replaced. By
+    default, none is written."""
 
 
 def score_command(arguments: list[str]) -> None:
     """Score codes from any program against factors, both in files"""
     args = parse(ScoreArgs, "score", folders_first(arguments, "--metrics", BY_NAME))
     with usage_errors():
-        if args.out is not None and (args.out.is_dir() or args.out.suffix != ".json"):
-            raise ValueError(f"--out must name a file that ends in .json, got {args.out}")
+        if args.out is not None and (args.out.is_dir() or args.out.suffix not in (".json", ".html")):
+            raise ValueError(f"--out must name a file that ends in .json or .html, got {args.out}")
         foreign = read_foreign(args.codes, args.factors, columns=args.columns, bins=args.bins, binning=args.binning)
         scores = score_foreign(foreign, args.metrics, binning=args.binning)
     if foreign.factors:
@@ -55,5 +57,11 @@ def score_command(arguments: list[str]) -> None:
     print_table(scores)
     if args.out is not None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        write_json(args.out, scores)
+        if args.out.suffix == ".json":
+            write_json(args.out, scores)
+        else:
+            from jaxvae.report.score_page import scores_html
+
+            title = f"Scores of {printable(args.codes.name)}"
+            write_text(args.out, scores_html(foreign, scores, title=title, version=jaxvae.__version__))
         print(f"scores: {args.out}")

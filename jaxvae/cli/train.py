@@ -193,7 +193,7 @@ def print_plan(
     cost = plan(method, source, batch_size=training.batch_size, devices=devices, microbatch=training.microbatch)
     for name, value in config.flags().items():
         if name not in config.idle():
-            print(f"  {name.replace('_', '-'):28} {'default' if value is None else value}")
+            print(f"  {name.replace('_', '-'):28} {'default' if value is None else ' '.join(str(value).split())}")
     memory = "" if cost.bytes is None else f", {cost.bytes / 1e6:,.0f} MB of memory per device"
     each = f" (each of {members} models)" if members else ""
     print(

@@ -43,7 +43,7 @@ page is a picture.
 - `--sampling epochs` visits every image once per epoch. The order is computed from the seed, so that a resumed run
   continues with the next image.
 - `--stream` leaves the images in their file and reads batches ahead of time with Grain
-  (`pip install 'jaxvae[stream]'`).
+  (`pip install 'jaxvae[stream]'`). Tables stream as well, see below.
 
 ## Tables
 
@@ -56,6 +56,10 @@ of its own (`jaxvae.methods.by_columns`). Dates, text and infinite values are re
 - `--label-columns type stage` names labels. They are not learned from; codes are scored and drawn by them.
 - `--columns`, `--drop` choose columns to learn from; `sensor_*` stands for all that begin with `sensor_`.
 - `--id-column` names the rows, and `--group-column` the groups of rows that a split keeps together.
+- `--split-column` names a column of the words train, validation and test, which say which rows are held out.
+
+- `--stream` is for tables in npy, Parquet and h5ad files that are larger than memory: their encoded rows are kept in a
+  scratch file on the disk. `jaxvae.data.in_file` states what that takes.
 
 ```python
 import numpy as np
@@ -69,7 +73,8 @@ print(table.schema)  # height is real, and visits a count
 
 The matrix of an AnnData file is a table whose columns are named by `var_names`; labels, groups and ids are columns of
 `obs`. The whole matrix is of one kind: counts if all values are whole numbers and none is negative, else real. Genes
-without any count are left out. `--kind "*=real"` changes the kind of all. `jaxvae.data.anndata` states the memory that
+without any count are left out, and so are genes of a query that the model was not trained on, with a line that says how
+many. `--kind "*=real"` changes the kind of all. `jaxvae.data.anndata` states the memory that
 it takes, and experiments/cells.md is an example.
 
 ## Images without factors, subsets, pairs

@@ -8,7 +8,8 @@ out.
 Memory: x is dense, float32 [N, D], where D is the number of genes that vary: 4 N D bytes, such as 8 GB for a million
 cells and 2,000 genes. The matrix is read twice, in blocks of 32 MiB, so that a sparse one is never dense as a whole
 besides x; reading 20,000 cells x 5,000 genes took 210 MB more than x. `obs` and the names of the variables are read as
-a whole, and no other part of the file is read.
+a whole, and no other part of the file is read. With --stream, x is in a file on the disk instead. A matrix that is
+stored by columns (csc) is slow to stream, as each block of it is in all rows: store it by rows (csr).
 """
 
 import importlib.util
@@ -18,16 +19,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from jaxvae.choose import choose, unknown
+from jaxvae.data.cache import scratch_rows
 from jaxvae.data.contents import check_kind, content_of, suffix_of
+from jaxvae.data.in_file import TrainingRows, rows_of_file
+from jaxvae.data.moments import Block, Moments, is_fractional, moments_of
 from jaxvae.data.table import Table, aligned
 from jaxvae.data.tabular import Columns, column_array, expanded, present, table_of
 from jaxvae.files import printable
-from jaxvae.schema import ROUNDING, Column, Schema
+from jaxvae.schema import Column, Schema
 
 BLOCK = 4 << 20
 """Number of values of the matrix that are read at a time."""
@@ -36,12 +40,20 @@ SHOWN = 5
 """Number of names that a message lists."""
 
 
+class LeftOut(UserWarning):
+    """New rows have variables that the model was not trained on."""
+
+
 class NotCounts(UserWarning):
     """The values of a matrix could be meant as counts, and some are no whole numbers."""
 
 
 def anndata_file(
-    path: Path, layer: str | None = None, columns: Columns = Columns(), schema: Schema | None = None
+    path: Path,
+    layer: str | None = None,
+    columns: Columns = Columns(),
+    schema: Schema | None = None,
+    training_rows: TrainingRows | None = None,
 ) -> Table:
     """A matrix of observations x variables in an AnnData file.
 
@@ -49,14 +61,18 @@ def anndata_file(
       path: File .h5ad, which may be packed as .gz, or folder .zarr.
       layer: Name of a layer; by default, the matrix is X.
       columns: Roles and kinds of the columns. `use`, `drop` and `kinds` name variables (`var_names`), and the kind of
-        "*" is that of all. `labels`, `group` and `id` name columns of `obs`; without `id`, `obs_names` name the rows.
+        "*" is that of all. `labels`, `group`, `split` and `id` name columns of `obs`; without `id`, `obs_names` name
+        the rows.
       schema: Columns that a model was trained on, for new rows. They are found by their names, in any order, and all
         other variables are left out. By default, the kind of the matrix is found by its values.
+      training_rows: Function that returns the rows to train on of a table that stays on the disk: x is then in a
+        scratch file, see `jaxvae.data.in_file`. By default, it is in memory.
 
     Raises:
       ValueError: The file cannot be read, or its matrix cannot be learned from. The message says what to do.
 
     Warns:
+      LeftOut: The file has variables that the schema does not name.
       NotCounts: No value is negative, and some are no whole numbers. They are read as real numbers.
     """
     if importlib.util.find_spec("anndata") is None:
@@ -65,7 +81,7 @@ def anndata_file(
     name = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
     try:
         with _opened(content) as file:
-            return _table(file, layer, columns, schema, printable(name))
+            return _table(file, layer, columns, schema, training_rows, printable(name))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -135,11 +151,18 @@ def _check_links(file: Any) -> None:
         raise ValueError(f"{found!r} is kept in another file, which is not read: write one file with all values")
 
 
-def _table(file: Any, layer: str | None, columns: Columns, schema: Schema | None, name: str) -> Table:
+def _table(
+    file: Any,
+    layer: str | None,
+    columns: Columns,
+    schema: Schema | None,
+    training_rows: TrainingRows | None,
+    name: str,
+) -> Table:
     obs, names = _frame(file, "obs"), [str(each) for each in _frame(file, "var").index]
     matrix = _matrix(file, layer, (len(obs), len(names)))
     layers = [each for each in file["layers"] if each != layer] if "layers" in file else []
-    return table_of_matrix(matrix, obs, names, columns, schema, name, layers)
+    return table_of_matrix(matrix, obs, names, columns, schema, name, layers, training_rows)
 
 
 def table_of_matrix(
@@ -150,6 +173,7 @@ def table_of_matrix(
     schema: Schema | None,
     name: str,
     layers: Sequence[str] = (),
+    training_rows: TrainingRows | None = None,
 ) -> Table:
     """A matrix [N, V], dense, sparse or in a file, with `obs` and the names of its variables and of other layers."""
     if twice := [each for each, count in Counter(names).items() if count > 1]:
@@ -157,14 +181,18 @@ def table_of_matrix(
             f"several variables have the name {_listed(twice)}: rename them, for example by "
             "adata.var_names_make_unique()"
         )
-    told, there = Columns(labels=columns.labels, id=columns.id, group=columns.group), dict.fromkeys(map(str, obs))
+    there = dict.fromkeys(map(str, obs))
+    told = Columns(labels=columns.labels, id=columns.id, group=columns.group, split=columns.split)
     told = expanded(told if schema is None else present(told, there), there)
-    wanted = {*told.labels, told.id, told.group} - {None}
+    wanted = {*told.labels, told.id, told.group, told.split} - {None}
     arrays = {str(each): column_array(obs[each]) for each in obs if str(each) in wanted}
     rows = np.array([str(each) for each in obs.index])
     if schema is None:
-        schema = _schema(matrix, names, columns, layers)
-    x = _encoded(matrix, names, rows, schema)
+        counted = None if training_rows is None else rows_of_file(training_rows, len(obs), arrays, told, name)
+        schema = _schema(matrix, names, columns, layers, counted)
+    else:
+        _note_left_out(names, columns, schema)
+    x = _encoded(matrix, names, rows, schema, in_scratch=training_rows is not None)
     return table_of(x, schema, arrays, told, ids=arrays[told.id] if told.id else rows, name=name)
 
 
@@ -208,7 +236,7 @@ def _matrix(file: Any, layer: str | None, shape: tuple[int, int]) -> Any:
     return matrix
 
 
-def _blocks(matrix: Any, places: np.ndarray) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
+def _blocks(matrix: Any, places: np.ndarray) -> Iterator[Block]:
     """Reads the matrix in blocks.
 
     Args:
@@ -216,8 +244,7 @@ def _blocks(matrix: Any, places: np.ndarray) -> Iterator[tuple[slice, np.ndarray
       places: Index of each variable among the selected ones, or -1: int [V].
 
     Yields:
-      The rows of the block; the indices of its selected columns, int [d]; their values, float64 [n, d], with NaN for
-      missing values; and whether each row of the block has a value other than 0 in any column, selected or not, [n].
+      The blocks; the last of their values also tells of columns that are not selected.
     """
     by_columns = getattr(matrix, "format", "") == "csc"
     length, across = matrix.shape[::-1] if by_columns else matrix.shape
@@ -238,54 +265,9 @@ def _blocks(matrix: Any, places: np.ndarray) -> Iterator[tuple[slice, np.ndarray
         yield slice(None) if by_columns else part, there[keep], values, (block != 0).any(axis=1)
 
 
-class _Moments(NamedTuple):
-    """Moments of each selected variable over its observed values: [D] each."""
-
-    observed: np.ndarray
-    """Number of values."""
-    mean: np.ndarray
-    square: np.ndarray
-    """Sum of the squared deviations from the mean."""
-    low: np.ndarray
-    high: np.ndarray
-    filled: np.ndarray
-    """Number of values other than 0."""
-    fractional: np.ndarray
-    """Number of values that are no whole numbers."""
-
-
-def _moments(matrix: Any, places: np.ndarray) -> _Moments:
-    zeros = np.zeros((5, places.max() + 1))
-    found = _Moments(zeros[0], zeros[1], zeros[2], zeros[0] + np.inf, zeros[0] - np.inf, zeros[3], zeros[4])
-    for _, at, values, _ in _blocks(matrix, places):
-        missing = np.isnan(values)
-        count = len(values) - missing.sum(axis=0)
-        known = np.where(missing, 0, values) if missing.any() else values
-        mean = known.sum(axis=0) / np.maximum(count, 1)
-        total, difference = found.observed[at] + count, mean - found.mean[at]
-        share = count / np.maximum(total, 1)
-        # Two parts' squares add up to those of the whole (Chan, Golub and LeVeque, 1983).
-        residual = known - mean
-        residual[missing] = 0
-        found.square[at] += np.einsum("nd,nd->d", residual, residual)
-        found.square[at] += difference**2 * found.observed[at] * share
-        found.mean[at] += difference * share
-        found.observed[at] = total
-        found.low[at] = np.fmin(found.low[at], np.fmin.reduce(values, axis=0))
-        found.high[at] = np.fmax(found.high[at], np.fmax.reduce(values, axis=0))
-        found.filled[at] += np.count_nonzero(known, axis=0)
-        found.fractional[at] += _is_fractional(values).sum(axis=0)
-    return found
-
-
-def _is_fractional(values: np.ndarray) -> np.ndarray:
-    """Tells which values are no whole numbers, up to rounding."""
-    rounded = np.round(values)
-    differs = values != rounded
-    return np.abs(values - rounded) > ROUNDING * np.maximum(np.abs(values), 1) if differs.any() else differs
-
-
-def _schema(matrix: Any, names: Sequence[str], columns: Columns, layers: Sequence[str]) -> Schema:
+def _schema(
+    matrix: Any, names: Sequence[str], columns: Columns, layers: Sequence[str], counted: np.ndarray | None
+) -> Schema:
     """Returns the columns of the selected variables, with the kinds that are given or found by their values."""
     number = {name: place for place, name in enumerate(names)}
     told = expanded(Columns(use=columns.use, drop=columns.drop, kinds=columns.kinds), number)
@@ -293,7 +275,7 @@ def _schema(matrix: Any, names: Sequence[str], columns: Columns, layers: Sequenc
     chosen = [name for name in names if name in left]
     if not chosen:
         raise ValueError("there is no variable to learn from: --drop names all of them")
-    found = _moments(matrix, _places(number, chosen))
+    found = moments_of(_blocks(matrix, _places(number, chosen)), len(chosen), counted)
     kinds = _kinds(chosen, told.kinds)
     whole = found.low.min() >= 0 and not found.fractional.any()
     schema = Schema(
@@ -316,6 +298,19 @@ def _schema(matrix: Any, names: Sequence[str], columns: Columns, layers: Sequenc
     return schema
 
 
+def _note_left_out(names: Sequence[str], columns: Columns, schema: Schema) -> None:
+    """Warns of variables that are neither columns of the schema nor left out by name."""
+    told = expanded(present(Columns(use=columns.use, drop=columns.drop), dict.fromkeys(names)), dict.fromkeys(names))
+    known = {*(column.name for column in schema.columns), *told.drop}
+    if more := [name for name in told.use or names if name not in known]:
+        warnings.warn(
+            f"{len(more):,} of the {len(names):,} variables are left out, as the model was not trained on them: "
+            f"{_listed(more)}",
+            LeftOut,
+            stacklevel=5,
+        )
+
+
 def _kinds(names: Sequence[str], pairs: Sequence[str]) -> dict[str, str]:
     """Parses kinds, NAME=KIND each, and returns them by the names of the variables."""
     kinds: dict[str, str] = {}
@@ -330,13 +325,13 @@ def _kinds(names: Sequence[str], pairs: Sequence[str]) -> dict[str, str]:
     return kinds
 
 
-def _column(name: str, kind: str, found: _Moments, place: int, rows: int) -> Column:
-    observed, mean, square, low, high, _, fractional = (float(each[place]) for each in found)
+def _column(name: str, kind: str, found: Moments, place: int, rows: int) -> Column:
+    observed, counted, mean, square, low, high, _, fractional = (float(each[place]) for each in found)
     has_missing = observed < rows
     if kind in ("constant", "identifier") or not low < high:
         return Column(name, "constant", has_missing=has_missing)
     if kind == "real":
-        return Column(name, "real", mean, float(np.sqrt(square / observed)), has_missing=has_missing)
+        return Column(name, "real", mean, float(np.sqrt(square / max(counted, 1))) or 1.0, has_missing=has_missing)
     if low < 0 or fractional:
         raise ValueError(f"{name!r} has negative or fractional values, and can't be a {kind} column")
     if kind == "binary":
@@ -353,18 +348,19 @@ def _places(number: Mapping[str, int], chosen: Sequence[str]) -> np.ndarray:
     return places
 
 
-def _encoded(matrix: Any, names: Sequence[str], rows: np.ndarray, schema: Schema) -> np.ndarray:
+def _encoded(matrix: Any, names: Sequence[str], rows: np.ndarray, schema: Schema, *, in_scratch: bool) -> np.ndarray:
     """Encodes the rows as `Schema.encode` does: float32 [N, D]."""
     used, number = schema.used, {name: place for place, name in enumerate(names)}
     if absent := [column.name for column in used if column.name not in number]:
         raise ValueError(f"there is no variable {_listed(absent)}, which the model was trained on")
     kinds = np.array([column.kind for column in used])
     shift, scale = np.array([_line(column) for column in used]).T
-    x, seen = aligned((len(rows), len(used)), np.dtype(np.float32)), np.zeros(len(rows), bool)
+    shape, seen = (len(rows), len(used)), np.zeros(len(rows), bool)
+    x = scratch_rows(shape) if in_scratch else aligned(shape, np.dtype(np.float32))
     for part, at, values, filled in _blocks(matrix, _places(number, [column.name for column in used])):
         counts = kinds[at] == "count"
         of_counts = values if counts.all() else values[:, counts]
-        if (wrong := ((of_counts < 0) | _is_fractional(of_counts)).any(axis=0)).any():
+        if (wrong := ((of_counts < 0) | is_fractional(of_counts)).any(axis=0)).any():
             first = used[at[counts][wrong.argmax()]].name
             raise ValueError(f"{first!r} has negative or fractional values, and was a count: is it another layer?")
         values[:, counts] = np.round(of_counts)

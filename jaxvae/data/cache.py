@@ -37,6 +37,18 @@ def scratch_array(folder: Path, shape: tuple[int, ...]) -> np.ndarray:
         raise _unwritable(folder, error) from error
 
 
+def scratch_rows(shape: tuple[int, ...]) -> np.ndarray:
+    """Creates an array of zeros, float32, in a scratch file on the disk."""
+    return scratch_array(cache_folder() / "rows", (4 * math.prod(shape),)).view(np.float32).reshape(shape)
+
+
+def in_order(rows: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Returns rows in another order, in a scratch file where they are in a file."""
+    if not isinstance(rows, np.memmap):
+        return rows[order]
+    return np.take(rows, order, axis=0, out=scratch_rows(rows.shape), mode="clip")
+
+
 def save_table(folder: Path, table: Table, origin: str) -> None:
     """Writes the table into `folder`, either completely or not at all."""
     try:

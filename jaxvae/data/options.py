@@ -9,17 +9,18 @@ import numpy as np
 from jaxvae.choose import with_installed
 from jaxvae.data.batches import Single
 from jaxvae.data.correlations import correlated_pairs
+from jaxvae.data.origin import origin_of
 from jaxvae.data.registry import COLUMNED, FILES, TABLES, TABULAR, VARIANTS, kind_of, open_data
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import Source
-from jaxvae.data.splits import Parts, recombinations, split
+from jaxvae.data.splits import Parts, recombinations, split, split_as_told
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
 from jaxvae.data.tabular import Columns, schema_on
 from jaxvae.schema import Schema
 
-TABLE_FLAGS = ("columns", "drop", "label_columns", "id_column", "group_column", "kind")
+TABLE_FLAGS = ("columns", "drop", "label_columns", "id_column", "group_column", "split_column", "kind")
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class DataOptions:
     """Correlated factors of the images to train on, PAIRS:SIGMA, such as scale~shape:0.1 or shapes3d-double-1:0.1; see
     `jaxvae.data.correlations`. Scores are of images without correlations."""
     stream: bool = False
-    """Reads images from their file during training, for data sets larger than memory (npy files and tfds)."""
+    """Reads examples from the disk during training, for data larger than memory: images in npy files and tfds, and
+    tables in npy, Parquet and h5ad files, whose encoded rows are kept in a scratch file."""
     skip_bad: bool = False
     """Leaves out picture files that cannot be read."""
     texture: str | None = None
@@ -55,6 +57,9 @@ class DataOptions:
     """Column of the table, or of obs in AnnData, that names the rows. By default, AnnData has obs_names."""
     group_column: str | None = None
     """Column of the table, or of obs in AnnData, of groups of rows, which a split keeps together."""
+    split_column: str | None = None
+    """Column of the table, or of obs in AnnData, of the words train, validation and test, which say which rows are
+    held out. It takes the place of --validation and --test."""
     kind: tuple[str, ...] = ()
     """Kinds of columns, NAME=KIND each, where their values do not tell: real, count, binary, categorical, constant or
     identifier."""
@@ -91,10 +96,11 @@ class DataOptions:
             texture=None if self.texture is None else Path(self.texture),
             columns=self.of_table,
             schema=schema,
+            training_rows=self._training_rows if self.stream else None,
         )
         if self.stream:
             if not isinstance(source, Table):
-                raise ValueError(f"--stream is for images in files; {source.name} is drawn on the device: leave it out")
+                raise ValueError(f"--stream is for data in files; {source.name} is drawn on the device: leave it out")
             source = Streamed(source)
         if self.correlation is not None:
             if self.validation or self.test or self.sampling == "epochs":
@@ -110,17 +116,43 @@ class DataOptions:
                 )
             parts = recombinations(source, self.hold_out)
             return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
-        groups = source.origin.groups if isinstance(source, Table) else None
-        parts = split(source, self.validation, self.test, seed=self.split_seed, groups=groups)
+        parts = self._split(source)
         if schema is None and isinstance(source, Table) and isinstance(parts.training, Subset):
             on_training_rows = schema_on(source, np.asarray(parts.training.index))
-            return parts if on_training_rows is None else self.open_parts(on_training_rows)
+            if on_training_rows is not None:
+                return self.open_parts(on_training_rows)
         return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
+
+    def _split(self, source: Source) -> Parts:
+        origin = origin_of(source)
+        if self.split_column is None:
+            return split(source, self.validation, self.test, seed=self.split_seed, groups=origin.groups)
+        if origin.parts is None:
+            raise ValueError(f"{source.name} has no column {self.split_column!r}, which --split-column names")
+        return split_as_told(source, origin.parts, groups=origin.groups)
+
+    def _training_rows(self, table: Table) -> np.ndarray | None:
+        """Returns the rows to train on, or None for all of them."""
+        training = self._split(table).training
+        return np.asarray(training.index) if isinstance(training, Subset) else None
 
     @property
     def of_table(self) -> Columns:
         """Roles and kinds of the columns of a table."""
-        return Columns(self.columns, self.drop, self.label_columns, self.id_column, self.group_column, self.kind)
+        return Columns(
+            use=self.columns,
+            drop=self.drop,
+            labels=self.label_columns,
+            id=self.id_column,
+            group=self.group_column,
+            split=self.split_column,
+            kinds=self.kind,
+        )
+
+    @property
+    def is_validated(self) -> bool:
+        """Whether some examples may be held out for validation."""
+        return bool(self.validation) or self.split_column is not None
 
     @property
     def in_table(self) -> bool:

@@ -21,7 +21,8 @@ def origin_of(source: Source) -> Origin:
         inner, index = origin_of(source.source), np.asarray(source.index)
         names = None if inner.ids is None else [inner.ids[i] for i in index]
         groups = None if inner.groups is None else inner.groups[index]
-        return Origin(names, index if inner.rows is None else inner.rows[index], groups, inner.label_values)
+        parts = None if inner.parts is None else tuple(inner.parts[i] for i in index)
+        return Origin(names, index if inner.rows is None else inner.rows[index], groups, inner.label_values, parts)
     if (ids := getattr(source, "ids", None)) is not None:
         return Origin(ids, None)
     return origin_of(source.source) if isinstance(source, Wrapper) else IN_ORDER

@@ -15,6 +15,7 @@ from jaxvae.data.effects import squares
 from jaxvae.data.files import array_file
 from jaxvae.data.generated import bars, clusters, digits, segments, time_series, waves
 from jaxvae.data.grid import FactorGrid
+from jaxvae.data.in_file import TrainingRows, streamed_table
 from jaxvae.data.pictures import picture_folder
 from jaxvae.data.published_files import PUBLISHED_FILES
 from jaxvae.data.rendered_files import RENDERED_FILES
@@ -127,6 +128,7 @@ def open_data(
     texture: Path | None = None,
     columns: Columns = Columns(),
     schema: Schema | None = None,
+    training_rows: TrainingRows | None = None,
 ) -> Source:
     """Opens a data set by name.
 
@@ -141,6 +143,8 @@ def open_data(
       columns: Roles and kinds of the columns of a table.
       schema: Columns of the table that a model was trained on, for new rows; by default, they are found by their
         values.
+      training_rows: Function that returns the rows to train on of a table that stays in its file, see
+        `jaxvae.data.in_file`. By default, tables are read into memory.
 
     Returns:
       The source.
@@ -171,6 +175,7 @@ def open_data(
                 skip_bad=skip_bad,
                 columns=columns,
                 schema=schema,
+                training_rows=training_rows,
             )
         raise ValueError(unknown("data", name, known))
     if kind == "tfds":
@@ -180,7 +185,9 @@ def open_data(
     if not path.exists():
         raise ValueError(f"{path}: there is no such {'folder' if kind in FOLDERS else 'file'}")
     if kind == "anndata":
-        return anndata_file(path, layer, columns, schema)
+        return anndata_file(path, layer, columns, schema, training_rows)
+    if kind == "table" and training_rows is not None:
+        return streamed_table(path, columns, schema, training_rows)
     if kind == "table":
         return table_file(path, columns, schema)
     if kind == "pictures":

@@ -1,15 +1,24 @@
 """Splits of a data set into training, validation and test examples."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxvae.data.source import GroundTruth, Source
 from jaxvae.data.subsets import GridSubset, Subset, hold_out
+from jaxvae.files import printable
 
 MOST = 2**28
 """Largest number of examples that can be split: their indices take a gigabyte."""
+PARTS = ("training", "validation", "test")
+WORDS = {
+    **dict.fromkeys(("train", "training"), 0),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), 1),
+    **dict.fromkeys(("test", "testing"), 2),
+}
+"""Index in `PARTS` of the part that a word names, in small letters."""
 
 
 class HeldOut(NamedTuple):
@@ -95,6 +104,53 @@ def split(
                 f"no {name} examples would be left of the {size:,} {what} of {source.name} with shares of {validation} "
                 f"for validation and {test} for test: choose other shares"
             )
+    return _parts(source, chosen)
+
+
+def split_as_told(source: Source, told: Sequence[str], *, groups: np.ndarray | None = None) -> Parts:
+    """Splits a source by words that say for each example which part it is in.
+
+    Args:
+      source: Source of single examples, as for `split`.
+      told: A word for each example, [size]: train or training; validation, valid, val or dev; test or testing. Capital
+        letters are treated as small ones.
+      groups: Group of each example, [size], any integers, to check that no group is in two parts.
+
+    Returns:
+      The parts. A part that no word names is None.
+
+    Raises:
+      ValueError: A word is another one, no example or only examples for training are told, there is not one word for
+        each example, or a group is in two parts.
+    """
+    if len(told) != source.size:
+        raise ValueError(f"{source.name} needs one word for each of its {source.size} examples, got {len(told)}")
+    words, number = np.unique(np.array([str(word).strip().lower() for word in told]), return_inverse=True)
+    if other := [str(word) for word in words if word not in WORDS]:
+        places = np.flatnonzero(number == np.searchsorted(words, other[0]))
+        raise ValueError(
+            f"the split has the value {printable(other[0])!r} in {len(places):,} rows, the first of which is row "
+            f"{places[0]}: it must be train, validation or test in each row"
+        )
+    part_of = np.array([WORDS[str(word)] for word in words], np.int8)[number]
+    chosen = [np.flatnonzero(part_of == part).astype(np.int32) for part in range(3)]
+    if not len(chosen[0]) or len(chosen[0]) == len(part_of):
+        what = "all" if len(chosen[0]) else "none"
+        raise ValueError(f"the split has {what} of the {len(part_of):,} rows for training: some must be held out")
+    if groups is not None:
+        pairs = np.unique(np.stack([np.asarray(groups), part_of], axis=1), axis=0)
+        if len(apart := np.flatnonzero(pairs[1:, 0] == pairs[:-1, 0])):
+            group, first = pairs[apart[0]]
+            row = int(np.argmax(np.asarray(groups) == group))
+            raise ValueError(
+                f"{len(np.unique(pairs[apart, 0])):,} groups are in two parts of the split, such as that of row {row}, "
+                f"in {PARTS[first]} and {PARTS[pairs[apart[0] + 1, 1]]}: a group must be in one part"
+            )
+    return _parts(source, chosen)
+
+
+def _parts(source: Source, chosen: Sequence[np.ndarray]) -> Parts:
+    """Returns the parts with these indices, of which those for training are not empty."""
     kind: Any = GridSubset if _is_grid(source) else Subset
     training, *held = (kind(source, index) if len(index) else None for index in chosen)
     assert training is not None

@@ -19,6 +19,10 @@ from jaxvae.data.table import Table
 
 AHEAD = 8
 """Number of batches that are read ahead."""
+MOST_AT_ONCE = 16
+"""Largest number of batches that are read at once."""
+GROUP_BYTES = 1 << 20
+"""Largest size of several batches that are read at once."""
 READERS = 4
 """Number of threads that read them."""
 
@@ -151,12 +155,16 @@ def read_ahead(
     with jax.default_device(host):
         key = jax.random.wrap_key_data(jnp.asarray(np.array(jax.random.key_data(key))), impl=jax.random.key_impl(key))
     order = jax.device_put(order, host)
-    draw = jax.jit(lambda order, key, step: order.batch(key, step, n)["index"])
+    # Small batches are drawn and read several at a time, as each call takes longer than its work. The steps are not
+    # mapped by vmap, in which some kinds of random keys give other numbers.
+    draw = jax.jit(lambda order, key, steps: jax.lax.map(lambda step: order.batch(key, step, n)["index"], steps))
+    size = sum(n * max(1, column[:1].nbytes) for column in streamed.table.columns().values())
+    group = 1 if sharding is not None else min(MOST_AT_ONCE, max(1, GROUP_BYTES // size))
 
-    def read(step: int) -> _Read:
+    def read(number: int) -> dict[str, Any]:
         with jax.default_device(host):
-            index = np.asarray(draw(order, key, jnp.int32(step)))
-        return _Read(streamed, streamed.rows(index) if sharding is None else sharded_rows(index, sharding))
+            index = np.asarray(draw(order, key, group * number + jnp.arange(group)))
+        return streamed.rows(index) if sharding is None else sharded_rows(index[0], sharding)
 
     def sharded_rows(index: np.ndarray, sharding: NamedSharding) -> dict[str, jax.Array]:
         def read_part(column: Any, part: tuple[slice, ...]) -> np.ndarray:
@@ -167,5 +175,17 @@ def read_ahead(
             for name, column in streamed.table.columns().items()
         }
 
-    options = grain.ReadOptions(num_threads=READERS, prefetch_buffer_size=AHEAD)
-    return iter(grain.MapDataset.range(first, last).map(read).to_iter_dataset(options))
+    ahead = max(2, AHEAD // group)
+    options = grain.ReadOptions(num_threads=min(READERS, ahead), prefetch_buffer_size=ahead)
+    numbers = range(first // group, -(-last // group))
+    groups = grain.MapDataset.range(numbers.start, numbers.stop).map(read).to_iter_dataset(options)
+
+    def batches() -> Iterator[_Read]:
+        for number, rows in zip(numbers, groups, strict=True):
+            if sharding is not None:
+                yield _Read(streamed, rows)
+                continue
+            for step in range(max(first, group * number), min(last, group * (number + 1))):
+                yield _Read(streamed, {name: column[step - group * number] for name, column in rows.items()})
+
+    return batches()

@@ -35,6 +35,9 @@ class Origin:
     """Groups of examples that a split keeps together, int [N]; None if there are none."""
     label_values: tuple[tuple[str, ...], ...] = ()
     """Texts of the values of each factor, in the order of their numbers; empty if they are not known."""
+    parts: tuple[str, ...] | None = None
+    """Words that say which part of a split each example is in, as `split_as_told` takes them; None if there are none.
+    """
 
 
 MISSING = "missing"

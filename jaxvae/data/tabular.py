@@ -1,9 +1,6 @@
-"""Tables in files: CSV, TSV, Parquet, Feather, npy and npz, by the kinds of their columns."""
+"""Tables with named columns, in memory or in files, by the kinds of their columns."""
 
-import csv
-import importlib.util
-import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from jaxvae.choose import unknown
-from jaxvae.data.contents import DAMAGED, check_kind, content_of, suffix_of, unreadable
+from jaxvae.data.cache import in_order
+from jaxvae.data.contents import suffix_of
 from jaxvae.data.table import MISSING, Origin, Table, number_factors, pack
+from jaxvae.data.table_files import READERS
 from jaxvae.files import printable
 from jaxvae.schema import Schema, find_schema, is_missing, text_of
-
-SEPARATORS = (",", ";", "\t", "|")
 
 
 @dataclass(frozen=True)
@@ -34,6 +31,8 @@ class Columns:
     """Column that names the rows."""
     group: str | None = None
     """Column of groups of rows, which a split keeps together."""
+    split: str | None = None
+    """Column of the words train, validation and test, which say which part of a split each row is in."""
     kinds: tuple[str, ...] = ()
     """Kinds of columns, NAME=KIND each, where the values do not tell."""
 
@@ -51,9 +50,9 @@ def table_file(path: Path, columns: Columns = Columns(), schema: Schema | None =
       ValueError: The file cannot be read, or its columns are other than these. The message says what to do.
     """
     suffix = suffix_of(path)
-    if suffix not in _READERS:
-        raise ValueError(f"{path}: tables come from {', '.join(_READERS)} files, not from {suffix!r}")
-    found = _READERS[suffix](path)
+    if suffix not in READERS:
+        raise ValueError(f"{path}: tables come from {', '.join(READERS)} files, not from {suffix!r}")
+    found = READERS[suffix](path)
     name = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
     try:
         return from_columns(found, columns, schema, name=printable(name))
@@ -84,9 +83,7 @@ def from_columns(
     if schema is not None:  # new rows need no labels, and the schema reports missing columns
         columns = present(columns, arrays)
     columns = expanded(columns, arrays)
-    special = {*columns.labels, *columns.drop, columns.id, columns.group} - {None}
-    used = {*(columns.use or arrays)} - special
-    chosen = {each: values for each, values in arrays.items() if each in used}
+    chosen = {each: arrays[each] for each in learned(columns, list(arrays))}
     if schema is None:
         kinds = dict(pair.partition("=")[::2] for pair in columns.kinds)
         schema = find_schema(chosen, kinds)
@@ -112,12 +109,13 @@ def table_of(
     Args:
       x: Rows as the schema encodes them, float32 [N, D].
       schema: Columns of x.
-      arrays: Labels and groups among others, [N] each, as `column_array` gives them.
-      columns: Roles of the columns, of which only those of labels and groups are used.
+      arrays: Labels, groups and the split among others, [N] each, as `column_array` gives them.
+      columns: Roles of the columns, of which only those of labels, groups and the split are used.
       ids: Names of the rows [N], or None.
       name: Name of the data.
     """
     groups = None if columns.group is None else _numbered_as(_value_texts(arrays[columns.group]), arrays[columns.group])
+    parts = None if columns.split is None else arrays[columns.split].astype(str)
     factors: np.ndarray | None = None
     sizes: tuple[int, ...] = ()
     order = None
@@ -130,11 +128,12 @@ def table_of(
         _, different, order = number_factors(numbered, len(x), name)
         order = order if different == sizes else None
     if order is not None:  # one row per combination of labels: rows are put into the order of the grid
-        x, factors = x[order], None if factors is None else factors[order]
-        ids, groups = (None if each is None else each[order] for each in (ids, groups))
+        x, factors = in_order(x, order), None if factors is None else factors[order]
+        ids, groups, parts = (None if each is None else each[order] for each in (ids, groups, parts))
     if not known:
         schema = replace(schema, labels=tuple(zip(columns.labels, texts, strict=True)))
-    origin = Origin(None if ids is None else ids.astype(str).tolist(), order, groups, texts)
+    told = None if parts is None else tuple(parts.tolist())
+    origin = Origin(None if ids is None else ids.astype(str).tolist(), order, groups, texts, told)
     pixels, storage = pack(x, name, real=True, missing=True)
     return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, origin=origin)
 
@@ -159,6 +158,13 @@ def schema_on(table: Table, rows: np.ndarray) -> Schema | None:
     return replace(table.schema, columns=tuple(columns.values()))
 
 
+def learned(columns: Columns, names: Sequence[str]) -> list[str]:
+    """Returns the names of the columns to learn from."""
+    special = {*columns.labels, *columns.drop, columns.id, columns.group, columns.split}
+    used = {*(columns.use or names)} - special
+    return [name for name in names if name in used]
+
+
 def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
     """Returns the constant columns, which carry no information and may occur anywhere in a table of new rows."""
     return [name for name, values in table.items() if len(set(values[~is_missing(values)].tolist())) < 2]
@@ -176,6 +182,7 @@ def present(columns: Columns, table: Mapping[str, Any]) -> Columns:
         tuple(filter(there, columns.labels)),
         columns.id if there(columns.id) else None,
         columns.group if there(columns.group) else None,
+        columns.split if there(columns.split) else None,
     )
 
 
@@ -197,7 +204,7 @@ def expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:
             found |= dict.fromkeys(matching)
         return tuple(found)
 
-    for one in (columns.id, columns.group):
+    for one in (columns.id, columns.group, columns.split):
         if one is not None and one not in table:
             raise ValueError(unknown("column", one, list(table)))
     for pair in columns.kinds:
@@ -247,142 +254,3 @@ def column_array(values: Any) -> np.ndarray:
     cleaned = values.copy()
     cleaned[missing] = None
     return cleaned
-
-
-def _pandas(path: Path) -> Any:
-    if importlib.util.find_spec("pandas") is None:
-        raise ValueError(f"{path}: tables need pandas: pip install 'jaxvae[tables]'")
-    import pandas
-
-    return pandas
-
-
-def _text_table(path: Path) -> Mapping[str, Any]:
-    pandas, content = _pandas(path), content_of(path)
-    data = content.read_bytes() if isinstance(content, Path) else content.getvalue()
-    check_text(path, data)
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: the file is not UTF-8 ({error.reason}): save it as UTF-8") from error
-    first = next((line for line in text.splitlines() if line.strip()), "")
-    separator = max(SEPARATORS, key=first.count) if suffix_of(path) != ".tsv" else "\t"
-    header = next(csv.reader([first], delimiter=separator), [])
-    names = [name.strip() for name in header]
-    if names and all(_is_number(name) for name in names):
-        raise ValueError(f"{path}: the first row must hold the names of the columns, and holds numbers")
-    if twice := [name for name in dict.fromkeys(names) if name and names.count(name) > 1]:
-        raise ValueError(f"{path}: two columns are named {twice[0]!r}: rename one")
-    decimal = "," if separator != "," and _has_decimal_commas(text, separator) else "."
-    try:
-        table = pandas.read_csv(
-            io.StringIO(text), sep=separator, decimal=decimal, low_memory=False, skipinitialspace=True
-        )
-    except (*DAMAGED, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: the file is not a table that can be read: {reason}") from error
-    table.columns = [str(name).strip() for name in table.columns]
-    empty = [place for place, name in enumerate(names) if not name]
-    if empty == [0] and len(names) > 1:
-        table = table.rename(columns={table.columns[0]: "index"})
-    elif empty:
-        raise ValueError(f"{path}: column number {empty[0] + 1} has no name: name it")
-    return table
-
-
-def check_text(path: Path, data: bytes) -> None:
-    """Checks that the content of a file is text.
-
-    Raises:
-      ValueError: The file is empty, binary, or not a table; the message says what to do.
-    """
-    if not data.strip():
-        raise ValueError(f"{path}: the file is empty")
-    if b"\0" in data[:4096]:
-        raise ValueError(f"{path}: the file is not text, and cannot be read as CSV (save UTF-16 files as UTF-8)")
-    start = data[:200].lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html", b"<?xml", b"version https://git-lfs")):
-        raise ValueError(f"{path}: the file is a web page or a Git LFS pointer, not a table: download the data again")
-
-
-def _has_decimal_commas(text: str, separator: str) -> bool:
-    cells = [cell for line in text.splitlines()[1:50] for cell in line.split(separator)]
-    return any(_is_number(cell.strip().strip('"').replace(",", ".")) and "," in cell for cell in cells)
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _arrow_table(path: Path) -> Mapping[str, Any]:
-    pandas = _pandas(path)
-    if importlib.util.find_spec("pyarrow") is None:
-        raise ValueError(f"{path}: {suffix_of(path)} files need pyarrow: pip install 'jaxvae[tables]'")
-    content = content_of(path)
-    read = pandas.read_feather if suffix_of(path) == ".feather" else pandas.read_parquet
-    try:
-        table = read(content)
-    except (*DAMAGED, ValueError) as error:
-        raise unreadable(path, error) from error
-    names = [str(name) for name in table.columns]
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
-        raise ValueError(f"{path}: two columns are named {twice[0]!r}: rename one")
-    if table.index.name and table.index.name not in names:
-        table = table.reset_index()
-    return table
-
-
-def _npy_table(path: Path) -> Mapping[str, Any]:
-    content = content_of(path)
-    check_kind(path, content, "npy")
-    try:
-        matrix = np.load(content, allow_pickle=False)
-    except (*DAMAGED, ValueError) as error:
-        raise unreadable(path, error) from error
-    return _matrix(path, matrix)
-
-
-def _npz_table(path: Path) -> Mapping[str, Any]:
-    content = content_of(path)
-    check_kind(path, content, "npz")
-    try:
-        with np.load(content, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (*DAMAGED, ValueError) as error:
-        raise unreadable(path, error) from error
-    matrices = [name for name, array in arrays.items() if array.ndim == 2]
-    if len(matrices) > 1:
-        raise ValueError(f"{path}: there are several matrices, {', '.join(matrices)}: keep the one to learn from")
-    table: dict[str, Any] = {}
-    for name, array in arrays.items():
-        if array.ndim == 2:
-            names = arrays.get("columns")
-            table |= _matrix(path, array, names if names is not None and names.shape == array.shape[1:] else None)
-        elif name != "columns":
-            table[name] = array
-    return table
-
-
-def _matrix(path: Path, matrix: np.ndarray, names: np.ndarray | None = None) -> dict[str, np.ndarray]:
-    if matrix.ndim != 2:
-        raise ValueError(f"{path}: a table is an array [N, D], got shape {matrix.shape}: pictures are arrays:{path}")
-    if matrix.dtype.kind not in "biuf":
-        raise ValueError(f"{path}: a table of numbers is wanted, got values of type {matrix.dtype}")
-    words = [f"column{d}" for d in range(matrix.shape[1])] if names is None else [str(name) for name in names]
-    return {word: matrix[:, d] for d, word in enumerate(words)}
-
-
-_READERS: dict[str, Callable[[Path], Mapping[str, Any]]] = {
-    ".csv": _text_table,
-    ".tsv": _text_table,
-    ".txt": _text_table,
-    ".parquet": _arrow_table,
-    ".feather": _arrow_table,
-    ".npy": _npy_table,
-    ".npz": _npz_table,
-}
-"""Ending of the file's name -> reader of its columns."""

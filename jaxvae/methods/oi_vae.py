@@ -28,8 +28,8 @@ Held-out bound, best lam minus VAE: 58 ± 58 nats with 300 vectors, -4.5 ± 0.8 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, NamedTuple, Self
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +40,7 @@ from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Para
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
 from jaxvae.methods.entry import Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.networks import column_groups, decoder_params, grouped_decoder
+from jaxvae.networks import column_groups, content_of_groups, decoder_params, grouped_decoder
 from jaxvae.networks.options import Autoencoder, Examples
 from jaxvae.schema import schema_of
 
@@ -143,7 +143,8 @@ class Networks(Autoencoder):
 
     groups: str | None = None
     """Groups of the columns of a table, which share a generator: prefix, for the part of a column's name before its
-    last _ or dot, or the path of a CSV file with the header column,group. By default, each column is a group."""
+    last _ or dot, or the path of a CSV file with the header column,group, whose content the run keeps. By default, each
+    column is a group."""
 
     without_dropout: ClassVar[tuple[str, ...]] = ("decoder",)
 
@@ -153,6 +154,14 @@ class Networks(Autoencoder):
         groups = None if schema is None else list(column_groups(schema, self.groups).values())
         grouped = grouped_decoder(source.event_shape, self.latents, groups, dtype=self.jax_dtype)
         return {**super().make(source), **grouped}
+
+    def settled(self) -> Self:
+        """Returns the networks with the content of the file of groups in place of its path.
+
+        Raises:
+          ValueError: The file cannot be read.
+        """
+        return self if self.groups is None else replace(self, groups=content_of_groups(self.groups))
 
     def group_names(self, source: Examples) -> list[str]:
         """Returns the names of the groups that `make` builds for the examples of a source."""

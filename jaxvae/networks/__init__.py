@@ -18,7 +18,7 @@ from jaxvae.networks.analogy import analogy_weights
 from jaxvae.networks.attribution import attribution_networks
 from jaxvae.networks.autoencoders import ARCHITECTURES, DenseLayers, autoencoder
 from jaxvae.networks.bridges import from_equinox, from_nnx
-from jaxvae.networks.column_groups import column_groups
+from jaxvae.networks.column_groups import column_groups, content_of_groups, groups_as_text
 from jaxvae.networks.controller import integral_memory
 from jaxvae.networks.discriminator import discriminator
 from jaxvae.networks.equalized import latent_adversarial_networks
@@ -28,7 +28,7 @@ from jaxvae.networks.labels import label_networks
 from jaxvae.networks.layered import layered_networks
 from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mixture_prior import mixture_prior
-from jaxvae.networks.tabular import decoder_params, inputs, with_parameters
+from jaxvae.networks.tabular import decoder_params, inputs, neighbour_features, with_parameters
 from jaxvae.networks.translation import translation_networks
 from jaxvae.networks.value_lists import value_lists
 from jaxvae.networks.xtanh import conditional_prior
@@ -42,6 +42,7 @@ __all__ = [
     "autoencoder",
     "column_groups",
     "conditional_prior",
+    "content_of_groups",
     "decoder_params",
     "discriminator",
     "feature_network",
@@ -49,12 +50,14 @@ __all__ = [
     "from_linen",
     "from_nnx",
     "grouped_decoder",
+    "groups_as_text",
     "inputs",
     "integral_memory",
     "label_networks",
     "latent_adversarial_networks",
     "layered_networks",
     "mixture_prior",
+    "neighbour_features",
     "translation_networks",
     "value_lists",
     "with_least_variance",

@@ -5,7 +5,7 @@ beside the method.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, Self
 
 import jax.numpy as jnp
 from jax.typing import DTypeLike
@@ -45,6 +45,10 @@ class NetworkOptions:
           ValueError: The sizes are incompatible. The message is one line.
         """
         raise NotImplementedError
+
+    def settled(self) -> Self:
+        """Returns the networks without references to files that may change."""
+        return self
 
     def idle(self, tabular: bool) -> dict[str, str]:
         """Returns flags that have no effect with these settings, and what each of them is for.

@@ -1,4 +1,4 @@
-"""Inputs and outputs of networks for tables: masks of the observed values, and learned noise."""
+"""Inputs and outputs of networks for tables: masks of the observed values, features, and learned noise."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,9 @@ import numpy as np
 
 from jaxvae.method import Network, Params
 from jaxvae.schema import Schema
+
+LEAST_GENES = 50
+"""Smallest number of columns of a table of counts whose totals are no information."""
 
 
 def inputs_width(schema: Schema) -> int:
@@ -29,6 +32,21 @@ def inputs(schema: Schema, x: jax.Array) -> jax.Array:
         rows = jnp.where(observed, rows, 0.0)
     mask = observed[:, schema.first_entries_with_missing].astype(rows.dtype)
     return jnp.concatenate([rows, mask, further], axis=1)
+
+
+def neighbour_features(schema: Schema, x: jax.Array) -> jax.Array:
+    """Returns what distances between rows x [B, D] of a table are taken of: `inputs`, [B, inputs_width].
+
+    A table of counts only, with at least 50 columns, is taken for cells x genes, whose totals differ by how deeply a
+    cell was sequenced: counts are first scaled to the mean total of the training rows, over the observed columns.
+    """
+    means = np.array([column.mean for column in schema.used], np.float32)
+    if len(means) < LEAST_GENES or any(column.kind != "count" for column in schema.used):
+        return inputs(schema, x)
+    observed = ~jnp.isnan(x)
+    total = jnp.where(observed, x, 0.0).sum(axis=1, keepdims=True)
+    expected = jnp.where(observed, means[None], 0.0).sum(axis=1, keepdims=True)
+    return inputs(schema, x * (expected / jnp.maximum(total, 1.0)))
 
 
 def of_rows(encoder: Network, schema: Schema) -> Network:

@@ -89,7 +89,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         pictures={name: values if name.endswith("map") else _pixels(values) for name, values in pictures.items()},
         map_correlation=_map_correlation(pictures),
         of_columns=of_columns(run, codes, order),
-        of_series=of_series(run, batch),
+        of_series=of_series(run, batch, swept, order),
         loadings=loadings_of(run),
         of_splits=of_splits(run, codes),
         spectra=spectra,

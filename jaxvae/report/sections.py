@@ -32,7 +32,7 @@ from jaxvae.report.pictures import (
     signed,
     traversal_frames,
 )
-from jaxvae.report.series import series_section
+from jaxvae.report.series import series_section, series_traversals
 from jaxvae.report.splits import splits_section
 from jaxvae.report.tables import effects_chart, fit_chart, plane_chart
 
@@ -61,6 +61,7 @@ def sections(data: ReportData) -> list[Section]:
         _planes,
         _columns,
         lambda data: series_section(data.of_series),
+        lambda data: series_traversals(data.of_series),
         lambda data: loadings_section(data.loadings, data.latent_order),
         lambda data: splits_section(data.of_splits),
         _drawn,

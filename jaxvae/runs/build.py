@@ -13,7 +13,7 @@ from jaxvae.data import InClasses, Parts, Source
 from jaxvae.data.source import S, on_device, sharing_arrays
 from jaxvae.method import Method, Network
 from jaxvae.methods import Likelihood, likelihood_for, method_named
-from jaxvae.networks import inputs, with_parameters
+from jaxvae.networks import neighbour_features, with_parameters
 from jaxvae.networks.options import Examples
 from jaxvae.runs.config import Config, check_config
 from jaxvae.schema import Schema, schema_of
@@ -79,6 +79,11 @@ def build_parts(config: Config[Any, Any, Any, Any], schema: Schema | None = None
         opened = config.source.open_parts(schema)
     except ValueError as error:
         raise CannotOpen(str(error)) from error
+    if opened.validation is None and config.training.patience is not None:
+        raise ValueError(
+            f"--patience counts validations without improvement, and the column {config.source.split_column!r} has no "
+            "rows for validation: leave it out"
+        )
     source = config.batches.wrap(opened.training, config.method)
     held_out = (
         None if part is None else config.batches.wrap_held_out(part, config.method)
@@ -188,7 +193,7 @@ def build_method(
         choices["likelihood"] = likelihood._replace(mean=lambda outputs: outputs) if raw else likelihood
         del choices["scale"]
     if schema is not None and "features" in inspect.signature(method_named(config.method).build).parameters:
-        choices["features"] = partial(inputs, schema)
+        choices["features"] = partial(neighbour_features, schema)
     told = config.batches.told(source, config.training.batch_size)
     build = method_named(config.method).build
     method = build(networks, hyperparameters=config.settled().hyperparameters, **choices, **told)

@@ -1,15 +1,15 @@
 """Files of codes: one row per example, in the formats that other programs read.
 
-- `.csv`, `.tsv`, `.parquet`: columns id, z0 z1 ... (posterior means), sd0 sd1 ... (posterior standard deviations),
-  cluster where the prior is a mixture, and the factors where they are known
+- `.csv`, `.tsv`, `.parquet`, `.feather`: columns id, z0 z1 ... (posterior means), sd0 sd1 ... (posterior standard
+  deviations), cluster where the prior is a mixture, and the factors where they are known
 - `.npz`: the same as arrays `ids`, `means` [N, D], `standard_deviations` [N, D], `clusters` [N], `factors` [N, K] and
   `factor_names` [K], and `settings`, a JSON text
 - `.npy`: the means alone, [N, D]
 - `.h5ad`: AnnData without X: the means in `obsm["X_jaxvae"]`, the standard deviations in `obsm["X_jaxvae_sd"]`, cluster
   and factors in `obs`, the ids as its names, and the settings in `uns["jaxvae"]`
 
-Parquet files need `pip install 'jaxvae[tables]'`, and h5ad files `pip install 'jaxvae[anndata]'`. Files are written
-whole or not at all.
+Parquet and Feather files need `pip install 'jaxvae[tables]'`, and h5ad files `pip install 'jaxvae[anndata]'`. Files
+are written whole or not at all.
 """
 
 import csv
@@ -26,8 +26,12 @@ from PIL import Image
 
 from jaxvae.files import replacing, write_bytes
 
-FORMATS = (".csv", ".tsv", ".parquet", ".npy", ".npz", ".h5ad")
-EXTRAS = {".parquet": ("pyarrow", "tables"), ".h5ad": ("anndata", "anndata")}
+FORMATS = (".csv", ".tsv", ".parquet", ".feather", ".npy", ".npz", ".h5ad")
+EXTRAS = {
+    ".parquet": ("pyarrow", "tables"),
+    ".feather": ("pyarrow", "tables"),
+    ".h5ad": ("anndata", "anndata"),
+}
 """Packages that read and write a format, and the extras that install them, by the suffix of the file."""
 IN_OBSM = "X_jaxvae"
 BLOCK = 4096
@@ -127,18 +131,20 @@ def write_codes(path: Path, codes: Codes, settings: Mapping[str, Any]) -> None:
 
 
 def write_columns(path: Path, columns: Mapping[str, np.ndarray], settings: Mapping[str, Any] | None = None) -> None:
-    """Writes columns [N] by name as a csv, tsv or parquet file, whole or not at all.
+    """Writes columns [N] by name as a csv, tsv, parquet or feather file, whole or not at all.
 
     Numbers in text have as many digits as it takes to read the same number again.
     """
-    if path.suffix.lower() == ".parquet":
+    if path.suffix.lower() in (".parquet", ".feather"):
         import pyarrow
+        import pyarrow.feather
         import pyarrow.parquet
 
         table = pyarrow.table({name: pyarrow.array(column) for name, column in columns.items()})
         table = table.replace_schema_metadata({"jaxvae": json.dumps(settings or {})})
         with replacing(path) as file:
-            pyarrow.parquet.write_table(table, file, compression="zstd")
+            write = pyarrow.parquet.write_table if path.suffix.lower() == ".parquet" else pyarrow.feather.write_feather
+            write(table, file, compression="zstd")
         return
     rows = len(next(iter(columns.values())))
     with replacing(path) as file:

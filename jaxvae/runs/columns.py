@@ -1,4 +1,4 @@
-"""Columns of files of codes or factors, whichever program wrote them: csv, tsv, parquet, npz, npy and h5ad."""
+"""Columns of files of codes or factors, whichever program wrote them, in the formats of `jaxvae.runs.codes`."""
 
 import csv
 import io
@@ -43,8 +43,8 @@ def read_columns(path: Path, matrix: str) -> dict[str, np.ndarray]:
         match suffix:
             case ".csv" | ".tsv":
                 columns = _read_text(path)
-            case ".parquet":
-                columns = _read_parquet(path)
+            case ".parquet" | ".feather":
+                columns = _read_arrow(path)
             case ".npz":
                 columns = _read_npz(path, matrix)
             case ".npy":
@@ -132,12 +132,14 @@ def _typed(cells: Sequence[str], as_text: bool = False) -> np.ndarray:
         return np.array(cells)
 
 
-def _read_parquet(path: Path) -> dict[str, np.ndarray]:
+def _read_arrow(path: Path) -> dict[str, np.ndarray]:
     import pyarrow
+    import pyarrow.feather
     import pyarrow.parquet
 
+    read = pyarrow.parquet.read_table if path.suffix.lower() == ".parquet" else pyarrow.feather.read_table
     try:
-        table = pyarrow.parquet.read_table(path)
+        table = read(path)
         index = {"__index_level_0__": "id"} if "id" not in table.column_names else {}
         names = [index.get(name, name) for name in table.column_names]
         columns = {}

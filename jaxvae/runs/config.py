@@ -125,10 +125,15 @@ class Config(Generic[HP, Options, Batches, Networks]):
         return changed.with_flags(**left_over) if left_over else changed
 
     def settled(self) -> Self:
-        """Returns the configuration with numbers for the hyperparameters whose defaults follow from the rest."""
+        """Returns the configuration with numbers for the hyperparameters whose defaults follow from the rest, and the
+        content of files that its networks depend on.
+
+        Raises:
+          ValueError: A file cannot be read.
+        """
         entry = method_named(self.method)
         settled = entry.settled(self.hyperparameters, self.options, self.training.steps)
-        return replace(self, hyperparameters=settled)
+        return replace(self, hyperparameters=settled, networks=self.networks.settled())
 
     def idle(self) -> dict[str, str]:
         """Returns the flags that have no effect with the other settings, and what each of them is for."""
@@ -213,15 +218,18 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
         raise ValueError(f"--max-minutes must be a positive number, got {training.max_minutes}")
     if not 0 <= config.source.split_seed < 2**31:
         raise ValueError(f"--split-seed must be at least 0 and below 2**31, got {config.source.split_seed}")
-    if not config.source.validation and training.patience is not None:
+    if config.source.split_column is not None and (config.source.validation or config.source.test):
+        raise ValueError("--split-column says which rows are held out: leave out --validation and --test")
+    if not config.source.is_validated and training.patience is not None:
         raise ValueError("--patience counts validations without improvement: add --validation 0.1, or leave it out")
-    if not config.source.validation and training.validate_every != Training.validate_every:
+    if not config.source.is_validated and training.validate_every != Training.validate_every:
         raise ValueError("--validate-every is for runs with validation examples: add --validation 0.1, or leave it out")
     if not config.source.validation and not config.source.test and config.source.split_seed:
         raise ValueError("--split-seed is for --validation and --test: add one of them, or leave it out")
     if training.seed >= 2**32:
         raise ValueError(f"--seed must be below 2**32, got {training.seed}")
-    for name, value in config.settled().hyperparameters._asdict().items():
+    settled = method_named(config.method).settled(config.hyperparameters, config.options)
+    for name, value in settled._asdict().items():
         words = name.replace("_", " ")
         if not abs(value) <= MOST_FLOAT:
             raise ValueError(f"the hyperparameter {words} must be a finite number, got {value}")

@@ -1,7 +1,7 @@
 """The methods as scikit-learn estimators: X [n_samples, n_features] in, posterior means out.
 
 Every VAE that learns from single examples is an estimator, with its hyperparameters and choices as keyword
-parameters; so are two methods that learn from labels. Methods that need groups or pairs are not.
+parameters; so are three methods that learn from labels. Methods that need groups or pairs are not.
 
 ```python
 import numpy as np
@@ -16,7 +16,8 @@ again, score = model.inverse_transform(codes), model.score(X)  # on the scale of
 `VAE` and `VAESNE` pass all of scikit-learn's estimator checks. Estimators work in pipelines and can be pickled. Only
 VAE-SNE has `predict`, `fit_predict` and `labels_`. At the default weight of its neighbour term, it often splits one
 cluster into several; lower `sne` to get fewer. The oi-VAE has `loadings_`, the strength of each latent in each group of
-values, and `group_names_`.
+values, and `group_names_`. `OIVAE(groups={"x0": "left", "x1": "left", "x2": "right"})` and `groups="prefix"` give
+groups of columns, and make a table of X.
 
 ## Vectors and tables
 
@@ -72,7 +73,8 @@ print(model.transform(counts).shape, model.split_effects(counts).top([f"gene{g}"
 
 `IVAE().fit(X, y)` learns a prior for each label of y, such as a class or a time segment. Its encoder sees the labels of
 new rows as well, `transform(X, y)`, unless `encoder="marginal"`. `SemiSupervisedVAE().fit(X, y)` ties its k-th latent
-to the k-th column of y; rows whose label is -1 or missing have none.
+to the k-th column of y; rows whose label is -1 or missing have none. `MCR2().fit(X, y)` learns features whose classes
+span orthogonal subspaces; it has no `inverse_transform` and no `score`.
 
 ## Run folders
 
@@ -93,8 +95,9 @@ from jaxvae.sklearn.estimators import (
     ClusteringVectorAutoencoder,
     GroupedVectorAutoencoder,
     VectorAutoencoder,
+    VectorEncoder,
 )
-from jaxvae.sklearn.labels import ConditionalVectorAutoencoder, SemiSupervisedVectorAutoencoder
+from jaxvae.sklearn.labels import ClassEncoder, ConditionalVectorAutoencoder, SemiSupervisedVectorAutoencoder
 
 __all__ = [
     "DIPVAEI",
@@ -103,6 +106,7 @@ __all__ = [
     "HFSVAE",
     "IVAE",
     "IWAE",
+    "MCR2",
     "OIVAE",
     "QLAE",
     "VAE",
@@ -141,12 +145,7 @@ _DOC = """{summary}
     Args:
       n_components: Number of latents.
       {own}: See jaxvae.methods.{build}.{components}
-      network: Architecture of the networks: "mlp", "mlp-small", "selu", "gelu" or "xtanh".
-      likelihood: Likelihood of a value given the code. For vectors: "gaussian" ("auto" is the same), "laplace",
-        or "bernoulli" for values in [0, 1]. For tables, "auto" is a likelihood for each kind of column; "gaussian" and
-        "laplace" are for the real columns, and "poisson", "negative-binomial" and "zero-inflated" for the counts.
-      scale: Standard deviation of the gaussian, or scale of the laplace likelihood, of standardized values. With the
-        likelihood "auto", each real column of a table has a learned standard deviation instead.
+      {decoder}
       standardize: Whether to centre real features and divide them by their standard deviation (constant ones by 1).
       kinds: Kinds of columns by name, where their values do not tell, or one kind for all columns: "real", "count",
         "binary", "categorical", "constant" or "identifier".
@@ -164,6 +163,12 @@ _DOC = """{summary}
     vectors), mean_ and scale_ of vectors, loss_curve_ (means over 100 steps each), validation_curve_
     (losses of the rows held out), n_iter_, n_samples_, n_features_in_, and feature_names_in_ if X has names.{fitted}
     """
+_DECODER = """network: Architecture of the networks: "mlp", "mlp-small", "selu", "gelu" or "xtanh".
+      likelihood: Likelihood of a value given the code. For vectors: "gaussian" ("auto" is the same), "laplace",
+        or "bernoulli" for values in [0, 1]. For tables, "auto" is a likelihood for each kind of column; "gaussian" and
+        "laplace" are for the real columns, and "poisson", "negative-binomial" and "zero-inflated" for the counts.
+      scale: Standard deviation of the gaussian, or scale of the laplace likelihood, of standardized values. With the
+        likelihood "auto", each real column of a table has a learned standard deviation instead."""
 _FITTED = {
     ClusteringVectorAutoencoder: (
         "Also clusters_ (see\n    jaxvae.analysis.find_clusters) and labels_, except on a sphere."
@@ -172,9 +177,18 @@ _FITTED = {
         "Also loadings_\n    [n_groups, n_components], lengths of the loadings of each group, and group_names_."
     ),
     ConditionalVectorAutoencoder: "Also classes_, the\n    labels.",
+    ClassEncoder: "Also classes_, the\n    labels.",
     SemiSupervisedVectorAutoencoder: "Also classes_, a\n    list of the labels of each column of y.",
 }
-T = TypeVar("T", bound=VectorAutoencoder)
+_MORE = {
+    "components": "\n      components: Number of components of the mixture prior.",
+    "groups": (
+        "\n      groups: Groups of columns, which share a generator: a mapping from the names of columns to those of"
+        '\n        groups, "prefix" for the part of a name before its last "_" or ".", or the path of a CSV file with'
+        '\n        the header "column,group". By default, each column is a group.'
+    ),
+}
+T = TypeVar("T", bound=VectorEncoder)
 
 
 def _estimator(name: str, base: type[T], **more: Any) -> type[T]:
@@ -184,7 +198,13 @@ def _estimator(name: str, base: type[T], **more: Any) -> type[T]:
     """
     entry = METHODS[name]
     common = _COMMON | {key: value for key, value in entry.defaults.items() if key in _COMMON and key != "likelihood"}
-    mixture = {"components": 100} if "components" in entry.networks.__dataclass_fields__ else {}
+    if not issubclass(base, VectorAutoencoder):
+        networks: Any = entry.networks()
+        common = {key: value for key, value in common.items() if key not in ("likelihood", "scale")}
+        common |= {"n_components": networks.latents, "network": networks.network, "max_iter": entry.defaults["steps"]}
+    fields = entry.networks.__dataclass_fields__
+    mixture: dict[str, Any] = {"components": 100} if "components" in fields else {}
+    mixture |= {"groups": None} if "groups" in fields else {}
     own = {**entry.hyperparameters()._asdict(), **vars(options_of(entry)())}
     own = {key: value for key, value in own.items() if key not in common}
     defaults = {"n_components": common.pop("n_components"), **own, **mixture, **common} | more
@@ -193,7 +213,7 @@ def _estimator(name: str, base: type[T], **more: Any) -> type[T]:
 
     def __init__(self: T, **params: Any) -> None:
         signature.bind(self, **params)
-        VectorAutoencoder.__init__(self, **(defaults | params))
+        VectorEncoder.__init__(self, **(defaults | params))
 
     __init__.__signature__ = signature  # type: ignore[attr-defined]
     title = entry.hyperparameters.__name__
@@ -201,7 +221,8 @@ def _estimator(name: str, base: type[T], **more: Any) -> type[T]:
         summary=inspect.getdoc(entry.build).splitlines()[0],  # type: ignore[union-attr]
         own=", ".join([*own, *(key for key in more if key not in (*_COMMON, *own))]),
         build=entry.build.__name__,
-        components="\n      components: Number of components of the mixture prior." if mixture else "",
+        decoder=_DECODER if issubclass(base, VectorAutoencoder) else 'network: Architecture of the encoder: "mlp".',
+        components="".join(_MORE[name] for name in mixture),
         fitted=f" {_FITTED[base]}" if base in _FITTED else "",
     )
     members = {"__init__": __init__, "__doc__": doc, "__module__": __name__, "_name": name}
@@ -235,4 +256,5 @@ DRVI = _estimator(
 )
 VAESNE = _estimator("vae-sne", ClusteringVectorAutoencoder)
 IVAE = _estimator("ivae", ConditionalVectorAutoencoder)
+MCR2 = _estimator("mcr2", ClassEncoder)
 SemiSupervisedVAE = _estimator("semi-supervised-vae", SemiSupervisedVectorAutoencoder)

@@ -43,13 +43,14 @@ def table_of(X: Any, names: list[str] | None = None) -> dict[str, np.ndarray]:
     return {name: column_array(X.iloc[:, d]) for d, name in enumerate(names)}
 
 
-def schema_of_frame(X: Any, kinds: Kinds, *, standardize: bool) -> Schema | None:
+def schema_of_frame(X: Any, kinds: Kinds, *, standardize: bool, named: bool = False) -> Schema | None:
     """Finds the kinds of the columns of a DataFrame.
 
     Columns of the pandas type "category" with more than two values are categorical.
 
     Returns:
-      The columns, or None if X holds vectors: real and constant numbers only, without missing values.
+      The columns, or None if X holds vectors: real and constant numbers only, without missing values, and columns need
+      not be `named`.
 
     Raises:
       ValueError: A column holds dates, text or infinite values, or values of another kind than given.
@@ -60,22 +61,23 @@ def schema_of_frame(X: Any, kinds: Kinds, *, standardize: bool) -> Schema | None
         for name, dtype in zip(table, X.dtypes, strict=True)
         if str(dtype) == "category" and len(set(table[name][~is_missing(table[name])].tolist())) > 2
     }
-    return _schema(table, _by_column(kinds, table, given), standardize=standardize)
+    return _schema(table, _by_column(kinds, table, given), standardize=standardize, named=named)
 
 
-def schema_of_array(X: np.ndarray, kinds: Kinds, *, standardize: bool) -> Schema | None:
+def schema_of_array(X: np.ndarray, kinds: Kinds, *, standardize: bool, named: bool = False) -> Schema | None:
     """Finds the kinds of the columns of an array [n, d], whose columns are real unless their kinds are given.
 
     Returns:
-      The columns, or None if X holds vectors: real and constant numbers only, without missing values.
+      The columns, or None if X holds vectors: real and constant numbers only, without missing values, and columns need
+      not be `named`.
 
     Raises:
       ValueError: A column has no values, or values of another kind than given.
     """
-    if kinds is None and not np.isnan(X).any():
+    if kinds is None and not named and not np.isnan(X).any():
         return None
     table = table_of(X)
-    return _schema(table, _by_column(kinds, table, dict.fromkeys(table, "real")), standardize=standardize)
+    return _schema(table, _by_column(kinds, table, dict.fromkeys(table, "real")), standardize=standardize, named=named)
 
 
 def warn_of_counts(X: np.ndarray) -> None:
@@ -133,9 +135,11 @@ def tolerant(schema: Schema) -> Schema:
     return Schema(tuple(replace(column, has_missing=True) for column in schema.columns))
 
 
-def _schema(table: Mapping[str, np.ndarray], kinds: Mapping[str, str], *, standardize: bool) -> Schema | None:
+def _schema(
+    table: Mapping[str, np.ndarray], kinds: Mapping[str, str], *, standardize: bool, named: bool
+) -> Schema | None:
     schema = find_schema(table, kinds)
-    if all(
+    if not named and all(
         column.kind in ("real", "constant") and not column.has_missing and table[column.name].dtype.kind in "biuf"
         for column in schema.columns
     ):

@@ -44,8 +44,8 @@ CHUNK = 512
 LEAST_ROWS = 3
 
 
-class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Base class of all estimators: an autoencoder from `METHODS`, trained in memory on the rows of X."""
+class VectorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Base class of all estimators: an encoder from `METHODS`, trained in memory on the rows of X."""
 
     _name: ClassVar[str]
     """Name of the method in `METHODS`."""
@@ -77,38 +77,6 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         """Computes posterior means: float32 [n_samples, n_components]."""
         return self._encoded(self._batch(X))
 
-    def inverse_transform(self, Z: Any) -> Any:
-        """Decodes codes Z [n_samples, n_components] into expected rows of X, on the scale of X.
-
-        Vectors give an array. A table gives the columns that were learned from, as a DataFrame if X was one: the
-        probability of the second value of a binary column, and the likeliest category of a categorical one. Constant
-        columns and identifiers are left out.
-        """
-        check_is_fitted(self)
-        index = getattr(Z, "index", None)
-        Z, latents = check_array(Z, dtype=np.float32), self._n_features_out
-        if Z.shape[1] != latents:
-            raise ValueError(f"codes have {latents} columns here, got {Z.shape[1]}")
-        rows = self._in_chunks(self._decode, Z)
-        if self.schema_ is None:
-            return rows * self.scale_ + self.mean_
-        columns = expected_columns(self.schema_, self._categories, rows)
-        if not self._from_frame:
-            return np.column_stack(list(columns.values()))
-        import pandas
-
-        return pandas.DataFrame(columns, index=index)
-
-    def score(self, X: Any, y: Any = None) -> float:
-        """Computes the mean log-likelihood of the standardised rows of X given the posterior means of their codes, in
-        nats per row. Missing values count nothing.
-
-        Higher is better. The score uses the likelihood of the fit, whatever loss the method is trained with. It does
-        not include the cost of the code and is not a bound on the evidence, so methods with different priors, or
-        without one, can be compared.
-        """
-        return self._scored(self._batch(X))
-
     def save(self, folder: Path | str) -> None:
         """Saves the fitted estimator as a run folder, which `load` and the command `jaxvae encode` read.
 
@@ -139,6 +107,11 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         from jaxvae.sklearn.folders import load
 
         return load(cls, Path(folder), checkpoint)
+
+    @property
+    def _named(self) -> bool:
+        """Whether columns must have names, also where X holds real numbers only."""
+        return False
 
     @property
     def _n_features_out(self) -> int:
@@ -179,7 +152,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self.n_samples_ = len(next(iter(X.values()))) if isinstance(X, dict) else len(X)
         self._factors = label_names, () if factors is None else tuple(int(n) + 1 for n in factors.max(axis=0))
         params = self.get_params(deep=False)
-        self._judged_by = params["likelihood"], params["scale"]
+        self._judged_by = params.get("likelihood", "gaussian"), params.get("scale", 1.0)
         seed = int(check_random_state(self.random_state).randint(np.iinfo(np.int32).max))
         learned: Any = slice(None)
         if self.early_stopping:
@@ -193,7 +166,7 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
             scaler = StandardScaler(with_mean=self.standardize, with_std=self.standardize).fit(X[learned])
             self.mean_ = scaler.mean_ if self.standardize else np.zeros(X.shape[1])
             self.scale_ = scaler.scale_ if self.standardize else np.ones(X.shape[1])
-            if self.standardize and params["likelihood"] == "auto":
+            if self.standardize and params.get("likelihood") == "auto":
                 warn_of_counts(X)
         source = self._source(self._rows(X), factors)
         validation = None
@@ -227,13 +200,13 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         self._from_frame, self.schema_ = is_frame(X), None
         self._categories = {}
         if self._from_frame and len(X) >= LEAST_ROWS:
-            self.schema_ = schema_of_frame(X, self._kinds_of(X), standardize=self.standardize)
+            self.schema_ = schema_of_frame(X, self._kinds_of(X), standardize=self.standardize, named=self._named)
         if self.schema_ is not None:
             validate_data(self, X, skip_check_array=True)
         else:
             X = validate_data(self, X, dtype=np.float64, ensure_min_samples=LEAST_ROWS, ensure_all_finite="allow-nan")
             if not self._from_frame:
-                self.schema_ = schema_of_array(X, self._kinds_of(X), standardize=self.standardize)
+                self.schema_ = schema_of_array(X, self._kinds_of(X), standardize=self.standardize, named=self._named)
         if self.schema_ is None:
             return X
         self._categories = categories_of(self.schema_, X)
@@ -254,22 +227,15 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
         names, sizes = self._factors
         absent = Absent("X", shape, names, sizes, self.n_samples_, schema, "an estimator does not keep X")
         source, method = build_without_data(self._config, absent)
-        networks = method.networks
-        raw = build_method(self._config, networks, source, raw=True)
-        likelihood = likelihood_for(*self._judged_by, shape, None if schema is None else tolerant(schema))
 
         def encode(params: dict[str, Params], batch: Batch) -> jax.Array:
-            return method.encode(Nets(networks, params), batch).mean
+            return method.encode(Nets(method.networks, params), batch).mean
 
-        def decode(params: dict[str, Params], codes: jax.Array) -> jax.Array:
-            return method.decode(Nets(networks, params), codes)
+        self.method_, self._examples, self._encode = method, source, jax.jit(encode)
+        self._prepare_decoder(source, shape)
 
-        def nll(params: dict[str, Params], batch: Batch) -> jax.Array:
-            net = Nets(networks, params)
-            return likelihood.nll(raw.expected(net, encode(params, batch), batch), batch["x"])
-
-        self.method_, self._examples = method, source
-        self._encode, self._decode, self._nll = jax.jit(encode), jax.jit(decode), jax.jit(nll)
+    def _prepare_decoder(self, source: Source, shape: tuple[int, ...]) -> None:
+        """Builds the compiled functions of the decoder, if there is one, for rows of this shape."""
 
     def _batch(self, X: Any) -> dict[str, np.ndarray]:
         """Validates X and returns what the encoder sees of it."""
@@ -303,9 +269,6 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
     def _encoded(self, batch: dict[str, np.ndarray]) -> np.ndarray:
         return self._in_chunks(self._encode, batch)
 
-    def _scored(self, batch: dict[str, np.ndarray]) -> float:
-        return -float(self._in_chunks(self._nll, batch).mean(dtype=np.float64))
-
     def _in_chunks(self, program: Any, rows: Any) -> np.ndarray:
         """Computes `program(params, rows)` in chunks of full size. The rows are one array, or several by name.
 
@@ -321,6 +284,60 @@ class VectorAutoencoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseE
 
             parts.append(np.asarray(program(self.state_.params, jax.tree.map(full, rows)))[: count - first])
         return np.concatenate(parts)
+
+
+class VectorAutoencoder(VectorEncoder):
+    """An estimator for a method that also decodes codes."""
+
+    def inverse_transform(self, Z: Any) -> Any:
+        """Decodes codes Z [n_samples, n_components] into expected rows of X, on the scale of X.
+
+        Vectors give an array. A table gives the columns that were learned from, as a DataFrame if X was one: the
+        probability of the second value of a binary column, and the likeliest category of a categorical one. Constant
+        columns and identifiers are left out.
+        """
+        check_is_fitted(self)
+        index = getattr(Z, "index", None)
+        Z, latents = check_array(Z, dtype=np.float32), self._n_features_out
+        if Z.shape[1] != latents:
+            raise ValueError(f"codes have {latents} columns here, got {Z.shape[1]}")
+        rows = self._in_chunks(self._decode, Z)
+        if self.schema_ is None:
+            return rows * self.scale_ + self.mean_
+        columns = expected_columns(self.schema_, self._categories, rows)
+        if not self._from_frame:
+            return np.column_stack(list(columns.values()))
+        import pandas
+
+        return pandas.DataFrame(columns, index=index)
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Computes the mean log-likelihood of the standardised rows of X given the posterior means of their codes, in
+        nats per row. Missing values count nothing.
+
+        Higher is better. The score uses the likelihood of the fit, whatever loss the method is trained with. It does
+        not include the cost of the code and is not a bound on the evidence, so methods with different priors, or
+        without one, can be compared.
+        """
+        return self._scored(self._batch(X))
+
+    def _prepare_decoder(self, source: Source, shape: tuple[int, ...]) -> None:
+        method, networks = self.method_, self.method_.networks
+        raw = build_method(self._config, networks, source, raw=True)
+        known = None if self.schema_ is None else tolerant(self.schema_)
+        likelihood, encode = likelihood_for(*self._judged_by, shape, known), self._encode
+
+        def decode(params: dict[str, Params], codes: jax.Array) -> jax.Array:
+            return method.decode(Nets(networks, params), codes)
+
+        def nll(params: dict[str, Params], batch: Batch) -> jax.Array:
+            net = Nets(networks, params)
+            return likelihood.nll(raw.expected(net, encode(params, batch), batch), batch["x"])
+
+        self._decode, self._nll = jax.jit(decode), jax.jit(nll)
+
+    def _scored(self, batch: dict[str, np.ndarray]) -> float:
+        return -float(self._in_chunks(self._nll, batch).mean(dtype=np.float64))
 
 
 class ClusteringVectorAutoencoder(VectorAutoencoder):
@@ -362,6 +379,12 @@ class ClusteringVectorAutoencoder(VectorAutoencoder):
 
 class GroupedVectorAutoencoder(VectorAutoencoder):
     """An estimator for a method whose decoder has a part for each group of entries of a row."""
+
+    groups: Any
+
+    @property
+    def _named(self) -> bool:
+        return self.groups is not None
 
     def _summarize(self, history: list[dict[str, Any]]) -> None:
         super()._summarize(history)

@@ -11,7 +11,7 @@ from jaxvae.runs.config import Config
 from jaxvae.runs.folder import check_new
 from jaxvae.runs.load import load_run
 from jaxvae.schema import Column, Schema, schema_of
-from jaxvae.sklearn.estimators import VectorAutoencoder
+from jaxvae.sklearn.estimators import VectorEncoder
 from jaxvae.sklearn.labels import SemiSupervisedVectorAutoencoder
 from jaxvae.sklearn.settings import params_of
 from jaxvae.training.checkpoints import Checkpoints
@@ -20,10 +20,10 @@ from jaxvae.training.steps import described
 
 FILE = "estimator.json"
 """Name of the file for what an estimator knows besides its run."""
-E = TypeVar("E", bound=VectorAutoencoder)
+E = TypeVar("E", bound=VectorEncoder)
 
 
-def save(estimator: VectorAutoencoder, folder: Path) -> None:
+def save(estimator: VectorEncoder, folder: Path) -> None:
     """Writes a fitted estimator to a new folder.
 
     Raises:
@@ -52,7 +52,7 @@ def save(estimator: VectorAutoencoder, folder: Path) -> None:
 
 
 def load(kind: type[E], folder: Path, checkpoint: str | int) -> E:
-    """Reads an estimator of a kind from the folder of a run, as `VectorAutoencoder.load` does."""
+    """Reads an estimator of a kind from the folder of a run, as `VectorEncoder.load` does."""
     run = load_run(folder, checkpoint, needs_data=False)
     config, source = run.config, run.source
     schema, known = schema_of(source), read_settings(folder, FILE) if (folder / FILE).exists() else {}
@@ -78,8 +78,9 @@ def load(kind: type[E], folder: Path, checkpoint: str | int) -> E:
     estimator._categories = known.get("categories", {} if vectors else texts)
     estimator._config, estimator.n_samples_ = config, source.size
     estimator._factors = tuple(source.factor_names), tuple(source.factor_sizes)
-    options: Any = config.options
-    estimator._judged_by = tuple(known.get("judged_by", (options.likelihood, options.scale)))
+    flags = config.flags()
+    judged_by = flags.get("likelihood", "gaussian"), flags.get("scale", 1.0)
+    estimator._judged_by = tuple(known.get("judged_by", judged_by))
     if source.factor_sizes:
         classes = [np.array(values) for values in known.get("classes", [range(size) for size in source.factor_sizes])]
         estimator.classes_ = classes if isinstance(estimator, SemiSupervisedVectorAutoencoder) else classes[0]
@@ -89,7 +90,7 @@ def load(kind: type[E], folder: Path, checkpoint: str | int) -> E:
     return estimator
 
 
-def _columns(estimator: VectorAutoencoder) -> Schema | None:
+def _columns(estimator: VectorEncoder) -> Schema | None:
     """The columns of X with their means and scales, also of vectors; None for values in [0, 1] as they are."""
     if estimator.schema_ is not None:
         return estimator.schema_
@@ -100,7 +101,7 @@ def _columns(estimator: VectorAutoencoder) -> Schema | None:
     return Schema(tuple(Column(str(name), "real", mean, scale) for name, mean, scale in columns))
 
 
-def _known(estimator: VectorAutoencoder) -> dict[str, Any]:
+def _known(estimator: VectorEncoder) -> dict[str, Any]:
     """What an estimator knows besides its run, as JSON values."""
     names, classes = getattr(estimator, "feature_names_in_", None), getattr(estimator, "classes_", [])
     params = {name: _plain(value) for name, value in estimator.get_params(deep=False).items()}

@@ -10,7 +10,7 @@ from jaxvae.data.labels import Labels
 from jaxvae.data.tabular import column_array
 from jaxvae.schema import is_missing
 from jaxvae.sklearn.columns import is_frame
-from jaxvae.sklearn.estimators import VectorAutoencoder
+from jaxvae.sklearn.estimators import VectorAutoencoder, VectorEncoder
 
 UNLABELLED = -1
 """Label of rows without one, besides NaN and None."""
@@ -30,20 +30,8 @@ class ConditionalVectorAutoencoder(VectorAutoencoder):
           ValueError: A parameter, the data or the labels are invalid; the message states the reason.
           NonFiniteLoss: Training diverged.
         """
-        if y is None:
-            raise ValueError(f"{type(self).__name__} requires y to be passed, but the target y is None")
-        labels = column_array(y)
-        check_consistent_length(X, labels)
-        if missing := int(is_missing(labels).sum()):
-            raise ValueError(f"y misses {missing} of {len(labels)} labels: leave out those rows")
-        classes, numbers = np.unique(labels, return_inverse=True)
-        if not 2 <= len(classes) <= len(labels) / 2:
-            raise ValueError(
-                f"y has {len(classes)} different labels for {len(labels)} rows: there must be at least 2, with 2 rows "
-                "each on average; bin continuous values"
-            )
-        self.classes_ = classes
-        return self._fit(X, ("y",), numbers[:, None].astype(np.int32))
+        self.classes_, factors = _classes(type(self).__name__, X, y)
+        return self._fit(X, ("y",), factors)
 
     def transform(self, X: Any, y: Any = None) -> Any:
         """Computes posterior means: float32 [n_samples, n_components].
@@ -83,6 +71,34 @@ class ConditionalVectorAutoencoder(VectorAutoencoder):
         if unknown := labels[~aux.any(axis=1)].tolist():
             raise ValueError(f"y has the new label {unknown[0]!r}; the labels of the fit are {self.classes_.tolist()}")
         return {**batch, "aux": aux.astype(np.float32)}
+
+
+class ClassEncoder(VectorEncoder):
+    """An estimator for a method that learns features from the class of each row, y, and decodes nothing."""
+
+    def fit(self, X: Any, y: Any = None) -> Self:
+        """Trains from scratch on the rows of X and their classes y.
+
+        Args:
+          X: Training data [n_samples, n_features], as for the other estimators, without missing values and counts.
+          y: Class of each row [n_samples]: numbers or texts.
+
+        Raises:
+          ValueError: A parameter, the data or the classes are invalid; the message states the reason.
+          NonFiniteLoss: Training diverged.
+        """
+        self.classes_, factors = _classes(type(self).__name__, X, y)
+        return self._fit(X, ("y",), factors)
+
+    def transform(self, X: Any) -> Any:
+        """Computes features of unit length: float32 [n_samples, n_components]."""
+        return self._encoded(self._batch(X))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.allow_nan = False
+        return tags
 
 
 class SemiSupervisedVectorAutoencoder(VectorAutoencoder):
@@ -128,6 +144,23 @@ class SemiSupervisedVectorAutoencoder(VectorAutoencoder):
         sizes = source.factor_sizes
         labels = Labels(tuple(tuple(range(size)) for size in sizes), (True,) * len(sizes))
         return Labelled(source, Epochs(Subset(source, labelled)), labels)
+
+
+def _classes(name: str, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the different labels y of the rows of X, and the number of each row's label: int32 [n_samples, 1]."""
+    if y is None:
+        raise ValueError(f"{name} requires y to be passed, but the target y is None")
+    labels = column_array(y)
+    check_consistent_length(X, labels)
+    if missing := int(is_missing(labels).sum()):
+        raise ValueError(f"y misses {missing} of {len(labels)} labels: leave out those rows")
+    classes, numbers = np.unique(labels, return_inverse=True)
+    if not 2 <= len(classes) <= len(labels) / 2:
+        raise ValueError(
+            f"y has {len(classes)} different labels for {len(labels)} rows: there must be at least 2, with 2 rows "
+            "each on average; bin continuous values"
+        )
+    return classes, numbers[:, None].astype(np.int32)
 
 
 def _label_columns(y: Any) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """The parameters of an estimator as the configuration of a run, and back."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -9,6 +10,7 @@ from sklearn.utils import check_scalar
 
 from jaxvae.choose import choose
 from jaxvae.methods import METHODS
+from jaxvae.networks import groups_as_text
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.options import options_of
 
@@ -42,15 +44,17 @@ def config_of(
         if size in params:
             check_scalar(params[size], size, Integral, min_val=1)
     for field, default in {**entry.hyperparameters()._asdict(), "scale": 1.0}.items():
-        if default is not None or params[field] is not None:
+        if field in params and (default is not None or params[field] is not None):
             check_scalar(params[field], field, Real)
     for option, kind in get_type_hints(options_of(entry)).items():
         if get_origin(kind) is Literal:
             choose(option, params[option], dict.fromkeys(get_args(kind)))
+    if not isinstance(groups := params.get("groups"), str | None):
+        params = {**params, "groups": groups_as_text({str(name): str(group) for name, group in groups.items()})}
     params = {key: value.item() if isinstance(value, np.generic) else value for key, value in params.items()}
-    if vectors and params["likelihood"] == "auto":
+    if vectors and params.get("likelihood") == "auto":
         params["likelihood"] = "gaussian"
-    if vectors and params["likelihood"] == "bernoulli" and params["standardize"]:
+    if vectors and params.get("likelihood") == "bernoulli" and params["standardize"]:
         raise ValueError("the bernoulli likelihood is for values in [0, 1] as they are: set standardize=False")
     if not vectors and params.get("noise") == "learned":
         raise ValueError("noise='learned' is for vectors: the real columns of a table have learned scales already")
@@ -60,7 +64,7 @@ def config_of(
     idle = default_config(name).with_flags(**flags).idle()
     config = default_config(name).with_flags(**{flag: flags[flag] for flag in flags if flag not in idle})
     check_config(config)
-    return config
+    return replace(config, networks=config.networks.settled())
 
 
 def params_of(config: Config[Any, Any, Any, Any], names: list[str]) -> dict[str, Any]:
@@ -71,7 +75,7 @@ def params_of(config: Config[Any, Any, Any, Any], names: list[str]) -> dict[str,
       names: Names of the parameters of the estimator.
     """
     flags = config.flags()
-    left_out = () if config.source.validation and config.training.patience else STOPPING
+    left_out = () if config.source.is_validated and config.training.patience else STOPPING
     known = {name: RENAMED.get(name, name) for name in names if name not in left_out}
     stops = {"early_stopping": not left_out} if "early_stopping" in names else {}
     return {name: flags[flag] for name, flag in known.items() if flag in flags} | stops

@@ -72,9 +72,9 @@ def encode(place, out, *arguments):
     return columns, numbers_of(out, columns, numbered(columns, "z"))
 
 
-@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "npy", "npz", "h5ad"])
+@pytest.mark.parametrize("ending", ["csv", "tsv", "parquet", "feather", "npy", "npz", "h5ad"])
 def test_every_format_has_the_codes_in_the_order_of_the_file(ending, place, means, tmp_path, capsys):
-    for package in {"parquet": ["pyarrow"], "h5ad": ["anndata"]}.get(ending, []):
+    for package in {"parquet": ["pyarrow"], "feather": ["pyarrow"], "h5ad": ["anndata"]}.get(ending, []):
         pytest.importorskip(package)
     columns, codes = encode(place, tmp_path / "new" / f"codes.{ending}")
     np.testing.assert_allclose(codes, means, atol=1e-6)
@@ -195,7 +195,7 @@ def test_a_folder_of_decoded_pictures(place, run, means, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["encode", "RUN", "--out", "codes.txt"], "--out must end in .csv, .tsv, .parquet, .npy, .npz or .h5ad"),
+        (["encode", "RUN", "--out", "codes.txt"], "--out must end in .csv, .tsv, .parquet, .feather, .npy, .npz"),
         (["encode", "RUN", "--out", "FOLDER.csv"], "is a folder"),
         (["encode", "RUN", "--out", "codes.csv", "--limit", "0"], "--limit must be at least 1, got 0"),
         (["encode", "RUN", "arrays:nowhere.npy", "--out", "codes.csv"], "nowhere.npy: there is no such file"),
@@ -209,7 +209,7 @@ def test_a_folder_of_decoded_pictures(place, run, means, tmp_path):
         (["decode", "RUN", "z0,z2\n1,2", "--out", "x.npz"], "there is no column z1; there are z0, z2"),
         (["decode", "RUN", "z0,z1,z2\n1,a,2", "--out", "x.npz"], "the column 'z1' must hold finite numbers"),
         (["decode", "RUN", "z0,z1,z2,z3\n1,2,3,4", "--out", "x.npz"], "there is a column z3: these are codes of"),
-        (["decode", "RUN", "z0,z1,z2\n1,2,3", "--out", "x.h5ad"], "--out must end in .csv, .tsv, .parquet, .npy or"),
+        (["decode", "RUN", "z0,z1,z2\n1,2,3", "--out", "x.h5ad"], "--out must end in .csv, .tsv, .parquet, .feather"),
     ],
 )  # fmt: skip
 def test_what_is_asked_wrongly_is_one_line(arguments, message, place, tmp_path, capsys, monkeypatch):

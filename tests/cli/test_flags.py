@@ -219,8 +219,8 @@ def test_flags_of_some_data(tmp_path):
     on_table = ["oi-vae", "--data", f"table:{tmp_path / 'table.csv'}"]
     assert build(parse_train(on_table).config).source.event_shape == (3,)
     of_b = {"columns": ("a_x", "a_y"), "drop": ("b",), "label_columns": ("b",), "kind": ("b=constant",)}
-    assert TABLE_FLAGS == ("columns", "drop", "label_columns", "id_column", "group_column", "kind")
-    for flag in TABLE_FLAGS:
+    assert TABLE_FLAGS == ("columns", "drop", "label_columns", "id_column", "group_column", "split_column", "kind")
+    for flag in (flag for flag in TABLE_FLAGS if flag != "split_column"):
         config = parse_train([*on_table, f"--{flag.replace('_', '-')}", *of_b.get(flag, ("b",))]).config
         assert build(config).source.event_shape == (2,), flag
     each, grouped = (build(parse_train([*on_table, *more]).config).method for more in ([], ["--groups", "prefix"]))
@@ -257,7 +257,7 @@ def h5ad_of(tmp_path):
 def test_flags_of_tables(file, tmp_path):
     """Each is shown for tables alone, and changes what is learned from or known of the rows."""
     data = file(tmp_path)
-    for flag in TABLE_FLAGS:
+    for flag in (flag for flag in TABLE_FLAGS if flag != "split_column"):
         assert flag not in default_config("vae").with_flags(data=data).idle()
         assert flag in default_config("vae").idle()
 

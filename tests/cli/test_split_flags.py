@@ -7,6 +7,7 @@ from io import StringIO
 
 import jax
 import numpy as np
+import pandas
 import pytest
 
 from jaxvae.cli.main import main
@@ -144,3 +145,35 @@ def test_parts_of_every_method_hold_what_it_needs(words):
         batch = jax.eval_shape(lambda part: part.batch(jax.random.key(0), jax.numpy.int32(0), 16), part)
         assert set(method.needs) - {"fresh_x"} <= set(batch)
         assert len(inmost(part).index) == part.size
+
+
+@pytest.mark.process
+def test_a_split_by_a_column_is_kept_and_obeyed_on_resume(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    part = np.array(["train", "train", "validation", "test"])[np.arange(80) % 4]
+    table = pandas.DataFrame({"x": rng.normal(size=80), "y": rng.normal(size=80), "part": part})
+    table.to_csv(tmp_path / "t.csv", index=False)
+    command = ["train", "vae", "--data", str(tmp_path / "t.csv"), "--latents", "2", "--batch-size", "8", "--no-score"]
+    run = ["--run", str(tmp_path / "run"), "--steps", "4", "--validate-every", "2", "--patience", "9"]
+    main([*command, "--split-column", "part", *run])
+    assert "vae on t (40 rows, 20 for validation, 20 for testing)" in capsys.readouterr().out
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["source"]["split_column"] == "part"
+    main(["train", "--run", str(tmp_path / "run"), "--resume", "--steps", "6", "--no-score"])
+    training = inmost(load_run(tmp_path / "run").source)
+    assert np.asarray(training.index).tolist() == np.flatnonzero(part == "train").tolist()
+    table.assign(part=np.roll(part, 1)).to_csv(tmp_path / "t.csv", index=False)
+    for flags, message in (
+        (["--split-column", "part", "--resume", *run, "--steps", "8"], "fingerprint was"),
+        (["--split-column", "part", "--test", "0.1"], "leave out --validation and --test"),
+        (["--split-column", "x"], "it must be train, validation or test"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*command, *flags])
+        assert message in capsys.readouterr().err
+    two = table.assign(part=np.where(part == "test", "test", "train"))
+    two.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(SystemExit, match="2"):
+        main([*command, "--split-column", "part", "--patience", "3", "--run", str(tmp_path / "two")])
+    error = capsys.readouterr().err
+    assert "the column 'part' has no rows for validation" in error
+    assert error.count("\n") == 1

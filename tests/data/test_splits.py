@@ -1,11 +1,13 @@
 """Splits: disjoint parts of the right size, which only the seed and the data decide, for every kind of source."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,11 +27,13 @@ from jaxvae.data import (
     few_labels,
     from_arrays,
     moving_sprites,
+    origin_of,
     split,
     variant,
 )
 from jaxvae.data.fingerprint import fingerprint
 from jaxvae.data.source import sharing_arrays
+from jaxvae.data.splits import split_as_told
 from jaxvae.data.streamed import is_streamed, read_ahead
 from jaxvae.data.subsets import GridSubset
 from jaxvae.methods import method_named
@@ -187,6 +191,58 @@ def test_a_pair_without_another_combination_in_the_part_repeats_its_image():
     pairs = batch_of(Pairs(alone, 3), 0, 128)
     assert alone.contains(pairs["factors2"]).all()
     np.testing.assert_array_equal(pairs["factors"], pairs["factors2"])
+
+
+WORDS = ["train", "Validation", "test", "TRAINING", "val", "train", "testing", "train", "dev", "train"]
+
+
+def test_words_say_which_part_an_example_is_in():
+    assert indices(split_as_told(numbered(10), WORDS)) == [{0, 3, 5, 7, 9}, {1, 4, 8}, {2, 6}]
+    groups = np.array([0, 1, 2, 0, 1, 0, 2, 3, 4, 3])
+    assert indices(split_as_told(numbered(10), WORDS, groups=groups)) == indices(split_as_told(numbered(10), WORDS))
+    assert split_as_told(numbered(10), ["train", "test"] * 5).validation is None
+
+
+@pytest.mark.parametrize(
+    ("words", "groups", "told"),
+    [
+        (["train"] * 9, None, "one word for each of its 10 examples, got 9"),
+        (["train", "tset"] * 5, None, "the value 'tset' in 5 rows, the first of which is row 1: it must be train"),
+        (["train", "nan"] * 5, None, "the value 'nan' in 5 rows"),
+        (["train"] * 10, None, "all of the 10 rows for training"),
+        (["val"] * 10, None, "none of the 10 rows for training"),
+        (
+            WORDS,
+            [5, 5, *range(6, 14)],
+            "1 groups are in two parts of the split, such as that of row 0, in training and",
+        ),
+    ],
+)
+def test_words_that_say_no_split(words, groups, told):
+    with pytest.raises(ValueError, match=told):
+        split_as_told(numbered(10), words, groups=groups)
+
+
+def test_a_column_of_a_table_says_the_part(tmp_path):
+    rng = np.random.default_rng(0)
+    part = np.array(["train", "valid", "test"])[np.arange(60) % 3]
+    table = pandas.DataFrame(
+        {"x": rng.normal(size=60), "y": rng.normal(size=60), "part": part, "of": np.arange(60) % 6}
+    )
+    table.to_csv(tmp_path / "t.csv", index=False)
+    options = DataOptions(data=str(tmp_path / "t.csv"), split_column="part", group_column="of")
+    parts = options.open_parts()
+    assert indices(parts) == [set(range(first, 60, 3)) for first in range(3)]
+    x = parts.training.source.schema.columns[0]
+    training = table["x"][::3]
+    np.testing.assert_allclose([x.mean, x.scale], [training.mean(), training.std(ddof=0)], rtol=1e-6)
+    assert [column.name for column in parts.training.source.schema.columns] == ["x", "y"]
+    assert origin_of(parts.test).parts == ("test",) * 20
+    with pytest.raises(ValueError, match="unknown column 'parts': did you mean 'part'"):
+        replace(options, split_column="parts").open_parts()
+    table.assign(of=np.arange(60) % 10).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(ValueError, match="10 groups are in two parts"):
+        options.open_parts()
 
 
 def test_a_table_that_is_no_grid_gives_plain_subsets():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxvae.networks import column_groups
+from jaxvae.networks import column_groups, content_of_groups, groups_as_text
 from jaxvae.schema import Column, Schema
 
 COLUMNS = Schema(
@@ -42,6 +42,11 @@ def test_a_file_groups_columns(tmp_path):
     path.write_text("\n".join(rows), encoding="utf-8-sig")
     groups = column_groups(COLUMNS, str(path))
     assert groups == {"limbs": [0, 4, 5], "rest": [1, 2, 3, 6]}
+    content = content_of_groups(str(path))
+    assert column_groups(COLUMNS, content) == groups  # as the run keeps it
+    assert content_of_groups(content) == content
+    group_of = {"leg.x": "a", "city": 'b, "c"', "arm_left_x": "a", "arm_left_y": "a", "_hidden": "a"}
+    assert column_groups(COLUMNS, groups_as_text(group_of)) == {"a": [0, 4, 5, 6], 'b, "c"': [1, 2, 3]}
     np.testing.assert_array_equal(np.sort(np.concatenate(list(groups.values()))), np.arange(COLUMNS.width))
 
 

@@ -9,8 +9,9 @@ from scipy import stats
 from jaxvae.data.tabular import Columns, from_columns
 from jaxvae.method import Network
 from jaxvae.methods import by_columns, likelihood_for
-from jaxvae.networks import autoencoder, inputs, with_parameters
+from jaxvae.networks import autoencoder, inputs, neighbour_features, with_parameters
 from jaxvae.networks.tabular import inputs_width
+from jaxvae.schema import Column, Schema
 from tests.losses.compiled import grad, one_program
 
 RNG = np.random.default_rng(0)
@@ -45,6 +46,32 @@ def test_further_inputs_stay_as_they_are():
     further = np.arange(8, dtype=np.float32).reshape(4, 2)
     x = np.concatenate([source.pixels[:4], further], axis=1)
     np.testing.assert_array_equal(one_program(lambda x: inputs(source.schema, x))(x)[:, -2:], further)
+
+
+def counts(genes, factor=1.0):
+    """Counts of two cells, the second of which was sequenced `factor` times as deeply, and a missing count."""
+    means = np.arange(genes) % 7 + 1.0
+    schema = Schema(tuple(Column(f"g{g}", "count", mean, has_missing=g == 3) for g, mean in enumerate(means)))
+    rows = np.stack([means, factor * means])
+    rows[1, 3] = np.nan
+    return schema, jnp.asarray(rows, jnp.float32)
+
+
+def test_distances_of_cells_do_not_depend_on_their_totals():
+    schema, x = counts(60, 30.0)
+    np.testing.assert_allclose(neighbour_features(schema, x)[:, :60], 0, atol=1e-5)
+    assert np.abs(inputs(schema, x)[1, :3]).min() > 1
+    np.testing.assert_array_equal(neighbour_features(schema, x)[:, 60], [1, 0])
+    assert np.isfinite(neighbour_features(schema, x * 0)).all()
+
+
+def test_totals_of_few_counts_and_of_other_tables_are_information():
+    schema, x = counts(40, 30.0)
+    np.testing.assert_array_equal(neighbour_features(schema, x), inputs(schema, x))
+    schema, x = counts(60, 30.0)
+    mixed = Schema((*schema.columns, Column("age", "real")))
+    x = jnp.concatenate([x, jnp.ones((2, 1))], axis=1)
+    np.testing.assert_array_equal(neighbour_features(mixed, x), inputs(mixed, x))
 
 
 def oracle(source, raw, scales, thetas, row):

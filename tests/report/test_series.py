@@ -8,7 +8,14 @@ from jaxvae.report import loadings as loadings_module
 from jaxvae.report import series as series_module
 from jaxvae.report.figures import DARK, LIGHT
 from jaxvae.report.loadings import Loadings, loadings_section
-from jaxvae.report.series import OfSeries, lines_of, series_chart, series_section
+from jaxvae.report.series import (
+    OfSeries,
+    lines_of,
+    series_chart,
+    series_section,
+    series_traversals,
+    traversal_chart,
+)
 
 RNG = np.random.default_rng(0)
 OBSERVED = RNG.normal(size=(3, 20, 7)) * np.array([1, 9, 1.5, 8, 7, 0, 6])
@@ -45,6 +52,33 @@ def test_series_have_a_section():
     assert "Of 7 values at each time, the 5 that vary most" in section.caption
     assert section.cards[0].picture.alt == "5 of 7 values at 20 times and their reconstructions"
     assert "vary most" not in series_section(OfSeries(OBSERVED[..., :2], OBSERVED[..., :2])).caption
+
+
+def traversed():
+    """Latent 3 moves the second value up, latent 0 nothing."""
+    levels = np.linspace(-2, 2, 7)
+    moved = np.zeros((2, 7, 20, 3))
+    moved[0, :, :, 1] = levels[:, None] * np.linspace(0, 1, 20)
+    return OfSeries(OBSERVED[..., :3], OBSERVED[..., :3], [3, 0], np.stack([levels, levels]), moved)
+
+
+def test_a_traversal_has_a_line_for_each_level(monkeypatch):
+    figures = []
+    monkeypatch.setattr(series_module, "render", figures.append)
+    traversal_chart(traversed(), 0, DARK)
+    lines = figures[0].axes[0].lines
+    assert [line.get_label() for line in lines] == ["-2", "-0.67", "0", "0.67", "2"]
+    np.testing.assert_allclose(lines[-1].get_ydata(), 2 * np.linspace(0, 1, 20))
+
+
+def test_traversals_have_a_section():
+    assert series_traversals(None) is None
+    assert series_traversals(OfSeries(OBSERVED, OBSERVED)) is None
+    section = series_traversals(traversed())
+    assert [(card.title, card.value) for card in section.cards] == [
+        ("z3: x1", "largest change 4"), ("z0: x0", "largest change 0")
+    ]  # fmt: skip
+    assert section.cards[0].picture.alt == "x1 over time for 5 values of latent 3"
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])

@@ -7,7 +7,16 @@ import sys
 import numpy as np
 import pytest
 
-from jaxvae.runs.codes import FORMATS, Codes, check_out, write_arrays, write_codes, write_columns, write_pictures
+from jaxvae.runs.codes import (
+    EXTRAS,
+    FORMATS,
+    Codes,
+    check_out,
+    write_arrays,
+    write_codes,
+    write_columns,
+    write_pictures,
+)
 from jaxvae.runs.columns import numbered, numbers_of, read_columns
 
 RNG = np.random.default_rng(0)
@@ -29,8 +38,8 @@ def codes_in(path):
 
 @pytest.mark.parametrize("ending", FORMATS)
 def test_every_format_gives_the_same_codes(ending, tmp_path):
-    for package in {".parquet": ["pyarrow"], ".h5ad": ["anndata"]}.get(ending, []):
-        pytest.importorskip(package)
+    if ending in EXTRAS:
+        pytest.importorskip(EXTRAS[ending][0])
     path = tmp_path / f"codes{ending}"
     write_codes(path, CODES, SETTINGS)
     columns, means = codes_in(path)

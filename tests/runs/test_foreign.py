@@ -8,8 +8,10 @@ import pytest
 
 from jaxvae.cli.main import main
 from jaxvae.metrics import METRICS, UNSUPERVISED, mig
+from jaxvae.runs.codes import write_columns
 from jaxvae.runs.foreign import read_foreign, score_foreign
 from jaxvae.runs.score import THOROUGH
+from tests.report.page_parts import ATTACK, Page
 
 RNG = np.random.default_rng(0)
 FACTORS = RNG.integers(0, 4, (400, 2))
@@ -180,6 +182,29 @@ def test_the_command_prints_the_table_and_writes_the_scores(codes, tmp_path, cap
     assert set(THOROUGH) < set(METRICS | UNSUPERVISED)
 
 
+def test_the_page_has_the_table(codes, tmp_path, capsys):
+    """With the numbers that are printed, and the names of files and factors as text."""
+    table = {"z0": CODES[:, 0], "z1": CODES[:, 1], "sd0": np.full(400, 0.1), "sd1": np.full(400, 0.1)}
+    columns = {**table, ATTACK: FACTORS[:, 0], "age": CODES[:, 0]}
+    write_columns(tmp_path / "codes.parquet", columns)
+    asked = ["score", str(tmp_path / "codes.parquet"), "--factors", ATTACK, "age", "--metrics", "mig", "sap"]
+    main([*asked, "--out", str(tmp_path / "new" / "page.html")])
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    html = (tmp_path / "new" / "page.html").read_text()
+    page = Page(html)
+    text = " ".join(page.text)
+    assert page.text.count("Scores of codes.parquet") == 2
+    assert "400 different numbers, cut into 10 bins of about equal counts" in text
+    assert ATTACK in text
+    assert ATTACK not in html
+    for name in ("mig", "sap"):
+        _, means, plus, half, samples, *definition = next(line for line in printed if line[0] == name)
+        assert plus == "±"
+        for number in (means, half, samples):
+            assert number in page.text
+        assert " ".join(definition[:4]) in " ".join(text.split())
+
+
 def test_metrics_that_need_no_factors_are_computed_without(codes, capsys):
     main(["score", str(codes), "--metrics", "mig", "gaussian_total_correlation"])
     lines = capsys.readouterr().out.splitlines()
@@ -194,7 +219,7 @@ def test_metrics_that_need_no_factors_are_computed_without(codes, capsys):
         (["CODES", "--factors", "z0", "z9"], "there is no column 'z9'"),
         (["CODES", "--metrics", "gim"], "unknown metric 'gim'"),
         (["CODES", "--bins", "1", "--factors", "z0"], "--bins must be at least 2, got 1"),
-        (["CODES", "--out", "scores.csv"], "--out must name a file that ends in .json"),
+        (["CODES", "--out", "scores.csv"], "--out must name a file that ends in .json or .html"),
     ],
 )
 def test_what_is_asked_wrongly_is_one_line(arguments, message, codes, capsys):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from jaxvae.data import Epochs, Streamed, from_arrays
-from jaxvae.data.streamed import AHEAD, read_ahead
+from jaxvae.data.streamed import MOST_AT_ONCE, read_ahead
 from jaxvae.methods import beta_vae, factor_vae
 from jaxvae.networks import discriminator
 from jaxvae.training import train
@@ -59,7 +59,7 @@ def in_order(source):
 )
 def test_same_bits_as_in_memory_and_after_an_interruption(name, order, table, mapped, tmp_path):
     settings = {"batch_size": 7, "seed": 3, "log_every": 2, "checkpoint_every": 4}
-    steps = 4 * AHEAD  # more than are read before the first update
+    steps = 4 * MOST_AT_ONCE  # more than are read before the first update
     expected = train(method(name, table), order(table), steps=steps, **settings)
     whole = train(method(name, table), order(Streamed(mapped)), steps=steps, **settings)
     train(method(name, table), order(Streamed(mapped)), steps=5, folder=tmp_path, **settings)
