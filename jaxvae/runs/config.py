@@ -228,7 +228,7 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
         raise ValueError("--split-seed is for --validation and --test: add one of them, or leave it out")
     if training.seed >= 2**32:
         raise ValueError(f"--seed must be below 2**32, got {training.seed}")
-    settled = method_named(config.method).settled(config.hyperparameters, config.options)
+    settled = method_named(config.method).settled(config.hyperparameters, config.options, config.training.steps)
     for name, value in settled._asdict().items():
         words = name.replace("_", " ")
         if not abs(value) <= MOST_FLOAT:

@@ -123,7 +123,8 @@ def test_optimization_reaches_the_training():
 
 def test_options_become_flags():
     args = parse_train(["beta-tc-vae", "--weighting", "mss", "--form", "sampled"])
-    assert asdict(args.config.options) == {"weighting": "mss", "form": "sampled", **BERNOULLI}
+    given = {"weighting": "mss", "form": "sampled", "support_weight": 0.0}
+    assert asdict(args.config.options) == {**given, **BERNOULLI}
     assert asdict(parse_train(["iwae", "--samples", "7"]).config.options) == {"samples": 7, **BERNOULLI}
     assert asdict(parse_train(["decomposition-vae"]).config.options) == {
         "prior": "normal",
