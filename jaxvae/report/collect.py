@@ -116,7 +116,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
     )
 
 
-def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: np.ndarray) -> dict[str, np.ndarray]:
+def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: np.ndarray) -> dict[str, Any]:
     """Decodes the batch, traversals from its first image, and samples of the prior.
 
     The arrays are empty if codes cannot be decoded, or if the examples are no images.
@@ -124,7 +124,7 @@ def _decoded(run: Run, key: jax.Array, batch: Batch, values: np.ndarray, order: 
     method, params = run.method, run.state.params
     if method.decode is no_image or not len(order) or len(run.source.event_shape) != 3:
         return dict.fromkeys(("reconstructions", "traversals", "prior_samples"), np.zeros((0, *run.source.event_shape)))
-    prior_batch = None if method.sample_prior is None else run.source.sample(key, PRIOR_SAMPLES)
+    prior_batch: Batch = {} if method.sample_prior is None else run.source.sample(key, PRIOR_SAMPLES)
     shown = order[:MOST_LATENTS].tolist()
 
     def decoded(params: dict[str, Any], batch: Batch, values: jax.Array) -> dict[str, jax.Array]:

@@ -52,7 +52,7 @@ def of_series(run: Run, batch: Batch, values: np.ndarray, order: np.ndarray) -> 
     if len(run.source.event_shape) != 2 or run.decoder is None:
         return None
     few = {name: rows[:SHOWN_SERIES] for name, rows in batch.items()}
-    codes = run.encode_batch(few).mean
+    codes = np.asarray(run.encode_batch(few).mean)
     rebuilt = run.decoder(codes)
     latents = [int(latent) for latent in order[:SHOWN_LATENTS]]
     moved = jax.jit(lambda params, base, values: traverse(run.method, params, base, values, latents))(
