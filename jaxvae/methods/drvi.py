@@ -23,7 +23,9 @@ of 1e-6 on all parameters, batches of 128, 32 latents, 1e-4 added to posterior v
 values, ours at 1. counts: the length of their runs on 20,000 rows and more, 8 million rows in all (400 epochs of 18,000
 rows for training); for N < 20,000 rows, pass --steps of 400 x 0.9 N / 128.
 
-Measured here. MEASURED
+Measured here. How well 16 latents match cell types (LMS-SMI, experiments/cells.py, 5 seeds), on simulated and on blood
+cells: logsumexp 0.50 ± 0.00 and 0.51 ± 0.01, mean 0.36 ± 0.05 and 0.38 ± 0.03, one split 0.29 ± 0.05 and 0.34 ± 0.03.
+NMF is as good: 0.51 ± 0.00 and 0.53 ± 0.01. Not separated from ICA on simulated cells; beta-TCVAE as good there only.
 """
 
 from collections.abc import Mapping
