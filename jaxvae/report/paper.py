@@ -7,7 +7,7 @@ formats. Widths are in inches: 3.3 for a column of a two-column paper, and 6.9 f
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import matplotlib
 import matplotlib.style
@@ -16,7 +16,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 
 from jaxvae.files import write_bytes
 from jaxvae.report.figures import plain, wants_log_axis
@@ -155,7 +155,7 @@ def hinton(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], label
         side = 0.92 * value**0.5
         corner = (column - side / 2, row - side / 2)
         axes.add_patch(Rectangle(corner, side, side, color=PALETTE[0], linewidth=0))
-    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect="equal")
     _name_cells(axes, rows, columns, label)
     return figure
 
@@ -182,7 +182,7 @@ def curves(terms: Mapping[str, Sequence[Curve]], width: float = TEXT) -> Figure:
     """Draws a panel per logged term: for each line the mean over seeds, and a band of the 95 % interval of the mean."""
     across = min(3, len(terms))
     down = -(-len(terms) // across)
-    figure = Figure(figsize=(width * across / 3, 1.5 * down + 0.25))
+    figure = Figure(figsize=(width if across == 3 else width * across / 3, 1.5 * down + 0.25))
     panels = figure.subplots(down, across, squeeze=False)
     for axes in panels.flat[len(terms) :]:
         axes.set_axis_off()
@@ -196,8 +196,7 @@ def curves(terms: Mapping[str, Sequence[Curve]], width: float = TEXT) -> Figure:
         axes.set_xlabel("step")
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        if wants_log_axis(np.concatenate([line.values.ravel() for line in lines])):
-            axes.set_yscale("log")
+        _scale(axes, "y", np.concatenate([line.values.ravel() for line in lines]))
     handles, names = panels[0, 0].get_legend_handles_labels()
     if len(names) > 1:
         figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
@@ -221,8 +220,7 @@ def pareto(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
             if len(own) > 1 and np.isfinite(spot.strength):
                 axes.annotate(f"{spot.strength:g}", (x, y), xytext=(3, 3), textcoords="offset points", fontsize=5)
     axes.set(xlabel="reconstruction error", ylabel=score)
-    if wants_log_axis(np.concatenate([spot.error for spot in spots])):
-        axes.set_xscale("log")
+    _scale(axes, "x", np.concatenate([spot.error for spot in spots]))
     if len(methods) > 1:
         figure.legend(loc="outside lower center", ncols=min(3, len(methods)))
     return figure
@@ -246,7 +244,10 @@ def violins(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
             axes.hlines(known.mean(), place - 0.25, place + 0.25, color="black", linewidth=0.8)
     long = max(len(spot.name) for spot in spots) > 6 or len(spots) > 6
     axes.set_xticks(
-        range(len(spots)), [plain(s.name) for s in spots], rotation=40 if long else 0, ha="right" if long else "center"
+        range(len(spots)),
+        [_short_name(spot) for spot in spots],
+        rotation=40 if long else 0,
+        ha="right" if long else "center",
     )
     axes.set_ylabel(score)
     axes.margins(x=0.03)
@@ -285,6 +286,25 @@ def sizes_of_latents(sizes: np.ndarray, names: Sequence[str], active: Sequence[b
     axes.set_ylim(len(sizes) - 0.5, -0.5)
     axes.set_xlabel(label)
     return figure
+
+
+def _short_name(spot: Spot) -> str:
+    """Returns the name of a spot, cut at the end of the method and not of the strength."""
+    long = len(spot.name) > 24 and np.isfinite(spot.strength)
+    return plain(f"{spot.method[:14]}… {spot.strength:g}" if long else spot.name)
+
+
+def _scale(axes: Any, which: Literal["x", "y"], values: np.ndarray) -> None:
+    """Makes an axis logarithmic if its values span a large ratio, with few ticks."""
+    if not wants_log_axis(values):
+        return
+    axes.set(**{f"{which}scale": "log"})
+    finite = values[np.isfinite(values)]
+    decades = np.log10(finite.max() / finite.min())
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,), numticks=6))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def _name_cells(axes: Any, rows: Sequence[str], columns: Sequence[str], label: str) -> None:

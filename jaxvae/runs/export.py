@@ -173,11 +173,15 @@ def load(path: Path | str) -> Run:
 
 def require_packages(kind: Format) -> None:
     """Raises ValueError, with the line that installs them, if the packages of a format are missing."""
-    needed = {"stablehlo": (), "safetensors": ("safetensors",), "onnx": ("jax2onnx", "onnx", "onnxruntime")}[kind]
+    needed = {
+        "stablehlo": ("flatbuffers",),
+        "safetensors": ("safetensors",),
+        "onnx": ("jax2onnx", "onnx", "onnxruntime"),
+    }[kind]
     if any(find_spec(name) is None for name in needed):
         # jax2onnx pins an older orbax-checkpoint, which it needs for its examples only.
         more = " && pip install --no-deps jax2onnx" if kind == "onnx" else ""
-        extra = "onnx" if kind == "onnx" else "hub"
+        extra = "onnx" if kind == "onnx" else "export"
         raise ValueError(f"--format {kind} needs {', '.join(needed)}: pip install 'jaxvae[{extra}]'{more}")
 
 

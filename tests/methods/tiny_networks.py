@@ -20,7 +20,7 @@ class Tiny(nn.Module):
         return nn.Dense(outputs, dtype=self.dtype)(x).astype(jnp.float32)
 
     def flat(self, *inputs):
-        return jnp.concatenate([x.reshape(len(x), -1) for x in inputs], axis=-1)
+        return jnp.concatenate([x.reshape(x.shape[0], -1) for x in inputs], axis=-1)
 
 
 class Map(Tiny):

@@ -21,6 +21,7 @@ from jaxvae.runs.export import _compare, _run_stablehlo, _stablehlo, examples_fo
 from tests.explorer.explored import small_run, untrained
 from tests.methods.method_table import SOURCE, make
 
+pytest.importorskip("flatbuffers", reason="needs pip install flatbuffers")
 TINY = ["--data", "sprites", "--image-size", "16", "--batch-size", "8", "--steps", "2", "--no-score"]
 
 
@@ -147,7 +148,7 @@ def test_a_difference_is_an_error():
         _compare(part, [expected[0][:, 0]], 1e-5)
 
 
-@pytest.mark.parametrize("kind", ["safetensors", "onnx"])
+@pytest.mark.parametrize("kind", ["stablehlo", "safetensors", "onnx"])
 def test_the_command_says_what_to_install(kind, monkeypatch, capsys, folder):
     monkeypatch.setattr("jaxvae.runs.export.find_spec", lambda name: None)
     with pytest.raises(SystemExit) as stop:

@@ -66,6 +66,14 @@ function broadcast(input, one) {
   return moved(input.data, one.shape, strides);
 }
 
+/* Values of an input in the shape of the result: axes of size 1 are repeated. */
+function fitted(input, shape) {
+  if (input.data.length === sizeOf(shape)) return input.data;
+  if (input.data.length === 1) return new Float32Array(sizeOf(shape)).fill(input.data[0]);
+  const steps = stridesOf(input.shape);
+  return moved(input.data, shape, steps.map((step, axis) => (input.shape[axis] === 1 ? 0 : step)));
+}
+
 function dot(left, right, one) {
   const free = (array, taken) => array.shape.map((_, axis) => axis).filter(axis => !taken.includes(axis));
   const rows = free(left, one.left), columns = free(right, one.right);
@@ -133,13 +141,18 @@ function join(inputs, one) {
 }
 
 function apply(one, inputs) {
-  const [first, second, third] = inputs.map(input => input.data);
-  const pick = (data, k) => (data.length === 1 ? data[0] : data[k]);
+  const first = inputs[0].data;
   if (one.op in UNARY) return first.map(UNARY[one.op]);
-  if (one.op in BINARY) return Float32Array.from({length: sizeOf(one.shape)}, (_, k) => BINARY[one.op](pick(first, k), pick(second, k)));
+  if (one.op in BINARY) {
+    const [x, y] = inputs.map(input => fitted(input, one.shape)), act = BINARY[one.op];
+    return x.map((value, k) => act(value, y[k]));
+  }
   switch (one.op) {
     case "integer_pow": return first.map(x => x ** one.y);
-    case "select_n": return Float32Array.from({length: sizeOf(one.shape)}, (_, k) => (pick(first, k) ? pick(third, k) : pick(second, k)));
+    case "select_n": {
+      const [which, low, high] = inputs.map(input => fitted(input, one.shape));
+      return which.map((value, k) => (value ? high[k] : low[k]));
+    }
     case "reshape": case "squeeze": case "expand_dims": return first;
     case "broadcast_in_dim": return broadcast(inputs[0], one);
     case "transpose": {
