@@ -14,6 +14,8 @@ from jaxvae.data.tabular import Columns
 from jaxvae.runs.score import represent, score
 from tests.data.anndata_cells import GENES, N, anndata, cells, saved, x_of
 
+pytestmark = pytest.mark.process
+
 TINY = {"latents": 4, "hidden": (8,), "steps": 4, "batch_size": 16}
 
 

@@ -20,6 +20,8 @@ from jaxvae.runs.columns import numbered, numbers_of, read_columns
 from jaxvae.runs.encode import decode_all, encode_all
 from jaxvae.runs.folder import open_run
 
+pytestmark = pytest.mark.process
+
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (24, 16, 16, 1), np.uint8)
 FACTORS = np.stack(np.unravel_index(RNG.permutation(24), (4, 6)), axis=1)

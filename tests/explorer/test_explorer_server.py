@@ -12,6 +12,8 @@ from jaxvae.explorer.server import MOST_JSON, MOST_UPLOAD, application, open_por
 from jaxvae.explorer.state import Explorer
 from tests.explorer.explored import PORT, TOKEN, ask, pixels, post, small_run
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture(scope="module")
 def explorer():

@@ -182,6 +182,7 @@ def is_plain(tree):
     return isinstance(tree, jax.Array)
 
 
+@pytest.mark.process
 @every_library
 def test_a_beta_vae_trains_and_resumes_to_the_same_bits(library, tmp_path):
     run = partial(train, beta_vae(NETWORKS[library]), SOURCE, batch_size=4, log_every=2, checkpoint_every=2)

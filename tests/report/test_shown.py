@@ -17,6 +17,8 @@ from jaxvae.runs.load import load_run
 from jaxvae.runs.score import evaluate, represent
 from jaxvae.training import train
 
+pytestmark = pytest.mark.process
+
 RNG = np.random.default_rng(0)
 IMAGES = RNG.random((3, 16, 16, 1))
 

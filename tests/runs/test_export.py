@@ -21,6 +21,8 @@ from jaxvae.runs.export import _compare, _run_stablehlo, _stablehlo, examples_fo
 from tests.explorer.explored import small_run, untrained
 from tests.methods.method_table import SOURCE, make
 
+pytestmark = pytest.mark.process
+
 pytest.importorskip("flatbuffers", reason="needs pip install flatbuffers")
 TINY = ["--data", "sprites", "--image-size", "16", "--batch-size", "8", "--steps", "2", "--no-score"]
 

@@ -22,6 +22,8 @@ from jaxvae.training.run_folder import OtherCores, OtherData, RunFolderError, no
 from jaxvae.training.steps import described, described_data
 from tests.faults.tiny import same_bits
 
+pytestmark = pytest.mark.process
+
 TRAINING = {"batch_size": 4, "log_every": 2}
 SETTINGS = {"latents": 3, "steps": 2, "network": "mlp-small", **TRAINING}
 

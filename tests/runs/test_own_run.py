@@ -22,6 +22,8 @@ from jaxvae.training.run_folder import OtherData, RunFolderError, check_data
 from jaxvae.training.steps import described_data
 from tests.faults.tiny import SOURCE, same_bits, tiny
 
+pytestmark = pytest.mark.process
+
 SETTINGS = {"steps": 4, "batch_size": 4, "log_every": 2}
 
 

@@ -18,6 +18,8 @@ from jaxvae.runs.score import score
 from jaxvae.training import make_train_step
 from jaxvae.training.validation import PosteriorCollapse
 
+pytestmark = pytest.mark.process
+
 RNG = np.random.default_rng(0)
 
 

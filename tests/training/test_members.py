@@ -15,6 +15,8 @@ from jaxvae.training.run_folder import read_history
 from tests.faults.tiny import tiny
 from tests.methods.tiny_networks import tiny_autoencoder
 
+pytestmark = pytest.mark.process
+
 SOURCE = Sprites(16)
 SETTINGS = {"batch_size": 8, "log_every": 2, "checkpoint_every": 3}
 SEEDS, BETAS = [0, 1], [1.0, 4.0]

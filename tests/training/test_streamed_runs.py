@@ -16,6 +16,8 @@ from jaxvae.networks import discriminator
 from jaxvae.training import train
 from tests.methods.tiny_networks import tiny_autoencoder
 
+pytestmark = pytest.mark.process
+
 ROUNDING = 1e-6 if "optimization_level" in os.environ["XLA_FLAGS"] else 0.0
 """Of weights near 0.1, by programs that draw their batch or are given it: none as users compile them (see .ci/run)."""
 
