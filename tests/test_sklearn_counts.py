@@ -33,8 +33,9 @@ def test_sparse_arrays_and_frames_hold_the_same_counts(counts, trained):
     assert trained.schema_.width == 6
     codes = trained.transform(counts)
     for form in (sparse.csr_matrix, sparse.csc_array, lambda x: x.astype(np.int32)):
-        again = DRVI(**QUICK).fit(form(counts))
-        np.testing.assert_array_equal(again.transform(form(counts)), codes)
+        np.testing.assert_array_equal(trained.transform(form(counts)), codes)
+    again = DRVI(**QUICK).fit(sparse.csr_matrix(counts))
+    np.testing.assert_array_equal(again.transform(counts), codes)
     frame = pd.DataFrame(counts, columns=[f"gene{g}" for g in range(7)])
     of_frame = DRVI(**QUICK).fit(frame)
     np.testing.assert_array_equal(of_frame.transform(frame), codes)
@@ -67,8 +68,6 @@ def test_what_latents_do(counts, trained):
     names = trained.get_feature_names_learned()
     assert names == ["x0", "x1", "x3", "x4", "x5", "x6"]
     assert {name for named in effects.top(names).values() for name in named} <= set(names)
-    with pytest.raises(ValueError, match="a split for each latent, got splits=2"):
-        DRVI(**QUICK, splits=2).fit(counts).split_effects(counts)
 
 
 def test_pickles(counts, trained):

@@ -89,7 +89,7 @@ def test_splits_start_apart():
 
 def test_pictures():
     split = SplitDecoder(plain(shape=(16, 16, 1), network="conv"), K, 2, "mean", splitting="mask", shared=False)
-    params = split.init(jax.random.key(0))
+    params = jax.eval_shape(split.init, jax.random.key(0))
     shapes = jax.eval_shape(lambda p: (split.apply(p, Z), split.parts(p, Z)), params)
     assert [each.shape for each in shapes] == [(B, 16, 16, 1), (B, 2, 16, 16, 1)]
 
