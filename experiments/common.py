@@ -66,17 +66,36 @@ def shown(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
     return f"{mean:.{digits}f} ± {half:.{digits}f}"
 
 
-def conclude(name: str, claim: str, rows: Sequence[Mapping[str, Any]], found: str, figure: Any, settings: Any) -> None:
-    """Prints claim, table and finding, and writes NAME.json and NAME.png into the folder `settings.results`."""
+def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints a table with a line of names."""
     columns = list(rows[0])
     cells = [columns, *([str(row[column]) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    print(f"\nClaim: {claim}")
     for row in cells:
         print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
+
+
+def conclude(
+    name: str,
+    claim: str,
+    rows: Sequence[Mapping[str, Any]],
+    found: str,
+    figure: Any,
+    settings: Any,
+    tables: Mapping[str, Sequence[Mapping[str, Any]]] | None = None,
+) -> None:
+    """Prints claim, table and finding, and writes NAME.json and NAME.png into the folder `settings.results`.
+
+    Further tables are printed after the first one, and are under their names in the file.
+    """
+    print(f"\nClaim: {claim}")
+    print_rows(rows)
+    for further in (tables or {}).values():
+        print()
+        print_rows(further)
     print(f"Found: {found}")
     shown_settings = {flag: value for flag, value in vars(settings).items() if flag not in ("results", "runs")}
-    record = {"claim": claim, "found": found, "settings": shown_settings, "rows": list(rows)}
+    record = {"claim": claim, "found": found, "settings": shown_settings, "rows": list(rows), **(tables or {})}
     settings.results.mkdir(parents=True, exist_ok=True)
     (settings.results / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
     figure.savefig(settings.results / f"{name}.png", dpi=110, bbox_inches="tight")
