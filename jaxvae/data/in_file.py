@@ -5,8 +5,9 @@ deviations of the rows to train on. The second one encodes the rows and writes t
 name in `jaxvae.data.cache.cache_folder`, from which batches are read; it takes 4 N D bytes on the disk and is deleted
 with the table. With a known schema, there is only the second pass.
 
-Memory: one block of 32 MiB and what pandas or NumPy make of it, and of the whole file only the columns of labels, ids,
-groups and the split. The system may keep pages of the scratch file in memory while there is room.
+Memory: a block of 4 million values and what pandas or NumPy make of it, and of the whole file only the columns of
+labels, ids, groups and the split. A table of 1,000,000 x 100 took 135 MB while it was opened (benchmarks/README.md).
+The system may keep pages of the scratch file in memory while there is room.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
