@@ -1,6 +1,6 @@
 """Do relations of one factor, without its values, tie a latent to it? (Ridgeway, 2016)
 
-    python experiments/known_relations.py          2 cores: about 10 minutes
+    python experiments/known_relations.py          2 cores: about 3 minutes
     python experiments/known_relations.py --full   conv networks and more steps, for an accelerator
 
 Constrained autoencoders know a relation in the horizontal position of sprites: shared values, distances, ranks or
@@ -41,7 +41,7 @@ class Args:
     weight: float = 10.0
     """of the constraint; 0 is added"""
     seeds: int = 3
-    steps: int = 600
+    steps: int = 500
     batch_size: int = 64
     latents: int = 6
     full: bool = False

