@@ -9,7 +9,7 @@ from numpy.typing import NDArray as Array
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from jaxvae.metrics.inputs import examples, second_best
+from jaxvae.metrics.inputs import Binning, examples, second_best
 from jaxvae.metrics.mutual_information import discretise, entropy, mutual_information_matrix
 from jaxvae.metrics.results import Result
 
@@ -36,7 +36,9 @@ class ClassMatching(Result):
     num_samples: int
 
 
-def class_matching(codes: ArrayLike, labels: ArrayLike, *, num_bins: int = 10) -> ClassMatching:
+def class_matching(
+    codes: ArrayLike, labels: ArrayLike, *, num_bins: int = 10, binning: Binning | None = None
+) -> ClassMatching:
     """Class matching: whether each class, such as a cell type, has a latent of its own.
 
     Each class is a binary variable: membership y. The similarity of a latent z and a class is one of
@@ -57,15 +59,16 @@ def class_matching(codes: ArrayLike, labels: ArrayLike, *, num_bins: int = 10) -
 
     Args:
       codes: Codes [N, D], real.
-      labels: Labels [N], such as names of cell types, or several labels as integers [N, K]. Each is matched alone, and
-        the scores are means over them.
+      labels: Labels [N], such as names of cell types, or several labels as integers [N, K], with NaN or None where a
+        value is missing. Each is matched alone, on the rows where it is known, and the scores are means over them.
       num_bins: Number of bins per latent for SMI.
+      binning: Bins of labels [N, K] that are not whole numbers, which are refused without it.
 
     Returns:
       The score LMS-SMI, and all others.
 
     Warns:
-      UserWarning: A label is constant, or a class has one example.
+      UserWarning: A label is constant or missing in some examples, or a class has one example.
 
     Raises:
       ValueError: The shapes do not match, the codes are not finite, or the labels are not integers or all constant.
@@ -76,19 +79,18 @@ def class_matching(codes: ArrayLike, labels: ArrayLike, *, num_bins: int = 10) -
         raise ValueError(f"num_bins must be at least 2, got {num_bins}")
     labels = np.asarray(labels)
     numbered = np.unique(labels, return_inverse=True)[1][:, None] if labels.ndim == 1 else labels
-    data = examples(codes, numbered)
+    data = examples(codes, numbered, binning)
     values = [(k, value) for k, size in enumerate(data.sizes) for value in range(size)]
-    member = np.stack([data.factors[:, k] == value for k, value in values], axis=1)
-    if (alone := int((member.sum(axis=0) == 1).sum())) > 0:
+    bins = discretise(data.codes, num_bins)
+    parts, alone = [], 0
+    for k, size in enumerate(data.sizes):
+        rows = data.factors[:, k] >= 0
+        member = data.factors[rows, k][:, None] == np.arange(size)
+        alone += int((member.sum(axis=0) == 1).sum())
+        parts.append(_similarities(data.codes[rows], bins[rows], member))
+    if alone:
         warnings.warn(f"{alone} classes have a single example and are left out of SPN", stacklevel=2)
-    y = member.astype(np.int64)
-    information = mutual_information_matrix(discretise(data.codes, num_bins), y) / entropy(y)
-    similarity = {
-        "SMI": information,
-        "SPN": np.array([_followed(code, member) for code in data.codes.T]),
-        "BMMI": np.array([_best_threshold(code, member) for code in data.codes.T]),
-        "ASC": _rank_correlation(data.codes, member),
-    }
+    similarity = {name: np.concatenate([part[name] for part in parts], axis=1) for name in SIMILARITIES}
     of = np.array([k for k, _ in values])
     scores: dict[str, list[float]] = {f"{pooling}-{name}": [] for pooling in POOLINGS for name in SIMILARITIES}
     match = np.full(len(values), -1)
@@ -106,7 +108,7 @@ def class_matching(codes: ArrayLike, labels: ArrayLike, *, num_bins: int = 10) -
     means = {name: float(np.mean(each)) for name, each in scores.items()}
     return ClassMatching(
         score=means["LMS-SMI"],
-        definition=f"LMS-SMI, one latent per class, {num_bins} equal-width bins per latent",
+        definition=data.describe(f"LMS-SMI, one latent per class, {num_bins} equal-width bins per latent"),
         scores=means,
         per_factor=data.spread(np.array(scores["LMS-SMI"])),
         similarity=similarity,
@@ -115,6 +117,19 @@ def class_matching(codes: ArrayLike, labels: ArrayLike, *, num_bins: int = 10) -
         ignored_factors=data.ignored_factors,
         num_samples=len(data.codes),
     )
+
+
+def _similarities(
+    codes: Array[np.float64], bins: Array[np.int64], member: Array[np.bool_]
+) -> dict[str, Array[np.float64]]:
+    """Computes all similarities of latents [N, D] and classes [N, C], each [D, C]."""
+    y = member.astype(np.int64)
+    return {
+        "SMI": mutual_information_matrix(bins, y) / entropy(y),
+        "SPN": np.array([_followed(code, member) for code in codes.T]),
+        "BMMI": np.array([_best_threshold(code, member) for code in codes.T]),
+        "ASC": _rank_correlation(codes, member),
+    }
 
 
 def _followed(code: Array[np.float64], member: Array[np.bool_]) -> Array[np.float64]:

@@ -14,7 +14,6 @@ from jaxvae.data.tabular import Columns, from_columns
 from jaxvae.method import Context, Nets
 from jaxvae.methods import METHODS, by_columns, log_library, with_library
 from jaxvae.methods.drvi import DRVI, Networks
-from jaxvae.networks import with_parameters
 from jaxvae.runs.build import build_method, networks_of
 from jaxvae.runs.config import default_config
 from jaxvae.training import make_train_step
@@ -196,4 +195,3 @@ def test_flags_that_do_not_act_are_refused(capsys):
     assert "library" in default_config("drvi").with_flags(data="sprites").idle()
     assert "library" not in default_config("drvi").with_flags(data="cells").idle()
     assert open_data("cells").schema is not None
-    assert len(with_parameters(make("drvi").networks["decoder"], np.zeros(3))) == 2

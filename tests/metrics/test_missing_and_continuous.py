@@ -121,7 +121,7 @@ def test_continuous_factors_are_binned_and_the_definition_says_so(name):
     with pytest.raises(ValueError, match=r"whole numbers.*binning=Binning"):
         METRICS[name](codes, values)
     result = QUICK[name](codes, values, binning=Binning(3, "quantiles"))
-    assert result.score > 0.4
+    assert result.score > (0.25 if name == "class_matching" else 0.4)  # 3 latents can match 3 of 9 classes
     assert ("factors 0, 1, 2 cut into 3 bins of about equal counts" in result.definition) == (name != "sap")
 
 
