@@ -10,7 +10,6 @@ from numpy.typing import NDArray as Array
 
 from jaxvae.metrics.boosting import Boosted, boost
 from jaxvae.metrics.inputs import Binning, choose, enough_factors, examples, known_rows, split_rows
-from jaxvae.metrics.regressors import lasso, random_forest
 from jaxvae.metrics.results import Result
 
 Learner = Literal["lightgbm", "scikit-learn", "lasso", "random-forest"]
@@ -183,10 +182,13 @@ def _fit(
     seed: int,
 ) -> tuple[Array[np.float64], float, float]:
     """Computes importances [D], and the accuracy (or explained variance) on the training and on the test rows."""
-    if learner == "lasso":
-        return lasso(codes, factor, train, test)
-    if learner == "random-forest":
-        return random_forest(codes, factor, train, test, seed)
+    if learner in ("lasso", "random-forest"):
+        from jaxvae.metrics.regressors import lasso, random_forest
+
+        values = factor.astype(np.float64)
+        if learner == "lasso":
+            return lasso(codes, values, train, test)
+        return random_forest(codes, values, train, test, seed)
     if learner == "lightgbm" or len(set(factor[train])) < 2:
         found = boost(codes[train], factor[train], codes[test], seed)
     else:
