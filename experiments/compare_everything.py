@@ -37,6 +37,7 @@ NO_CODE = ("va-gan", "icam", "equivariant-rendering")
 TOLD = {
     "ada-gvae": "pairs",
     "group-vae": "groups",
+    "constrained-autoencoder": "a relation",
     "semi-supervised-vae": "100 labels",
     "ivae": "a factor",
     "mcr2": "a factor",
