@@ -22,7 +22,7 @@ from jaxvae.report.encoding import gif
 OUT = Path(__file__).parent / "results" / "explorer.gif"
 MILLISECONDS = 90
 MOST_BYTES = 2_000_000
-WIDTH, HEIGHT = 900, 700
+WIDTH, HEIGHT = 900, 780
 MOVE = """
 const latent = about.latents[arguments[0]], input = document.getElementById(`z${latent.index}`);
 input.value = latent.low + (latent.high - latent.low) * arguments[1];

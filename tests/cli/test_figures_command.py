@@ -16,9 +16,7 @@ SETTINGS = ["--data", "sprites", "--image-size", "16", "--batch-size", "16", "--
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep") / "runs"
-    main(
-        ["train", "beta-vae", *SETTINGS, "--seeds", "0:3", "--sweep", "beta=1,2,4", "--run", str(folder), "--no-score"]
-    )
+    main(["train", "beta-vae", *SETTINGS, "--seeds", "0:3", "--sweep", "beta=1,2,4", "--run", str(folder)])
     main(["fit", "pca", "--data", "sprites", "--image-size", "16", "--examples", "200", "--run", str(folder / "pca")])
     return folder
 

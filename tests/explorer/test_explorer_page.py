@@ -341,12 +341,12 @@ def test_the_scatter_plot_from_the_keyboard(show, explorer):
 
 def saved(browser, downloads, button, ending):
     find(browser, button).click()
-    end = time.monotonic() + 20
-    while not (found := list(downloads.glob(f"*.{ending}"))) and time.monotonic() < end:
-        time.sleep(0.05)
-    (path,) = found
-    content = path.read_bytes()
-    path.unlink()
+    end, content = time.monotonic() + 20, b""
+    while not content and time.monotonic() < end:  # the file is there before its content
+        time.sleep(0.1)
+        if not list(downloads.glob("*.crdownload")) and (found := list(downloads.glob(f"*.{ending}"))):
+            content = found[0].read_bytes()
+    found[0].unlink()
     return content
 
 
