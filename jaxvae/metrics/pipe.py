@@ -2,23 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from numpy.typing import ArrayLike
 
 from jaxvae.metrics.inputs import checked_codes, choose
 from jaxvae.metrics.results import Result
 
-Weights = list[tuple[jax.Array, jax.Array]]
-WIDTHS, HIDDEN = (32, 64, 64, 64), 128
-"""Channels of the discriminator's convolutions of images, and units of its dense layer."""
-SMALLEST = 4
-"""Size of an image at which convolutions end."""
 BLOCK = 500
 """Number of codes that are decoded together."""
 
@@ -75,6 +66,8 @@ def pipe(
 
     Reference: Estermann & Wattenhofer (2023, "DAVA").
     """
+    from jaxvae.metrics.discriminator import Discriminator
+
     choose("resampling", resampling, ("uniform", "permuted"))
     continuous = checked_codes(codes)
     if len(continuous) < 4 or min(evaluations, interval) < 1 or batch_size < 2:
@@ -95,24 +88,21 @@ def pipe(
         parts.append(tuple(_decoded(decode, each) for each in (own, other)))
     (real, fake), (real_test, fake_test) = parts
     scale = float(max(np.abs(real).max(), 1e-12))
-    key = jax.random.key(seed)
-    weights = _initial(key, real.shape[1:])
-    state = (weights, *(jax.tree.map(jnp.zeros_like, weights) for _ in range(2)))
-    data = tuple(jnp.asarray(each / scale) for each in (real, fake))
-    steps, accuracies, done = max(1, interval // batch_size), [], 0
-    for number in range(evaluations):
-        state = _train(state, data, jax.random.fold_in(key, number + 1), done, steps, batch_size // 2, learning_rate)
-        done += steps
-        right = [_positive(state[0], real_test / scale), 1 - _positive(state[0], fake_test / scale)]
+    discriminator = Discriminator(real / scale, fake / scale, batch_size // 2, learning_rate, seed)
+    accuracies = []
+    for _ in range(evaluations):
+        discriminator.train(max(1, interval // batch_size))
+        right = [discriminator.positive(real_test / scale), 1 - discriminator.positive(fake_test / scale)]
         accuracies.append(float(np.mean(right)))
+    seen = discriminator.steps * 2 * (batch_size // 2)
     return PIPE(
         score=float(np.clip(2 * (1 - accuracies[-1]), 0, 1)),
         definition=f"PIPE, {resampling} latents, {half} reconstructions to learn from, {len(order) - half} to test on, "
-        f"{done * 2 * (batch_size // 2)} examples seen",
+        f"{seen} examples seen",
         accuracy=tuple(accuracies),
         num_train=half,
         num_test=len(order) - half,
-        examples_seen=done * 2 * (batch_size // 2),
+        examples_seen=seen,
         num_samples=len(continuous),
     )
 
@@ -120,71 +110,3 @@ def pipe(
 def _decoded(decode: Callable[[np.ndarray], ArrayLike], codes: np.ndarray) -> np.ndarray:
     blocks = [np.asarray(decode(codes[first : first + BLOCK]), np.float32) for first in range(0, len(codes), BLOCK)]
     return np.concatenate(blocks)
-
-
-def _initial(key: jax.Array, shape: tuple[int, ...]) -> Weights:
-    """Draws the weights of the discriminator of examples of a shape, with He's variance."""
-    sizes: list[tuple[int, ...]] = []
-    if len(shape) == 3:
-        height, width, channels = shape
-        for out in WIDTHS:
-            if min(height, width) <= SMALLEST:
-                break
-            sizes.append((4, 4, channels, out))
-            height, width, channels = -(-height // 2), -(-width // 2), out
-        sizes += [(height * width * channels, HIDDEN), (HIDDEN, 1)]
-    else:
-        sizes += [(int(np.prod(shape)), HIDDEN), (HIDDEN, HIDDEN), (HIDDEN, 1)]
-    keys = jax.random.split(key, len(sizes))
-    return [
-        (jax.random.normal(k, size) * (2 / np.prod(size[:-1])) ** 0.5, jnp.zeros(size[-1]))
-        for k, size in zip(keys, sizes, strict=True)
-    ]
-
-
-def _logit(weights: Weights, x: jax.Array) -> jax.Array:
-    """Computes the logit of being a reconstruction, [B]."""
-    for place, (kernel, bias) in enumerate(weights):
-        if kernel.ndim == 4:
-            x = lax.conv_general_dilated(x, kernel, (2, 2), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
-        else:
-            x = x.reshape(len(x), -1) @ kernel
-        x = x + bias.reshape((1,) * (x.ndim - 1) + (-1,))
-        x = jax.nn.leaky_relu(x, 0.2) if place < len(weights) - 1 else x
-    return x[:, 0]
-
-
-@partial(jax.jit, static_argnames=("steps", "half"))
-def _train(
-    state: Any, data: tuple[jax.Array, jax.Array], key: jax.Array, done: int, steps: int, half: int, rate: float
-) -> Any:
-    """Takes steps of Adam on batches of `half` examples of each kind."""
-
-    def loss(weights: Weights, real: jax.Array, fake: jax.Array) -> jax.Array:
-        logits = _logit(weights, jnp.concatenate([real, fake]))
-        return jax.nn.softplus(jnp.concatenate([-logits[:half], logits[half:]])).mean()
-
-    def step(number: int, state: Any) -> Any:
-        weights, first, second = state
-        keys = jax.random.split(jax.random.fold_in(key, number))
-        batch = [each[jax.random.randint(k, (half,), 0, len(each))] for k, each in zip(keys, data, strict=True)]
-        slope = jax.grad(loss)(weights, *batch)
-        first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, slope)
-        second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, slope)
-        t = done + number + 1
-        scales = 1 - 0.9**t, 1 - 0.999**t
-        weights = jax.tree.map(
-            lambda w, m, v: w - rate * (m / scales[0]) / (jnp.sqrt(v / scales[1]) + 1e-8), weights, first, second
-        )
-        return weights, first, second
-
-    return lax.fori_loop(0, steps, step, state)
-
-
-_logits = jax.jit(_logit)
-
-
-def _positive(weights: Weights, examples: np.ndarray) -> float:
-    """Computes the share of examples that are taken for reconstructions."""
-    blocks = [examples[first : first + BLOCK] for first in range(0, len(examples), BLOCK)]
-    return float(np.concatenate([np.asarray(_logits(weights, block)) > 0 for block in blocks]).mean())
