@@ -1,7 +1,7 @@
 """Disentanglement, completeness and informativeness (DCI)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -90,7 +90,7 @@ def dci(
       shuffle: Whether to draw the training rows at random; otherwise, they are the first ones, as in the reference.
       seed: Random seed for the learner.
       jobs: Number of factors that are learned in parallel, in processes (scikit-learn) or threads (lightgbm); -1 uses
-        all cores.
+        all cores. Regressions are fitted one after another.
       binning: Bins of factors that are not whole numbers, which are refused without it. The Lasso and random forests
         take such factors as they are.
 
@@ -113,7 +113,8 @@ def dci(
     columns = data.values if regressed else data.factors
     # The most expensive factors come first, so that no process is left alone with one at the end.
     order = np.argsort(-data.sizes, kind="stable")
-    fits = Parallel(n_jobs=jobs, prefer="processes" if learner == "scikit-learn" else "threads")(
+    # scikit-learn's grid search changes the filters of warnings, which threads share.
+    fits = Parallel(n_jobs=1 if regressed else jobs, prefer="processes" if learner == "scikit-learn" else "threads")(
         delayed(_fit)(
             data.codes,
             columns[:, k],
@@ -175,7 +176,7 @@ def _entropy(rows: Array[np.float64]) -> Array[np.float64]:
 
 def _fit(
     codes: Array[np.float64],
-    factor: Array[np.int64],
+    factor: Array[Any],
     train: Array[np.int64],
     test: Array[np.int64],
     learner: Learner,

@@ -80,13 +80,18 @@ def dci_es(
     train, test = split_rows(len(data.codes), train_fraction, shuffle)
     losses = np.zeros((len(depths), data.factors.shape[1]))
     importance = np.zeros((len(depths), data.codes.shape[1], data.factors.shape[1]))
+    unlimited = np.zeros(data.factors.shape[1], bool)
     for p, depth in enumerate(depths):
         for k, factor in enumerate(data.factors.T):
+            if unlimited[k]:  # the forest would be the same one
+                losses[p, k], importance[p, :, k] = losses[p - 1, k], importance[p - 1, :, k]
+                continue
             learned, tested = known_rows(factor, train), known_rows(factor, test)
             forest = RandomForestClassifier(trees, max_depth=depth, random_state=seed, n_jobs=jobs)
             forest.fit(data.codes[learned], factor[learned])
             losses[p, k] = 1 - (forest.predict(data.codes[tested]) == factor[tested]).mean()
             importance[p, :, k] = forest.feature_importances_
+            unlimited[k] = all(tree.get_depth() < depth for tree in forest.estimators_)
     best = losses.mean(axis=1).argmin()
     curves = [explicitness_of(depths, loss, 1 - 1 / size) for loss, size in zip(losses.T, data.sizes, strict=True)]
     return DCIES(

@@ -77,11 +77,13 @@ def downstream(
         )
     order = np.random.default_rng(SPLIT_SEED).permutation(rows) if shuffle else np.arange(rows)
     ordered, columns = data.codes[order], data.factors[order].T
-    per_factor = {}
-    for size in fitting:
-        tasks = [(ordered, factor, size, rows - tested, learner, seed) for factor in columns]
-        accuracy = in_threads(_accuracy, tasks)
-        per_factor[size] = data.spread(np.array(accuracy))
+    # The most expensive fits come first, so that no core is left alone with one at the end.
+    pairs = [(size, k) for size in reversed(fitting) for k in np.argsort(-data.sizes, kind="stable")]
+    tasks = [(ordered, columns[k], size, rows - tested, learner, seed) for size, k in pairs]
+    accuracy = {size: np.zeros(len(columns)) for size in fitting}
+    for (size, k), value in zip(pairs, in_threads(_accuracy, tasks), strict=True):
+        accuracy[size][k] = value
+    per_factor = {size: data.spread(accuracy[size]) for size in fitting}
     mean = {size: float(np.nanmean(values)) for size, values in per_factor.items()}
     most = fitting[-1]
     return Downstream(

@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from jaxvae.files import printable
+from jaxvae.metrics.inputs import inner_edges
 from jaxvae.runs.codes import OWN
 from jaxvae.runs.columns import listed, numbered, numbers_of, read_columns
 from jaxvae.runs.score import score_arrays
@@ -197,10 +198,7 @@ def _factor(path: Path, name: str, column: np.ndarray, bins: int, binning: Binni
     whole = words or (values == np.floor(values)).all()
     if len(values) == 1 or (whole and (words or len(values) <= MOST_VALUES)):
         return Factor(shown, inverse, len(values), ())
-    inner = np.linspace(0, 1, bins + 1)[1:-1]
-    low, high = float(values[0]), float(values[-1])
-    edges = np.quantile(column, inner) if binning == "quantiles" else low + (high - low) * inner
-    edges = np.unique(np.where(edges > low, edges, values[1]))  # the lowest value, such as 0, may be most of them
+    edges = inner_edges(column, bins, binning)
     cut = np.searchsorted(edges, column, side="right")
     _, numbers = np.unique(cut, return_inverse=True)
     return Factor(shown, numbers, len(values), tuple(edges.tolist()))

@@ -254,16 +254,21 @@ def test_the_auxiliary_variable_of_new_rows_is_that_of_the_old_ones(file, tmp_pa
 def test_a_missing_label_is_no_value_to_be_informed_about(file, tmp_path, capsys):
     table = pd.read_csv(file)
     table.loc[:99, "type"] = None
+    table["parity"] = np.arange(N) % 2
     table.to_csv(tmp_path / "few.csv", index=False)
-    words = ["--data", str(tmp_path / "few.csv"), "--label-columns", "type", "side", "--run", str(tmp_path / "r")]
+    words = ["--data", str(tmp_path / "few.csv"), "--label-columns", "type", "parity", "--run", str(tmp_path / "r")]
     main(["train", "vae", *words, *TINY, "--steps", "3"])
     capsys.readouterr()
-    main(["evaluate", str(tmp_path / "r"), "--metrics", "mig", "mcc"])
+    main(["evaluate", str(tmp_path / "r"), "--metrics", "mig", "mcc", "pipe"])
     shown = capsys.readouterr().out
     assert "20 equal-width bins per code, 100 of 300 rows without factor 0 left out" in shown
     run = load_run(tmp_path / "r")
     codes = represent(run, N)
-    scores = read_scores(tmp_path / "r")["metrics"]["mig"]
+    stored = read_scores(tmp_path / "r")
+    assert 0 <= stored["metrics"]["pipe"]["score"] <= 1
+    assert "pipe" not in stored["sampled"]  # only of the means
+    assert "150 reconstructions to learn from" in shown
+    scores = stored["metrics"]["mig"]
     assert scores["factor_entropy"][0] == pytest.approx(np.log(2), abs=0.1)  # there are two types, and no third one
     known = codes.factors[:, 0] < 2
     factors = known_factors(run.source, codes.factors)

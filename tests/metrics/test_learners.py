@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_info
 
@@ -172,6 +173,23 @@ def test_the_fast_learner_is_scikit_learns():
         np.testing.assert_allclose(found.importance, theirs.feature_importances_, atol=0.01)
         assert (found.train == theirs.predict(codes[:300])).mean() > 0.99
         assert (found.test == theirs.predict(codes[300:])).mean() > 0.9
+
+
+def test_forests_that_are_not_limited_are_grown_once(monkeypatch):
+    grown, fit = [], RandomForestClassifier.fit
+
+    def noted(self, *arguments):
+        grown.append(self.max_depth)
+        return fit(self, *arguments)
+
+    monkeypatch.setattr(RandomForestClassifier, "fit", noted)
+    few = dci_es(NOISE, FACTORS[:, :1], depths=(2, 30, 40, 50), trees=3)
+    assert grown == [2, 30]
+    assert len(set(few.losses[1:, 0])) == 1
+    again = RandomForestClassifier(3, max_depth=50, random_state=0)
+    train, test = split_rows(300, 2 / 3)
+    fit(again, NOISE[train], FACTORS[train, 0])
+    assert few.losses[3, 0] == pytest.approx(1 - again.score(NOISE[test], FACTORS[test, 0]), abs=1e-12)
 
 
 def test_codes_that_say_nothing_predict_the_most_common_value():

@@ -274,4 +274,6 @@ def test_no_warning_of_a_library_gets_through():
         for metric in (sap, explicitness, irs, infomec, mcc):
             metric(codes("identity_noise")[:600], FACTORS[:600])
         dci(codes("identity_noise")[:600], FACTORS[:600])
+        dci(codes("identity_noise")[:150], FACTORS[:150, 3:], learner="random-forest")
+        dci(codes("identity_noise")[:150], FACTORS[:150, 3:], learner="lasso")
         downstream(codes("identity_noise")[:600], FACTORS[:600])

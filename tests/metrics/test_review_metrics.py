@@ -206,14 +206,15 @@ def test_the_distance_of_normal_codes():
 def test_the_support_of_codes():
     rng = np.random.default_rng(0)
     independent = rng.uniform(size=(5120, 2))
-    assert support(independent).score == pytest.approx(1, abs=0.15)
-    assert support(independent @ TURN).score > 1.3
-    assert support(np.repeat(independent[:, :1], 2, axis=1)).score > 2
+    few = {"batch_size": 64}
+    assert support(independent, **few).score == pytest.approx(1, abs=0.15)
+    assert support(independent @ TURN, **few).score > 1.3
+    assert support(np.repeat(independent[:, :1], 2, axis=1), **few).score > 2
     for codes in (np.zeros((10, 2)), independent[:, :1]):  # no pair of live codes
         assert np.isnan(support(codes).score)
     grid = np.tile([[0, 0], [0, 1], [1, 0], [1, 1]], (32, 1))
     assert support(grid).distance == 0
-    many = support(rng.normal(size=(200, 30)), num_batches=1)
+    many = support(rng.normal(size=(200, 30)), num_batches=1, batch_size=32)
     assert np.isfinite(many.per_pair).sum() == 600
     with pytest.raises(ValueError, match="at least 2 codes"):
         support(independent[:1])
