@@ -138,7 +138,7 @@ def test_evaluate_and_report_work_on_the_run(trained, capsys):
     assert list(json.loads((folder / "scores.json").read_text())["sampled"]) == [*THOROUGH, "downstream"]  # merged
     with pytest.raises(SystemExit):
         main(["evaluate", str(folder), "--metrics", "gim"])
-    assert "unknown metric 'gim'. There are: mig, sap" in capsys.readouterr().err
+    assert "unknown metric 'gim'. There are: mig, mig_sup, jemmig" in capsys.readouterr().err
     (folder / "report" / "index.html").unlink()
     main(["report", str(folder), "--num-samples", "500"])
     assert (folder / "report" / "index.html").exists()
