@@ -12,11 +12,11 @@ from jaxvae.report.encoding import gif
 from jaxvae.report.figures import logged_terms, term_values
 from jaxvae.report.pictures import FRAME_MILLISECONDS, Label, back_and_forth, in_colours, traversal_frames
 from jaxvae.runs.baseline import BaselineConfig
-from jaxvae.runs.compare import Column, Line
+from jaxvae.runs.compare import COMPARED_SCORES, Column, Line
 from jaxvae.runs.config import Config
 from jaxvae.runs.latents import Latents, latents_by_size
 from jaxvae.runs.load import Run, config_of, load_run
-from jaxvae.runs.score import PRIOR_WEIGHTS, read_scores, represent, score_arrays
+from jaxvae.runs.score import PRIOR_WEIGHTS, SCORES, read_scores, represent, score_arrays
 from jaxvae.training.run_folder import read_history
 
 NUM_SAMPLES = 2000
@@ -99,14 +99,22 @@ def figures_of_run(run: Run, out: Path, formats: Sequence[str], num_samples: int
         files += paper.save(
             paper.heat_map(share, short, run.source.factor_names, label), out / "mutual_information", formats
         )
-    stored = read_scores(run.folder) if run.folder.exists() else None
-    importance = np.array((stored or {"metrics": {}})["metrics"].get("dci", {}).get("importance", []), float)
+    importance = _importance(run.folder)
     if importance.shape == (len(order), len(run.source.factor_names)):
         dci = paper.hinton(importance[order], short, run.source.factor_names, "importance for each factor (DCI)")
         files += paper.save(dci, out / "dci", formats)
     if len(order) > 1:
         files += _embeddings(run, codes.mean, codes.factors, latents, out, formats)
     return files
+
+
+def _importance(folder: Path) -> np.ndarray:
+    """Returns the importances of the metric DCI [D, K] from stored scores; empty if there are none."""
+    for file in (SCORES, COMPARED_SCORES):
+        scores = read_scores(folder, file) if folder.exists() else None
+        if scores is not None and "importance" in scores["metrics"].get("dci", {}):
+            return np.array(scores["metrics"]["dci"]["importance"], float)
+    return np.zeros((0, 0))
 
 
 def name_of(latents: Latents, d: int) -> str:
