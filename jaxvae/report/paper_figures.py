@@ -14,10 +14,10 @@ from jaxvae.report.pictures import FRAME_MILLISECONDS, Label, back_and_forth, in
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.compare import COMPARED_SCORES, Column, Line
 from jaxvae.runs.config import Config
+from jaxvae.runs.folder import history_of
 from jaxvae.runs.latents import Latents, latents_by_size
 from jaxvae.runs.load import Run, config_of, load_run
 from jaxvae.runs.score import PRIOR_WEIGHTS, SCORES, read_scores, represent, score_arrays
-from jaxvae.training.run_folder import read_history
 
 NUM_SAMPLES = 2000
 SHOWN_VALUES = 9
@@ -127,7 +127,7 @@ def curves_of(lines: Sequence[Line]) -> dict[str, list[paper.Curve]]:
     """Returns the logged terms of the lines by name; runs of baselines have none."""
     terms: dict[str, list[paper.Curve]] = {}
     for line in lines:
-        histories = [history for folder in line.folders if len(history := read_history(folder)) > 1]
+        histories = [history for folder in line.folders if len(history := history_of(folder)) > 1]
         names = dict.fromkeys(name for history in histories for name in logged_terms(history))
         steps = np.array(sorted({int(row["step"]) for history in histories for row in history}))
         for name in names:

@@ -15,6 +15,7 @@ from jaxvae.training.run_folder import (
     changes,
     flatten,
     only_writer,
+    read_history,
     read_settings,
     same_content,
 )
@@ -42,6 +43,15 @@ class Written(Protocol):
 
 
 W = TypeVar("W", bound=Written)
+
+
+def history_of(folder: Path) -> list[dict[str, Any]]:
+    """Returns the rows of metrics that a run has written to its folder, by step.
+
+    Raises:
+      RunFolderError: A line is not a row of numbers.
+    """
+    return read_history(folder)
 
 
 def open_run(folder: Path, config: Written, *, resume: bool, source: Source | None = None) -> None:

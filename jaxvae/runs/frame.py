@@ -39,6 +39,7 @@ def table(paths: Path | str | Iterable[Path | str]) -> Any:
 
 
 def _row(folder: Path) -> dict[str, Any]:
+    data: Any
     config = config_of(folder) if (folder / NAMED[0]).exists() else own_config_of(folder)
     if isinstance(config, Config):
         method, data, settings = config.method, config.data, config.flags()
