@@ -10,21 +10,21 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
-from jaxvae.analysis import Representation, random_examples
+from jaxvae.analysis import Representation
 from jaxvae.data import origin_of
-from jaxvae.data.pictures import picture_of_bytes, resized
+from jaxvae.data.pictures import picture_of_bytes
+from jaxvae.explorer.values import examples_of, fitted, in_view, levels, rounded, short
 from jaxvae.files import printable
 from jaxvae.method import Nets, no_code
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.encoding import gif
-from jaxvae.report.pictures import FRAME_MILLISECONDS, Label, back_and_forth, image_rows, in_colours, traversal_frames
+from jaxvae.report.pictures import FRAME_MILLISECONDS, Label, back_and_forth, image_rows, traversal_frames
 from jaxvae.report.tables import by_column
 from jaxvae.runs.encode import clusters_of
 from jaxvae.runs.latents import latents_by_size
 from jaxvae.runs.load import Run
-from jaxvae.runs.score import represent, score_arrays, scored_examples
+from jaxvae.runs.score import represent, score_arrays
 from jaxvae.schema import schema_of
 
 NUM_SAMPLES = 2000
@@ -47,8 +47,6 @@ MOST_CELLS = 400_000
 """Largest number of latents times examples that are sent to the page."""
 DRAWN = 8
 """Number of examples of a method's own pictures."""
-READ = 500
-"""Number of examples that are read at a time."""
 Kind = Literal["pictures", "table", "series", "none"]
 
 
@@ -69,7 +67,7 @@ class Explorer:
         count = min(len(codes.mean), max(2, MOST_CELLS // max(1, codes.mean.shape[1])))
         factors = None if codes.factors is None else codes.factors[:count]
         self.codes = Representation(codes.mean[:count], codes.logvar[:count], factors)
-        self.examples = _examples(run, count)
+        self.examples = examples_of(run, count)
         """Examples of the codes, float32 [n, *event_shape]."""
         known = score_arrays(codes.mean, None, codes.factors, ["mig"] if self.encodes else [])
         self.latents = latents_by_size(run, codes, known["metrics"].get("mig", {}))
@@ -122,7 +120,7 @@ class Explorer:
             "draws": run.method.pictures is not None,
             "size": "KL, nats" if self.latents.change is None else "change of the output",
             "latents": self._sliders(),
-            "codes": [[_short(value) for value in row] for row in self.codes.mean],
+            "codes": [[short(value) for value in row] for row in self.codes.mean],
             "labels": self._labels(),
             "range": [float(np.nanmin(self.examples)), float(np.nanmax(self.examples))],
             "count": len(self.examples),
@@ -139,9 +137,9 @@ class Explorer:
             raise ValueError(f"examples have the numbers 0 to {len(self.examples) - 1}")
         some = self.examples[index]
         if self.kind == "pictures":
-            return _levels(some).tobytes()
+            return levels(some).tobytes()
         if self.kind == "series":
-            return [{"lines": _rounded(one[:, self._lines].T)} for one in some]
+            return [{"lines": rounded(one[:, self._lines].T)} for one in some]
         return [{"values": self._values(one)} for one in some]
 
     def decode(self, codes: np.ndarray, base: np.ndarray | None = None) -> bytes | list[Any]:
@@ -160,9 +158,9 @@ class Explorer:
         """
         self._check(codes)
         if self.kind == "pictures":
-            return _levels(self._decoded(codes)).tobytes()
+            return levels(self._decoded(codes)).tobytes()
         if self.kind == "series":
-            return [{"lines": _rounded(one[:, self._lines].T)} for one in self._decoded(codes)]
+            return [{"lines": rounded(one[:, self._lines].T)} for one in self._decoded(codes)]
         base = self.codes.mean.mean(axis=0) if base is None else base
         self._check(base[None])
         return self._bars(self._decoded(np.concatenate([base[None], codes])))
@@ -181,11 +179,11 @@ class Explorer:
         """
         if not self.takes_pictures:
             raise ValueError(f"{self.run.method.name} on {self.run.source.name} takes no pictures of your own")
-        picture = _fitted(picture_of_bytes(content, MOST_PIXELS), self.run.source.event_shape)
+        picture = fitted(picture_of_bytes(content, MOST_PIXELS), self.run.source.event_shape)
         with self._lock:
             code = np.asarray(self.run.encode(picture[None]).mean)[0]
-        pixels = base64.b64encode(_levels(picture[None]).tobytes()).decode()
-        return {"code": [_short(value) for value in code], "pixels": pixels}
+        pixels = base64.b64encode(levels(picture[None]).tobytes()).decode()
+        return {"code": [short(value) for value in code], "pixels": pixels}
 
     def draw_from_prior(self, seed: int) -> list[float]:
         """Returns a random code: from the prior of the method, or for baselines with each latent from another example.
@@ -202,7 +200,7 @@ class Explorer:
             else:
                 net = Nets(run.method.networks, run.state.params)
                 code = run.method.sample_prior(net, key, run.source.sample(key, 1))
-        return [_short(value) for value in np.asarray(code)[0]]
+        return [short(value) for value in np.asarray(code)[0]]
 
     def animate(self, codes: np.ndarray, values: np.ndarray, name: str) -> bytes:
         """Returns an animation of the pictures of codes [B, D], forth and back, as a GIF file.
@@ -218,7 +216,7 @@ class Explorer:
         if self.kind != "pictures" or len(codes) < 2 or values.shape != (len(codes),):
             raise ValueError("an animation needs at least two codes of pictures, and a value for each")
         self._check(codes)
-        pictures = _levels(self._decoded(codes)).astype(np.float32) / 255
+        pictures = levels(self._decoded(codes)).astype(np.float32) / 255
         frames = traversal_frames(pictures[None], values, [Label(printable(name)[:60])])
         return gif(back_and_forth(frames), FRAME_MILLISECONDS)
 
@@ -236,7 +234,7 @@ class Explorer:
             batch = source.batch(run.evaluation_key, jnp.int32(page % 1000), DRAWN)
             shown = run.method.pictures(Nets(run.method.networks, run.state.params), run.evaluation_key, batch)
         rows = {"image": batch["x"], **shown}
-        pictures = [_in_view(np.asarray(images, np.float32), name.endswith("map")) for name, images in rows.items()]
+        pictures = [in_view(np.asarray(images, np.float32), name.endswith("map")) for name, images in rows.items()]
         content = io.BytesIO()
         image_rows(np.stack(pictures), [Label(name) for name in rows]).save(content, "PNG")
         return content.getvalue()
@@ -286,10 +284,10 @@ class Explorer:
                 "index": int(d),
                 "name": printable(f"z{d} · {latents.factors[d]}" if latents.factors[d] else f"z{d}"),
                 "detail": printable(names[d]),
-                "size": _short(latents.sizes[d]),
+                "size": short(latents.sizes[d]),
                 "active": bool(latents.active[d]),
-                "low": _short(low[d]),
-                "high": _short(high[d]),
+                "low": short(low[d]),
+                "high": short(high[d]),
                 "steps": int(high[d] - low[d]) if whole[d] and high[d] - low[d] < STEPS else STEPS,
             }
             for d in latents.order
@@ -357,7 +355,7 @@ class Explorer:
             columns = [
                 {
                     "name": printable(self._columns[p]),
-                    "change": _short(change[p]),
+                    "change": short(change[p]),
                     "before": f"{shown[0][p]:.3g}",
                     "after": f"{values[p]:.3g}",
                 }
@@ -378,55 +376,3 @@ class Explorer:
                 if column.kind == "real":
                     values[start] = values[start] * column.scale + column.mean
         return values
-
-
-def _examples(run: Run, count: int) -> np.ndarray:
-    """Reads the examples that `represent` encodes, in the same order."""
-    source, key = scored_examples(run), run.evaluation_key
-    parts = []
-    for first in range(0, count, READ):
-        batch = random_examples(source, key, min(READ, count - first), first)
-        parts.append(np.asarray(batch["x"], np.float32))
-    return np.concatenate(parts)
-
-
-def _levels(pictures: np.ndarray) -> np.ndarray:
-    """Returns pictures as they are shown, uint8 [B, H, W, 1 or 3]."""
-    shown = np.nan_to_num(in_colours(np.asarray(pictures, np.float32)), nan=0.0)
-    return np.rint(255 * shown.clip(0, 1)).astype(np.uint8)
-
-
-def _fitted(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Crops and resizes a picture [H, W] or [H, W, 3] to the shape of the run's examples, float32 in [0, 1]."""
-    height, width, channels = shape
-    if height == width:
-        picture = resized(picture, height)
-    else:
-        tall, wide = picture.shape[:2]
-        room = min(tall / height, wide / width)
-        crop = max(1, round(room * height)), max(1, round(room * width))
-        top, left = (tall - crop[0]) // 2, (wide - crop[1]) // 2
-        part = Image.fromarray(picture[top : top + crop[0], left : left + crop[1]])
-        picture = np.asarray(part.resize((width, height), Image.Resampling.LANCZOS))
-    if picture.ndim == 3 and channels == 1:
-        picture = np.asarray(Image.fromarray(picture).convert("L"))
-    values = picture.astype(np.float32) / 255 if picture.dtype == np.uint8 else picture.clip(0, 1)
-    values = values if values.ndim == 3 else values[..., None]
-    return np.broadcast_to(values, shape).astype(np.float32)
-
-
-def _in_view(images: np.ndarray, signed: bool) -> np.ndarray:
-    """Returns pictures in colours [n, H, W, 3]; signed ones are grey where they are 0."""
-    if signed:
-        images = 0.5 + 0.5 * images / max(float(np.abs(images).max()), 1e-12)
-    shown = in_colours(images.clip(0, 1))
-    return np.broadcast_to(shown, (*shown.shape[:3], 3))
-
-
-def _short(value: float) -> float:
-    """Rounds a number to 6 digits; JSON has no numbers that are not finite."""
-    return float(f"{value:.6g}") if np.isfinite(value) else 0.0
-
-
-def _rounded(lines: np.ndarray) -> list[list[float]]:
-    return [[_short(value) for value in line] for line in lines]
