@@ -5,6 +5,7 @@ column 0 or 1, and a categorical column one number per category, which is 1 for 
 missing value is NaN in x. Constant columns and identifiers are left out.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,6 +15,8 @@ import numpy as np
 
 from jaxvae.choose import choose
 
+DATE = r"\d{4}([-/.])\d{1,2}\1\d{1,2}(\D|$)|\d{1,2}([-/.])\d{1,2}\3\d{4}(\D|$)|\d{1,2}/\d{1,2}/\d{2}(\D|$)"
+"""Pattern of the start of a date."""
 Kind: TypeAlias = Literal["real", "count", "binary", "categorical", "constant", "identifier"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_CATEGORIES = 100
@@ -241,11 +244,10 @@ class Summary:
           ValueError: See `find_schema`.
         """
         name, has_missing = self.name, self._observed < self._rows
-        if self._times:
-            raise ValueError(
-                f"column {name!r} holds dates or times: convert it to a number, such as days since a day, or --drop "
-                f"{name}"
-            )
+        if self._times or (kind is None and self._holds_dates()):
+            kept = "" if self._times else f", or say --kind {name}=categorical"
+            what = f"column {name!r} holds dates or times: convert it to a number, such as days since a day"
+            raise ValueError(f"{what}, or --drop {name}{kept}")
         if self._infinite:
             raise ValueError(
                 f"column {name!r} has {self._infinite} infinite values: make them missing, or --drop {name}"
@@ -286,15 +288,19 @@ class Summary:
             if count == self._rows if kept or is_unique is None else is_unique():
                 return "identifier"
             if count > min(MOST_CATEGORIES, self._rows / 2):
-                what = "dates" if _looks_like_a_date(text_of(self._first)) else "text"
                 raise ValueError(
-                    f"column {self.name!r} holds {what}, such as {text_of(self._first)!r}: convert it to numbers or to "
+                    f"column {self.name!r} holds text, such as {text_of(self._first)!r}: convert it to numbers or to "
                     f"at most {MOST_CATEGORIES} categories, or --drop {self.name}"
                 )
             return "categorical"
         if not self._whole or self._high > MOST_COUNT:
             return "real"
         return "identifier" if self._running and self._observed == self._rows > 10 else "count"
+
+    def _holds_dates(self) -> bool:
+        few = [self._first] if self._different is None else self._different[:20]
+        words = self._words and self.number_of_different > 1
+        return words and all(re.match(DATE, text_of(value).strip()) for value in few)
 
     @property
     def number_of_different(self) -> int:
@@ -387,11 +393,6 @@ def text_of(value: Any) -> str:
     if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)
-
-
-def _looks_like_a_date(text: str) -> bool:
-    parts = text.replace("/", "-").replace(".", "-").replace(" ", "-").split("-")[:3]
-    return len(parts) == 3 and all(part[:2].isdigit() for part in parts)
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

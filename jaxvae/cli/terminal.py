@@ -14,6 +14,7 @@ import jax
 import tyro
 
 from jaxvae.files import printable
+from jaxvae.schema import schema_of
 
 USAGE, FAILURE = 2, 1
 """Exit codes of a usage error and of a failure."""
@@ -25,6 +26,12 @@ def say(*values: object, sep: str = " ", end: str = "\n", file: TextIO | None = 
     The modules of the command import it as `print`.
     """
     print(printable(sep.join(map(str, values))), end=end, file=file, flush=flush)
+
+
+def say_columns(source: Any) -> None:
+    """Prints the kinds of the columns of a source that is a table; nothing for other sources."""
+    if (schema := schema_of(source)) is not None:
+        say(f"columns of {source.name} (? has missing values; --kind NAME=KIND changes one):\n{schema}")
 
 
 def print_in_any_encoding() -> None:

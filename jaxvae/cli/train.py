@@ -18,7 +18,7 @@ import tyro
 
 from jaxvae.cli.flags import check_flags, config_of_flags, modernised, parser_of
 from jaxvae.cli.signals import asked_to_stop, ending_well
-from jaxvae.cli.terminal import FAILURE, new_folder, parse, stop, usage_errors, use_compilation_cache
+from jaxvae.cli.terminal import FAILURE, new_folder, parse, say_columns, stop, usage_errors, use_compilation_cache
 from jaxvae.cli.terminal import say as print
 from jaxvae.data import Source
 from jaxvae.files import inside
@@ -28,7 +28,6 @@ from jaxvae.runs.build import CannotOpen, build_method, build_parts, moved, part
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
-from jaxvae.schema import schema_of
 from jaxvae.training import Devices, check, choose_devices, plan, train, train_members
 from jaxvae.training.checkpoints import saved_steps
 from jaxvae.training.peers import watch_others
@@ -112,6 +111,8 @@ def train_command(arguments: list[str]) -> None:
     parts = parts_kept_once(parts) if devices.mesh.size == jax.process_count() == 1 else parts
     source = parts.training
     use_compilation_cache()
+    if is_primary_process() and not flags.resume:
+        say_columns(source)
     if flags.dry_run:
         print_plan(config, method, source, devices, len(members))
         return
@@ -128,8 +129,6 @@ def train_command(arguments: list[str]) -> None:
     rate = f"learning rate {config.hyperparameters.learning_rate:g}"
     rate = "swept learning rates" if "learning_rate" in args.sweep else rate
     things = "images" if len(source.event_shape) == 3 else "rows"
-    if (schema := schema_of(source)) is not None and not flags.resume:
-        _say(f"columns of {source.name} (? has missing values; --kind NAME=KIND changes one):\n{schema}")
     what = f"{method.name} on {source.name} ({source.size:,} {things}{parts.held_out_in_words})"
     _say(f"{what}: {training.steps} steps of {training.batch_size} {things}, {rate}, in {folder}")
     if not members and flags.resume and (saved := saved_steps(folder / "checkpoints")):

@@ -1,6 +1,6 @@
 """Sources of batches, with their ground-truth factors where these are known.
 
-`open_data(NAME)` opens every data set that `--data NAME` does. Images are generated on the device or stored there
+`open_data(NAME)` accepts the same names as `--data`. Images are generated on the device or stored there
 (one bit per pixel for binary images, one byte otherwise), and batches are drawn inside the compiled training step.
 
 | `--data` | data set |
@@ -47,11 +47,12 @@ page is a picture.
 
 ## Tables
 
-The columns of a table are real, count, binary, categorical, constant or identifiers. Their kinds are found by their
-values and shown before training; `--kind age=real visits=count` changes some. Real columns are standardized, counts
-stay counts, and constant columns and identifiers are left out. Values may be missing: the encoder sees 0 in their place
-and which values are observed, and the likelihood is that of the observed values. Each kind of column has a likelihood
-of its own (`jaxvae.methods.by_columns`). Dates, text and infinite values are refused with a line that says what to do.
+The columns of a table are real, count, binary, categorical, constant or identifiers. The kind of each column is
+inferred from its values and printed before training; `--kind age=real visits=count` changes some. Real columns are
+standardized, counts stay counts, and constant columns and identifiers are left out. Values may be missing: the encoder
+sees 0 in their place and which values are observed, and the likelihood is that of the observed values. Each kind of
+column has a likelihood of its own (`jaxvae.methods.by_columns`). Dates, text and infinite values are refused with a
+line that says what to do.
 
 - `--label-columns type stage` names labels. They are not learned from; codes are scored and drawn by them.
 - `--columns`, `--drop` choose columns to learn from; `sensor_*` stands for all that begin with `sensor_`.
@@ -82,9 +83,9 @@ it takes, and experiments/cells.md is an example.
 Without known factors there are no metrics, and the report leaves out their sections.
 
 `split` holds examples out for validation and testing, by shares and a seed, with groups kept together if their numbers
-are given; `--validation 0.1 --test 0.1` does so on the command line. Of a grid of factors, a random share of the
-combinations is held out. The split depends on `--split-seed` and the data only, so that runs that differ in anything
-else are scored on the same examples.
+are given; `--validation 0.1 --test 0.1` does so on the command line. If the data is a grid of factors, a random share
+of the combinations is held out. The split depends on `--split-seed` and the data only, so that runs that differ in
+anything else are scored on the same examples.
 
 To measure generalization to new combinations, `hold_out` keeps a combination of factors for testing, `Correlated`
 correlates two factors, and `CorrelatedPairs` several pairs. On the command line, `--hold-out shape=2,x=16:32` holds out

@@ -1,7 +1,7 @@
 """Loss kernels: pure functions of arrays, in nats per example. This package imports JAX and nothing heavier.
 
-The latent axis is the last one. Kernels sum over event axes; they neither average over examples nor apply weights,
-which is the task of a method. Inputs in half precision are computed in float32.
+The latent axis is the last one. Kernels sum over event axes; averaging over examples and weighting are left to
+the methods. Inputs in half precision are computed in float32.
 
 ```python
 import jax

@@ -4,8 +4,8 @@ A module documents its equation, when to use the method, the source of its defau
 we differ from a paper or its code, the module says so. The table of all methods is in the README, and `jaxvae list`
 prints them with their presets.
 
-- Networks and likelihood can be chosen freely for each VAE; only the decoder of `oi-vae` is its own. `alae`,
-  `va-gan`, `icam`, `mcr2` and `equivariant-rendering` have networks of their own, in a small size or, with
+- Networks and likelihood can be chosen freely for each VAE; the exception is `oi-vae`, which has its own decoder.
+  `alae`, `va-gan`, `icam`, `mcr2` and `equivariant-rendering` have networks of their own, in a small size or, with
   `--net-size paper`, as published.
 - Some methods need data with known factors, from which they draw their supervision. `ada-gvae` draws pairs that share
   `--shared` factors, and `group-vae` groups that share the factors in `--common`. `constrained-autoencoder` draws
@@ -54,7 +54,7 @@ state = train(mine, Sprites(resolution=16), steps=20, batch_size=32)
 The networks can be modules of your own: `jaxvae.networks.from_linen`, `from_nnx` and `from_equinox` convert those of
 Flax Linen, Flax NNX and Equinox. A method with an adversary has two objectives, as in `jaxvae.methods.factor_vae`. An
 objective can give each network its own learning rate and end with a proximal or constraint step, as in
-`jaxvae.methods.oi_vae`. A method that is no autoencoder fills in `jaxvae.method.Method` itself.
+`jaxvae.methods.oi_vae`. For a method that is not an autoencoder, construct `jaxvae.method.Method` directly.
 
 `jaxvae.runs` shows how to save, score and report such a model from Python. To use a method on the command line,
 describe it by an `Entry`, as every module here does at its end, and name where it is:

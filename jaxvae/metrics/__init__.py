@@ -43,7 +43,7 @@ where it is, as in `--metrics mig my_package.my_metrics:gap`, or offer it by nam
 
 Metrics with a learner are fitted to some rows, drawn at random, and scored on others; their definition says how many.
 `shuffle=False` splits rows by their position, as the reference does, and must not be given rows in grid order. Metrics
-that compare factors are NaN, with a warning, where one factor varies. Confidence intervals are over resampled
+that compare factors are NaN, with a warning, if fewer than two vary. Confidence intervals are over resampled
 examples, not over seeds. `score_stacked` in
 `jaxvae.metrics.stacked` scores the codes of many models in one compiled call.
 """

@@ -63,7 +63,9 @@ def draw_figures(
         files += paper.save(paper.pareto(spots, title), out / "pareto", formats)
         files += paper.save(paper.violins(spots, title), out / "scores", formats)
     else:
-        progress(f"left out: the figures of {title} against the reconstruction error need two lines with both")
+        progress(
+            f"left out: figures of {title} against the reconstruction error, which need two runs or more with both"
+        )
     for number, line in enumerate(lines):
         place = out if len(lines) == 1 else out / f"{number + 1:02}"
         try:

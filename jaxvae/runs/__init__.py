@@ -30,13 +30,13 @@ are not detected; use a new folder after editing one.
 ## The folder of a run
 
 - `config.json`: all settings of a run of the command line, nested, with the version of the format
-- `trained.json`: the settings that determine the numbers; `--resume` with others is refused. For a baseline, the
-  fingerprint of its data; a warning is given when a changed data set is loaded
+- `trained.json`: the settings that affect the results; `--resume` refuses to change them. For a baseline it holds a
+  fingerprint of the data; loading the run warns if the data has changed
 - `metrics.jsonl`: one row of loss terms per 100 steps (`--log-every`), and one at every checkpoint and at the end
-- `checkpoints/`: the two newest checkpoints and the one whose last row has the lowest loss, by step, each with a
+- `checkpoints/`: the two newest checkpoints and the one with the lowest loss, named by their steps, each with a
   manifest
 - `scores.json`: the metrics of posterior means and of samples, with their definitions and parts
-- `compared.json`: the same for metrics that only `jaxvae compare` asked for
+- `compared.json`: scores that `jaxvae compare` computed in addition
 - `report/index.html`: the report, a single page that needs no other file
 
 `jaxvae train --run runs/mine --resume` resumes a run, even after `kill -9`, and ends with bitwise the same result as
@@ -64,9 +64,9 @@ how few pixels a latent changes (`parts`, a Hoyer sparsity), what share of a pix
 ## Codes in files
 
 `jaxvae encode RUN --out codes.csv` writes the codes of all examples of the run's data, and `jaxvae encode RUN DATA`
-those of other data, named as for `--data`, or of a picture. Rows have the names of picture files as their ids, or
-their numbers in the data. `jaxvae decode RUN codes.csv --out decoded.npz` writes the examples that the run expects of
-codes. `jaxvae.runs.codes` describes the files.
+those of other data, named as for `--data`, or of a picture. The id of a row is the name of the
+picture file, or else the number of the row. `jaxvae decode RUN codes.csv --out decoded.npz` decodes the codes with the
+model of the run. `jaxvae.runs.codes` describes the files.
 
 `jaxvae score codes.csv --factors factors.csv`, or with names of columns in one file, computes the metrics of codes
 from any program. The same in Python:

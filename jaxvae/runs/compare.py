@@ -209,9 +209,16 @@ def _to_be_scored(folder: Path, num_samples: int, metrics: Sequence[str]) -> str
     if scores is not None and set(metrics) <= set(scores["asked"]) and scores["num_samples"] < num_samples:
         there = scores["num_samples"]
         return f"the run in {folder} has scores on {there} examples only: add --num-samples {there} to compare by them"
+    if scores is not None and (lacking := [name for name in metrics if name not in scores["asked"]]):
+        there, which = scores["num_samples"], [name for name in metrics if name not in lacking]
+        asked = f"--metrics {' '.join(which)} --num-samples {there} to compare by those it has" if which else ""
+        return (
+            f"the run in {folder} was trained in Python and has no scores of {', '.join(lacking)}: compute them there "
+            f"with jaxvae.runs.evaluate" + (f", or add {asked}" if asked else "")
+        )
     return (
-        f"the run in {folder} was trained in Python: score it there first, with jaxvae.runs.evaluate, "
-        f"by {', '.join(metrics)} on {num_samples} examples"
+        f"the run in {folder} was trained in Python and has no scores: compute them there, with "
+        f"jaxvae.runs.evaluate(run, codes, {list(metrics)}) and {num_samples} examples"
     )
 
 

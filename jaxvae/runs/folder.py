@@ -143,6 +143,11 @@ def newest_saved(folder: Path) -> int:
 
 def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], source: Source | None) -> None:
     before, after = flatten(old), flatten(new)
+    if before.get("method") != after.get("method"):
+        raise RunFolderError(
+            f"the run in {folder} is of the method {before.get('method')}, not {after.get('method')}: leave the method "
+            f"out (jaxvae train --run {folder} --resume), or choose another --run"
+        )
     found = []
     elsewhere = source is not None and before.get(DATA) != after.get(DATA)
     if elsewhere and source is not None and same_content(folder, described_data(source)):
@@ -158,5 +163,6 @@ def _check_same(folder: Path, old: Mapping[str, Any], new: Mapping[str, Any], so
     found = changes(before, after) + found
     if found:
         raise RunFolderError(
-            f"the run in {folder} is another one: {'; '.join(found)}. For a new run choose another --run"
+            f"the run in {folder} was started with other settings: {'; '.join(found)}. For a new run, choose another "
+            "--run"
         )

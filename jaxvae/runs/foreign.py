@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from jaxvae.choose import unknown
 from jaxvae.files import printable
 from jaxvae.metrics.inputs import inner_edges
 from jaxvae.runs.codes import OWN
@@ -83,10 +84,11 @@ def read_foreign(
     if bins < 2:
         raise ValueError(f"--bins must be at least 2, got {bins}")
     there = read_columns(codes, "z")
-    place = Path(factors[0]) if len(factors) == 1 and factors[0] not in there else None
+    is_file = len(factors) == 1 and factors[0] not in there and (Path(factors[0]).suffix or Path(factors[0]).exists())
+    place = Path(factors[0]) if is_file else None
     if place is None:
-        if unknown := [name for name in factors if name not in there]:
-            raise ValueError(f"{codes}: there is no column {unknown[0]!r}; there are {listed(list(there))}")
+        if missing := [name for name in factors if name not in there]:
+            raise ValueError(f"{codes}: {unknown('column', missing[0], there)}")
         found, matched = {name: there[name] for name in factors}, "as columns of one file"
     else:
         read = read_columns(place, "factor")

@@ -1,7 +1,7 @@
 """The large-scale study of Locatello et al. (2019): its grid of models, trained in shards, as a table and a page.
 
 `jaxvae study --preset full` is the published grid: 7 data sets x 6 methods x 6 regularization strengths x 50 seeds.
-`small` (180 models) and `tiny` (24) are cut down to two cores. It needs `pip install 'jaxvae[study]'`.
+`small` (180 models) and `tiny` (24) are small enough for two cores. It needs `pip install 'jaxvae[study]'`.
 
 Each model has a number, which for `full` is that of the study's own list: of the 1,800 models of a data set, 0 to 299
 are beta-VAEs, 300 to 599 FactorVAEs, then DIP-VAE-I, DIP-VAE-II, beta-TCVAE, and 1,500 to 1,799 AnnealedVAEs. (Version

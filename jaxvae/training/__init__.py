@@ -11,9 +11,9 @@ cores: XLA splits a convolution over all of them, and the rounding depends on ho
 `trained.json`, and resuming on another number (another machine, `taskset`, a container) prints a warning; the numbers
 are then the same up to rounding.
 
-The data of a run is known by its content: `trained.json` holds a fingerprint of the images and factors. Data that was
-moved is found with `--data`, by `jaxvae train --run RUN --resume`, `evaluate` and `report`; data with another content
-is refused when resuming. `jaxvae.runs.load_run` encodes and decodes without the data.
+A run identifies its data by content, not by path: `trained.json` holds a fingerprint of the images and factors. Data
+that was moved is found with `--data`, by `jaxvae train --run RUN --resume`, `evaluate` and `report`; data with another
+content is refused when resuming. `jaxvae.runs.load_run` encodes and decodes without the data.
 
 ## Optimizers
 
@@ -32,17 +32,17 @@ On a CPU, call `tune_allocator()` before JAX computes anything, as the command l
 
 `--validation 0.1` holds a tenth of the examples out, and `--test 0.1` another tenth (`jaxvae.data.split`). Every 500
 steps (`--validate-every`) the loss and its terms are computed on at most 2,000 validation examples, without a gradient
-step, with the same noise each time and with all weights as at the end of a warmup, so that the values compare. They
-are the columns `validation_loss` and `validation_TERM` of `metrics.jsonl`, and dashed lines in the report. The
-checkpoint `best` is that of the lowest validation loss; it is saved when that is found, between the other checkpoints
-as well. A line says if the validation loss rises while the training loss falls. Scores and reports are of the test
-examples if there are any, otherwise of the validation examples; `scores.json` says which.
+step, with the same noise each time and with the loss weights that apply after a warmup, so that values at different
+steps are comparable. They are the columns `validation_loss` and `validation_TERM` of `metrics.jsonl`, and dashed lines
+in the report. The checkpoint `best` is that of the lowest validation loss; it is saved when that is found, between the
+other checkpoints as well. A line says if the validation loss rises while the training loss falls. Scores and reports
+are of the test examples if there are any, otherwise of the validation examples; `scores.json` says which.
 
 `--patience 5` stops after five validations without a new lowest loss, and `--max-minutes 60` after an hour. Both save a
-checkpoint and say so. A run that stopped early for lack of patience does not continue with `--resume`, even with more
-`--steps`, but with a larger `--patience`; one that ran out of time continues for as many minutes again. Populations are
-validated, but not stopped early. In Python, a method that needs more than single examples gets parts that are wrapped
-for it:
+checkpoint and say so. To continue a run that `--patience` stopped, resume it with a larger `--patience`; more
+`--steps` alone are not enough. One that ran out of time continues for as many minutes again. Populations are
+validated, but not stopped early. In Python, if a method needs pairs, groups or labels, wrap each part
+accordingly:
 
 ```python
 from jaxvae.data import Epochs, open_data, split
@@ -122,7 +122,7 @@ images, codes and reconstructions of the whole batch. The cost is one more forwa
 - A full disk or a read-only folder: an error message says so. Earlier checkpoints are intact, and the run resumes
   once there is space.
 - Two processes writing to one run: the second is refused. The lock of a process that died is released.
-- A change of the system clock has no effect.
+- Changing the system clock does not affect a run.
 - A non-finite loss: `--on-nan stop` stops before it is saved; `--on-nan skip` skips that step and counts it. The
   batch and the random key are in `nonfinite/STEP.npz`.
 - An edited or corrupted configuration, scores, rows or data: an error message says what is wrong. No file is

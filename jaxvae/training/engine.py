@@ -211,7 +211,8 @@ def _loss_and_terms(name: str, returned: Any) -> tuple[jax.Array, Terms]:
       ValueError: The loss or a term is not a scalar.
     """
     if not (isinstance(returned, tuple) and len(returned) == 2 and isinstance(returned[1], Mapping)):
-        given = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else f"a {type(returned).__name__}"
+        single = "a single array" if hasattr(returned, "shape") else f"a {type(returned).__name__}"
+        given = f"a tuple of {len(returned)}" if isinstance(returned, tuple) else single
         raise TypeError(
             f"{name}: a loss must return two things, the loss and a dict of further terms (`return loss, {{}}`), "
             f"and it returned {given}"

@@ -85,7 +85,8 @@ def check_trained(folder: Path, given: Mapping[str, Any]) -> None:
     old, new = _comparable(read_trained(folder), given)
     if found := changes(old, new):
         raise RunFolderError(
-            f"the run in {folder} is another one: {'; '.join(found)}. Choose another folder for a new run"
+            f"the run in {folder} was started with other settings: {'; '.join(found)}. For a new run, choose another "
+            "folder"
         )
 
 

@@ -79,7 +79,7 @@ def test_columns_of_one_file(tmp_path):
     assert [factor.name for factor in found.factors] == ["a", "b"]
     assert read_foreign(path, ["b"], columns=["y"]).code_names == ("y",)
     for factors, columns, message in (
-        (["a", "c"], (), "there is no column 'c'; there are x, a, y, b"),
+        (["a", "c"], (), "unknown column 'c'.*There are: x, a, y, b"),
         (["a"], ("a",), "the column 'a' can't be a code and a factor"),
         (["a"], ("word",), "the column 'word' must hold finite numbers"),
         (["a"], ("q",), "there is no column q"),
@@ -216,7 +216,7 @@ def test_metrics_that_need_no_factors_are_computed_without(codes, capsys):
     ("arguments", "message"),
     [
         (["nowhere.csv"], "nowhere.csv: there is no such file"),
-        (["CODES", "--factors", "z0", "z9"], "there is no column 'z9'"),
+        (["CODES", "--factors", "z0", "z9"], "unknown column 'z9'"),
         (["CODES", "--metrics", "gim"], "unknown metric 'gim'"),
         (["CODES", "--bins", "1", "--factors", "z0"], "--bins must be at least 2, got 1"),
         (["CODES", "--out", "scores.csv"], "--out must name a file that ends in .json or .html"),

@@ -194,7 +194,7 @@ def test_numbers_of_numpy_are_taken(tmp_path):
 def test_it_is_compared_by_its_scores(trained, tmp_path):
     """The method is known in Python alone, so that nothing is scored or drawn here."""
     folder = shutil.copytree(trained[0], tmp_path / "mine")
-    with pytest.raises(RunFolderError, match="was trained in Python: score it there first, with jaxvae.runs.evaluate"):
+    with pytest.raises(RunFolderError, match="has no scores: compute them there, with jaxvae.runs.evaluate"):
         compare([folder], metrics=["mig"], num_samples=100)
     run = load_own_run(folder, method(), SOURCE)
     evaluate(run, represent(run, 100), ["mig"])

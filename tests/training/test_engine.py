@@ -266,7 +266,7 @@ def test_an_unknown_network_names_those_there_are():
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (lambda x: x.mean(), "toy: a loss must return two things.*it returned"),
+        (lambda x: x.mean(), "toy: a loss must return two things.*it returned a single array"),
         (lambda x: (x.mean(), {}, x), "toy: a loss must return two things.*it returned a tuple of 3"),
         (lambda x: (x.mean(), x), "toy: a loss must return two things.*it returned a tuple of 2"),
         (lambda x: (x, {}), r"toy: the loss must be one number.*has shape \(4,\): return its .mean"),
