@@ -10,16 +10,16 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
 
 from jaxvae.analysis import Representation, random_examples
 from jaxvae.data import origin_of
-from jaxvae.data.pictures import picture_of_bytes, resized
+from jaxvae.data.pictures import picture_of_bytes
+from jaxvae.explorer.pictures import fitted, in_view, levels
 from jaxvae.files import printable
 from jaxvae.method import Nets, no_code
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.encoding import gif
-from jaxvae.report.pictures import FRAME_MILLISECONDS, Label, back_and_forth, image_rows, in_colours, traversal_frames
+from jaxvae.report.pictures import FRAME_MILLISECONDS, Label, back_and_forth, image_rows, traversal_frames
 from jaxvae.report.tables import by_column
 from jaxvae.runs.encode import clusters_of
 from jaxvae.runs.latents import latents_by_size
@@ -139,7 +139,7 @@ class Explorer:
             raise ValueError(f"examples have the numbers 0 to {len(self.examples) - 1}")
         some = self.examples[index]
         if self.kind == "pictures":
-            return _levels(some).tobytes()
+            return levels(some).tobytes()
         if self.kind == "series":
             return [{"lines": _rounded(one[:, self._lines].T)} for one in some]
         return [{"values": self._values(one)} for one in some]
@@ -160,7 +160,7 @@ class Explorer:
         """
         self._check(codes)
         if self.kind == "pictures":
-            return _levels(self._decoded(codes)).tobytes()
+            return levels(self._decoded(codes)).tobytes()
         if self.kind == "series":
             return [{"lines": _rounded(one[:, self._lines].T)} for one in self._decoded(codes)]
         base = self.codes.mean.mean(axis=0) if base is None else base
@@ -181,10 +181,10 @@ class Explorer:
         """
         if not self.takes_pictures:
             raise ValueError(f"{self.run.method.name} on {self.run.source.name} takes no pictures of your own")
-        picture = _fitted(picture_of_bytes(content, MOST_PIXELS), self.run.source.event_shape)
+        picture = fitted(picture_of_bytes(content, MOST_PIXELS), self.run.source.event_shape)
         with self._lock:
             code = np.asarray(self.run.encode(picture[None]).mean)[0]
-        pixels = base64.b64encode(_levels(picture[None]).tobytes()).decode()
+        pixels = base64.b64encode(levels(picture[None]).tobytes()).decode()
         return {"code": [_short(value) for value in code], "pixels": pixels}
 
     def draw_from_prior(self, seed: int) -> list[float]:
@@ -218,7 +218,7 @@ class Explorer:
         if self.kind != "pictures" or len(codes) < 2 or values.shape != (len(codes),):
             raise ValueError("an animation needs at least two codes of pictures, and a value for each")
         self._check(codes)
-        pictures = _levels(self._decoded(codes)).astype(np.float32) / 255
+        pictures = levels(self._decoded(codes)).astype(np.float32) / 255
         frames = traversal_frames(pictures[None], values, [Label(printable(name)[:60])])
         return gif(back_and_forth(frames), FRAME_MILLISECONDS)
 
@@ -236,7 +236,7 @@ class Explorer:
             batch = source.batch(run.evaluation_key, jnp.int32(page % 1000), DRAWN)
             shown = run.method.pictures(Nets(run.method.networks, run.state.params), run.evaluation_key, batch)
         rows = {"image": batch["x"], **shown}
-        pictures = [_in_view(np.asarray(images, np.float32), name.endswith("map")) for name, images in rows.items()]
+        pictures = [in_view(np.asarray(images, np.float32), name.endswith("map")) for name, images in rows.items()]
         content = io.BytesIO()
         image_rows(np.stack(pictures), [Label(name) for name in rows]).save(content, "PNG")
         return content.getvalue()
@@ -388,39 +388,6 @@ def _examples(run: Run, count: int) -> np.ndarray:
         batch = random_examples(source, key, min(READ, count - first), first)
         parts.append(np.asarray(batch["x"], np.float32))
     return np.concatenate(parts)
-
-
-def _levels(pictures: np.ndarray) -> np.ndarray:
-    """Returns pictures as they are shown, uint8 [B, H, W, 1 or 3]."""
-    shown = np.nan_to_num(in_colours(np.asarray(pictures, np.float32)), nan=0.0)
-    return np.rint(255 * shown.clip(0, 1)).astype(np.uint8)
-
-
-def _fitted(picture: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Crops and resizes a picture [H, W] or [H, W, 3] to the shape of the run's examples, float32 in [0, 1]."""
-    height, width, channels = shape
-    if height == width:
-        picture = resized(picture, height)
-    else:
-        tall, wide = picture.shape[:2]
-        room = min(tall / height, wide / width)
-        crop = max(1, round(room * height)), max(1, round(room * width))
-        top, left = (tall - crop[0]) // 2, (wide - crop[1]) // 2
-        part = Image.fromarray(picture[top : top + crop[0], left : left + crop[1]])
-        picture = np.asarray(part.resize((width, height), Image.Resampling.LANCZOS))
-    if picture.ndim == 3 and channels == 1:
-        picture = np.asarray(Image.fromarray(picture).convert("L"))
-    values = picture.astype(np.float32) / 255 if picture.dtype == np.uint8 else picture.clip(0, 1)
-    values = values if values.ndim == 3 else values[..., None]
-    return np.broadcast_to(values, shape).astype(np.float32)
-
-
-def _in_view(images: np.ndarray, signed: bool) -> np.ndarray:
-    """Returns pictures in colours [n, H, W, 3]; signed ones are grey where they are 0."""
-    if signed:
-        images = 0.5 + 0.5 * images / max(float(np.abs(images).max()), 1e-12)
-    shown = in_colours(images.clip(0, 1))
-    return np.broadcast_to(shown, (*shown.shape[:3], 3))
 
 
 def _short(value: float) -> float:

@@ -12,12 +12,11 @@ from jaxvae.report.encoding import gif
 from jaxvae.report.figures import logged_terms, term_values
 from jaxvae.report.pictures import FRAME_MILLISECONDS, Label, back_and_forth, in_colours, traversal_frames
 from jaxvae.runs.baseline import BaselineConfig
-from jaxvae.runs.compare import COMPARED_SCORES, Column, Line
+from jaxvae.runs.compare import COMPARED_SCORES, Column, Line, read_history
 from jaxvae.runs.config import Config
 from jaxvae.runs.latents import Latents, latents_by_size
 from jaxvae.runs.load import Run, config_of, load_run
 from jaxvae.runs.score import PRIOR_WEIGHTS, SCORES, read_scores, represent, score_arrays
-from jaxvae.training.run_folder import read_history
 
 NUM_SAMPLES = 2000
 SHOWN_VALUES = 9

@@ -3,7 +3,7 @@
 - `stablehlo`: `encoder.stablehlo` and `decoder.stablehlo`, compiled-in weights, any batch size, for cpu, cuda and tpu.
   Plain JAX runs them: `jax.export.deserialize(bytearray(path.read_bytes())).call(x)`
 - `onnx`: `encoder.onnx` and `decoder.onnx`, which onnxruntime runs
-- `safetensors`: `model.safetensors`, the weights by name (`encoder.params.Dense_0.kernel`), with the settings of the
+- `safetensors`: `model.safetensors`, the weights by name (`encoder.Dense_0.kernel`), with the settings of the
   run in its metadata, and the settings again as `config.json`. `jaxvae.load` reads the file
 
 The encoder maps examples [B, *event_shape] to means and log-variances [B, D] each, and the decoder maps codes [B, D] to
@@ -13,6 +13,7 @@ expected examples. Every file is read again and compared with the run before the
 import json
 import logging
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -21,7 +22,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import jaxvae
 from jaxvae.files import write_bytes, write_json
 from jaxvae.method import Nets, no_code, no_image
 from jaxvae.runs.absent import NoExamples, source_of
@@ -122,7 +122,7 @@ def export(run: Run, kind: Format, folder: Path) -> tuple[list[Path], list[str]]
         _compare(part, read(path.read_bytes(), part), CLOSE[_precision(run)])
         files.append(path)
     about = {
-        "jaxvae": jaxvae.__version__,
+        "jaxvae": version("jaxvae"),
         "method": run.method.name,
         "data": run.source.name,
         "step": int(run.state.step),
@@ -295,7 +295,7 @@ def _save_weights(run: Run, folder: Path) -> list[Path]:
     own = isinstance(run.config, OwnConfig)
     noted = read_trained(run.folder).get("data") if (run.folder / TRAINED).exists() else None
     about = {
-        "jaxvae": jaxvae.__version__,
+        "jaxvae": version("jaxvae"),
         "method": run.method.name,
         "step": int(run.state.step),
         "config": None if own else run.config.to_json(),

@@ -107,7 +107,7 @@ def test_files_are_vector_graphics_with_embedded_fonts(tmp_path):
     assert pdf.startswith(b"%PDF")
     assert b"/Type0" in pdf or b"/TrueType" in pdf
     assert b"/FontFile2" in pdf
-    assert b"/Image" not in pdf
+    assert b"/Subtype /Image" not in pdf
     drawing = files[1].read_text()
     assert "<image" not in drawing
     assert len(re.findall("<path", drawing)) > 50
