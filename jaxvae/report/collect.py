@@ -80,7 +80,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         summary=_summary(run, scores),
         about_data=run.about_data,
         images=_pixels(batch["x"]),
-        **_decoded(run, prior_key, batch, swept, order),
+        **_decoded(run, prior_key, batch, swept, order),  # type: ignore[arg-type]
         traversal_values=values,
         by_quantile=by_quantile,
         latent_order=order,

@@ -1,6 +1,7 @@
 """The charts of a comparison: training curves with bands over seeds, scores against the error and against a weight."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -96,7 +97,7 @@ def _weights(axes: Axes, spots: Sequence[Spot], title: str, theme: Theme) -> Non
     for k, (method, own) in enumerate(_by_method(spots).items()):
         mean, half = np.array([[value[0] for value in band(spot.score[:, None])] for spot in own]).T
         weights = [spot.strength for spot in own]
-        style = {"color": COLOURS[k % MOST_LINES], "marker": MARKERS[k % len(MARKERS)], "markersize": 5}
+        style: Any = {"color": COLOURS[k % MOST_LINES], "marker": MARKERS[k % len(MARKERS)], "markersize": 5}
         axes.errorbar(weights, mean, yerr=half, linewidth=1, elinewidth=0.8, label=plain(method), **style)
     axes.set_xlabel("weight of the prior", fontsize=8.5, color=theme.muted)
     axes.set_ylabel(title, fontsize=8.5, color=theme.muted)

@@ -88,7 +88,7 @@ def styled(style: str | None = None) -> Any:
     Raises:
       ValueError: Matplotlib does not know the style.
     """
-    context = matplotlib.rc_context(STYLE)
+    context = matplotlib.rc_context(STYLE)  # type: ignore[arg-type]
     if style is None:
         return context
     try:
@@ -97,7 +97,7 @@ def styled(style: str | None = None) -> Any:
         )
     except OSError as error:
         raise ValueError(f"--style {style} is neither a style of Matplotlib nor a file of one") from error
-    return matplotlib.rc_context({**STYLE, **{key: changes[key] for key in changes}})
+    return matplotlib.rc_context({**STYLE, **dict(changes)})  # type: ignore[arg-type, dict-item]
 
 
 def save(figure: Figure, path: Path, formats: Sequence[str]) -> list[Path]:
@@ -121,12 +121,13 @@ def traversals(
     rows, columns, height, wide, channels = images.shape
     room = 0.75
     side = (width - room) / columns
-    figure = Figure(figsize=(width, rows * side * height / wide + 0.16), layout="none")
+    figure = Figure(figsize=(width, rows * side * height / wide + 0.16))
+    figure.set_layout_engine("none")  # the places of the pictures are computed here
     top = 0.16 / figure.get_figheight()
     for row in range(rows):
         bottom = (1 - top) * (rows - 1 - row) / rows
         for column in range(columns):
-            place = [(room + column * side) / width, bottom, 0.96 * side / width, 0.96 * (1 - top) / rows]
+            place = ((room + column * side) / width, bottom, 0.96 * side / width, 0.96 * (1 - top) / rows)
             axes = figure.add_axes(place)
             pixels = np.clip(images[row, column], 0, 1)
             shown = pixels[..., 0] if channels == 1 else pixels
@@ -214,7 +215,7 @@ def pareto(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
         own = sorted((spot for spot in spots if spot.method == method), key=lambda spot: spot.strength)
         points = np.array([[np.nanmean(spot.error), np.nanmean(spot.score)] for spot in own])
         halves = np.array([[_half(spot.error), _half(spot.score)] for spot in own])
-        style = {"color": PALETTE[k % len(PALETTE)], "marker": MARKERS[k % len(MARKERS)], "label": plain(method)}
+        style: Any = {"color": PALETTE[k % len(PALETTE)], "marker": MARKERS[k % len(MARKERS)], "label": plain(method)}
         axes.errorbar(*points.T, xerr=halves[:, 0], yerr=halves[:, 1], elinewidth=0.5, linewidth=0.8, **style)
         for (x, y), spot in zip(points, own, strict=True):
             if len(own) > 1 and np.isfinite(spot.strength):
@@ -237,7 +238,8 @@ def violins(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
         known = spot.score[np.isfinite(spot.score)]
         colour = PALETTE[methods.index(spot.method) % len(PALETTE)]
         if len(np.unique(known)) >= 3:
-            for body in axes.violinplot(known, [place], widths=0.8, showextrema=False)["bodies"]:
+            drawn: Any = axes.violinplot(known, [place], widths=0.8, showextrema=False)["bodies"]
+            for body in drawn:
                 body.set(facecolor=colour, alpha=0.35, linewidth=0)
         axes.plot(np.full(len(known), place), known, ".", color=colour, markersize=3)
         if len(known):
@@ -260,7 +262,7 @@ def embedding(
     """Draws codes [n, 2], coloured by a label's values [n] if there is one."""
     figure = Figure(figsize=(COLUMN, 2.6))
     axes = figure.add_subplot()
-    style: dict[str, Any] = {"s": 3, "linewidths": 0, "rasterized": len(points) > 5000}
+    style: Any = {"s": 3, "linewidths": 0, "rasterized": len(points) > 5000}
     if values is None:
         axes.scatter(*points.T, color=PALETTE[0], **style)
     elif len(value_names) <= len(PALETTE):

@@ -45,7 +45,7 @@ def _row(folder: Path) -> dict[str, Any]:
     elif isinstance(config, BaselineConfig):
         method, data, settings = config.baseline, config.data, config.to_json()
     else:
-        method, data = config.method, config.data.get("name")
+        method, data = config.method, str(config.data.get("name"))
         settings = {name.removeprefix("hp."): value for name, value in flatten({"hp": dict(config.hp)}).items()}
     history, scores = read_history(folder), read_scores(folder)
     last = {f"last_{name}": value for name, value in (history[-1] if history else {}).items() if name != "step"}
