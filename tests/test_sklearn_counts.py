@@ -11,6 +11,8 @@ from jaxvae.data.anndata import NotCounts
 from jaxvae.method import Nets
 from jaxvae.sklearn import DRVI
 
+pytestmark = pytest.mark.process
+
 QUICK = {"n_components": 4, "max_iter": 3, "batch_size": 16, "random_state": 0}
 
 

@@ -32,7 +32,7 @@ def wasserstein_dependency_gap(
     standardise: bool = True,
     binning: Binning | None = None,
 ) -> WassersteinGap:
-    """Wasserstein dependency gap: the gap between the two codes whose distribution changes most with each factor.
+    """Wasserstein dependency gap: the gap between the two codes that change most with each factor.
 
         W[d, k] = sum_v p(y_k = v) W_1(z_d given y_k = v, z_d),    score = mean_k (W_(1) - W_(2))
 

@@ -61,7 +61,7 @@ def _hidden(module: MLPEncoder | MLPDecoder, x: jax.Array, keys: jax.Array | Non
         x = nn.Dense(width, kernel_init=GLOROT, dtype=module.dtype)(x)
         if module.layer_norm:
             plain: Any = {} if module.affine else {"epsilon": 1e-5, "use_bias": False, "use_scale": False}
-            x = nn.LayerNorm(dtype=module.dtype, **plain)(x)
+            x = nn.LayerNorm(**plain)(x.astype(jnp.float32)).astype(module.dtype)
         x = module.activation(x)
         module.sow("intermediates", f"layer{layer}", x)
         if keys is not None and module.dropout:

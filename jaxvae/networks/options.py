@@ -111,7 +111,7 @@ class Autoencoder(NetworkOptions):
     def idle(self, tabular: bool) -> dict[str, str]:
         """Convolutions have no such layers, and "elu" has layer norms anyway."""
         if self.network == "elu":
-            return {"layer_norm": "--network mlp, mlp-small and selu"}
+            return {"layer_norm": "--network mlp, mlp-small, selu and gelu"}
         dense = f"--network {', '.join(DENSE[:-1])} and {DENSE[-1]}"
         return {} if self.network in DENSE else dict.fromkeys(("hidden", "layer_norm", "dropout"), dense)
 

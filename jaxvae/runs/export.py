@@ -3,7 +3,7 @@
 - `stablehlo`: `encoder.stablehlo` and `decoder.stablehlo`, compiled-in weights, any batch size, for cpu, cuda and tpu.
   Plain JAX runs them: `jax.export.deserialize(bytearray(path.read_bytes())).call(x)`
 - `onnx`: `encoder.onnx` and `decoder.onnx`, which onnxruntime runs
-- `safetensors`: `model.safetensors`, the weights by name (`encoder.params.Dense_0.kernel`), with the settings of the
+- `safetensors`: `model.safetensors`, the weights by name (`encoder.Dense_0.kernel`), with the settings of the
   run in its metadata, and the settings again as `config.json`. `jaxvae.load` reads the file
 
 The encoder maps examples [B, *event_shape] to means and log-variances [B, D] each, and the decoder maps codes [B, D] to

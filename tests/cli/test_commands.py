@@ -213,7 +213,7 @@ def test_a_run_may_stand_after_the_metrics(tmp_path):
     [
         (
             ["trian"],
-            "unknown command 'trian': did you mean 'train'? There are: train, fit, evaluate, report, compare, encode,",
+            "unknown command 'trian': did you mean 'train'? There are: train, fit, evaluate, report, compare, figures,",
         ),
         (
             ["train", "beta-vea"],

@@ -19,6 +19,8 @@ from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.runs.score import examples_of, represent
 from tests.explorer.explored import pixels, small_run, untrained
 
+pytestmark = pytest.mark.process
+
 RNG = np.random.default_rng(0)
 
 

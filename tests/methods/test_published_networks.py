@@ -16,6 +16,8 @@ from jaxvae.networks import (
 )
 from jaxvae.training import make_train_step
 
+pytestmark = pytest.mark.process
+
 PUBLISHED = {
     "alae": (lambda: alae(latent_adversarial_networks((32, 32, 1), size="paper")), (32, 32, 1)),
     "va-gan": (

@@ -80,7 +80,7 @@ def test_safetensors_are_a_run_again(folder, capsys, tmp_path):
         (lambda content: content[:50], "it is no safetensors file that jaxvae export wrote"),
         (lambda content: b"\xff" * 16 + content, "it is no safetensors file that jaxvae export wrote"),
         (lambda content: content.replace(b"beta-vae", b"beta-vaf"), "beta-vaf"),
-        (lambda content: content.replace(b"encoder.params", b"encodes.params"), "does not fit its settings"),
+        (lambda content: content.replace(b'"encoder.', b'"encodes.'), "does not fit its settings"),
         (lambda content: content.replace(b'latents\\": 3', b'latents\\": 4'), "does not fit its settings"),
         (lambda content: content.replace(b'\\"data\\": {\\"name', b'\\"data\\": {\\"eman'), "does not describe"),
     ],

@@ -20,6 +20,8 @@ from jaxvae.runs.load import load_run
 from jaxvae.runs.score import evaluate, properties, represent
 from jaxvae.training.run_folder import OtherData, RunFolderError
 
+pytestmark = pytest.mark.process
+
 RNG = np.random.default_rng(0)
 QUICK_OPTIONS = {
     "fast-ica": ("max_iter=50",),

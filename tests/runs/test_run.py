@@ -20,6 +20,8 @@ from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.engine import make_train_step
 from jaxvae.training.run_folder import RunFolderError
 
+pytestmark = pytest.mark.process
+
 CONFIG = default_config("beta-tc-vae").with_flags(
     learning_rate=1e-3,
     data="sprites",
