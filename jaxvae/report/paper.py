@@ -97,7 +97,7 @@ def styled(style: str | None = None) -> Any:
         )
     except OSError as error:
         raise ValueError(f"--style {style} is neither a style of Matplotlib nor a file of one") from error
-    return matplotlib.rc_context({**STYLE, **dict(changes)})  # type: ignore[arg-type, dict-item]
+    return matplotlib.rc_context({**STYLE, **dict(changes)})  # type: ignore[dict-item]
 
 
 def save(figure: Figure, path: Path, formats: Sequence[str]) -> list[Path]:
@@ -216,10 +216,11 @@ def pareto(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
         points = np.array([[np.nanmean(spot.error), np.nanmean(spot.score)] for spot in own])
         halves = np.array([[_half(spot.error), _half(spot.score)] for spot in own])
         style: Any = {"color": PALETTE[k % len(PALETTE)], "marker": MARKERS[k % len(MARKERS)], "label": plain(method)}
-        axes.errorbar(*points.T, xerr=halves[:, 0], yerr=halves[:, 1], elinewidth=0.5, linewidth=0.8, **style)
-        for (x, y), spot in zip(points, own, strict=True):
+        x, y = points.T
+        axes.errorbar(x, y, xerr=halves[:, 0], yerr=halves[:, 1], elinewidth=0.5, linewidth=0.8, **style)
+        for place, spot in zip(points, own, strict=True):
             if len(own) > 1 and np.isfinite(spot.strength):
-                axes.annotate(f"{spot.strength:g}", (x, y), xytext=(3, 3), textcoords="offset points", fontsize=5)
+                axes.annotate(f"{spot.strength:g}", tuple(place), xytext=(3, 3), textcoords="offset points", fontsize=5)
     axes.set(xlabel="reconstruction error", ylabel=score)
     _scale(axes, "x", np.concatenate([spot.error for spot in spots]))
     if len(methods) > 1:
@@ -271,7 +272,7 @@ def embedding(
         legend = figure.legend(loc="outside right upper", title=plain(label), markerscale=2, handletextpad=0.2)
         legend.get_title().set_fontsize(6)
     else:
-        drawn = axes.scatter(*points.T, c=values, cmap="viridis", **style)
+        drawn = axes.scatter(points[:, 0], points[:, 1], c=values, cmap="viridis", **style)
         figure.colorbar(drawn, ax=axes, label=plain(label), pad=0.02, aspect=25).outline.set_linewidth(0.5)
     axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
     return figure
