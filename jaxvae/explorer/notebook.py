@@ -9,7 +9,7 @@ from jaxvae.explorer.server import address, application, new_token, open_port, r
 from jaxvae.explorer.state import NUM_SAMPLES, Explorer
 from jaxvae.runs.load import Run, load_run
 
-PATIENCE = 10
+PATIENCE = 60
 """Number of seconds to wait for the server."""
 
 
