@@ -84,7 +84,8 @@ def test_columns_of_one_file(tmp_path):
         (["a"], ("word",), "the column 'word' must hold finite numbers"),
         (["a"], ("q",), "there is no column q"),
         (["nowhere.csv"], (), "nowhere.csv: there is no such file"),
-        (["c"], (), "columns come from files that end in"),
+        (["c"], (), "unknown column 'c'."),
+        (["c.doc"], (), "columns come from files that end in"),
     ):
         with pytest.raises(ValueError, match=re.escape(message)):
             read_foreign(path, factors, columns=columns)
