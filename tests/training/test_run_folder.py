@@ -31,9 +31,7 @@ def test_resuming_may_raise_the_steps_and_nothing_else(tmp_path):
         RunFolderError, match=r"hyperparameters.beta was 4.0 and is now 5.0; source.data was 'scene' and"
     ):
         open_run(tmp_path / "r", longer.with_flags(beta=5.0, data="sprites"), resume=True)
-    with pytest.raises(
-        RunFolderError, match=r"method was 'beta-vae' and is now 'factor-vae'; networks.discriminator was"
-    ):
+    with pytest.raises(RunFolderError, match="is of the method beta-vae, not factor-vae: leave the method out"):
         open_run(tmp_path / "r", default_config("factor-vae").with_flags(steps=20, learning_rate=1e-4), resume=True)
     (tmp_path / "r" / "checkpoints" / "15").mkdir(parents=True)
     with pytest.raises(RunFolderError, match="training.steps was 20 and its newest checkpoint is of step 15: it can't"):
