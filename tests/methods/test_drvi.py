@@ -35,7 +35,11 @@ def loss_at(method, params, batch, step=10):
 
 
 def initial(method):
-    return {name: network.init(jax.random.key(5)) for name, network in method.networks.items()}
+    return jax.jit(lambda: {name: network.init(jax.random.key(5)) for name, network in method.networks.items()})()
+
+
+def rows(source, count):
+    return jax.device_get(jax.jit(source.at)(np.arange(count)))
 
 
 def test_one_split_is_the_vae(params, batch):
@@ -69,8 +73,8 @@ def test_one_split_is_the_vae(params, batch):
 def test_the_kl_is_annealed_over_the_run():
     _config, source, method = configured(steps=40)
     assert method.hyperparameters == DRVI(warmup=40.0)
-    batch, params = source.at(jnp.arange(8)), initial(method)
-    at = jax.jit(lambda step: loss_at(method, params, batch, step))
+    batch, params = rows(source, 8), initial(method)
+    at = jax.jit(lambda step, batch=jax.tree.map(jnp.asarray, batch): loss_at(method, params, batch, step))
     for step, weight in [(0, 0.0), (10, 0.25), (40, 1.0), (99, 1.0)]:
         value, terms = at(step)
         assert terms["kl_weight"] == weight
@@ -84,16 +88,18 @@ def test_the_kl_is_annealed_over_the_run():
 def test_the_loss_by_hand():
     """Reconstruction of counts from the splits, in float64."""
     config, source, method = configured(likelihood="poisson", dropout=0.0)
-    batch, params = source.at(jnp.arange(8)), initial(method)
-    _, terms = loss_at(method, params, batch)
-    net = Nets(method.networks, params)
-    mean, logvar = net.encoder(batch["x"])
-    noise = np.asarray(
-        jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(jax.random.key(3), i), (4,)))(np.arange(8))
-    )
-    z = np.asarray(mean) + np.exp(0.5 * np.asarray(logvar)) * noise
+    batch, params = rows(source, 8), initial(method)
     split = config.networks.split_decoder(source)
-    parts = np.asarray(split.parts(params["decoder"], jnp.asarray(z)), np.float64)
+
+    @jax.jit
+    def computed(params, batch):
+        mean, logvar = Nets(method.networks, params).encoder(batch["x"])
+        noise = jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(jax.random.key(3), i), (4,)))(jnp.arange(8))
+        parts = split.parts(params["decoder"], mean + jnp.exp(0.5 * logvar) * noise)
+        return loss_at(method, params, batch)[1], parts
+
+    terms, parts = jax.device_get(computed(params, batch))
+    parts = parts.astype(np.float64)
     x = np.asarray(batch["x"], np.float64)
     log_rate = logsumexp(parts, axis=1) + np.log([column.mean + 1e-3 for column in source.schema.used])
     log_rate += np.log(x.sum(axis=1, keepdims=True)) - logsumexp(log_rate, axis=1, keepdims=True)
@@ -105,18 +111,24 @@ def test_the_loss_by_hand():
 
 def test_expected_counts_sum_to_the_library():
     _config, source, method = configured()
-    batch, params = source.at(jnp.arange(8)), initial(method)
-    net = Nets(method.networks, params)
-    code = method.encode(net, batch).mean
-    total = np.asarray(batch["x"]).sum(axis=1)
-    np.testing.assert_allclose(method.expected(net, code, batch).sum(axis=1), total, rtol=1e-4)
-    sized = {**batch, "log_size": jnp.log(jnp.arange(1.0, 9.0))}
-    np.testing.assert_allclose(method.expected(net, code, sized).sum(axis=1), np.arange(1, 9), rtol=1e-4)
-    mean = sum(column.mean + 1e-3 for column in source.schema.used)
-    np.testing.assert_allclose(method.decode(net, code).sum(axis=1), mean, rtol=1e-4)
+    batch, params = rows(source, 8), initial(method)
+    sized = {**batch, "log_size": np.log(np.arange(1, 9, dtype=np.float32))}
     free = configured(library="none")[2]
-    assert np.ptp(np.asarray(free.expected(net, code, batch)).sum(axis=1)) > 1
-    np.testing.assert_array_equal(free.expected(net, code, batch), free.decode(net, code))
+
+    @jax.jit
+    def computed(params):
+        net = Nets(method.networks, params)
+        code = method.encode(net, batch).mean
+        own = method.expected(net, code, batch), method.expected(net, code, sized), method.decode(net, code)
+        return own, (free.expected(net, code, batch), free.decode(net, code))
+
+    (observed, of_size, decoded), (free_expected, free_decoded) = jax.device_get(computed(params))
+    np.testing.assert_allclose(observed.sum(axis=1), batch["x"].sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(of_size.sum(axis=1), np.arange(1, 9), rtol=1e-4)
+    mean = sum(column.mean + 1e-3 for column in source.schema.used)
+    np.testing.assert_allclose(decoded.sum(axis=1), mean, rtol=1e-4)
+    assert np.ptp(free_expected.sum(axis=1)) > 1
+    np.testing.assert_array_equal(free_expected, free_decoded)
 
 
 def test_a_missing_count_is_in_proportion():
@@ -135,21 +147,31 @@ def test_one_column_of_counts_has_no_library():
     """It would be its own sum."""
     table = from_columns({"a": np.arange(20) % 7, "b": np.linspace(0, 1, 20)}, Columns(kinds=("a=count",)))
     _, source, method = configured(table, data="table:x")
-    net = Nets(method.networks, initial(method))
-    batch = source.at(jnp.arange(8))
-    code = method.encode(net, batch).mean
-    np.testing.assert_array_equal(method.expected(net, code, batch), method.decode(net, code))
+    batch = rows(source, 8)
+
+    @jax.jit
+    def computed(params):
+        net = Nets(method.networks, params)
+        code = method.encode(net, batch).mean
+        return method.expected(net, code, batch), method.decode(net, code)
+
+    np.testing.assert_array_equal(*computed(initial(method)))
 
 
 def test_covariates_are_seen_by_the_decoder_only():
     _config, source, method = configured(covariates=("batch",))
-    batch, params = source.at(jnp.arange(16)), initial(method)
+    batch, params = rows(source, 16), initial(method)
     assert batch["aux"].shape == (16, 2)
-    net = Nets(method.networks, params)
-    flipped = {**batch, "aux": batch["aux"][:, ::-1]}
-    one, other = method.encode(net, batch).mean, method.encode(net, flipped).mean
+
+    @jax.jit
+    def computed(batch):
+        net = Nets(method.networks, params)
+        code = method.encode(net, batch).mean
+        return code, method.expected(net, code, batch)
+
+    (one, expected), (other, changed) = computed(batch), computed({**batch, "aux": batch["aux"][:, ::-1]})
     np.testing.assert_array_equal(one, other)
-    assert np.abs(method.expected(net, one, batch) - method.expected(net, one, flipped)).max() > 1e-4
+    assert np.abs(expected - changed).max() > 1e-4
     with pytest.raises(ValueError, match="cells has no factor 'donor'; there are type, batch"):
         configured(covariates=("donor",))
 
@@ -187,7 +209,7 @@ def test_any_network_and_mixed_tables():
     }
     _, source, method = configured(from_columns(mixed), data="table:x", pooling="mean")
     init, update = make_train_step(method, dataset_size=40)
-    _, terms = jax.jit(update)(init(jax.random.key(0)), source.at(jnp.arange(16)))
+    _, terms = jax.jit(update)(init(jax.random.key(0)), rows(source, 16))
     assert np.isfinite(float(terms["loss"]))
 
 

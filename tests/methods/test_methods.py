@@ -21,12 +21,19 @@ def some(*names):
     return [name if name in names else pytest.param(name, marks=pytest.mark.slow) for name in METHODS]
 
 
+EACH = [
+    pytest.param(name, marks=[pytest.mark.process] * (name in ("alae", "equivariant-rendering", "icam", "va-gan")))
+    for name in METHODS
+]
+"""All methods; those whose updates take seconds to compile are cases of the second layer."""
+
+
 @cache
 def sixty_batches():
     return [draw(jax.random.key(i)) for i in range(60)]
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH)
 def test_loss_is_finite_and_falls_on_real_batches(name):
     assert_it_falls(name, jnp.float32)
 
@@ -57,7 +64,7 @@ def test_what_is_trained():
     assert set(make("vae-sne").objectives[0].trains) == {"encoder", "decoder", "prior"}
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH)
 def test_each_objective_changes_exactly_what_it_trains(name, batch):
     method = make(name)
 
@@ -82,7 +89,7 @@ def test_each_objective_changes_exactly_what_it_trains(name, batch):
             assert any(changed) == (network in objective.trains)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", EACH)
 def test_two_parts_of_a_batch_are_the_whole(name, batch):
     """Value and gradient of every objective; a forgotten axis_name shows, whatever devices the parts are on."""
     update = make_train_step(make(name), dataset_size=SOURCE.size)[1]
