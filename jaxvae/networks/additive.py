@@ -81,14 +81,14 @@ class SplitDecoder:
           Raw outputs of the splits [B, S, ...].
         """
         if self.splitting == "map":
-            seen = jnp.einsum("bsk,skp->bsp", z.reshape(len(z), self.splits, -1), params["maps"])
+            seen = jnp.einsum("bsk,skp->bsp", z.reshape(z.shape[0], self.splits, -1), params["maps"])
         else:
             mine = jnp.arange(self.latents)[None] * self.splits // self.latents == jnp.arange(self.splits)[:, None]
             seen = jnp.where(mine[None], z[:, None], 0)
         if self.covariates:
             if covariates is None:
-                covariates = jnp.full((len(z), self.covariates), 1 / self.covariates)
-            beside = jnp.broadcast_to(covariates[:, None], (len(z), self.splits, self.covariates))
+                covariates = jnp.full((z.shape[0], self.covariates), 1 / self.covariates)
+            beside = jnp.broadcast_to(covariates[:, None], (z.shape[0], self.splits, self.covariates))
             seen = jnp.concatenate([seen, beside.astype(seen.dtype)], axis=2)
         return jax.vmap(self.decoder.apply, (None if self.shared else 0, 1), out_axes=1)(params["network"], seen)
 

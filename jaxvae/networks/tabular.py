@@ -72,7 +72,7 @@ def with_parameters(decoder: Network, start: np.ndarray) -> Network:
 
     def apply(params: dict[str, jax.Array], *inputs: jax.Array) -> jax.Array:
         outputs = decoder.apply(params["decoder"], *inputs)
-        learned = jnp.broadcast_to(params["likelihood"][None], (len(outputs), len(start)))
+        learned = jnp.broadcast_to(params["likelihood"][None], (outputs.shape[0], len(start)))
         return jnp.concatenate([outputs, learned], axis=1)
 
     return Network(init, apply, lambda params, *inputs: decoder.hidden(params["decoder"], *inputs))

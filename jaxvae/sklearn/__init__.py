@@ -59,6 +59,7 @@ counts if all of its values are whole numbers and none is negative. `split_effec
 gene. `jaxvae.anndata` takes AnnData objects, with batches and size factors.
 
 ```python
+import numpy as np
 from scipy import sparse
 from jaxvae.sklearn import DRVI
 

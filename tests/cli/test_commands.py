@@ -287,7 +287,7 @@ def test_a_method_that_differs_from_the_runs_is_refused(trained, capsys):
     folder, _ = trained
     with pytest.raises(SystemExit):
         main(["train", "vae", *TINY, "--steps", "6", "--run", str(folder), "--resume"])
-    assert "method was 'beta-vae' and is now 'vae'" in capsys.readouterr().err
+    assert "is of the method beta-vae, not vae: leave the method out" in capsys.readouterr().err
 
 
 def test_a_folder_that_can_not_be_written(tmp_path, capsys):

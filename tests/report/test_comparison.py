@@ -218,7 +218,7 @@ def test_the_command_prints_the_table_and_writes_the_page(runs, tmp_path, capsys
     assert [text.split()[0] for text in printed[2:-1]] == ["mig", "vae", "pca"]
     page = Page(out.read_text())
     assert "2 methods on sprites" in page.words
-    assert len(page.all("img")) == 2
+    assert len(page.all("img")) == 3  # what each has learned, and the curves of the training
     assert all(picture["alt"] and picture["src"].startswith("data:image/png;base64,") for picture in page.all("img"))
     assert out.stat().st_size < 200_000
     assert not {"http:", "https:"} & set(re.findall(r"https?:", out.read_text()))

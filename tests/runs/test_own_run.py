@@ -47,7 +47,7 @@ def test_a_folder_is_for_one_method_data_and_seed(trained):
         ((method(), SOURCE, {"seed": 1}), "seed was 0 and is now 1"),
         ((method(), SOURCE, {"batch_size": 2}), "batch_size was 4 and is now 2"),
     ):
-        with pytest.raises(RunFolderError, match=f"{told}. Choose another folder"):
+        with pytest.raises(RunFolderError, match=f"{told}. For a new run, choose another folder"):
             train(changed[0], changed[1], folder=folder, **SETTINGS | changed[2])
     members = {"seeds": [0], **SETTINGS}
     (folder.parent / "member").mkdir()
