@@ -5,7 +5,6 @@ column 0 or 1, and a categorical column one number per category, which is 1 for 
 missing value is NaN in x. Constant columns and identifiers are left out.
 """
 
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,10 +13,11 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from jaxvae.choose import choose
+from jaxvae.dates import holds_dates
 
-DATE = r"\d{4}([-/.])\d{1,2}\1\d{1,2}(\D|$)|\d{1,2}([-/.])\d{1,2}\3\d{4}(\D|$)|\d{1,2}/\d{1,2}/\d{2}(\D|$)"
-"""Pattern of the start of a date."""
 Kind: TypeAlias = Literal["real", "count", "binary", "categorical", "constant", "identifier"]
+FEW = 20
+"""Number of different values by which a column of words is told to hold dates."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_CATEGORIES = 100
 """Largest number of different words in a categorical column; a column with more of them is text."""
@@ -201,7 +201,7 @@ class Summary:
         self.name, self._most = name, most
         self._rows, self._observed, self._infinite = 0, 0, 0
         self._words, self._times, self._whole, self._running = False, False, True, True
-        self._first: Any = None
+        self._few: list[Any] = []
         self._last: Any = None
         self._high = -np.inf
         self._different: np.ndarray | None = np.zeros(0, bool)
@@ -217,8 +217,8 @@ class Summary:
         self._words |= values.dtype.kind not in "biuf"
         if self._times or not len(observed):
             return
-        if self._first is None:
-            self._first = observed[0]
+        if self._words and len(self._few) < FEW:
+            self._few = list(dict.fromkeys([*self._few, *observed[:1000].tolist()]))[:FEW]
         self._note_different(observed)
         if self._words:
             return
@@ -269,7 +269,7 @@ class Summary:
         if not self._observed:
             raise ValueError(f"column {name!r} has no values: --drop {name}")
         if self._words:
-            raise ValueError(f"column {name!r} holds words such as {text_of(self._first)!r}, and can't be {kind}")
+            raise ValueError(f"column {name!r} holds words such as {text_of(self._few[0])!r}, and can't be {kind}")
         if kind == "count":
             if not self._whole:
                 raise ValueError(f"column {name!r} has negative or fractional values, and can't be a count")
@@ -289,7 +289,7 @@ class Summary:
                 return "identifier"
             if count > min(MOST_CATEGORIES, self._rows / 2):
                 raise ValueError(
-                    f"column {self.name!r} holds text, such as {text_of(self._first)!r}: convert it to numbers or to "
+                    f"column {self.name!r} holds text, such as {text_of(self._few[0])!r}: convert it to numbers or to "
                     f"at most {MOST_CATEGORIES} categories, or --drop {self.name}"
                 )
             return "categorical"
@@ -298,9 +298,7 @@ class Summary:
         return "identifier" if self._running and self._observed == self._rows > 10 else "count"
 
     def _holds_dates(self) -> bool:
-        few = [self._first] if self._different is None else self._different[:20]
-        words = self._words and self.number_of_different > 1
-        return words and all(re.match(DATE, text_of(value).strip()) for value in few)
+        return self._words and holds_dates([text_of(value) for value in self._few])
 
     @property
     def number_of_different(self) -> int:

@@ -12,12 +12,13 @@ import jaxvae
 PACKAGE = Path(jaxvae.__file__).parent
 ALLOWED = {
     "choose": set(),
+    "dates": set(),
     "streams": set(),
     "files": set(),
     "method": set(),
     "losses": set(),
     "metrics": {"choose"},
-    "schema": {"choose"},
+    "schema": {"choose", "dates"},
     "data": {"streams", "choose", "files", "schema"},
     "networks": {"choose", "method", "schema"},
     "methods": {"schema", "streams", "choose", "method", "losses", "data", "networks"},

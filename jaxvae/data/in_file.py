@@ -23,7 +23,7 @@ from jaxvae.data.table import Table
 from jaxvae.data.table_files import check_names, matrix_names, require_arrow, with_named_index
 from jaxvae.data.tabular import Columns, column_array, expanded, learned, present, table_of
 from jaxvae.files import printable
-from jaxvae.schema import MOST_CATEGORIES, Schema, Summary, check_kinds, schema_of_columns
+from jaxvae.schema import MOST_CATEGORIES, Schema, Summary, check_kinds, is_missing, schema_of_columns
 
 BLOCK = 4 << 20
 """Number of values that are read at a time."""
@@ -139,7 +139,8 @@ def _found(rows: _Rows, chosen: Sequence[str], columns: Columns, counted: np.nda
         first += len(values)
 
     def is_unique(name: str) -> bool:
-        return len(set(_whole(rows, [name])[name].tolist())) == rows.size
+        values = _whole(rows, [name])[name]
+        return not is_missing(values).any() and len(set(values.tolist())) == rows.size
 
     return schema_of_columns(
         summary.column(kinds.get(name), partial(is_unique, name)) for name, summary in summaries.items()
@@ -192,6 +193,12 @@ class _Parquet:
             self._file = pyarrow.parquet.ParquetFile(path, memory_map=True)
         except (pyarrow.ArrowException, OSError) as error:
             raise unreadable(path, error) from error
+        index = (self._file.schema_arrow.pandas_metadata or {}).get("index_columns", [])
+        if named := [each["name"] for each in index if isinstance(each, dict) and each.get("name")]:
+            raise ValueError(
+                f"{path}: its index {named[0]!r} is not stored as a column, and is lost when rows are streamed: write "
+                "the table after reset_index(), or leave --stream out"
+            )
         self.names = check_names(path, self._frame(self._file.schema_arrow.empty_table()).columns)
         self.size = self._file.metadata.num_rows
         if not self.size:
