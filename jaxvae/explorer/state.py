@@ -24,7 +24,7 @@ from jaxvae.report.tables import by_column
 from jaxvae.runs.encode import clusters_of
 from jaxvae.runs.latents import latents_by_size
 from jaxvae.runs.load import Run
-from jaxvae.runs.score import represent, score_arrays
+from jaxvae.runs.score import known_factors, represent, score_arrays
 from jaxvae.schema import schema_of
 
 NUM_SAMPLES = 2000
@@ -69,7 +69,8 @@ class Explorer:
         self.codes = Representation(codes.mean[:count], codes.logvar[:count], factors)
         self.examples = examples_of(run, count)
         """Examples of the codes, float32 [n, *event_shape]."""
-        known = score_arrays(codes.mean, None, codes.factors, ["mig"] if self.encodes else [])
+        factors = known_factors(run.source, codes.factors)
+        known = score_arrays(codes.mean, None, factors, ["mig"] if self.encodes else [])
         self.latents = latents_by_size(run, codes, known["metrics"].get("mig", {}))
 
     @property
@@ -132,10 +133,9 @@ class Explorer:
         Raises:
           ValueError: There is no example with one of the numbers.
         """
-        index = np.asarray(rows, int)
-        if not len(index) or index.min() < 0 or index.max() >= len(self.examples):
+        if not rows or min(rows) < 0 or max(rows) >= len(self.examples):
             raise ValueError(f"examples have the numbers 0 to {len(self.examples) - 1}")
-        some = self.examples[index]
+        some = self.examples[np.asarray(rows, int)]
         if self.kind == "pictures":
             return levels(some).tobytes()
         if self.kind == "series":

@@ -59,8 +59,8 @@ def class_matching(
 
     Args:
       codes: Codes [N, D], real.
-      labels: Labels [N], such as names of cell types, or several labels as integers [N, K], with NaN or None where a
-        value is missing. Each is matched alone, on the rows where it is known, and the scores are means over them.
+      labels: Labels [N], such as names of cell types, or several labels as integers [N, K]; NaN or None where a value
+        is missing. Each is matched alone, on the rows where it is known, and the scores are means over them.
       num_bins: Number of bins per latent for SMI.
       binning: Bins of labels [N, K] that are not whole numbers, which are refused without it.
 
@@ -78,7 +78,7 @@ def class_matching(
     if num_bins < 2:
         raise ValueError(f"num_bins must be at least 2, got {num_bins}")
     labels = np.asarray(labels)
-    numbered = np.unique(labels, return_inverse=True)[1][:, None] if labels.ndim == 1 else labels
+    numbered = _numbered(labels)[:, None] if labels.ndim == 1 else labels
     data = examples(codes, numbered, binning)
     values = [(k, value) for k, size in enumerate(data.sizes) for value in range(size)]
     bins = discretise(data.codes, num_bins)
@@ -117,6 +117,17 @@ def class_matching(
         ignored_factors=data.ignored_factors,
         num_samples=len(data.codes),
     )
+
+
+def _numbered(labels: np.ndarray) -> Array[np.float64]:
+    """Numbers labels of any kind [N] in their order; NaN where they are None or NaN."""
+    known = np.array([label is not None and label == label for label in labels.tolist()])
+    numbers = np.full(len(labels), np.nan)
+    there = labels[known]
+    if there.dtype.kind == "O":
+        there = there.astype(str)
+    numbers[known] = np.unique(there, return_inverse=True)[1]
+    return numbers
 
 
 def _similarities(

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from numpy.typing import NDArray as Array
 
 from jaxvae.metrics.boosting import Boosted, boost
-from jaxvae.metrics.inputs import Binning, choose, enough_factors, examples, known_rows, split_rows
+from jaxvae.metrics.inputs import Binning, choose, enough_factors, examples, known_rows, rows_in_words, split_rows
 from jaxvae.metrics.results import Result
 
 Learner = Literal["lightgbm", "scikit-learn", "lasso", "random-forest"]
@@ -47,7 +47,7 @@ class DCI(Result):
     num_train: int
     """Number of training rows."""
     num_test: int
-    """Number of test rows, which are disjoint from the training rows."""
+    """Number of test rows, which are disjoint from the training rows unless train_fraction is None."""
 
 
 def dci(
@@ -131,9 +131,7 @@ def dci(
     completeness, per_factor = completeness_of(importance)
     return DCI(
         score=disentanglement,
-        definition=data.describe(
-            f"DCI disentanglement, {LEARNERS[learner]}, {len(train)} training and {len(test)} test rows"
-        ),
+        definition=data.describe(f"DCI disentanglement, {LEARNERS[learner]}, {rows_in_words(train, test)}"),
         disentanglement=disentanglement,
         completeness=completeness,
         informativeness=float(accuracies[:, 1].mean()),

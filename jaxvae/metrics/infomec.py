@@ -11,7 +11,7 @@ from scipy.special import digamma
 from sklearn.linear_model import LogisticRegression
 
 from jaxvae.metrics.fitting import in_threads
-from jaxvae.metrics.inputs import CONVENTIONS, Binning, choose, examples, known_rows, split_rows
+from jaxvae.metrics.inputs import CONVENTIONS, Binning, choose, examples, known_rows, rows_in_words, split_rows
 from jaxvae.metrics.mutual_information import contingency, entropy, plug_in_mutual_information
 from jaxvae.metrics.results import Result
 
@@ -127,7 +127,7 @@ def infomec(
         definition=data.describe(
             f"InfoM, {'plug-in' if discrete_codes else f'{neighbours} neighbours'}, "
             f"{'' if active == 'range/20' else f'active by {active}, '}{convention} convention; "
-            f"InfoE from {len(train)} training and {len(test)} test rows"
+            f"InfoE from {rows_in_words(train, test)}"
         ),
         infom=infom,
         infoe=_explicitness(data.codes, kinds, data.factors, discrete_codes, train, test),

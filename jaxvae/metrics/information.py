@@ -22,6 +22,8 @@ class Information(NamedTuple):
     equal."""
     factor_entropy: Array[np.float64]
     """Entropy of each factor [K']."""
+    own_entropy: Array[np.float64]
+    """Entropy of each binned code on all rows [D]."""
     num_bins: int
     """Number of bins per code."""
 
@@ -58,7 +60,7 @@ def information_of(data: Examples, num_bins: int) -> Information:
             counts = contingency(code, factor)
             mutual[d, k] = plug_in_mutual_information(counts)
             code_entropy[d, k] = _entropy(counts.sum(axis=1))
-    return Information(mutual, code_entropy, entropy(data.factors), num_bins)
+    return Information(mutual, code_entropy, entropy(data.factors), entropy(bins), num_bins)
 
 
 def check_normalisation(normalise: str) -> None:

@@ -34,7 +34,7 @@ class InformationGap(Result):
     factor_entropy: np.ndarray
     """Entropy of each factor in nats [K]; NaN for ignored factors."""
     code_entropy: np.ndarray
-    """Entropy of each binned code in nats [D]."""
+    """Entropy of each binned code on all rows in nats [D]."""
     ignored_factors: tuple[int, ...]
     num_bins: int
     num_samples: int
@@ -253,7 +253,7 @@ def _result(
         per_code=np.full(len(found.mutual), np.nan) if per_code is None else per_code,
         mutual_information=data.spread(found.mutual),
         factor_entropy=data.spread(found.factor_entropy),
-        code_entropy=found.code_entropy.max(axis=1),
+        code_entropy=found.own_entropy,
         ignored_factors=data.ignored_factors,
         num_bins=found.num_bins,
         num_samples=len(data.codes),

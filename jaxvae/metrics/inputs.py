@@ -245,6 +245,13 @@ def split_rows(rows: int, train_fraction: float, shuffle: bool = True) -> tuple[
     return order[:train], order[train:]
 
 
+def rows_in_words(train: Array[np.int64], test: Array[np.int64]) -> str:
+    """Describes the rows that a metric learned from and was tested on, which are the same ones in some public code."""
+    if np.array_equal(train, test):
+        return f"{len(train)} rows for training and testing alike"
+    return f"{len(train)} training and {len(test)} test rows"
+
+
 def enough_factors(data: Examples, metric: str, stacklevel: int = 3) -> bool:
     """Whether at least two factors vary. Warns with UserWarning if not, as a single factor cannot be told from
     others.

@@ -17,6 +17,7 @@ from jaxvae.metrics.inputs import (
     enough_factors,
     examples,
     known_rows,
+    rows_in_words,
     split_rows,
     warn_of_fine_factors,
 )
@@ -51,7 +52,7 @@ class Explicitness(Result):
     num_train: int
     """Number of training rows."""
     num_test: int
-    """Number of test rows, which are disjoint from the training rows."""
+    """Number of test rows, which are disjoint from the training rows unless train_fraction is None."""
 
 
 def modularity(
@@ -170,7 +171,7 @@ def explicitness(
         score=float(areas[:, 1].mean()),
         definition=data.describe(
             f"explicitness, {'one-vs-rest AUC' if per == 'factor' else 'AUC of a classifier per value'}, "
-            f"{len(train)} training and {len(test)} test rows"
+            f"{rows_in_words(train, test)}"
         ),
         train_score=float(areas[:, 0].mean()),
         per_factor=data.spread(areas[:, 1]),

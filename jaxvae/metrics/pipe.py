@@ -110,4 +110,7 @@ def pipe(
 
 def _decoded(decode: Callable[[np.ndarray], ArrayLike], codes: np.ndarray) -> np.ndarray:
     blocks = [np.asarray(decode(codes[first : first + BLOCK]), np.float32) for first in range(0, len(codes), BLOCK)]
-    return np.concatenate(blocks)
+    examples = np.concatenate(blocks)
+    if not np.isfinite(examples).all():
+        raise ValueError("pipe needs a decoder that gives finite examples, and some of its values are not finite")
+    return examples

@@ -17,7 +17,7 @@ from jaxvae.runs.config import Config
 from jaxvae.runs.folder import history_of
 from jaxvae.runs.latents import Latents, latents_by_size
 from jaxvae.runs.load import Run, config_of, load_run
-from jaxvae.runs.score import PRIOR_WEIGHTS, SCORES, read_scores, represent, score_arrays
+from jaxvae.runs.score import PRIOR_WEIGHTS, SCORES, known_factors, read_scores, represent, score_arrays
 
 NUM_SAMPLES = 2000
 SHOWN_VALUES = 9
@@ -86,7 +86,7 @@ def figures_of_run(run: Run, out: Path, formats: Sequence[str], num_samples: int
     codes = represent(run, num_samples)
     if not codes.mean.shape[1]:
         return []
-    scores = score_arrays(codes.mean, None, codes.factors, ["mig"])["metrics"]
+    scores = score_arrays(codes.mean, None, known_factors(run.source, codes.factors), ["mig"])["metrics"]
     latents = latents_by_size(run, codes, scores.get("mig", {}))
     files = _traversals(run, codes.mean, latents, out, formats)
     order = latents.order
@@ -101,7 +101,7 @@ def figures_of_run(run: Run, out: Path, formats: Sequence[str], num_samples: int
         files += paper.save(
             paper.heat_map(share, short, run.source.factor_names, label), out / "mutual_information", formats
         )
-    importance = _importance(run.folder)
+    importance = _importance(run)
     if importance.shape == (len(order), len(run.source.factor_names)):
         dci = paper.hinton(importance[order], short, run.source.factor_names, "importance for each factor (DCI)")
         files += paper.save(dci, out / "dci", formats)
@@ -110,11 +110,13 @@ def figures_of_run(run: Run, out: Path, formats: Sequence[str], num_samples: int
     return files
 
 
-def _importance(folder: Path) -> np.ndarray:
-    """Returns the importances of the metric DCI [D, K] from stored scores; empty if there are none."""
+def _importance(run: Run) -> np.ndarray:
+    """Returns the importances of the metric DCI [D, K] from stored scores of this checkpoint; empty without them."""
     for file in (SCORES, COMPARED_SCORES):
-        scores = read_scores(folder, file) if folder.exists() else None
-        if scores is not None and "importance" in scores["metrics"].get("dci", {}):
+        scores = read_scores(run.folder, file) if run.folder.exists() else None
+        if scores is None or scores["step"] != int(run.state.step):
+            continue
+        if "importance" in scores["metrics"].get("dci", {}):
             return np.array(scores["metrics"]["dci"]["importance"], float)
     return np.zeros((0, 0))
 

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from jaxvae.data.table import MISSING
 from jaxvae.files import replacing, write_bytes
 
 FORMATS = (".csv", ".tsv", ".parquet", ".feather", ".npy", ".npz", ".h5ad")
@@ -63,7 +64,7 @@ class Codes(NamedTuple):
     def labels(self) -> dict[str, np.ndarray]:
         """Returns the columns besides the ids and the codes: cluster, and the factors by name.
 
-        A factor whose name is one of those of other columns gets the prefix "factor_".
+        A factor whose name is one of those of other columns gets the prefix "factor_". Missing labels are "".
         """
         own = {"cluster": self.clusters} if self.clusters is not None else {}
         names = [column_of_factor(name) for name in self.factor_names]
@@ -71,7 +72,8 @@ class Codes(NamedTuple):
             return own
         values = list(self.factors.T)
         if self.factor_values:
-            values = [np.array(texts)[column] for texts, column in zip(self.factor_values, values, strict=True)]
+            written = [["" if text == MISSING else text for text in texts] for texts in self.factor_values]
+            values = [np.array(texts)[column] for texts, column in zip(written, values, strict=True)]
         return own | dict(zip(names, values, strict=True))
 
     def columns(self) -> dict[str, np.ndarray]:

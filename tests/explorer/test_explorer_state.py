@@ -13,9 +13,12 @@ from PIL import Image
 from jaxvae.cli.main import main
 from jaxvae.data import from_arrays
 from jaxvae.data.pictures import picture_of_bytes
+from jaxvae.data.tabular import Columns, from_columns
 from jaxvae.explorer.state import BATCHES, Explorer
 from jaxvae.method import Method, Network, Posterior, no_code
+from jaxvae.methods import beta_vae, by_columns
 from jaxvae.methods.autoencoding import POINT_LOGVAR
+from jaxvae.networks import autoencoder
 from jaxvae.runs.score import examples_of, represent
 from tests.explorer.explored import pixels, small_run, untrained
 
@@ -49,6 +52,24 @@ def test_codes_are_of_the_examples_beside_them(run, explorer):
     np.testing.assert_allclose(run.encode(explorer.examples[:4]).mean, codes.mean[:4], atol=1e-5)
     with pytest.raises(ValueError, match="0 to 95"):
         explorer.examples_at([96])
+    with pytest.raises(ValueError, match="0 to 95"):
+        explorer.examples_at([10**20])
+
+
+def test_latents_are_named_without_missing_labels():
+    """ "missing" is no value of a factor, whatever the codes tell of it."""
+    labels = np.array(["a", "b", None] * 40, object)
+    source = from_columns(
+        {"x": np.arange(120) % 7 + 0.5, "y": np.arange(120.0) ** 1.1, "type": labels}, Columns(labels=("type",))
+    )
+    run = untrained(
+        beta_vae(
+            autoencoder("mlp-small", source.event_shape, 2, schema=source.schema), likelihood=by_columns(source.schema)
+        ),
+        source,
+    )
+    explorer = Explorer(run, 120)
+    np.testing.assert_allclose(explorer.latents.factor_entropy, [np.log(2)], rtol=1e-6)
 
 
 def test_sliders_are_ordered_by_kl_and_reach_all_codes(explorer):

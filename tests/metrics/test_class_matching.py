@@ -128,3 +128,15 @@ def test_bad_input():
         class_matching(np.zeros((4, 1)), np.zeros(4))
     with pytest.raises(ValueError, match="num_bins must be at least 2"):
         class_matching(np.zeros((4, 1)), np.arange(4), num_bins=1)
+
+
+def test_a_missing_label_is_no_class():
+    codes, labels = reference_codes()[0]["good"], np.array(["a", "b", None, "b", "a"] * 70, object)
+    known = np.array([label is not None for label in labels])
+    numbers = np.where(labels == "a", 0.0, np.where(known, 1.0, np.nan))
+    alone = class_matching(codes[known], labels[known].astype(str)).scores
+    for given in (labels, numbers):
+        with pytest.warns(UserWarning, match="70 of 350 rows without factor 0"):
+            found = class_matching(codes, given)
+        assert len(found.classes) == 2
+        assert found.scores["LMS-BMMI"] == pytest.approx(alone["LMS-BMMI"])

@@ -65,6 +65,11 @@ def test_bad_settings(settings, message):
         pipe(EQUAL[:3], lambda z: z)
 
 
+def test_a_decoder_must_be_finite():
+    with pytest.raises(ValueError, match="some of its values are not finite"):
+        pipe(np.random.default_rng(0).normal(size=(20, 2)), lambda codes: np.where(codes > 0, np.nan, codes))
+
+
 def test_it_is_found_by_name():
     metric = metric_named("pipe")
     assert (metric.needs_factors, metric.needs_decoder) == (False, True)

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from jaxvae.data.table import MISSING
 from jaxvae.runs.codes import (
     EXTRAS,
     FORMATS,
@@ -58,6 +59,13 @@ def test_a_factor_with_the_name_of_another_column_gets_a_prefix(tmp_path):
     assert " ".join(CODES.columns()) == "id z0 z1 z2 sd0 sd1 sd2 cluster shape factor_z1"
     write_codes(tmp_path / "codes.csv", CODES, SETTINGS)
     assert read_columns(tmp_path / "codes.csv", "z")["factor_z1"].tolist() == [5, 6, 7, 8]
+
+
+def test_missing_labels_are_empty():
+    codes = CODES._replace(
+        factors=np.array([[0], [1], [2], [1]]), factor_names=("type",), factor_values=(("B", "T", MISSING),)
+    )
+    assert codes.labels()["type"].tolist() == ["B", "T", "", "T"]
 
 
 def test_settings_are_in_the_formats_that_have_a_place_for_them(tmp_path):
