@@ -1,7 +1,7 @@
 """Builds the data and the method of a configuration."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -64,30 +64,35 @@ def build(config: Config[Any, Any, Any, Any], schema: Schema | None = None) -> E
     return Experiment(parts.training, method)
 
 
-def build_parts(config: Config[Any, Any, Any, Any], schema: Schema | None = None) -> SplitExperiment:
+def build_parts(
+    config: Config[Any, Any, Any, Any],
+    schema: Schema | None = None,
+    opened: Callable[[Schema | None], Source] | None = None,
+) -> SplitExperiment:
     """Builds all parts of the data and the method of a configuration.
 
     Args:
       config: Configuration of the run.
       schema: Columns of the table that the run was trained on; by default, they are found in the data.
+      opened: Function that opens data in memory, with the columns that it is given; by default, `--data` is opened.
 
     Raises:
       ValueError: Settings are incompatible. The message is one line.
     """
     check_config(config)
     try:
-        opened = config.source.open_parts(schema)
+        parts = config.source.open_parts(schema) if opened is None else config.source.parts(opened, schema)
     except ValueError as error:
         raise CannotOpen(str(error)) from error
-    if opened.validation is None and config.training.patience is not None:
+    if parts.validation is None and config.training.patience is not None:
         raise ValueError(
             f"--patience counts validations without improvement, and the column {config.source.split_column!r} has no "
             "rows for validation: leave it out"
         )
-    source = config.batches.wrap(opened.training, config.method)
+    source = config.batches.wrap(parts.training, config.method)
     held_out = (
         None if part is None else config.batches.wrap_held_out(part, config.method)
-        for part in (opened.validation, opened.test)
+        for part in (parts.validation, parts.test)
     )
     return SplitExperiment(Parts(source, *held_out), build_method(config, networks_of(config, source), source))
 

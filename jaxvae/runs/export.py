@@ -13,6 +13,7 @@ expected examples. Every file is read again and compared with the run before the
 import json
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,13 +23,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxvae.files import write_bytes, write_json
+from jaxvae.files import printable, write_bytes, write_json
 from jaxvae.method import Nets, no_code, no_image
 from jaxvae.runs.absent import NoExamples, source_of
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.build import build_without_data
 from jaxvae.runs.config import Config
 from jaxvae.runs.load import OwnConfig, Run
+from jaxvae.schema import schema_of
 from jaxvae.training import make_train_step
 from jaxvae.training.run_folder import TRAINED, read_trained
 from jaxvae.training.steps import described_data
@@ -117,32 +119,36 @@ def export(run: Run, kind: Format, folder: Path) -> tuple[list[Path], list[str]]
     write, read = {"stablehlo": (_stablehlo, _run_stablehlo), "onnx": (_onnx, _run_onnx)}[kind]
     files = []
     for part in parts:
-        path = folder / f"{part.name}.{kind}"
-        write_bytes(path, write(part))
-        _compare(part, read(path.read_bytes(), part), CLOSE[_precision(run)])
-        files.append(path)
+        content = write(part)
+        _compare(part, read(content, part), CLOSE[_precision(run)])
+        files.append(folder / f"{part.name}.{kind}")
+        write_bytes(files[-1], content)
     about = {
         "jaxvae": version("jaxvae"),
         "method": run.method.name,
         "data": run.source.name,
         "step": int(run.state.step),
         "parts": {part.name: {"inputs": _shapes(part), "outputs": part.outputs} for part in parts},
+        "columns": _columns(run),
     }
     write_json(folder / "export.json", about)
     return [*files, folder / "export.json"], missing
 
 
-def load(path: Path | str) -> Run:
+def load(path: Path | str, *, trust: bool = False) -> Run:
     """Loads a run from a safetensors file that `jaxvae export` wrote. It encodes and decodes, and has no examples.
 
     Args:
       path: File, or a folder with a file model.safetensors.
+      trust: Whether the file may name a method or a network of a module, as "module:NAME", which is then imported and
+        called. Set it for your own files only.
 
     Returns:
       The run. It cannot be resumed, as the state of the optimizer is not in the file.
 
     Raises:
-      ValueError: The file cannot be read, or is of a method that was made in Python; the message is one line.
+      ValueError: The file cannot be read, names a module without `trust`, or is of a method that was made in Python;
+        the message is one line.
     """
     require_packages("safetensors")
     path = Path(path)
@@ -153,22 +159,35 @@ def load(path: Path | str) -> Run:
             f"{path} holds the weights of {about.get('method')}, which was trained in Python: build the method again "
             "and use safetensors.numpy.load_file"
         )
+    if not trust and (places := _places(about["config"])):
+        raise ValueError(
+            f"{path} names {printable(places[0])}, which would be imported and called: if you trust the file, load it "
+            "with trust=True"
+        )
     try:
         config = Config.from_json(about["config"])  # type: ignore[var-annotated]
         absent = source_of(about["data"], f"{path} holds no examples")
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
-    if absent is None:
-        raise ValueError(f"{path} does not describe the data of the run")
-    source, method = build_without_data(config, absent)
-    init, _ = make_train_step(method, dataset_size=source.size)
-    shapes = jax.eval_shape(init, jax.random.key(config.seed))
+        if absent is None:
+            raise ValueError("it does not describe the data of the run")
+        source, method = build_without_data(config, absent)
+        init, _ = make_train_step(method, dataset_size=source.size)
+        shapes = jax.eval_shape(init, jax.random.key(config.seed))
+        step = jnp.int32(about["step"])
+    except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its settings cannot be read ({type(error).__name__}: {error})") from error
     state = shapes._replace(
-        params=_with_names(path, shapes.params, weights),
-        key=jax.random.key(config.seed),
-        step=jnp.int32(about["step"]),
+        params=_with_names(path, shapes.params, weights), key=jax.random.key(config.seed), step=step
     )
     return Run(path.parent, config, source, method, state, [])
+
+
+def _places(config: Any) -> list[str]:
+    """Returns the objects of modules, "module:NAME", that the settings of a run name as its method or networks."""
+    if not isinstance(config, Mapping):
+        return []
+    networks = config.get("networks")
+    named = [config.get("method"), *(networks.values() if isinstance(networks, Mapping) else ())]
+    return [name for name in named if isinstance(name, str) and ":" in name]
 
 
 def require_packages(kind: Format) -> None:
@@ -281,6 +300,12 @@ def _compare(part: Part, outputs: list[np.ndarray], close: float) -> None:
                 f"the exported {part.name} differs from the run: {name} by {difference:.2g}, with numbers up to "
                 f"{scale:.2g}"
             )
+
+
+def _columns(run: Run) -> list[dict[str, Any]] | None:
+    """Describes how the columns of a table become the entries of x: kind, mean, scale and values of each."""
+    schema = schema_of(run.source)
+    return None if schema is None else [asdict(column) for column in schema.columns]
 
 
 def _shapes(part: Part) -> dict[str, list[Any]]:

@@ -17,7 +17,16 @@ from jaxvae.methods.iwae import IWAE, iwae
 from jaxvae.networks import autoencoder
 from jaxvae.networks.layers import double, halve, in_parts
 from jaxvae.runs import load_run
-from jaxvae.runs.export import _compare, _run_stablehlo, _stablehlo, examples_for, export, parts_of
+from jaxvae.runs.export import (
+    METADATA,
+    NotExported,
+    _compare,
+    _run_stablehlo,
+    _stablehlo,
+    examples_for,
+    export,
+    parts_of,
+)
 from tests.explorer.explored import small_run, untrained
 from tests.methods.method_table import SOURCE, make
 
@@ -93,6 +102,32 @@ def test_other_files_are_refused_in_a_line(folder, capsys, tmp_path, change, tol
     with pytest.raises(ValueError, match=told) as error:
         jaxvae.load(tmp_path / "other.safetensors")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("place", ["method", "network"])
+def test_a_file_does_not_name_what_is_called(folder, capsys, tmp_path, place):
+    pytest.importorskip("safetensors", reason="needs pip install safetensors")
+    from safetensors.numpy import load_file, save_file
+
+    exported(capsys, folder, "--format", "safetensors", "--out", tmp_path)
+    about = json.loads((tmp_path / "config.json").read_text())
+    changed = about["config"] if place == "method" else about["config"]["networks"]
+    changed[place] = "nowhere:NAME"
+    other = tmp_path / "other.safetensors"
+    save_file(load_file(tmp_path / "model.safetensors"), other, {METADATA: json.dumps(about)})
+    with pytest.raises(ValueError, match="names nowhere:NAME, which would be imported and called"):
+        jaxvae.load(other)
+    with pytest.raises(ValueError, match="nowhere:NAME cannot be imported"):
+        jaxvae.load(other, trust=True)
+
+
+def test_a_difference_leaves_earlier_files(tmp_path, monkeypatch):
+    run = small_run()
+    (tmp_path / "encoder.stablehlo").write_bytes(b"earlier")
+    monkeypatch.setattr("jaxvae.runs.export.CLOSE", {"float32": -1.0})
+    with pytest.raises(NotExported, match="differs from the run"):
+        export(run, "stablehlo", tmp_path)
+    assert (tmp_path / "encoder.stablehlo").read_bytes() == b"earlier"
 
 
 def test_a_model_made_in_python_is_exported_and_says_how_to_load_it(tmp_path):
