@@ -32,16 +32,16 @@ from typing import Any
 import numpy as np
 
 from jaxvae.analysis import Representation
-from jaxvae.data import Epochs, Parts, split
+from jaxvae.data import Table
 from jaxvae.data.anndata_object import anndata_object
-from jaxvae.data.tabular import schema_on
+from jaxvae.data.tabular import column_array
 from jaxvae.metrics import class_matching
-from jaxvae.runs.build import build_method, networks_of
+from jaxvae.runs.build import build_parts
 from jaxvae.runs.config import default_config
 from jaxvae.runs.encode import encode_all
 from jaxvae.runs.load import Run
 from jaxvae.runs.splits import split_effects_of
-from jaxvae.schema import schema_of
+from jaxvae.schema import Schema, is_missing, schema_of
 from jaxvae.training import train as train_method
 from jaxvae.training.optimizers import evaluation_params
 
@@ -72,8 +72,8 @@ def train(
         that each direction raises most ("top_genes").
       method: Name of the method, as `jaxvae list` gives it.
       layer: Layer with the counts; by default, X.
-      batch: Columns of obs, such as the batch or the donor, that the decoder of `drvi` sees, so that the code need not
-        tell them.
+      batch: Columns of obs, such as the batch or the donor, that the decoder of `drvi` sees, so that the code does
+        not have to represent them.
       labels: Columns of obs, such as the cell type, that the codes are scored by. They are not learned from.
       size_factor: Column of obs with size factors, in any unit, in the place of each cell's sum of counts, for `drvi`.
       preset: Preset of the method.
@@ -96,20 +96,15 @@ def train(
     covariates = {"covariates": batches} if batches else {}
     given = {"data": "anndata:adata", "label_columns": columns, **covariates, **flags}
     config = default_config(method, preset).with_flags(**given)
-    table = anndata_object(adata, layer, labels=columns, size_factor=size_factor)
-    options = config.source
-    parts = split(table, options.validation, options.test, seed=options.split_seed)
-    if parts.held_out is not None:
-        schema = schema_on(table, np.asarray(parts.training.index))  # type: ignore[attr-defined]
-        table = anndata_object(adata, layer, labels=columns, size_factor=size_factor, schema=schema)
-        parts = split(table, options.validation, options.test, seed=options.split_seed)
-    training = Epochs(parts.training) if options.sampling == "epochs" else parts.training
-    wrap = config.batches.wrap_held_out
-    held_out = (None if part is None else wrap(part, method) for part in (parts.validation, parts.test))
-    parts = Parts(config.batches.wrap(training, method), *held_out)
+    if config.source.stream:
+        raise ValueError("stream is for files, and an AnnData object is in memory: leave it out")
+
+    def table(schema: Schema | None) -> Table:
+        return anndata_object(adata, layer, columns=config.source.of_table, size_factor=size_factor, schema=schema)
+
+    parts, built = build_parts(config, opened=table)
     batch_size = min(config.training.batch_size, parts.training.size)
     config = replace(config, training=replace(config.training, batch_size=batch_size)).settled()
-    built = build_method(config, networks_of(config, parts.training), parts.training)
     history: list[dict[str, Any]] = []
     state = train_method(
         built,
@@ -118,6 +113,7 @@ def train(
         batch_size=batch_size,
         seed=config.seed,
         log_every=config.training.log_every,
+        microbatch=config.training.microbatch,
         on_nan=config.training.on_nan,
         progress=progress,
         on_row=lambda step, state, row: history.append({"step": step, **row}),
@@ -128,7 +124,7 @@ def train(
     )
     state = state._replace(params=evaluation_params(state))
     run = Run(Path(), config, parts.training, built, state, history, parts.held_out)
-    codes = encode_all(run, config.batches.wrap(table, method))
+    codes = encode_all(run, config.batches.wrap(table(schema_of(parts.training)), method))
     adata.obsm[KEY] = codes.means
     adata.uns["jaxvae"] = _in_words(run, adata, codes, labels)
     return run
@@ -166,8 +162,8 @@ def _in_words(run: Run, adata: Any, codes: Any, labels: Sequence[str]) -> dict[s
         "scores": {},
     }
     for label in labels:
-        values = adata.obs[label].astype(str).to_numpy()
-        if len(set(values)) > 1:
+        values = column_array(adata.obs[label])
+        if len(set(values[~is_missing(values)].tolist())) > 1:
             known["scores"][str(label)] = class_matching(codes.means, values).scores
     effects = split_effects_of(run, codes.means)
     if effects is not None:

@@ -2,6 +2,7 @@
 
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -23,7 +24,7 @@ TINY = {"latents": 4, "hidden": (8,), "steps": 4, "batch_size": 16}
 def test_an_object_is_the_table_of_its_file(form, tmp_path):
     data = cells()
     data.X = form(data.X)
-    ours = anndata_object(data, labels=("type", "day"))
+    ours = anndata_object(data, columns=Columns(labels=("type", "day")))
     theirs = anndata_file(saved(tmp_path, cells()), None, Columns(labels=("type", "day")))
     np.testing.assert_array_equal(x_of(ours), x_of(theirs))
     np.testing.assert_array_equal(ours.factors, theirs.factors)
@@ -97,3 +98,30 @@ def test_other_methods_and_validation():
     assert any("validation_loss" in row for row in run.history)
     assert data.obsm["X_jaxvae"].shape == (N, 2)
     assert "top_genes" not in data.uns["jaxvae"]
+
+
+def test_flags_of_the_data_act():
+    data = cells()
+    data.obs["part"] = ["validation"] * 6 + ["train"] * (N - 6)
+    groups = train(data, "vae", group_column="donor", labels=["donor"], validation=0.5, latents=2, steps=2)
+    donors = [
+        set(np.asarray(p.at(jnp.arange(p.size))["factors"])[:, 0]) for p in (groups.source, groups.held_out.source)
+    ]
+    assert not donors[0] & donors[1]
+    told = train(data, "vae", split_column="part", latents=2, steps=2)
+    assert (told.source.size, told.held_out.source.size) == (N - 6, 6)
+    some = train(data, "vae", drop=(str(data.var_names[0]),), latents=2, steps=2)
+    assert str(data.var_names[0]) not in some.source.schema.entry_names
+    with pytest.raises(ValueError, match="stream is for files"):
+        train(data, stream=True, **TINY)
+    with pytest.raises(ValueError, match="--microbatch must be at least 1"):
+        train(data, microbatch=0, **TINY)
+
+
+def test_missing_labels_are_not_scored():
+    data = cells()
+    data.obs["type"] = data.obs["type"].astype(object)
+    data.obs.loc[data.obs.index[:9], "type"] = np.nan
+    with pytest.warns(UserWarning, match="9 of 40 rows without factor 0"):
+        train(data, labels=["type"], **TINY)
+    assert np.isfinite(data.uns["jaxvae"]["scores"]["type"]["LMS-SMI"])

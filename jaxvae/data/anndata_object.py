@@ -1,6 +1,5 @@
 """AnnData objects in memory, as tables."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +16,7 @@ def anndata_object(
     adata: Any,
     layer: str | None = None,
     *,
-    labels: Sequence[str] = (),
+    columns: Columns = Columns(),
     size_factor: str | None = None,
     schema: Schema | None = None,
 ) -> Table:
@@ -26,7 +25,7 @@ def anndata_object(
     Args:
       adata: AnnData object of N observations.
       layer: Name of a layer; by default, the matrix is X.
-      labels: Columns of `obs` that are labels.
+      columns: Roles and kinds of the variables and of the columns of `obs`.
       size_factor: Column of `obs` with positive size factors in any unit, which then stand in the place of the rows'
         sums of counts. By default, there are none.
       schema: Columns that a model was trained on, for new rows.
@@ -48,7 +47,7 @@ def anndata_object(
     names = [str(each) for each in adata.var_names]
     if matrix.shape[0] < 1 or not names:
         raise ValueError(f"there is nothing to learn from: the matrix has the shape {matrix.shape}")
-    table = table_of_matrix(matrix, adata.obs, names, Columns(labels=tuple(labels)), schema, "adata", others)
+    table = table_of_matrix(matrix, adata.obs, names, columns, schema, "adata", others)
     return table if size_factor is None else _with_sizes(table, adata, size_factor)
 
 

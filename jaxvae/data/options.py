@@ -1,5 +1,6 @@
 """Where the examples of a run come from, as options of the command line."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -89,19 +90,19 @@ class DataOptions:
         Raises:
           ValueError: The data does not exist or cannot be read. The message is one line.
         """
-        source = open_data(
-            self.data,
-            image_size=self.image_size,
-            skip_bad=self.skip_bad,
-            texture=None if self.texture is None else Path(self.texture),
-            columns=self.of_table,
-            schema=schema,
-            training_rows=self._training_rows if self.stream else None,
-        )
-        if self.stream:
-            if not isinstance(source, Table):
-                raise ValueError(f"--stream is for data in files; {source.name} is drawn on the device: leave it out")
-            source = Streamed(source)
+        return self.parts(self._opened, schema)
+
+    def parts(self, opened: Callable[[Schema | None], Source], schema: Schema | None = None) -> Parts:
+        """Splits data as the options say.
+
+        Args:
+          opened: Function that opens the data; for a table, with the columns that it is given.
+          schema: As for `open_parts`.
+
+        Raises:
+          ValueError: The data cannot be split so. The message is one line.
+        """
+        source = opened(schema)
         if self.correlation is not None:
             if self.validation or self.test or self.sampling == "epochs":
                 raise ValueError(
@@ -120,8 +121,24 @@ class DataOptions:
         if schema is None and isinstance(source, Table) and isinstance(parts.training, Subset):
             on_training_rows = schema_on(source, np.asarray(parts.training.index))
             if on_training_rows is not None:
-                return self.open_parts(on_training_rows)
+                return self.parts(opened, on_training_rows)
         return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
+
+    def _opened(self, schema: Schema | None) -> Source:
+        source = open_data(
+            self.data,
+            image_size=self.image_size,
+            skip_bad=self.skip_bad,
+            texture=None if self.texture is None else Path(self.texture),
+            columns=self.of_table,
+            schema=schema,
+            training_rows=self._training_rows if self.stream else None,
+        )
+        if self.stream:
+            if not isinstance(source, Table):
+                raise ValueError(f"--stream is for data in files; {source.name} is drawn on the device: leave it out")
+            source = Streamed(source)
+        return source
 
     def _split(self, source: Source) -> Parts:
         origin = origin_of(source)
