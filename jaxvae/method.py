@@ -42,6 +42,10 @@ class Posterior(NamedTuple):
     """Natural logarithms of the variances [..., D]."""
 
 
+END = 2**30
+"""Step that stands for the end of training, at which all warmups and cycles have ended."""
+
+
 class Context(NamedTuple):
     """Values that a loss may depend on besides the networks and the batch."""
 

@@ -70,10 +70,15 @@ def beta_vae(
         for a single warmup.
       hyperparameters: Default values; a sweep replaces some of them.
 
-    ValueError for a negative weight or cycle.
+    ValueError for a negative weight or cycle, or a warmup that is not within the cycle.
     """
     if cycle < 0:
         raise ValueError(f"a cycle is a number of steps and must be >= 0, got {cycle}")
+    if cycle and not 0 < hyperparameters.warmup <= cycle:
+        raise ValueError(
+            f"beta grows over the first steps of each cycle of {cycle}: the warmup must be above 0 and at most the "
+            f"cycle, got {hyperparameters.warmup:g}"
+        )
     if support_weight < 0:
         raise ValueError(f"the support weight must be >= 0, got {support_weight}")
     if hyperparameters.beta < 0:

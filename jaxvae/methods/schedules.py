@@ -3,6 +3,8 @@
 import jax
 import jax.numpy as jnp
 
+from jaxvae.method import END
+
 
 def linear_ramp(start: float | jax.Array, end: jax.Array, step: jax.Array, steps: jax.Array) -> jax.Array:
     """From `start` at the first update to `end` at update number `steps`, and `end` from there on, or at once for 0."""
@@ -16,8 +18,8 @@ def geometric_ramp(start: jax.Array, end: jax.Array, step: jax.Array, steps: jax
 
 
 def cyclical_ramp(start: float | jax.Array, end: jax.Array, step: jax.Array, steps: jax.Array, cycle: int) -> jax.Array:
-    """The linear ramp, begun again every `cycle` steps (Fu et al., 2019); never again for 0."""
-    return linear_ramp(start, end, step % cycle if cycle else step, steps)
+    """The linear ramp, which starts again every `cycle` steps until the end (Fu et al., 2019); one ramp for 0."""
+    return linear_ramp(start, end, jnp.where(step < END, step % cycle, step) if cycle else step, steps)
 
 
 def controlled_weight(
@@ -32,8 +34,8 @@ def controlled_weight(
     """The weight that a proportional-integral controller gives a term, and what to add to its integral (Shao et al.,
     2020).
 
-    A positive error, of a term below its set point, lowers the weight. The integral moves by -integral_gain error,
-    unless the weight is at a bound and the move leads further out.
+    A positive error, of a term below its set point, lowers the weight. The integral changes by -integral_gain error,
+    unless the weight is at a bound that this change would take it beyond.
     """
     proportional = proportional_gain * jax.nn.sigmoid(-error)
     move = -integral_gain * error

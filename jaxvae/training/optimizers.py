@@ -149,9 +149,9 @@ def with_optimizer(
 ) -> Method:
     """Returns the method with another optimizer, or with additions to its own optimizer.
 
-    Plain gradient descent (`optax.sgd`) that a method itself chose is not replaced. It is either a running average of
-    weights, which keeps its constant rate, or a proximal step, which follows the schedule of the objective that it
-    belongs to.
+    Plain gradient descent (`optax.sgd`) that a method itself chose is not replaced. It is a running average of weights
+    or the integral of a controller, which keep their constant rate, or a proximal step, which follows the schedule of
+    the objective that it belongs to.
 
     Args:
       method: Method whose objectives are changed.
@@ -184,7 +184,7 @@ def with_optimizer(
 
     def changed(objective: Objective) -> Objective:
         new = {name: wrapped(objective.optimizer_of(name)) for name in objective.trains}
-        all_plain = all(one is optax.sgd for one in new.values()) and optimizer is not optax.sgd
+        all_plain = all(objective.optimizer_of(name) is optax.sgd for name in objective.trains)
         return objective._replace(
             optimizer=new, schedule=objective.schedule if schedule is None or all_plain else schedule
         )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.source import Source, pytree_of
-from jaxvae.method import Method, Terms
+from jaxvae.method import END, Method, Terms
 from jaxvae.streams import Stream
 from jaxvae.training.devices import Devices
 from jaxvae.training.dropout import without_dropout
@@ -19,8 +19,6 @@ from jaxvae.training.steps import batch_of_step
 
 MOST = 2000
 """Largest number of examples that a validation looks at, up to a whole batch."""
-LAST_STEP = 2**30
-"""Step at which the losses are taken, so that all warmups have ended and the losses of all validations compare."""
 PREFIX = "validation_"
 """Start of the names of validation terms in a row of metrics."""
 LOSS = PREFIX + "loss"
@@ -87,7 +85,7 @@ def make_validation(
         key = jax.random.fold_in(state.key, Stream.VALIDATION)
         batch = batch_of_step(method, source, batch_size, key, number)
         at_end = state._replace(
-            params=evaluation_params(state), key=jax.random.fold_in(key, number), step=jnp.int32(LAST_STEP)
+            params=evaluation_params(state), key=jax.random.fold_in(key, number), step=jnp.int32(END)
         )
         return update(at_end, batch, None, no_gradient)[1]
 

@@ -59,6 +59,7 @@ OTHER = {
     "likelihood": "laplace",
     "validation": 0.25,
     "test": 0.25,
+    "cycle": 10,
 }
 """Another value of flags whose type does not tell one."""
 BESIDE = {
@@ -68,6 +69,7 @@ BESIDE = {
     "space": {"latents": 3},
     "split_seed": {"validation": 0.25},
     "class_factor": {"data": "sprites", "image_size": 16},
+    "cycle": {"warmup": 5},
 }
 """Flags without which another has no effect, and is refused or hidden."""
 NEED_FILES = ("stream", "skip_bad", "texture", "groups", "library")

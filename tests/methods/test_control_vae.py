@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from method_table import SOURCE, make
+from method_table import SOURCE, loss_of, make, own
 
 from jaxvae.losses import kl_standard_normal
-from jaxvae.methods import beta_vae
+from jaxvae.method import END
+from jaxvae.methods import BetaVAE, beta_vae
 from jaxvae.methods.schedules import controlled_weight, cyclical_ramp
 from jaxvae.training import make_train_step
 
@@ -51,6 +52,35 @@ def test_the_integral_follows_the_kl_of_the_steps(batch):
         np.testing.assert_allclose(terms["beta"], beta, rtol=1e-4)
         np.testing.assert_allclose(state.params["controller"]["integral"], integral, rtol=1e-4, atol=1e-6)
         np.testing.assert_allclose(terms["loss"], terms["reconstruction"] + terms["beta"] * terms["kl"], rtol=1e-5)
+
+
+def test_the_weight_is_a_constant_of_the_gradient(params, batch):
+    method = make("control-vae", hp={"proportional_gain": 5.0})
+    given = own(method, params)
+
+    @jax.jit
+    def both(params, batch):
+        found, terms = jax.grad(lambda p: loss_of(method, p, batch, jax.random.key(0)), has_aux=True)(params)
+        wanted = jax.grad(
+            lambda p: (lambda t: t["reconstruction"] + jax.lax.stop_gradient(terms["beta"]) * t["kl"])(
+                loss_of(method, p, batch, jax.random.key(0))[1]
+            )
+        )(params)
+        return found, wanted
+
+    found, wanted = both(given, batch)
+    for a, b in zip(jax.tree.leaves(found["encoder"]), jax.tree.leaves(wanted["encoder"]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * float(np.abs(b).max()))
+
+
+def test_all_cycles_have_ended_at_the_end():
+    """The losses of validations are taken there, whatever the cycle."""
+    ramp = jax.jit(lambda cycle: cyclical_ramp(0.0, jnp.float32(4), jnp.int32(END), jnp.float32(5), 512))(0)
+    assert ramp == 4
+    with pytest.raises(ValueError, match="the warmup must be above 0 and at most the cycle, got 0"):
+        beta_vae(make("vae").networks, cycle=10)
+    with pytest.raises(ValueError, match="the warmup must be above 0 and at most the cycle, got 50"):
+        beta_vae(make("vae").networks, cycle=10, hyperparameters=BetaVAE(warmup=50.0))
 
 
 def test_cycles_begin_again():

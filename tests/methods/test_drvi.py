@@ -213,7 +213,7 @@ def test_any_network_and_mixed_tables():
     assert np.isfinite(float(terms["loss"]))
 
 
-def test_flags_that_do_not_act_are_refused(capsys):
+def test_flags_that_do_not_act_are_idle():
     assert "library" in default_config("drvi").with_flags(data="sprites").idle()
     assert "library" not in default_config("drvi").with_flags(data="cells").idle()
     assert open_data("cells").schema is not None

@@ -11,13 +11,12 @@ import optax
 import pytest
 
 from jaxvae.data import Epochs, Streamed, from_arrays, split
-from jaxvae.method import Method, Network, Objective
+from jaxvae.method import END, Method, Network, Objective
 from jaxvae.training import choose_devices, train, train_members
 from jaxvae.training.checkpoints import Checkpoints, best_step, saved_steps
 from jaxvae.training.optimizers import evaluation_params, with_optimizer
 from jaxvae.training.run_folder import RunFolderError
 from jaxvae.training.validation import (
-    LAST_STEP,
     MOST,
     Overfitting,
     StoppedEarly,
@@ -103,7 +102,7 @@ def test_noise_is_the_same_at_every_validation_and_another_in_every_batch():
     assert len(set(one)) == len(set(two)) == len(set(other)) == 1
     assert len({one[0], two[0], other[0]}) == 3
     assert len({row["noise"] for row in found[:3]}) == 3
-    assert {row["validation_step"] for row in found} == {float(LAST_STEP)}  # after all warmups
+    assert {row["validation_step"] for row in found} == {float(END)}  # after all warmups
 
 
 def test_no_more_than_so_many_examples():
