@@ -87,7 +87,7 @@ def split_effects(
         `jaxvae.networks.SplitDecoder.parts` with parameters.
       means: Posterior means of the data [N, K].
       pooling: Pooling of the decoder.
-      examples: Number of examples, the first ones, over which effects in the data are averaged.
+      examples: Number of examples, evenly spaced among the rows, over which effects in the data are averaged.
       steps: Number of values of a latent in each direction.
 
     Raises:
@@ -99,7 +99,7 @@ def split_effects(
     if means.ndim != 2 or not means.size:
         raise ValueError(f"posterior means must be [examples, latents], got shape {means.shape}")
     latents = means.shape[1]
-    rows = means[:examples]
+    rows = means[np.linspace(0, len(means) - 1, min(examples, len(means))).astype(int)]  # rows may be sorted by class
     total = 0.0
     for first in range(0, len(rows), CHUNK):
         outputs = np.asarray(parts(rows[first : first + CHUNK]), np.float64)

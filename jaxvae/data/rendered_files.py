@@ -61,6 +61,11 @@ RENDERED_FILES: dict[str, Callable[..., Table]] = {"isaac3d": isaac3d, "falcor3d
 """Readers (path, image_size=None) -> source, by the name before the colon on the command line."""
 
 
+def _place(file: Path) -> tuple[Path, int, str]:
+    """Returns the place of a picture in its folder: by its number if it is named by one, with or without zeros."""
+    return file.parent, int(file.stem) if file.stem.isdecimal() else -1, file.stem
+
+
 def _grid(path: Path, name: str, sizes: dict[str, int], values: np.ndarray, image_size: int | None) -> Table:
     """Reads the pictures of a folder, whose labels must be the full grid, in any order.
 
@@ -73,7 +78,7 @@ def _grid(path: Path, name: str, sizes: dict[str, int], values: np.ndarray, imag
     found = tuple(int(column.max()) + 1 for column in factors.T)
     if found != tuple(sizes.values()):
         raise ValueError(f"{path}: the labels take {found} values, and those of {name} take {tuple(sizes.values())}")
-    files = sorted(path.rglob("*.png"))
+    files = sorted(path.rglob("*.png"), key=_place)
     if len(files) != len(factors):
         raise ValueError(f"{path}: there are {len(files)} pictures for {len(factors)} labels")
     number = np.ravel_multi_index(tuple(factors.T), found)

@@ -151,4 +151,4 @@ def commitment_loss(x: Float[Array, "*batch D"], quantised: Float[Array, "*batch
 
 
 def _rounded(x: jax.Array) -> jax.Array:
-    return x + jax.lax.stop_gradient(jnp.round(x) - x)
+    return straight_through(x, jnp.round(x))

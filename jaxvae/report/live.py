@@ -113,6 +113,8 @@ class _Writer:
             constant["values"] = [float(number) for number in array.ravel()]
         else:
             constant["at"] = self.size
+            if np.abs(array).max() > np.finfo(np.float16).max:
+                raise Unsupported(f"the decoder has weights above {np.finfo(np.float16).max:g}, the largest in float16")
             self.weights.append(array.ravel().astype(np.float16))
             self.size += array.size
             if 2 * self.size > MOST_BYTES:
@@ -122,6 +124,10 @@ class _Writer:
 
     def _operation(self, name: str, equation: Any, given: list[int]) -> int:
         shape = [_one(size) for size in equation.outvars[0].aval.shape]
+        if name == "convert_element_type" and not jnp.issubdtype(equation.outvars[0].aval.dtype, jnp.floating):
+            before = equation.invars[0].aval.dtype
+            if jnp.issubdtype(before, jnp.floating):
+                raise Unsupported(f"the decoder converts numbers from {before} to {equation.outvars[0].aval.dtype}")
         if name in SAME:
             return given[0]
         out = self._new()

@@ -105,7 +105,7 @@ def _scores(data: ReportData) -> Section | None:
     caption = (
         "Of posterior means; scores.json has those of samples too. Each with the definition it was computed by: the "
         "same name stands for several in the literature. Higher is better, but for dependence between latents (total "
-        "correlation, Wasserstein correlation, mutual information), where 0 is none."
+        "correlation, Wasserstein correlation, mutual information), where 0 is none, and the support, where 1 is best."
     )
     return Section("scores", "Scores", caption=caption, scores=data.scores) if data.scores else None
 

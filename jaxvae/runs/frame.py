@@ -23,8 +23,8 @@ def table(paths: Path | str | Iterable[Path | str]) -> Any:
     Returns:
       A DataFrame with the columns run (folder), method, data, seed and step; the settings by the names of their flags;
       the last row of training as "last_loss" and so on, with "seconds" as the sum of all rows; and the scores of
-      posterior means as "mig", "dci" and so on, if the run has been scored, with the reconstruction error and other
-      properties. What a run does not have is missing.
+      posterior means as "mig", "dci" and so on, if the newest checkpoint has been scored, with the reconstruction error
+      and other properties. What a run does not have is missing.
 
     Raises:
       RunFolderError: There is no run in a folder, or its settings cannot be read.
@@ -54,7 +54,7 @@ def _row(folder: Path) -> dict[str, Any]:
     row |= {"step": newest_saved(folder)}
     row |= {name: value for name, value in settings.items() if name not in row}
     row |= {**last, "seconds": sum(each.get("seconds", 0.0) for each in history)}
-    if scores is not None:
+    if scores is not None and scores["step"] == row["step"]:
         row |= {"num_samples": scores["num_samples"], **scores["properties"]}
         row |= {name: result.get("score") for name, result in scores["metrics"].items()}
     return row

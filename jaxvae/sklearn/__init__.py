@@ -55,8 +55,9 @@ print(model.inverse_transform(codes).head())  # a DataFrame with the columns of 
 As everywhere in scikit-learn, new rows must have the same columns in the same order.
 
 `DRVI` is for cells x genes: it takes sparse arrays as well, such as `adata.X`, and finds counts by itself. X holds
-counts if all of its values are whole numbers and none is negative. `split_effects` says what each latent does to each
-gene. `jaxvae.anndata` takes AnnData objects, with batches and size factors.
+counts if all of its values are whole numbers, none is negative and some are above 1; give `kinds="count"` otherwise.
+`split_effects` says what each latent does to each gene. `jaxvae.anndata` takes AnnData objects, with batches and size
+factors.
 
 ```python
 import numpy as np

@@ -118,7 +118,10 @@ def test_shapes_types_and_range(source):
     assert all(0 <= column.max() < size for column, size in zip(factors.T, source.factor_sizes, strict=True))
 
 
-@pytest.mark.parametrize("name", ["sprites", "epochs of a table"])
+EAGER = ("sprites", "epochs of a table")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.process] * (n not in EAGER)) for n in SOURCES])
 def test_batches_are_the_same_compiled_or_not(name):
     """Of a source that is an argument of a compiled function, or not."""
     plain, compiled = made(name).batch(KEY, 2, 8), batch_of_eight(made(name), 2)

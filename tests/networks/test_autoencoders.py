@@ -52,6 +52,8 @@ def test_decoders_tell_their_hidden_layers(architecture, layers):
     for layer, part in zip(hidden, first, strict=True):
         np.testing.assert_allclose(layer[:5], part, atol=1e-5)
         assert np.abs(layer).max() > 0
+        if architecture in ("conv", "burgess", "kim"):  # after the ReLU
+            assert layer.min() >= 0
     assert output.shape == (40, 16, 16, 1)
 
 

@@ -28,6 +28,8 @@ def test_operations_and_weights_of_a_dense_decoder():
     [
         (lambda code: jnp.sort(code), "the page does not know the operation sort"),
         (lambda code: code @ np.ones((2, 2_000_001), np.float32), "more than 4,000,000 bytes of weights"),
+        (lambda code: code @ np.full((2, 50), 1e5, np.float32), "weights above 65504, the largest in float16"),
+        (lambda code: code.astype(int).astype(float), "converts numbers from float32 to int32"),
     ],
 )
 def test_what_the_page_cannot_run_is_named(decode, told):
