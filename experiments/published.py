@@ -12,6 +12,7 @@ Data sets are redrawn: `sprites` is the grid of dSprites, `rooms` that of Shapes
 of a setting are trained together as a population.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -215,6 +216,18 @@ def train_jobs(together: Sequence[Job], root: Path, asked: Any) -> bool:
     return all(outcome.diverged or outcome.step >= training.steps for outcome in outcomes)
 
 
+def give_way() -> None:
+    """Gives this process the lowest priority.
+
+    Linux shares processors between sessions first, and a niceness counts only within a session, which has its own.
+    """
+    os.nice(19)
+    group = Path("/proc/self/autogroup")
+    if group.exists():
+        with contextlib.suppress(OSError):
+            group.write_text("19")
+
+
 def main(args: Args) -> None:
     """Trains what the table lacks until the time is over or SIGTERM comes."""
     rows = json.loads(args.table.read_text())["rows"] if args.table.exists() else []
@@ -224,7 +237,7 @@ def main(args: Args) -> None:
         for job in in_order([row["key"] for row in rows], args.folder)[:10]:
             print(f"next      {job.key}  (at step {newest_saved(job.folder(args.folder))})")
         return
-    os.nice(19)
+    give_way()
     tune_allocator()
     end, came = time.monotonic() + 3600 * args.hours, []
     signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
