@@ -184,7 +184,7 @@ def layer_of(method):
     return method if method in QUICK else pytest.param(method, marks=pytest.mark.process)
 
 
-@pytest.mark.parametrize("method", map(layer_of, METHODS))
+@pytest.mark.parametrize("method", [layer_of(method) for method in METHODS])
 def test_every_hyperparameter_is_read(method):
     config = default_config(method).with_flags(batch_size=20)
     source, built = build(config)
