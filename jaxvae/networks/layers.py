@@ -4,8 +4,9 @@ Parameters and results are those of Flax's `Conv` and `ConvTranspose` with strid
 each layer is one call of `lax`. On CPUs, XLA is slow at some of these operations: the weight gradient of a transposed
 convolution takes 60% of a training step. There, the products and their gradients are written in the forms that were
 measured to be fastest (`python -m benchmarks.train_step`). These forms use `lax` as well, so every transformation of
-JAX applies. Programs with a symbolic batch size, which `jax.export` makes for several platforms, have the same form as
-on accelerators.
+JAX applies. The platform is that of the mesh (`jax.shard_map`, `jax.set_mesh`), which may be described by a topology
+alone, or else that of JAX's first device. Programs with a symbolic batch size, which `jax.export` makes for several
+platforms, have the same form as on accelerators.
 """
 
 from collections.abc import Callable
@@ -76,7 +77,13 @@ def in_parts(layers: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Arra
 
 def _for_cpu(x: jax.Array) -> bool:
     """Whether to use the forms for CPUs. A program whose batch size is symbolic is exported, for any platform."""
-    return jax.default_backend() == "cpu" and isinstance(x.shape[0], int)
+    return _platform() == "cpu" and isinstance(x.shape[0], int)
+
+
+def _platform() -> str:
+    """Returns the platform of the mesh that is traced for, or of JAX's first device where there is no mesh."""
+    device = getattr(jax.sharding.get_abstract_mesh(), "abstract_device", None)
+    return device.platform if device else jax.default_backend()
 
 
 def halve(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -45,6 +45,11 @@ class Devices:
         """Axis that the batch is split over: "data", or None if the batch is not split."""
         return "data" if self.mesh.shape["data"] > 1 else None
 
+    @property
+    def platform(self) -> str:
+        """Platform of the devices, as "cpu" or "tpu", which need not be that of this process (a TPU's topology)."""
+        return self.mesh.devices.flat[0].platform
+
     def sharding(self, members: bool) -> NamedSharding:
         """Returns the sharding of arrays: replicated on every device, or split by the first axis into members."""
         return NamedSharding(self.mesh, P("population") if members else P())
@@ -73,7 +78,8 @@ class Devices:
         """
         source = arguments[2]
         if self.mesh.size == 1:
-            return self._checked(jax.jit(step, donate_argnums=0).lower(*arguments).compile())
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):  # tells the networks the platform
+                return self._checked(jax.jit(step, donate_argnums=0).lower(*arguments).compile())
         if self.backend == "pmap":
             # pmap requires an argument with an axis of devices.
             ranks = jnp.arange(self.mesh.size)

@@ -293,7 +293,7 @@ def compile_steps(
     If `in_one_call` is True, all steps may run in one call of the device. All sources must then be the same.
     """
     source = next(feed)
-    if jax.default_backend() == "cpu" or not in_one_call:
+    if devices.platform == "cpu" or not in_one_call:
         # XLA runs convolutions inside a CPU while loop ten times slower than outside; a dispatch costs 0.2 ms.
         # The same holds for conditionals, so each set of active objectives has a separate program.
         sources = itertools.chain([source], feed)

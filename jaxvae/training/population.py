@@ -103,7 +103,7 @@ def _compile(
 ) -> Advance:
     """Compiles the step for all members in one call, or for waves as large as fit into memory, one after another."""
     members, least = len(states.step), devices.mesh.shape["population"]
-    size = 1 if jax.default_backend() == "cpu" and devices.mesh.size == 1 else members
+    size = 1 if devices.platform == "cpu" and devices.mesh.size == 1 else members
     while True:
         try:
             return _in_waves(size, method, step, source, states, empty, devices)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.sharding import AxisType
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType
 from jax.sharding import PartitionSpec as P
 
 from jaxvae.networks import autoencoder, layers
@@ -222,3 +222,27 @@ def test_networks_do_not_depend_on_the_parts(architecture, monkeypatch):
     whole = jax.jit(jax.value_and_grad(loss))(params)
     monkeypatch.setattr(layers, "IMAGES", 2)
     close(jax.jit(jax.value_and_grad(lambda params: loss(params)))(params), whole, 1e-4)
+
+
+def test_the_mesh_says_the_platform(monkeypatch):
+    encoder = autoencoder("conv", (16, 16, 3), 4)["encoder"]
+    params = jax.eval_shape(encoder.init, jax.random.key(0))
+
+    def program():
+        jaxpr = jax.make_jaxpr(lambda *given: encoder.apply(*given))(  # traced anew
+            params, jax.ShapeDtypeStruct((32, 16, 16, 3), jnp.float32)
+        )
+        return [(str(each.primitive), [out.aval.shape for out in each.outvars]) for each in jaxpr.eqns]
+
+    here = program()
+    meshes = [
+        AbstractMesh((1,), ("data",), (AxisType.Auto,), abstract_device=AbstractDevice(kind, 1, kind))
+        for kind in ("cpu", "tpu")
+    ]
+    with jax.sharding.use_abstract_mesh(meshes[1]):
+        there = program()
+    assert there != here
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert program() == there
+    with jax.sharding.use_abstract_mesh(meshes[0]):
+        assert program() == here
