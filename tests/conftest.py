@@ -7,6 +7,7 @@ and later runs. `XLA_FLAGS= pytest` tests programs as users have them, which wha
 import gc
 import math
 import os
+import signal
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,6 +34,8 @@ import jaxtyping
 import pytest
 from hypothesis import settings
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a shell
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.set_threshold(50_000, 20, 20)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 settings.register_profile("jaxvae", deadline=None, derandomize=True, max_examples=25)

@@ -79,6 +79,7 @@ def test_a_peer_that_ends_early_is_named():
         Worker([sys.executable, "-c", "exit(3)"])
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("method", ["beta-vae", pytest.param("factor-vae", marks=pytest.mark.process)])
 def test_our_own_peer_runs(method):
     run = jax_training("jaxvae, as shipped", "mlp", 2, method)

@@ -196,6 +196,7 @@ def test_all_kernels_are_listed():
     assert set(re.findall(r"`(\w+)`", listed)) == kernels
 
 
+@pytest.mark.process
 def test_another_librarys_names_are_found_here():
     text = (ROOT / "experiments/migration.md").read_text()
     assert re.findall(r"^## (\S+)", text, re.MULTILINE) == LIBRARIES

@@ -113,6 +113,7 @@ def test_every_method_of_single_images_is_there():
         assert entry.build.__doc__.splitlines()[0] in kind.__doc__
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "name",
     [n if n in ("vae", "factor-vae", "vae-sne") else pytest.param(n, marks=pytest.mark.slow) for n in IMAGES_ONLY],
@@ -221,11 +222,13 @@ def test_in_a_pipeline(plane):
     assert pipeline.inverse_transform(pipeline.transform(plane)).shape == plane.shape
 
 
+@pytest.mark.process
 def test_the_oi_vae_sees_every_feature_as_a_group(plane):
     model = OIVAE(**{**QUICK, "max_iter": 1}, n_components=3).fit(plane)
     assert model.state_.params["loadings"]["weights"].shape == (6, 3, 1)
 
 
+@pytest.mark.process
 def test_blobs_become_clusters():
     rows, label = make_blobs([90, 60, 30], n_features=4, centers=20 * np.eye(4)[:3], random_state=0)
     model = VAESNE(
@@ -245,6 +248,7 @@ def test_blobs_become_clusters():
     assert model.labels_.max() < model.clusters_.number
 
 
+@pytest.mark.process
 def test_a_sphere_has_no_clusters():
     model = VAESNE(n_components=3, space="sphere", **{**QUICK, "max_iter": 2})
     codes = model.fit_transform(np.random.default_rng(0).normal(size=(20, 4)))

@@ -133,6 +133,7 @@ def test_likelihoods_of_a_table(likelihood, parameters, table, no_training):
     assert np.isfinite(model.score(table))
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("kind", [OIVAE, VAESNE, IWAE])
 def test_other_methods_take_tables(kind, table):
     model = kind(**QUICK).fit(table)
@@ -266,6 +267,7 @@ def test_groups_of_columns(vectors, tmp_path, no_training):
         OIVAE(groups={"x0": "left", "x1": "left"}, **QUICK).fit(vectors)
 
 
+@pytest.mark.process
 def test_features_of_classes(vectors):
     y = np.array(["a", "b"])[(vectors[:, 0] > 5).astype(int)]
     model = MCR2(n_components=3, max_iter=5, batch_size=16, random_state=0).fit(vectors, y)
@@ -288,6 +290,7 @@ def test_in_a_pipeline(vectors, no_training):
     assert np.isfinite(pipeline.score(holes))
 
 
+@pytest.mark.process
 def test_the_prior_depends_on_the_labels(table):
     y = np.where(table["ill"], "yes", "no")
     model = IVAE(**QUICK)
@@ -322,6 +325,7 @@ def test_labels_that_can_not_be(y, message, table):
         IVAE(**QUICK).fit(table, y)
 
 
+@pytest.mark.process
 def test_labels_of_some_rows(vectors):
     y = np.digitize(vectors[:, 0], [4.5, 5.5])
     some = np.where(np.arange(40) % 2, y, -1)
@@ -337,6 +341,7 @@ def test_labels_of_some_rows(vectors):
         SemiSupervisedVAE(**QUICK).fit(vectors, np.stack([y] * 3, axis=1))
 
 
+@pytest.mark.process
 def test_a_failed_fit_leaves_nothing_of_the_fit_before(vectors, table):
     model = VAE(**QUICK)
     with untrained():

@@ -212,6 +212,7 @@ def trained_linear(variances, latents, *, beta, logvar=None, steps=2000, seed=0)
     return decode_jacobians(lambda z: method.decode(net, z), mean[:1]), np.asarray(mean), np.exp(log_s), axes
 
 
+@pytest.mark.process
 def test_a_linear_vae_finds_principal_axes():
     """Those of a variance above beta times the decoder's: the others are not worth their KL."""
     jacobians, mean, s, axes = trained_linear(VARIANCES, 5, beta=2 * C)
@@ -231,6 +232,7 @@ def test_a_linear_vae_finds_principal_axes():
     assert found.orthogonality > 0.98
 
 
+@pytest.mark.process
 def test_a_linear_autoencoder_finds_their_plane_only():
     jacobians, _, _, axes = trained_linear(VARIANCES, 3, beta=0.0, logvar=-30.0, steps=1500)
     angles = np.linalg.svd(axes[:, :3].T @ np.linalg.qr(jacobians[0])[0])[1]
@@ -238,6 +240,7 @@ def test_a_linear_autoencoder_finds_their_plane_only():
     assert distance_to_orthogonality(jacobians).distance > 0.3
 
 
+@pytest.mark.process
 def test_equal_variances_leave_the_axes_free():
     """The columns are orthogonal, but any orthogonal ones would do: nothing may demand that V be near a permutation."""
     runs = [trained_linear(np.full(3, 2.0), 3, beta=2 * C, steps=600, seed=seed) for seed in (0, 1)]

@@ -14,6 +14,7 @@ from jaxvae.baselines import (
 )
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "estimator",

@@ -38,6 +38,7 @@ def error(model, x):
     return ((model.inverse_transform(model.transform(x)) - x) ** 2).mean()
 
 
+@pytest.mark.process
 def test_books_find_bars_that_as_many_prototypes_do_not():
     x, places = bars()
     books = CooperativeVQ(2, 5, random_state=0).fit(x)

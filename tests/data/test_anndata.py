@@ -268,6 +268,7 @@ def test_flags_of_tables_are_for_anndata(tmp_path):
     assert (table.schema.entry_names, table.factor_names) == (("gene1",), ("type",))
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore::jaxvae.training.run_folder.OtherData")
 def test_a_run_on_counts(tmp_path, capsys):
     """Cells in another file, with their genes in another order, have the codes that they have in the first one."""

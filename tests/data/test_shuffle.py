@@ -42,6 +42,7 @@ def test_every_number_once(size, seed):
     np.testing.assert_array_equal(np.sort(order), np.arange(size))
 
 
+@pytest.mark.process
 def test_any_place_leads_anywhere():
     """Chi-squared of the entry at a place, and of pairs of neighbouring entries, over many keys."""
 
@@ -60,6 +61,7 @@ def test_any_place_leads_anywhere():
     assert ((pairs[~np.eye(7, dtype=bool)] - expected) ** 2 / expected).sum() < 41 + 5 * np.sqrt(82)
 
 
+@pytest.mark.process
 def test_a_large_set_is_walked_in_no_visible_order():
     order = np.asarray(whole_order(np.uint32(1), 737_280))
     assert len(np.unique(order)) == 737_280

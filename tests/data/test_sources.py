@@ -129,7 +129,17 @@ def test_batches_are_the_same_compiled_or_not(name):
         np.testing.assert_allclose(compiled[part], plain[part], atol=1e-5)
 
 
-def test_parts_of_a_batch_make_it_up(source):
+SHARDED = ("sprites", "epochs of a table", "pairs", "groups", "few labels", "videos")
+
+
+def layer_of(name):
+    marks = [pytest.mark.slow] * (name in ALIKE) or [pytest.mark.process] * (name not in SHARDED)
+    return pytest.param(name, marks=marks)
+
+
+@pytest.mark.parametrize("name", [layer_of(name) for name in SOURCES])
+def test_parts_of_a_batch_make_it_up(name):
+    source = made(name)
     whole, together = batch_of_eight(source, 2), joined(source, 1, 2)
     for name in whole:
         np.testing.assert_allclose(together[name], whole[name], atol=1e-5)

@@ -250,6 +250,7 @@ def test_a_table_that_is_no_grid_gives_plain_subsets():
     assert type(parts.training) is type(parts.test) is Subset
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "source",
     [variant(GRID, "color"), moving_sprites(16), from_arrays(np.random.default_rng(0).random((50, 16, 16)))],

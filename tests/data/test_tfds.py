@@ -111,6 +111,7 @@ def test_the_dsprites_builder_gives_what_the_file_gives(tmp_path, monkeypatch):
     np.testing.assert_array_equal(source.factors, classes[:, 1:])
 
 
+@pytest.mark.process
 def test_a_run_on_the_dsprites_of_tfds(tmp_path, monkeypatch):
     write_dsprites(tmp_path / "dsprites.hdf5")
     let_tfds_use(tmp_path / "dsprites.hdf5", tmp_path / "tfds", monkeypatch)

@@ -94,6 +94,7 @@ def data(data_files, tmp_path, numbers):
     return usable
 
 
+@pytest.mark.process
 def test_some_mutants(trained, data_files, tmp_path):
     assert 0 < configurations(trained, tmp_path / "a", range(20)) < 20
     assert 0 < scores_and_rows(trained, tmp_path / "b", range(20)) < 40
@@ -131,6 +132,7 @@ def test_commands_say_it_in_a_line(trained, tmp_path, command, file, text, capsy
     assert file.split(".")[0] in error
 
 
+@pytest.mark.process
 def test_nothing_is_executed_from_a_file(tmp_path):
     """An array of objects is a pickle: it is refused before it is read."""
 

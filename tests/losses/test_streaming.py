@@ -116,6 +116,7 @@ def test_extremes_are_finite_in_value_and_gradient(logvar):
         assert all(np.isfinite(gradient).all() for gradient in gradients)
 
 
+@pytest.mark.process
 def test_memory_grows_with_the_batch_not_with_its_square():
     def temporaries(batch, latents):
         shape = jax.ShapeDtypeStruct((batch, latents), np.float32)

@@ -157,6 +157,7 @@ def test_codes_and_samples_are_those_of_the_averages(batch):
     assert len(np.unique(codes, axis=0)) == len(codes)
 
 
+@pytest.mark.process
 def test_it_learns_to_invert_its_generator():
     """Against the spread of the codes, which must not collapse."""
     init, update = compiled("alae")

@@ -195,6 +195,7 @@ def test_the_l2_penalty_and_eps_are_those_of_scvi_tools():
     np.testing.assert_allclose(updates["w"], -1e-3 * penalized / (np.abs(penalized) + 0.01), rtol=1e-5)
 
 
+@pytest.mark.process
 def test_any_network_and_mixed_tables():
     """Pictures with mean pooling and convolutions; a table with columns of every kind."""
     words = "drvi --data sprites --image-size 16 --network conv --pooling mean --sharing nowhere --latents 4"

@@ -178,6 +178,7 @@ def test_an_empty_foreground_covers_little_whatever_was_learned():
     np.testing.assert_allclose(drawn, 0.5 * mask + (1 - mask), rtol=1e-5)
 
 
+@pytest.mark.process
 def test_it_learns_to_render_the_next_frame():
     method = equivariant_rendering(
         layered_networks((16, 16, 3)), hyperparameters=EquivariantRendering(learning_rate=2e-3)

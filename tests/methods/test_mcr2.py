@@ -52,6 +52,7 @@ def of_values(classes, batch):
     return terms_of(mcr2(AS_IT_IS, classes=classes), batch)
 
 
+@pytest.mark.process
 def test_loss_falls_and_classes_part(compiled):
     """Towards the ceiling, and never over it; features of two digits end at right angles."""
     init, update = compiled

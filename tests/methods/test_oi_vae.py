@@ -79,6 +79,7 @@ def test_oi_vae_weights_can_not_hide_behind_each_other(batch):
     assert min(losses_[1:3]) < min(losses_[0], losses_[3]) - 1
 
 
+@pytest.mark.process
 def test_oi_vae_finds_the_support_of_sparse_loadings():
     """Linear generators, one number per group: which latent drives which of six groups."""
     rng = np.random.default_rng(0)

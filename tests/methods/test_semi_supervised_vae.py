@@ -200,6 +200,7 @@ def test_targets_run_from_0_to_1(batch):
     assert set(map(tuple, label)) <= set(map(tuple, np.asarray(labelled)))
 
 
+@pytest.mark.process
 def test_labels_teach_the_latents():
     """With labels alone, each latent comes to follow its factor on images without labels."""
     source = few_labels(Sprites(16), 2000)

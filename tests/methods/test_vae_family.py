@@ -163,6 +163,7 @@ def test_factor_vae_permutes_the_second_batch(params, batch):
     assert values[0, 1] == values[1, 1]
 
 
+@pytest.mark.process
 def test_trained_discriminator_finds_the_total_correlation():
     """FactorVAE around an encoder that hands on Gaussian data, whose total correlation is known."""
     points = Network(lambda key: {}, lambda params, x: Posterior(x[:, 0, 0, :], jnp.full((len(x), 2), -20.0)))

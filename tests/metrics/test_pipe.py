@@ -27,6 +27,7 @@ def test_permuted_latents_have_the_same_marginals():
     assert uniform.score < 0.7 < 0.9 < permuted.score
 
 
+@pytest.mark.process
 def test_images_and_a_constant_decoder():
     seen = []
 

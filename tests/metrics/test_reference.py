@@ -268,6 +268,7 @@ def test_a_shorter_curve_is_drawn_out():
         assert found == pytest.approx(curves[name]["explicitness"], abs=1e-9)
 
 
+@pytest.mark.process
 def test_no_warning_of_a_library_gets_through():
     with warnings.catch_warnings():
         warnings.simplefilter("error")

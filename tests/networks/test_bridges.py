@@ -349,6 +349,7 @@ def test_a_missing_equinox_is_told(monkeypatch):
         from_equinox(EquinoxEncoder)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("function", [from_nnx, from_equinox])
 def test_the_example_runs(function):
     code = re.search(r"```python\n(.*?)```", inspect.getdoc(function), re.DOTALL)[1]

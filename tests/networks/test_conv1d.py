@@ -80,6 +80,7 @@ def test_the_decoder_is_its_formula_and_cuts_off_what_the_encoder_padded():
     np.testing.assert_array_equal(jax.jit(seven.apply)(params, z.astype(np.float32)), got[:, :7])
 
 
+@pytest.mark.process
 def test_it_learns_waves():
     source, rows = waves(times=32), []
     method = vae(autoencoder("conv1d", source.event_shape, 5), likelihood=gaussian(0.3), hyperparameters=VAE(3e-3))

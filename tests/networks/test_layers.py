@@ -209,7 +209,7 @@ def test_parts_are_the_whole(batch, monkeypatch):
     assert sizes == [batch]
 
 
-@pytest.mark.parametrize("architecture", ["conv", "burgess"])
+@pytest.mark.parametrize("architecture", ["conv", pytest.param("burgess", marks=pytest.mark.process)])
 def test_networks_do_not_depend_on_the_parts(architecture, monkeypatch):
     networks = autoencoder(architecture, (16, 16, 3), 4)
     (image,) = arrays((5, 16, 16, 3))

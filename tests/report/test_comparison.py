@@ -181,6 +181,7 @@ def test_one_damaged_run_does_not_end_a_comparison(runs, tmp_path):
         compare([tmp_path / "torn"], num_samples=100, metrics=("mig",))
 
 
+@pytest.mark.process
 def test_pictures_show_what_they_say(tmp_path):
     """PCA of one pixel a latent: rows are examples, the same rebuilt, and one pixel that grows."""
     pixels = np.zeros((60, 64))

@@ -52,6 +52,7 @@ def test_heat_map_shows_shares_as_colour():
     assert count(empty, LIGHT.accent) == 0
 
 
+@pytest.mark.process
 def test_large_heat_maps_have_no_numbers():
     for columns, numbers in ((20, True), (30, False)):
         image = np.asarray(heat_map(np.zeros((50, columns)), ["z"] * 50, ["f"] * columns, LIGHT))

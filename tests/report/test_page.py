@@ -205,6 +205,7 @@ def test_shapes_of_data(options):
     assert anchors(Page(report_html(small_report(**options)))) == list(SECTIONS)
 
 
+@pytest.mark.process
 def test_many_latents_are_shown_in_part_and_charted_in_full():
     data = small_report(latents=32)
     page = Page(report_html(data))
@@ -213,6 +214,7 @@ def test_many_latents_are_shown_in_part_and_charted_in_full():
     assert alt.count("z") == 32
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("most", [12, pytest.param(64, marks=pytest.mark.slow)])
 def test_charts_of_hundreds_of_latents_and_factors_are_of_some(most, monkeypatch):
     """Those of all would be pictures larger than their formats allow, and texts of thousands of numbers."""
@@ -233,6 +235,7 @@ def test_charts_of_hundreds_of_latents_and_factors_are_of_some(most, monkeypatch
         assert len(pictures[name]["alt"]) < 3000
 
 
+@pytest.mark.process
 def test_many_factors_get_a_row_for_their_map():
     data = small_report()
     names = tuple(f"attribute {k}" for k in range(40))
@@ -243,6 +246,7 @@ def test_many_factors_get_a_row_for_their_map():
     assert not any(part.get("class") == "stack" for part in Page(report_html(data)).all("div"))
 
 
+@pytest.mark.process
 def test_large_photographs_stay_below_the_limit():
     data = small_report(latents=16, channels=3, num_values=5)
     rng = np.random.default_rng(0)

@@ -58,6 +58,7 @@ def test_every_method_of_the_study_has_its_preset():
     assert {kind: hp.lambda_d / hp.lambda_od for kind, hp in dip.items()} == {"i": 10, "ii": 1}
 
 
+@pytest.mark.process
 def test_a_preset_trains(tmp_path):
     """All that it says fits together; the flags beside it change it."""
     args = parse_train(["factor-vae", "--preset", "study", "--batch-size", "2", "--gamma", "50"])
@@ -105,6 +106,7 @@ def test_optimization_that_can_not_be(flags, message):
         build(parse_train(["beta-vae", *flags.split()]).config)
 
 
+@pytest.mark.process
 def test_optimization_reaches_the_training():
     def trained(*flags):
         source, method = build(parse_train(["beta-vae", "--data", "sprites", "--image-size", "16", *flags]).config)
@@ -175,6 +177,7 @@ def test_a_run_of_a_preset_is_resumed_with_its_own_settings(tmp_path):
     assert parse_train(flags).config == default_config("beta-vae", "paper")
 
 
+@pytest.mark.process
 def test_data_of_a_run(tmp_path):
     """By name, with a look, from a file, in epochs; and an unknown name says what there is."""
     np.savez(tmp_path / "mine.npz", images=np.zeros((4, 8, 8)), factors=np.arange(4)[:, None])

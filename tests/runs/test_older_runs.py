@@ -131,6 +131,7 @@ def test_their_run_is_loaded_and_scored(their_run):
     np.testing.assert_allclose(line.values["mig"], [after])
 
 
+@pytest.mark.process
 def test_their_run_is_resumed(their_run):
     args = parse_train(["--run", str(their_run), "--resume", "--steps", "8"])
     with pytest.raises(RunFolderError, match=r"optimization.optimizer was None and is now 'lion'"):

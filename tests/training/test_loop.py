@@ -50,7 +50,7 @@ def whole_run(tmp_path_factory):
     return folder, run(folder, 14)
 
 
-@pytest.mark.parametrize("first_part", [3, 6, 10])
+@pytest.mark.parametrize("first_part", [3, *(pytest.param(steps, marks=pytest.mark.process) for steps in (6, 10))])
 def test_a_resumed_run_ends_in_the_same_bits(tmp_path, first_part, whole_run):
     folder, whole = whole_run
     run(tmp_path / "parts", first_part)
@@ -98,11 +98,13 @@ def test_objectives_move_when_they_are_due(devices, tmp_path, step_by_step):
     close(train(scheduled(), SOURCE, steps=7, **settings).params, step_by_step.params)
 
 
+@pytest.mark.process
 def test_objectives_of_members_move_when_they_are_due(step_by_step):
     *_, (_, states, _) = train_population(scheduled(), SOURCE, seeds=[0, 1], steps=7, batch_size=16)
     close(jax.tree.map(lambda leaf: np.asarray(leaf)[1], states.params), step_by_step.params)
 
 
+@pytest.mark.process
 def test_logging_does_not_change_the_bits(tmp_path):
     assert_same_bits(run(tmp_path / "a", 9, log_every=2), run(tmp_path / "b", 9, log_every=5, checkpoint_every=100))
     assert_same_bits(run(tmp_path / "a", 9), run(None, 9))
@@ -222,6 +224,7 @@ def test_writers_get_every_row():
     assert json.loads(json.dumps(seen[0][1]))["steps_per_second"] > 0
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("wrap", [lambda source: source, Epochs])
 def test_a_table_trains_and_its_run_is_resumed(wrap, tmp_path):
     """Its images are an argument of the compiled step, and the order of the epochs goes on where it was."""

@@ -26,6 +26,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform != "linux", reason="a setting of the GNU allocator")
 def test_memory_is_used_again_without_page_faults():
     faults = {}

@@ -58,7 +58,15 @@ def test_a_network_without_inputs_is_left_alone():
     np.testing.assert_array_equal(in_microbatches(method, 2).networks["a"].apply(jnp.ones(3)), 2)
 
 
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in METHODS])
+def layer_of(name):
+    return (
+        name
+        if name == QUICK[1]
+        else pytest.param(name, marks=pytest.mark.process if name in QUICK else pytest.mark.slow)
+    )
+
+
+@pytest.mark.parametrize("name", [layer_of(name) for name in METHODS])
 def test_every_method_has_the_same_gradient(name):
     method = make(name)
     init, _ = make_train_step(method, dataset_size=SOURCE.size)
@@ -79,6 +87,7 @@ def test_every_method_has_the_same_gradient(name):
             np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5 * max(1.0, np.abs(b).max()))
 
 
+@pytest.mark.process
 def test_a_run_in_microbatches():
     rows = rows_of(make("beta-tc-vae", hp={"learning_rate": 1e-4}), source_of("beta-tc-vae"), microbatch=4)
     for row, want in zip(rows, on_one_device("beta-tc-vae"), strict=True):
@@ -86,6 +95,7 @@ def test_a_run_in_microbatches():
             np.testing.assert_allclose(row[name], want[name], rtol=1e-5, atol=1e-3)
 
 
+@pytest.mark.process
 def test_memory_grows_with_the_microbatch_and_not_with_the_batch():
     method = beta_tc_vae(autoencoder("mlp", SOURCE.event_shape, 4))
 

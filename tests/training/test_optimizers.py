@@ -231,6 +231,7 @@ def test_methods_keep_their_plain_descent():
         assert any(one.optimizer_of(network) is optax.lion for one in changed for network in one.trains), name
 
 
+@pytest.mark.process
 def test_runs_resume_to_the_same_bits_and_members_are_runs(tmp_path):
     schedule = make_schedule("cosine", 8, warmup_steps=2)
     method = with_optimizer(tiny(), make_optimizer("adamw"), schedule=schedule, clip_norm=1.0, ema=0.99)

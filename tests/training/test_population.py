@@ -24,7 +24,9 @@ TOGETHER = pytest.param((1, 2), marks=pytest.mark.slow)
 """Neither the loop over members nor the two axes: a slow case where both are tried."""
 
 
-@pytest.fixture(params=[(1, 1), TOGETHER, (2, 2)], ids=["in turn", "together", "two-level"])
+@pytest.fixture(
+    params=[pytest.param((1, 1), marks=pytest.mark.process), TOGETHER, (2, 2)], ids=["in turn", "together", "two-level"]
+)
 def devices(request):
     data, population = request.param
     return choose_devices(data, population=population)
@@ -38,7 +40,11 @@ def alone(seed, steps, batch_size, **hp):
     return rows, train(method(**hp), SOURCE, writers=[lambda step, row: rows.append(row)], **settings)
 
 
-@pytest.mark.parametrize("layout", [(1, 1), (1, 3), (2, 3)], ids=["in turn", "together", "two-level"])
+@pytest.mark.parametrize(
+    "layout",
+    [pytest.param((1, 1), marks=pytest.mark.process), (1, 3), pytest.param((2, 3), marks=pytest.mark.process)],
+    ids=["in turn", "together", "two-level"],
+)
 def test_each_member_is_trained_as_if_alone(layout):
     results = list(
         train_population(
@@ -91,6 +97,7 @@ def test_a_member_that_diverges_is_frozen_and_the_others_go_on(devices):
         np.testing.assert_allclose(np.asarray(a)[1], b, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.process
 def test_going_on_from_states_is_never_having_stopped(devices):
     settings = {"seeds": [0, 1], "batch_size": 4, "devices": devices}
     *_, (_, whole, _) = train_population(method(), SOURCE, steps=5, **settings)
@@ -114,6 +121,7 @@ def all_at_once():
     return whole, terms, one_each.value.needs
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(("pairs", "wave"), [pytest.param(10.0, 6, marks=pytest.mark.slow), (2.6, 4), (1.1, 2)])
 def test_members_that_do_not_fit_together_take_turns_in_waves(pairs, wave, monkeypatch):
     sizes = []

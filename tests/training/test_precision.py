@@ -28,6 +28,7 @@ def trained(architecture, dtype):
     return state, rows
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("architecture", [pytest.param("conv", marks=pytest.mark.slow), "mlp-small"])
 def test_bfloat16_trains_like_float32(architecture):
     exact, exact_rows = trained(architecture, jnp.float32)

@@ -170,6 +170,7 @@ def test_numbers_that_are_not_finite_are_written(copy):
     assert row["kl"] == math.inf
 
 
+@pytest.mark.process
 def test_wandb_is_not_told_again_what_it_has(tmp_path, monkeypatch, capfd):
     """As of a run on the server, which is asked where it was."""
     monkeypatch.setattr("wandb.Run.step", 5)

@@ -142,7 +142,7 @@ def whole_run(tmp_path_factory):
     return folder, encode(folder, 15)
 
 
-@pytest.mark.parametrize("ends", [(3, 8), (5, 10)])
+@pytest.mark.parametrize("ends", [(3, 8), pytest.param((5, 10), marks=pytest.mark.process)])
 def test_a_resumed_run_has_the_same_bits_and_validations(tmp_path, ends, whole_run):
     """Interrupted twice: between the validations, or at them."""
     folder, whole = whole_run
@@ -282,6 +282,7 @@ def test_what_is_called_overfitting(validated, trained, overfits):
     assert (rise_in_words(history) is not None) == overfits
 
 
+@pytest.mark.process
 def test_minutes(tmp_path):
     with pytest.warns(StoppedEarly, match=r"training stopped at step 3 after 1e-06 minutes: resume to go on"):
         state = walk(tmp_path, 9, validate_every=100, max_minutes=1e-6)
@@ -320,6 +321,7 @@ def test_averages_are_validated_where_the_optimizer_keeps_them(tmp_path):
     np.testing.assert_allclose(validation_losses(tmp_path)[4], abs(average - 0.52), atol=1e-6)
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("devices", [{"data": 4}, {"data": 2, "backend": "pmap"}])
 def test_devices_do_not_matter(tmp_path, devices, whole_run):
     folder, _ = whole_run
@@ -329,6 +331,7 @@ def test_devices_do_not_matter(tmp_path, devices, whole_run):
         np.testing.assert_allclose(list(found.values()), list(expected.values()), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.process
 def test_members_are_validated_as_each_alone(tmp_path, whole_run):
     folder, _ = whole_run
     settings = {"batch_size": 8, "log_every": 4, "checkpoint_every": 6, "validate_every": 5, "steps": 15}
