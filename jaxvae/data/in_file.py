@@ -27,6 +27,8 @@ from jaxvae.schema import MOST_CATEGORIES, Schema, Summary, check_kinds, is_miss
 
 BLOCK = 4 << 20
 """Number of values that are read at a time."""
+STREAMED = (".npy", ".parquet")
+"""Endings of files whose rows can be read in blocks."""
 TrainingRows: TypeAlias = Callable[[Table], np.ndarray | None]
 """Function that returns the rows to train on of a table without columns, or None for all rows."""
 
@@ -61,14 +63,14 @@ def streamed_table(path: Path, columns: Columns, schema: Schema | None, training
     Raises:
       ValueError: The file cannot be read, or its columns cannot be learned from. The message says what to do.
     """
-    kinds: dict[str, Callable[[Path], _Rows]] = {".npy": _Matrix, ".parquet": _Parquet}
-    if path.suffix.lower() not in kinds:
+    if path.suffix.lower() not in STREAMED:
         raise ValueError(
             f"{path}: --stream reads tables from npy, Parquet and h5ad files, and {suffix_of(path)} files as a whole: "
             "leave it out, or convert the file to Parquet"
         )
     try:
-        return _table(kinds[path.suffix.lower()](path), columns, schema, training_rows, printable(path.stem))
+        rows: _Rows = _Matrix(path) if path.suffix.lower() == ".npy" else _Parquet(path)
+        return _table(rows, columns, schema, training_rows, printable(path.stem))
     except DAMAGED as error:
         raise unreadable(path, error) from error
     except ValueError as error:

@@ -10,7 +10,9 @@ import numpy as np
 
 from jaxvae.analysis import Clusters, find_clusters
 from jaxvae.data import Source, Streamed, Table, one_picture, open_data, origin_of, picture_folder
+from jaxvae.data.in_file import STREAMED
 from jaxvae.data.pictures import PICTURES
+from jaxvae.data.registry import kind_of
 from jaxvae.data.source import on_device
 from jaxvae.data.tabular import Columns
 from jaxvae.files import printable
@@ -93,8 +95,19 @@ def encode_all(
     )
 
 
+def _is_streamed(name: str) -> bool:
+    """Whether the rows of such data may stay in their file."""
+    kind = kind_of(name)
+    return kind == "anndata" or (kind == "table" and Path(name).suffix.lower() in STREAMED)
+
+
+def _none_to_learn_from(table: Table) -> None:
+    """Stands for the rows to train on where the columns are known."""
+
+
 def open_other(run: Run, name: str) -> Source:
-    """Opens other data for a run, with the run's own options of the data.
+    """Opens other data for a run, with the run's own options of the data. The rows of tables stay in their file if
+    those of the run did, and if the file has a format that can be read in blocks.
 
     Pictures are cropped and resized to the size of those that the run was trained on. Methods whose encoder sees a
     factor besides the example, such as ivae, get the factor of the same name.
@@ -126,6 +139,7 @@ def open_other(run: Run, name: str) -> Source:
         texture=texture,
         columns=options.of_table if options else Columns(),
         schema=schema_of(run.source),
+        training_rows=_none_to_learn_from if options and options.stream and _is_streamed(name) else None,
     )
     if not isinstance(run.config, Config) or not _sees_more(run):
         return source

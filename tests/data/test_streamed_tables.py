@@ -4,14 +4,20 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pandas
 import pytest
 
 from jaxvae.data import DataOptions, Streamed, Subset, anndata, in_file, origin_of
 from jaxvae.data.fingerprint import fingerprint
+from jaxvae.runs.build import build
+from jaxvae.runs.config import default_config
+from jaxvae.runs.encode import open_other
 from jaxvae.schema import Summary, find_schema
+from jaxvae.training import make_train_step
 
 N = 900
 RNG = np.random.default_rng(0)
@@ -237,3 +243,20 @@ def test_memory_does_not_grow_with_the_file(ending, tmp_path):
     }
     assert taken["memory"] > 40  # megabytes
     assert taken["stream"] < 30
+
+
+@pytest.mark.parametrize("ending", ["parquet", "csv"])
+def test_other_rows_stay_in_their_file_as_those_of_the_run_do(frame, tmp_path, ending):
+    frame = frame.drop(columns=["same", "yes"])
+    frame.to_parquet(tmp_path / "x.parquet", index=False)
+    getattr(frame[300:500], f"to_{ending}")(tmp_path / f"other.{ending}", index=False)
+    opened = {}
+    for stream in (False, True):
+        config = default_config("vae").with_flags(data=str(tmp_path / "x.parquet"), stream=stream)
+        source, method = build(config)
+        init, _ = make_train_step(method, dataset_size=source.size)
+        run = SimpleNamespace(config=config, source=source, method=method, state=init(jax.random.key(0)))
+        opened[stream] = open_other(run, str(tmp_path / f"other.{ending}"))
+    assert isinstance(opened[True].pixels, np.memmap) == (ending == "parquet")
+    assert not isinstance(opened[False].pixels, np.memmap)
+    np.testing.assert_allclose(opened[True].pixels, opened[False].pixels, atol=1e-6)
