@@ -17,8 +17,6 @@ devices.
 """
 
 import os
-import re
-from collections import Counter
 from dataclasses import dataclass
 from functools import partial
 
@@ -27,16 +25,13 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 import jax
 import tyro
 
+from benchmarks.collectives import FLOAT, received
 from benchmarks.record import record
 from jaxvae.data import Sprites
 from jaxvae.methods import beta_tc_vae, beta_vae
 from jaxvae.networks import autoencoder
 from jaxvae.training import choose_devices, make_train_step
 from jaxvae.training.steps import empty_accumulator, make_step
-
-FLOAT = 4
-COLLECTIVE = re.compile(r"= (.*?) (all-gather|all-reduce|reduce-scatter|collective-permute|all-to-all)(?:-start)?\(")
-SHAPE = re.compile(r"f32\[([\d,]*)\]")
 
 
 @dataclass
@@ -46,18 +41,6 @@ class Args:
     batch_per_device: int = 64
     latents: int = 10
     network: str = "mlp-small"
-
-
-def received(program: str) -> Counter[str]:
-    """Bytes of float32 arrays that the collectives of a compiled program give each device, by kind."""
-    bytes_of: Counter[str] = Counter()
-    for shapes, kind in COLLECTIVE.findall(program):
-        for shape in SHAPE.findall(shapes):
-            size = FLOAT
-            for side in filter(None, shape.split(",")):
-                size *= int(side)
-            bytes_of[kind] += size
-    return bytes_of
 
 
 def sent(devices: int, batch: int, latents: int, weights: int) -> dict[str, float]:

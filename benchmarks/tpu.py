@@ -14,11 +14,14 @@ a population on one chip, whose counts are of all members together.
 
 Rows are added to results/tpu.json, and those that are there are kept. Each program is compiled in a process of its
 own, as one that takes longer than `--limit` seconds must be stopped.
+
+Forms of a population: "vmap" is what `train_population` compiles; "map" takes the members one after another in a loop
+of the program, whose body XLA counts once, whatever the number of members; "products" is vmap with convolutions as
+matrix products over patches, as on CPUs.
 """
 
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -26,23 +29,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-os.environ.update(TPU_SKIP_MDS_QUERY="1", TPU_WORKER_HOSTNAMES="localhost", JAX_PLATFORMS="cpu")
-os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-
 import jax
 import numpy as np
 import tyro
 from jax.experimental import topologies
 from jax.sharding import AxisType, Mesh
 
+from benchmarks.collectives import received
 from benchmarks.record import earlier_rows, record
-from benchmarks.scaling import received
 from jaxvae.methods import METHODS
+from jaxvae.networks import layers
 from jaxvae.runs.build import build
 from jaxvae.runs.config import Config, default_config
 from jaxvae.training import make_train_step
 from jaxvae.training.devices import Devices
-from jaxvae.training.steps import empty_accumulator, images_per_update, make_step
+from jaxvae.training.steps import Step, empty_accumulator, images_per_update, make_step
 
 TOPOLOGIES = {1: ("v5litepod-8", "v5e:2x4"), 8: ("v5litepod-8", "v5e:2x4"), 256: ("v5litepod-256", "v5e:16x16")}
 """Type of accelerator and topology for each number of chips; a single chip is one of eight."""
@@ -64,6 +65,8 @@ class Program:
     members: int = 1
     batch: int = 64
     """images per chip and member"""
+    form: str = "vmap"
+    """of a population or its convolutions: vmap, map or products"""
 
 
 @dataclass
@@ -78,6 +81,7 @@ class Args:
     members: tuple[int, ...] = (1,)
     """on one chip"""
     batches: tuple[int, ...] = (64,)
+    forms: tuple[str, ...] = ("vmap",)
     limit: int = 900
     """seconds for one program"""
     one: str = ""
@@ -102,7 +106,10 @@ def mesh_of(chips: int) -> Mesh:
 
 
 def compiled(program: Program) -> dict[str, Any]:
-    """Compiles a program and returns its row."""
+    """Compiles a program and returns its row. The process must not have computed anything with JAX yet."""
+    os.environ.update(TPU_SKIP_MDS_QUERY="1", TPU_WORKER_HOSTNAMES="localhost")
+    jax.config.update("jax_platforms", "cpu")
+    jax.config.update("jax_enable_compilation_cache", False)
     config = configured(program)
     source, method = build(config)
     size = program.batch * program.chips
@@ -111,8 +118,10 @@ def compiled(program: Program) -> dict[str, Any]:
     state = jax.eval_shape(init, jax.random.key(0))
     step = make_step(method, update, size, devices.axis_name)
     empty = jax.eval_shape(lambda: empty_accumulator(method, update, size, state, source))
+    if program.form == "products":
+        layers._platform, layers.IMAGES = (lambda: "cpu"), size
     if program.members > 1:
-        step = jax.vmap(step, in_axes=(0, 0, None))
+        step = mapped(step) if program.form == "map" else jax.vmap(step, in_axes=(0, 0, None))
         state, empty = (
             jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((program.members, *leaf.shape), leaf.dtype), each)
             for each in (state, empty)
@@ -132,7 +141,7 @@ def compiled(program: Program) -> dict[str, Any]:
         "flops": cost["flops"],
         "bytes": cost["bytes accessed"],
         "temporary_bytes": sizes.temp_size_in_bytes,
-        "collectives": dict(received(once(result.as_text()))),
+        "collectives": dict(received(result.as_text())),
         "bytes_per_image": round(cost["bytes accessed"] / images),
     }
     for chip, (flops, bandwidth) in PEAKS.items():
@@ -146,16 +155,9 @@ def compiled(program: Program) -> dict[str, Any]:
     return row
 
 
-def once(program: str) -> str:
-    """Leaves one line of every collective that the compiler spreads over the fusions which it runs beside."""
-    seen, lines = set(), []
-    for line in program.splitlines():
-        if chain := re.search(r"channel_id=(\d+).*chain_id=\"(\d+)\"", line):
-            if chain.groups() in seen:
-                continue
-            seen.add(chain.groups())
-        lines.append(line)
-    return "\n".join(lines)
+def mapped(step: Step) -> Step:
+    """Makes a step of all members of one, which are taken one after another."""
+    return lambda states, seen, source: jax.lax.map(lambda member: step(*member, source), (states, seen))
 
 
 def in_own_process(program: Program, limit: int) -> dict[str, Any]:
@@ -180,7 +182,8 @@ def main(args: Args) -> None:
         print(json.dumps(compiled(Program(**json.loads(args.one)))))
         return
     programs = [
-        Program(method, preset, precision, chips, members, batch)
+        Program(method, preset, precision, chips, members, batch, form)
+        for form in args.forms
         for preset in args.presets
         for precision in args.precisions
         for batch in args.batches
@@ -202,7 +205,7 @@ def main(args: Args) -> None:
 
 def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
     """Returns what tells programs apart."""
-    return tuple(row[name] for name in Program.__dataclass_fields__)
+    return tuple(row.get(name, field.default) for name, field in Program.__dataclass_fields__.items())
 
 
 if __name__ == "__main__":

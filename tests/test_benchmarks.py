@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import check, record
+from benchmarks import accelerator, check, record, tpu
+from benchmarks.collectives import received
 from benchmarks.train_step import jax_training, multiply_adds
 from benchmarks.turns import Worker, take_turns
 from jaxvae.networks import autoencoder
@@ -84,3 +85,33 @@ def test_a_peer_that_ends_early_is_named():
 def test_our_own_peer_runs(method):
     run = jax_training("jaxvae, as shipped", "mlp", 2, method)
     assert [run(2), run(3)] == [2, 5]
+
+
+@pytest.mark.process
+def test_the_benchmark_of_accelerators_runs_on_a_cpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "FOLDER", tmp_path)
+    sizes = {"networks": ("mlp",), "batches": (2,), "members": (2,), "pairs": (16,), "methods": ("vae",)}
+    accelerator.main(accelerator.Args(**sizes, precisions=("TF32", "bfloat16"), repeats=1, seconds=0.01, torch=False))
+    (file,) = tmp_path.glob("accelerator-*.json")
+    rows = json.loads(file.read_text())["rows"]
+    assert [row["what"] for row in rows] == ["step", "step", "total correlation", "population", "resumed", "method"]
+    assert all(row["images per second, jaxvae"] > 0 for row in rows[:2])
+    assert rows[4]["same_bits"]
+    assert rows[5]["finite"]
+
+
+def test_a_collective_in_pieces_is_counted_once():
+    piece = '= f32[8,64]{1,0} all-gather(%a), channel_id=1, frontend_attributes={chain_id="0"}'
+    whole = "= f32[8,32]{1,0} all-gather(%b), channel_id=1"
+    program = "\n".join([piece, whole, piece, "= (f32[10]{0}, f32[5]{0}) all-reduce(%c, %d), channel_id=2"])
+    assert received(program) == {"all-gather": 4 * 8 * (64 + 32), "all-reduce": 60}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["beta-tc-vae", "factor-vae", "oi-vae"])
+def test_methods_compile_for_tpus(method):
+    pytest.importorskip("libtpu", reason="needs pip install libtpu")
+    row = tpu.in_own_process(tpu.Program(method, chips=8), limit=900)
+    assert "failed" not in row
+    assert row["flops"] > 0
+    assert row["collectives"]["all-reduce"] >= 4 * row["parameters"]
