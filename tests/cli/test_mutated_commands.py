@@ -4,12 +4,14 @@ import os
 import random
 import signal
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Literal, get_args, get_type_hints
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import jaxvae.cli.explore
 from jaxvae.cli.flags import GROUPS
 from jaxvae.cli.main import COMMANDS, main
 from jaxvae.cli.train import RunFlags
@@ -73,8 +75,9 @@ VALID = {
     "case_factor": ("second",),
     "texture": ("PICTURES/0.png",),
 }
-WEIGHTS = (12, 4, 3, 1, 3, 2, 2, 3, 2, 1, 0.2, 0.2, 0.1, 0.1)
-"""How often each command is drawn, in the order of COMMANDS, and four words that are none."""
+OFTEN = {"train": 12, "fit": 4, "evaluate": 3, "compare": 3, "score": 2}
+"""How often these commands are drawn; each of the others once, and a word that is none a tenth as often."""
+NO_COMMANDS = ("", "trian", "--help", "--version")
 NEVER = ("distributed", "coordinator_timeout", "wandb", "mlflow")
 """Flags that reach other processes or servers."""
 
@@ -136,7 +139,10 @@ def other_line(rng, word):
         "evaluate": {"metrics": str, "checkpoint": str, "num_samples": int, "data": str},
         "report": {"checkpoint": str, "num_samples": int, "data": str},
         "compare": {"metrics": str, "num_samples": int, "out": str},
+        "figures": {"metrics": str, "checkpoint": str, "num_samples": int, "format": Literal["pdf", "svg", "png"]},
+        "explore": {"checkpoint": str, "num_samples": int, "data": str, "port": int, "no_browser": bool},
         "encode": {"checkpoint": str, "limit": int, "data": str},
+        "export": {"checkpoint": str, "format": Literal["stablehlo", "safetensors", "onnx"]},
         "decode": {"checkpoint": str},
         "score": {
             "metrics": str,
@@ -174,18 +180,21 @@ def other_line(rng, word):
             *["--out", rng.choice(["NEW.csv", "NEW.npz", "NEW.h5ad", rng.choice(STRANGE)])],
             *["--limit", "20"],
         ],
+        "figures": [rng.choice(["RUN", "RUN", *STRANGE]), "--out", "NEW"],
+        "export": [rng.choice(["RUN", "RUN", *STRANGE]), "--out", rng.choice(["NEW", "NEW.zip", "RUN"])],
         "decode": [
             *["RUN", rng.choice(["CODES", "CODES", "IMAGES", rng.choice(STRANGE)])],
             *["--out", rng.choice(["NEW.csv", "NEW.npz", "NEW"])],
         ],
         "score": [rng.choice(["CODES", "CODES", "IMAGES"]), "--factors", rng.choice(["CODES", "z0", "IMAGES"])],
     }.get(word, [rng.choice(["RUN", "RUN", "RUN", *STRANGE]), *(["RUN"] * (rng.random() < 0.1))])
-    small = [] if word in ("fit", "study", "list", "encode", "decode", "score") else ["--num-samples", "100"]
+    small = [] if word not in ("evaluate", "report", "compare", "figures", "explore") else ["--num-samples", "100"]
     return [*first, *small, *flags]
 
 
 def command_line(rng):
-    word = rng.choices([*COMMANDS, "", "trian", "--help", "--version"], WEIGHTS)[0]
+    words = [*COMMANDS, *NO_COMMANDS]
+    word = rng.choices(words, [OFTEN.get(each, 0.1 if each in NO_COMMANDS else 1) for each in words])[0]
     words = train_line(rng) if word == "train" else other_line(rng, word) if word in COMMANDS else []
     if words and rng.random() < 0.15:
         place = rng.randrange(len(words))
@@ -223,6 +232,7 @@ def outcome(line):
 @pytest.mark.parametrize("seed", range(int(os.environ.get("MUTATED_SEEDS", "1"))))
 def test_mutated_command_lines(place, tmp_path, monkeypatch, capsys, seed):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(jaxvae.cli.explore, "server_of", lambda *given: SimpleNamespace(run=lambda **sockets: None))
     bad, usable = [], 0
     for number in range(LINES):
         names = {
