@@ -74,11 +74,10 @@ def scored(method: Method, states: object, source: Table) -> dict[str, np.ndarra
     chosen = np.random.default_rng(0).permutation(source.size)[:SCORED]
     images, factors = all_images(source)[chosen], np.asarray(source.factors)[chosen]
     codes = np.asarray(posteriors(method, states, images).mean)
-    quantised = method.name == "qlae"
     found: dict[str, list[float]] = {"InfoM": [], "InfoC": [], "InfoE": [], "MIG": []}
     for code in codes:
         numbers = np.stack([np.unique(latent, return_inverse=True)[1] for latent in code.T], axis=1)
-        scores = infomec(numbers if quantised else code, factors, discrete_codes=quantised, convention="paper")
+        scores = infomec(numbers if method.quantised else code, factors, discrete_codes=method.quantised, convention="paper")
         for name in ("infom", "infoc", "infoe"):
             found[f"Info{name[-1].upper()}"].append(getattr(scores, name))
         found["MIG"].append(mig(code, factors).score)

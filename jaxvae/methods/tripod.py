@@ -130,7 +130,7 @@ def tripod(
 
     objective = Objective(loss, AUTOENCODER, clipped_adam)
     method = autoencoder_method("tripod", networks, likelihood, hyperparameters, objective)
-    return method._replace(encode=lambda net, batch: point(coded(net, batch)[1]))
+    return method._replace(encode=lambda net, batch: point(coded(net, batch)[1]), quantised=code == "grid")
 
 
 @dataclass(frozen=True)

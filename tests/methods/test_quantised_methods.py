@@ -98,6 +98,12 @@ def test_tripod_is_its_equation(told):
     assert set(found["tripod none"][1]) == {"reconstruction"}
 
 
+def test_codes_on_a_grid_say_so():
+    assert make("qlae").quantised and make("qlae", values="fixed").quantised and make("tripod").quantised
+    assert not make("tripod", code="continuous").quantised
+    assert not make("hfs-vae").quantised
+
+
 def test_fixed_values_are_no_network():
     assert set(make("qlae", values="fixed").networks) == {"encoder", "decoder"}
     assert set(make("qlae").networks) == {"encoder", "decoder", "values"}
