@@ -23,7 +23,10 @@ gaussian likelihood with a variance of 1/2; our `conv` networks take the place o
 mpi3d, isaac3d: the weights and numbers of latents that they have for these data sets, on rooms. Their batch of 512 is
 two of 256 here. Their cosine schedule ends at 1.25e-6, ours at 0.
 
-Measured here. TODO
+Measured here. After 1,000 steps with a Bernoulli likelihood, InfoM is 0.28 ± 0.09 on upright sprites and 0.48 ± 0.08
+on small rooms (QLAE: 0.50 ± 0.07 and 0.53 ± 0.04), at a squared error of 0.0214 ± 0.0114 and 0.0042 ± 0.0009, where the
+QLAE has 0.0088 ± 0.0002 and 0.0058 ± 0.0006. The paper's claim that it beats the QLAE does not show
+(experiments/quantised_codes.py, 5 seeds).
 """
 
 from collections.abc import Mapping
