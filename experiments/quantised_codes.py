@@ -3,9 +3,9 @@
     python experiments/quantised_codes.py          2 cores: about 5 minutes
     python experiments/quantised_codes.py --full   conv networks and steps of the paper, for an accelerator
 
-QLAEs with several weight decays, and one with fixed values, are compared with a beta-TCVAE and a FactorVAE, on upright
-sprites and on small rooms. InfoM and InfoC are computed from the plug-in information of quantised codes, and from that
-by nearest neighbours of the others, as in the paper.
+QLAEs with several weight decays, and one with fixed values, are compared with a beta-TCVAE, a FactorVAE and a
+FactorQVAE, on upright sprites and on small rooms. InfoM and InfoC are computed from the plug-in information of
+quantised codes, and from that by nearest neighbours of the others, as in the paper.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from common import RESULTS, all_images, conclude, known_rooms, known_sprites, po
 
 from jaxvae.data import Table
 from jaxvae.method import Method, Nets
-from jaxvae.methods import BetaTCVAE, FactorVAE, beta_tc_vae, factor_vae, qlae
+from jaxvae.methods import BetaTCVAE, FactorQVAE, FactorVAE, beta_tc_vae, factor_qvae, factor_vae, qlae
 from jaxvae.methods.qlae import decayed
 from jaxvae.metrics import infomec, mig
-from jaxvae.networks import autoencoder, discriminator, value_lists
+from jaxvae.networks import autoencoder, discriminator, shared_values, value_lists
 from jaxvae.training import train_population, with_optimizer
 
 CLAIM = (
@@ -32,6 +32,8 @@ CLAIM = (
     "worse reconstruction, and they need a strong weight decay for it."
 )
 RATE = 1e-3
+SHARED = 64
+"""Number of values that the latents of the FactorQVAE share."""
 SCORED = 1000
 """Number of examples that are scored, in random order."""
 
@@ -56,6 +58,8 @@ def methods_for(source: Table, args: Args) -> dict[str, Method]:
     networks = autoencoder("conv" if args.full else "mlp-small", source.event_shape, latents)
     lists = {**networks, "values": value_lists(latents)}
     rival = {**networks, "discriminator": discriminator(latents, widths=(256, 256, 256))}
+    critic = discriminator(latents * SHARED, widths=(256, 256, 256))
+    shared = {**networks, "values": shared_values(SHARED), "discriminator": critic}
     return {
         "beta-TCVAE": beta_tc_vae(networks, hyperparameters=BetaTCVAE(RATE)),
         "FactorVAE": factor_vae(rival, hyperparameters=FactorVAE(RATE)),
@@ -66,6 +70,7 @@ def methods_for(source: Table, args: Args) -> dict[str, Method]:
         "QLAE, fixed values": with_optimizer(
             qlae(lists, values="fixed"), partial(decayed, weight_decay=args.decays[0])
         ),
+        "FactorQVAE": factor_qvae(shared, hyperparameters=FactorQVAE(RATE, discriminator_learning_rate=RATE)),
     }
 
 
@@ -74,11 +79,12 @@ def scored(method: Method, states: object, source: Table) -> dict[str, np.ndarra
     chosen = np.random.default_rng(0).permutation(source.size)[:SCORED]
     images, factors = all_images(source)[chosen], np.asarray(source.factors)[chosen]
     codes = np.asarray(posteriors(method, states, images).mean)
-    quantised = method.name == "qlae"
     found: dict[str, list[float]] = {"InfoM": [], "InfoC": [], "InfoE": [], "MIG": []}
     for code in codes:
         numbers = np.stack([np.unique(latent, return_inverse=True)[1] for latent in code.T], axis=1)
-        scores = infomec(numbers if quantised else code, factors, discrete_codes=quantised, convention="paper")
+        scores = infomec(
+            numbers if method.quantised else code, factors, discrete_codes=method.quantised, convention="paper"
+        )
         for name in ("infom", "infoc", "infoe"):
             found[f"Info{name[-1].upper()}"].append(getattr(scores, name))
         found["MIG"].append(mig(code, factors).score)

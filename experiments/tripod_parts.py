@@ -4,6 +4,8 @@
     python experiments/tripod_parts.py --full   steps of the paper, for an accelerator
 
 Tripod is trained whole, and without the grid, the penalty on the information, the penalty on the mixing, and both.
+InfoMEC takes the values of the grid as categories, and estimates information by neighbours without the grid. Images are
+in [0, 1], and not in [-1, 1] as in the paper.
 """
 
 from dataclasses import dataclass

@@ -2,11 +2,13 @@
 
     python experiments/what_metrics_see.py          2 cores: about 15 minutes
     python experiments/what_metrics_see.py --full   the rows of the review
+    python experiments/what_metrics_see.py --forms  seconds: the forms of InfoMEC alone, into the results of all
 
 Nothing is trained: codes are computed from five factors that are uniform in [0, 1], with noise, mixed linearly, in two
 or three copies, bent by a monotone function, or with few of the factors known to the metric.
 """
 
+import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import tyro
-from common import RESULTS, conclude, shown
+from common import RESULTS, conclude, print_rows, shown
 
 from jaxvae.metrics import (
     METRICS,
@@ -50,6 +52,10 @@ FORMS = {
     "FactorQVAE": (3, "range/20"),
 }
 """Public forms of InfoMEC: number of neighbours, and rule for active codes."""
+ON_A_GRID = {"quantised noise 0.5": "noise 0.5", "quantised weak codes": "weak codes"}
+"""Codes that are rounded to a grid in the table of the forms of InfoMEC, by the codes they are made from."""
+VALUES = 12
+"""Number of values of a latent on the grid, as in Tripod."""
 TEN = Binning(10)
 VOTES = {"num_train": 1000, "num_eval": 1000}
 Score = Callable[[np.ndarray, np.ndarray], float]
@@ -63,6 +69,8 @@ class Args:
     rows: int = 1000
     seeds: int = 3
     full: bool = False
+    forms: bool = False
+    """computes the table of the forms of InfoMEC alone, and keeps the rest of the results"""
     results: Path = RESULTS
     """folder for the table and the figure"""
 
@@ -170,23 +178,28 @@ def relative(table: np.ndarray, metrics: list[str], names: list[str]) -> np.ndar
 
 
 def four_forms(seeds: int, rows: int) -> list[dict[str, str]]:
-    """InfoM, InfoE and InfoC of the same codes in each public form."""
+    """InfoM, InfoE and InfoC of the same codes in each public form, also of codes that are rounded to a grid."""
     table = []
-    for kind in ("noise 0.5", "mixing 0.35", "weak codes"):
+    for kind in ("noise 0.5", "mixing 0.35", "weak codes", *ON_A_GRID):
+        made_from = ON_A_GRID.get(kind, kind)
         for form, (neighbours, active) in FORMS.items():
             found = []
             for seed in range(seeds):
                 rng = np.random.default_rng(seed)
-                codes = with_weak_codes(rng, rows) if kind == "weak codes" else situations(rng, rows)[kind]
+                weak = made_from == "weak codes"
+                codes, factors = with_weak_codes(rng, rows) if weak else situations(rng, rows)[made_from]
                 settings = {"train_fraction": None, "convention": "paper", "binning": TEN}
+                if kind in ON_A_GRID:
+                    codes, settings["discrete_codes"] = np.round(codes * (VALUES - 1)), True
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
-                    result = infomec(*codes, neighbours=neighbours, active=active, **settings)
+                    result = infomec(codes, factors, neighbours=neighbours, active=active, **settings)
                 found.append((result.infom, result.infoe, result.infoc, result.active.sum()))
             columns = np.array(found).T
             parts = zip(("InfoM", "InfoE", "InfoC"), columns, strict=False)
             table.append(
-                {"codes": kind, "form": form, "neighbours": neighbours, "active by": active}
+                {"codes": kind, "form": form}
+                | {"neighbours": "plug-in" if kind in ON_A_GRID else neighbours, "active by": active}
                 | {"active codes": f"{columns[3].mean():.1f}"}
                 | {name: shown(values, 3) for name, values in parts}
             )
@@ -213,6 +226,13 @@ def main(args: Args) -> None:
     """Scores all situations, and lists the metrics that do not see them."""
     if args.full:
         args.rows = 20_000
+    if args.forms:
+        path = args.results / "what_metrics_see.json"
+        record = json.loads(path.read_text())
+        record["infomec"] = four_forms(args.seeds, args.rows)
+        print_rows(record["infomec"])
+        path.write_text(json.dumps(record, indent=1) + "\n")
+        return
     metrics, values = scores(), {}
     for seed in range(args.seeds):
         for name, codes in situations(np.random.default_rng(seed), args.rows).items():

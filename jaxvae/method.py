@@ -158,6 +158,8 @@ class Method(NamedTuple):
     pictures: Callable[[Nets, jax.Array, Batch], dict[str, jax.Array]] | None = None
     """Function (net, key, batch) -> further pictures of the examples, by name, [B, H, W, C] each. Pictures whose name
     ends in "map" are signed differences, with 0 for no difference."""
+    quantised: bool = False
+    """Whether each latent of a code has one of a few values, so that scores of a run take these as categories."""
 
     def expected(self, net: Nets, code: jax.Array, batch: Batch) -> jax.Array:
         """Decodes the codes [B, D] of a batch into expected examples [B, ...]."""

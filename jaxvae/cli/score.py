@@ -32,6 +32,8 @@ class ScoreArgs:
     """Number of bins of continuous factors."""
     binning: Literal["quantiles", "width"] = "quantiles"
     """Edges of these bins: quantiles (about as many examples in each), or equal width."""
+    quantised: bool = False
+    """Takes the values of each code as categories, for codes that have few values each. It changes infomec."""
     metrics: tuple[str, ...] = THOROUGH
     """Names of the metrics, as `jaxvae list` gives them. By default, all but the slowest (downstream, dci_es,
     pipe)."""
@@ -47,7 +49,7 @@ def score_command(arguments: list[str]) -> None:
         if args.out is not None and (args.out.is_dir() or args.out.suffix not in (".json", ".html")):
             raise ValueError(f"--out must name a file that ends in .json or .html, got {args.out}")
         foreign = read_foreign(args.codes, args.factors, columns=args.columns, bins=args.bins, binning=args.binning)
-        scores = score_foreign(foreign, args.metrics, binning=args.binning)
+        scores = score_foreign(foreign, args.metrics, binning=args.binning, quantised=args.quantised)
     if foreign.factors:
         print(f"factors (rows matched to those of the codes {foreign.matched}):")
         for factor in foreign.factors:

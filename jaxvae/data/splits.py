@@ -162,7 +162,8 @@ def recombinations(source: Source, asked: str) -> Parts:
 
     One value of every factor holds out a single combination (recombination to element). Values of some factors, such
     as "shape=2,x=16:32", hold out a range of combinations whose parts are all seen in others (recombination to range),
-    and values of one factor, "x=16:32", what is never seen at all (extrapolation).
+    and values of one factor, "x=16:32", what is never seen at all (extrapolation). The splits of the paper are not
+    here by name, as we could not read their exact values: write out their combinations.
 
     Args:
       source: Source with known factors.

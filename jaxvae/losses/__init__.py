@@ -58,9 +58,10 @@ computed in blocks, so that a batch of 16,384 examples takes megabytes and not g
   `von_mises_similarity`
 - Codes on a circle or sphere: `polar_coordinates`, `sample_von_mises_fisher`, `kl_von_mises_fisher_uniform`,
   `kl_von_mises_uniform`
-- Quantised codes: `nearest_value`, `fixed_grid`, `straight_through`, `quantisation_loss`, `commitment_loss`
+- Quantised codes: `nearest_value`, `fixed_grid`, `straight_through`, `quantisation_loss`, `commitment_loss`,
+  `value_logits`, `relaxed_value`, `kl_uniform`
 - Independence, support and mixing of codes: `kernel_multi_information`, `code_scale`, `factorised_support`,
-  `latent_pairs`, `hessian_penalty`
+  `latent_pairs`, `scale_hinge`, `hessian_penalty`
 - Group sparsity of weights: `group_norms`, `group_soft_threshold`, `group_laplace_log_density`
 - Learned mixtures: `component_log_densities`
 - Priors, with log-density and sampler: `standard_normal`, `anisotropic_normal`, `softmax_variances`, `student_t`,
@@ -123,7 +124,7 @@ from jaxvae.losses.gaussian import (
     reparameterize,
 )
 from jaxvae.losses.group_sparsity import group_laplace_log_density, group_norms, group_soft_threshold
-from jaxvae.losses.hausdorff import Matching, factorised_support, latent_pairs
+from jaxvae.losses.hausdorff import Hinge, Matching, factorised_support, latent_pairs, scale_hinge
 from jaxvae.losses.hessian_penalty import hessian_penalty
 from jaxvae.losses.kernel_information import code_scale, kernel_multi_information
 from jaxvae.losses.likelihoods import (
@@ -163,9 +164,12 @@ from jaxvae.losses.quantise import (
     Quantised,
     commitment_loss,
     fixed_grid,
+    kl_uniform,
     nearest_value,
     quantisation_loss,
+    relaxed_value,
     straight_through,
+    value_logits,
 )
 from jaxvae.losses.sphere import (
     kl_von_mises_fisher_uniform,
@@ -181,6 +185,7 @@ __all__ = [
     "Averaging",
     "Contrast",
     "Critic",
+    "Hinge",
     "KLTerms",
     "Kernel",
     "LogKernel",
@@ -238,6 +243,7 @@ __all__ = [
     "kl_gaussian_per_latent",
     "kl_standard_normal",
     "kl_standard_normal_per_latent",
+    "kl_uniform",
     "kl_von_mises_fisher_uniform",
     "kl_von_mises_uniform",
     "label_covariance",
@@ -266,9 +272,11 @@ __all__ = [
     "r1_penalty",
     "radial_basis",
     "rank_pairing",
+    "relaxed_value",
     "reparameterize",
     "sample_von_mises_fisher",
     "sampled_kl",
+    "scale_hinge",
     "shared_latents",
     "softmax_variances",
     "spike_and_slab",
@@ -279,6 +287,7 @@ __all__ = [
     "swap_latents",
     "triplet",
     "unit_length",
+    "value_logits",
     "von_mises_similarity",
     "wasserstein_critic_loss",
     "zero_inflated_negative_binomial_nll",

@@ -11,6 +11,9 @@ from jaxtyping import Array, Float, Int, Key
 from jaxvae.losses.checks import check_positive, working_floats
 
 Matching: TypeAlias = Literal["hard", "mean", "soft"]
+Hinge: TypeAlias = Literal["variance", "minimal-support"]
+LEAST_VARIANCE = 1e-6
+"""Number that is added to the variance of a latent, so that the slope of the root is finite."""
 ELEMENTS = 2**20
 """Number of distances that are computed at a time."""
 
@@ -101,6 +104,44 @@ def factorised_support(
         return _soft(a, b, jnp.asarray(temperature, codes.dtype))
 
     return jax.lax.map(of_pair, jnp.asarray(pairs)).sum()
+
+
+def scale_hinge(
+    codes: Float[Array, "B D"], *, form: Hinge = "variance", axis_name: str | None = None
+) -> Float[Array, ""]:
+    """Penalty on latents whose codes are too close together, which keeps `factorised_support` from shrinking them:
+
+        variance          sum_d relu(1 - sqrt(var_d + 1e-6)),   var_d over the batch, divided by B
+        minimal-support   sum_d relu(1 - max_d) + relu(min_d),  least and largest code over the batch
+
+    "variance" is 0 if every latent has a standard deviation of 1, and "minimal-support" if the codes of every latent
+    reach from 0 or less to 1 or more. The authors' code has both over the latents of each example in place of the
+    batch, which lets a latent collapse.
+
+    Args:
+      codes: Codes; for a VAE, the posterior means.
+      form: Form of the hinge: "variance" or "minimal-support".
+      axis_name: Mesh axis that the batch is split over, in equal parts.
+
+    Returns:
+      Units of the codes, at least float32, the same on every device. Add it once to the mean loss.
+
+    Raises:
+      ValueError: The shape is not [B, D], the codes are not floating-point, or the form is unknown.
+
+    Reference: Roth et al. (2023), their code.
+    """
+    if jnp.ndim(codes) != 2:
+        raise ValueError(f"codes must be [B, D], got {jnp.shape(codes)}")
+    (codes,) = working_floats(codes=codes)
+    if axis_name is not None:
+        codes = jax.lax.all_gather(codes, axis_name, axis=0, tiled=True)
+    match form:
+        case "variance":
+            return jax.nn.relu(1 - jnp.sqrt(codes.var(axis=0) + LEAST_VARIANCE)).sum()
+        case "minimal-support":
+            return (jax.nn.relu(1 - codes.max(axis=0)) + jax.nn.relu(codes.min(axis=0))).sum()
+    raise ValueError(f"form must be one of {', '.join(get_args(Hinge))}, got {form!r}")
 
 
 def _worst(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -1,13 +1,16 @@
-"""Codes whose latents take values of a short list: the nearest value, a fixed grid, and the losses that train them."""
+"""Codes whose latents take values of a short list: the nearest value, a fixed grid, a random mixture of values, and the
+losses that train them.
+"""
 
 import math
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Key
 
-from jaxvae.losses.checks import check_same_shape, working_floats
+from jaxvae.losses.batches import global_rows
+from jaxvae.losses.checks import check_positive, check_same_shape, working_floats
 
 FSQ_MARGIN = 1e-3
 """Share by which the layer of finite scalar quantisation stretches its range, so that the outer values are reached."""
@@ -20,6 +23,15 @@ class Quantised(NamedTuple):
     """Nearest values, differentiable in the lists and not in the codes."""
     indices: Int[Array, "*batch D"]
     """Index of each value in its list, int32."""
+
+
+class Relaxed(NamedTuple):
+    """Codes that are random mixtures of values."""
+
+    value: Float[Array, "B D"]
+    """Means of the values under the weights, differentiable in the codes and the values."""
+    weights: Float[Array, "B D V"]
+    """Weights of the values, which sum to 1 for each latent."""
 
 
 def nearest_value(
@@ -148,6 +160,92 @@ def commitment_loss(x: Float[Array, "*batch D"], quantised: Float[Array, "*batch
     Reference: van den Oord, Vinyals & Kavukcuoglu (2017); as a mean over latents, Hsu et al. (2023).
     """
     return quantisation_loss(quantised, x)
+
+
+def relaxed_value(
+    key: Key[Array, ""],
+    logits: Float[Array, "B D V"],
+    values: Float[Array, " V"],
+    *,
+    temperature: float | Float[Array, ""] = 1.0,
+    axis_name: str | None = None,
+) -> Relaxed:
+    """Draws a mixture of the values for every latent, which is close to a single value at low temperatures:
+
+        w = softmax_v((logits + g) / temperature),   g standard Gumbel noise
+        z = sum_v w_v e_v
+
+    The largest weight is that of value v with probability softmax(logits)_v at every temperature. The noise of an
+    example depends only on `key` and on its index in the global batch.
+
+    Args:
+      key: Random key of the noise, the same on every device.
+      logits: Logits of the values, from `value_logits`.
+      values: List of values, for all latents.
+      temperature: Temperature, positive.
+      axis_name: Mesh axis that the batch is split over, in equal parts.
+
+    Returns:
+      Relaxed: values [B, D] and weights [B, D, V], at least float32.
+
+    Raises:
+      ValueError: The shapes are not [B, D, V] and [V], an input is not floating-point, or the temperature is not
+        positive (unchecked if traced).
+
+    Reference: Jang, Gu & Poole (2017); Maddison, Mnih & Teh (2017).
+    """
+    shapes = jnp.shape(logits), jnp.shape(values)
+    if len(shapes[0]) != 3 or shapes[1] != shapes[0][2:]:
+        raise ValueError(f"logits must be [B, D, V] and values [V], got {shapes[0]} and {shapes[1]}")
+    check_positive(temperature=temperature)
+    logits, values = working_floats(logits=logits, values=values)
+
+    def noise(index: jax.Array) -> jax.Array:
+        return jax.random.gumbel(jax.random.fold_in(key, index), logits.shape[1:], logits.dtype)
+
+    noisy = logits + jax.vmap(noise)(global_rows(logits.shape[0], axis_name))
+    weights = jax.nn.softmax(noisy / temperature, axis=-1)
+    return Relaxed((weights * values[None, None]).sum(axis=-1), weights)
+
+
+def value_logits(x: Float[Array, "*batch D"], values: Float[Array, " V"]) -> Float[Array, "*batch D V"]:
+    """Logits of a choice among the values, which prefers near ones: -(x - e_v)^2.
+
+    Args:
+      x: Codes, not bounded.
+      values: List of values, for all latents.
+
+    Returns:
+      Logits [..., D, V], at least float32.
+
+    Raises:
+      ValueError: The values are not [V], or an input is not floating-point.
+
+    Reference: Baykal, Kandemir & Unal (2024), FactorQVAE.
+    """
+    if jnp.ndim(values) != 1 or jnp.ndim(x) < 1:
+        raise ValueError(f"codes must be [..., D] and values [V], got {jnp.shape(x)} and {jnp.shape(values)}")
+    x, values = working_floats(x=x, values=values)
+    return -((x[..., None] - values.reshape((1,) * x.ndim + values.shape)) ** 2)
+
+
+def kl_uniform(logits: Float[Array, "*batch V"]) -> Float[Array, "*batch"]:
+    """KL divergence of a categorical distribution to the uniform one: sum_v p_v log(V p_v), with p = softmax(logits).
+
+    Args:
+      logits: Logits of the V categories.
+
+    Returns:
+      Nats [...], at least float32, from 0 to log V.
+
+    Raises:
+      ValueError: There is no axis of categories, or the logits are not floating-point.
+    """
+    if jnp.ndim(logits) < 1:
+        raise ValueError("logits must be [..., V], got a scalar")
+    (logits,) = working_floats(logits=logits)
+    log_p = jax.nn.log_softmax(logits, axis=-1)
+    return (jnp.exp(log_p) * log_p).sum(axis=-1) + math.log(logits.shape[-1])
 
 
 def _rounded(x: jax.Array) -> jax.Array:

@@ -85,6 +85,7 @@ from jaxvae.methods.equivariant_rendering import (
     EquivariantRendering,
     equivariant_rendering,
 )
+from jaxvae.methods.factor_qvae import FactorQVAE, factor_qvae
 from jaxvae.methods.factor_vae import FactorVAE, factor_vae
 from jaxvae.methods.group_vae import GroupVAE, group_vae
 from jaxvae.methods.hfs_vae import HFSVAE, hfs_vae
@@ -130,6 +131,7 @@ __all__ = [
     "DecompositionVAE",
     "Entry",
     "EquivariantRendering",
+    "FactorQVAE",
     "FactorVAE",
     "GroupVAE",
     "Likelihood",
@@ -153,6 +155,7 @@ __all__ = [
     "dip_vae_ii",
     "drvi",
     "equivariant_rendering",
+    "factor_qvae",
     "factor_vae",
     "gaussian",
     "group_vae",

@@ -14,7 +14,8 @@ The closed form is written as the VAE's loss, with its closed-form KL, plus (alp
 alpha = beta = gamma = 1. q(z) is estimated from the batch (the global one, when it is split over devices), so MI and
 TC depend on the batch size: a code that carries more than log(batch size) nats looks like little else than its own
 posterior. Prefer large batches. (The estimate supposes a batch without repeated examples; sources that draw with
-replacement come close where the data set is much larger.)
+replacement come close where the data set is much larger.) `--support-weight` is an option and not a hyperparameter,
+since it would take time in all runs (`jaxvae.methods.support`).
 
 When to use. First, for independent latents from images alone: there is no second network to train, and reconstruction
 suffers less than with a beta-VAE. Not with small batches, whose estimates of MI and TC are far off.

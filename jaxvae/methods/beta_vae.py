@@ -7,7 +7,8 @@ Equation.
 beta = 1 is the VAE, beta = 0 a noisy autoencoder. Sums over pixels and latents, means over the batch: with another
 reduction, or another likelihood scale, the same beta means something else. The paper's normalised beta is beta D / P
 with D latents and P pixels. beta grows from 0 over `warmup` steps, and with `--cycle` again every so many steps
-(cyclical annealing, Fu et al., 2019).
+(cyclical annealing, Fu et al., 2019). `--support-weight` is an option and not a hyperparameter, since
+it would take time in all runs (`jaxvae.methods.support`); `hfs-vae` has it as one, to be swept.
 
 When to use. For independent latents, from images alone, with one number to choose. Not where reconstructions must stay
 sharp: beta weighs the information about the image as well, which the beta-TCVAE leaves alone.

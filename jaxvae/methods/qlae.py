@@ -120,7 +120,7 @@ def qlae(
         return total, {"reconstruction": reconstruction, "commitment": commitment}
 
     method = autoencoder_method("qlae", kept, likelihood, hyperparameters, Objective(loss, trained, decayed))
-    return method._replace(encode=lambda net, batch: point(quantised(net, batch)[1]))
+    return method._replace(encode=lambda net, batch: point(quantised(net, batch)[1]), quantised=True)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from jaxvae.methods.dip_vae import ENTRY_II as DIP_VAE_II
 from jaxvae.methods.drvi import ENTRY as DRVI
 from jaxvae.methods.entry import Entry
 from jaxvae.methods.equivariant_rendering import ENTRY as EQUIVARIANT_RENDERING
+from jaxvae.methods.factor_qvae import ENTRY as FACTOR_QVAE
 from jaxvae.methods.factor_vae import ENTRY as FACTOR_VAE
 from jaxvae.methods.group_vae import ENTRY as GROUP_VAE
 from jaxvae.methods.hfs_vae import ENTRY as HFS_VAE
@@ -54,6 +55,7 @@ OWN = (
     WAE_GAN,
     IWAE,
     QLAE,
+    FACTOR_QVAE,
     TRIPOD,
     HFS_VAE,
     ADA_GVAE,

@@ -10,11 +10,14 @@ Equation. With x the encoder's output and c = tanh(x),
           `hessian_penalty`, with two random directions of each kind, as long as the standard deviations of c
 
 P is the number of values of an example: the authors' reconstruction is a mean over pixels. The encoder is
-deterministic. What is encoded, and thus what metrics see, is z. The penalty of the decoder is that of its hidden layers
-(`Network.hidden`), and that of its output for networks that do not tell them. The authors' networks are residual, with
-GELU and normalisation; the default here are two dense layers with GELU. Do not take networks with ReLU, such as `conv`
-and `mlp-small`: in their kinks the penalty was 5e4 after 30 steps with finite differences, and exact derivatives see no
-curvature at all. A step takes nine passes through the decoder.
+deterministic. What is encoded, and thus what metrics see, is z. The encoder gets images in [0, 1], and that of the
+authors gets them scaled to [-1, 1]; the reconstruction is of [0, 1] in both.
+
+The penalty of the decoder is that of its hidden layers (`Network.hidden`), and that of its output for networks that do
+not tell them. The authors' networks are residual, with GELU and normalisation; the default here are two dense layers
+with GELU. Do not take networks with ReLU, such as `conv` and `mlp-small`: in their kinks the penalty was 5e4 after 30
+steps with finite differences, and exact derivatives see no curvature at all. A step takes nine passes through the
+decoder.
 
 The networks are trained by Adam, with gradients clipped at 1, element by element: --optimizer and --clip-value.
 
@@ -130,7 +133,7 @@ def tripod(
 
     objective = Objective(loss, AUTOENCODER, clipped_adam)
     method = autoencoder_method("tripod", networks, likelihood, hyperparameters, objective)
-    return method._replace(encode=lambda net, batch: point(coded(net, batch)[1]))
+    return method._replace(encode=lambda net, batch: point(coded(net, batch)[1]), quantised=code == "grid")
 
 
 @dataclass(frozen=True)

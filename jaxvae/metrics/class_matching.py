@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -83,11 +84,14 @@ def class_matching(
     values = [(k, value) for k, size in enumerate(data.sizes) for value in range(size)]
     bins = discretise(data.codes, num_bins)
     parts, alone = [], 0
+    ordered: dict[bytes, _Ordered] = {}
     for k, size in enumerate(data.sizes):
         rows = data.factors[:, k] >= 0
         member = data.factors[rows, k][:, None] == np.arange(size)
         alone += int((member.sum(axis=0) == 1).sum())
-        parts.append(_similarities(data.codes[rows], bins[rows], member))
+        if rows.tobytes() not in ordered:
+            ordered[rows.tobytes()] = _Ordered.of(data.codes[rows])
+        parts.append(_similarities(ordered[rows.tobytes()], bins[rows], member))
     if alone:
         warnings.warn(f"{alone} classes have a single example and are left out of SPN", stacklevel=2)
     similarity = {name: np.concatenate([part[name] for part in parts], axis=1) for name in SIMILARITIES}
@@ -130,28 +134,44 @@ def _numbered(labels: np.ndarray) -> Array[np.float64]:
     return numbers
 
 
-def _similarities(
-    codes: Array[np.float64], bins: Array[np.int64], member: Array[np.bool_]
-) -> dict[str, Array[np.float64]]:
-    """Computes all similarities of latents [N, D] and classes [N, C], each [D, C]."""
-    y = member.astype(np.int64)
+class _Ordered(NamedTuple):
+    """Orders of the latents [N, D], which are computed once for all labels."""
+
+    order: Array[np.int64]
+    """Order of the examples by each latent [D, N]."""
+    starts: list[Array[np.int64]]
+    """Positions in that order at which another value begins, for each latent; the first is 0."""
+    ranks: Array[np.float64]
+    """Centred ranks [N, D]."""
+
+    @classmethod
+    def of(cls, codes: Array[np.float64]) -> Self:
+        order = np.argsort(codes.T, axis=1, kind="stable")
+        steps = [np.diff(code[row]) > 0 for code, row in zip(codes.T, order, strict=True)]
+        ranks = rankdata(codes, axis=0)
+        starts = [np.concatenate([[0], np.flatnonzero(step) + 1]) for step in steps]
+        return cls(order, starts, ranks - ranks.mean(axis=0))
+
+
+def _similarities(ordered: _Ordered, bins: Array[np.int64], member: Array[np.bool_]) -> dict[str, Array[np.float64]]:
+    """Computes all similarities of latents and classes [N, C], each [D, C]."""
+    y, each = member.astype(np.int64), list(zip(ordered.order, ordered.starts, strict=True))
     return {
         "SMI": mutual_information_matrix(bins, y) / entropy(y),
-        "SPN": np.array([_followed(code, member) for code in codes.T]),
-        "BMMI": np.array([_best_threshold(code, member) for code in codes.T]),
-        "ASC": _rank_correlation(codes, member),
+        "SPN": np.array([_followed(member[row], starts) for row, starts in each]),
+        "BMMI": np.array([_best_threshold(member[row], starts) for row, starts in each]),
+        "ASC": _rank_correlation(ordered.ranks, member),
     }
 
 
-def _followed(code: Array[np.float64], member: Array[np.bool_]) -> Array[np.float64]:
-    """Computes SPN of a latent [N] and classes [N, C]: [C], NaN for a class of one example.
+def _followed(member: Array[np.bool_], starts: Array[np.int64]) -> Array[np.float64]:
+    """Computes SPN of a latent and classes [N, C], in its order: [C], NaN for a class of one example.
 
     Of n examples with one value, of which c are members, a random order has c (c - 1) / n pairs of neighbouring members
     on average, and its first and its last are members with probability c / n.
     """
-    _, group, size = np.unique(code, return_inverse=True, return_counts=True)
-    inside = np.zeros((len(size), member.shape[1]))
-    np.add.at(inside, group, member)
+    size = np.diff(starts, append=len(member))
+    inside = np.add.reduceat(member.astype(np.float64), starts, axis=0)
     share = inside / size[:, None]
     pairs = (share * (inside - 1)).sum(axis=0) + (share[1:] * share[:-1]).sum(axis=0)
     total = member.sum(axis=0)
@@ -160,15 +180,14 @@ def _followed(code: Array[np.float64], member: Array[np.bool_]) -> Array[np.floa
     return np.maximum(followed - chance, 0) / (1 - chance)
 
 
-def _best_threshold(code: Array[np.float64], member: Array[np.bool_]) -> Array[np.float64]:
-    """Computes BMMI of a latent [N] and classes [N, C]: [C]."""
-    order = np.argsort(code, kind="stable")
-    cut = np.flatnonzero(np.diff(code[order]) > 0)
-    total, count = member.sum(axis=0), len(code)
+def _best_threshold(member: Array[np.bool_], starts: Array[np.int64]) -> Array[np.float64]:
+    """Computes BMMI of a latent and classes [N, C], in its order: [C]."""
+    cut = starts[1:] - 1
+    total, count = member.sum(axis=0), len(member)
     whole = _entropy(total / count)
     if not len(cut):
         return np.zeros(len(total))
-    below = member[order].cumsum(axis=0)[cut]
+    below = member.cumsum(axis=0)[cut]
     left = (cut + 1)[:, None]
     conditional = left * _entropy(below / left) + (count - left) * _entropy((total - below) / (count - left))
     return np.maximum(1 - conditional.min(axis=0) / (count * whole), 0)
@@ -180,9 +199,9 @@ def _entropy(p: Array[np.float64]) -> Array[np.float64]:
     return -(p * np.log(np.where(p > 0, p, 1)) + q * np.log(np.where(q > 0, q, 1)))
 
 
-def _rank_correlation(codes: Array[np.float64], member: Array[np.bool_]) -> Array[np.float64]:
-    """Computes absolute Spearman correlations [D, C]; 0 for a constant latent."""
-    ranks, classes = rankdata(codes, axis=0), member.astype(np.float64)
-    ranks, classes = ranks - ranks.mean(axis=0), classes - classes.mean(axis=0)
+def _rank_correlation(ranks: Array[np.float64], member: Array[np.bool_]) -> Array[np.float64]:
+    """Computes absolute Spearman correlations from centred ranks [N, D]: [D, C]; 0 for a constant latent."""
+    classes = member.astype(np.float64)
+    classes = classes - classes.mean(axis=0)
     lengths = np.linalg.norm(ranks, axis=0)[:, None] * np.linalg.norm(classes, axis=0)
     return np.abs(ranks.T @ classes) / np.where(lengths > 0, lengths, 1)

@@ -4,12 +4,15 @@ import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from jaxvae.choose import choose_or_import
 from jaxvae.metrics.class_matching import class_matching
 from jaxvae.metrics.dci import dci
 from jaxvae.metrics.dci_es import dci_es
 from jaxvae.metrics.downstream import downstream
-from jaxvae.metrics.infomec import infomec
+from jaxvae.metrics.infomec import InfoMEC, infomec
 from jaxvae.metrics.information_gaps import dcimig, jemmig, mig_sup
 from jaxvae.metrics.interventions import beta_vae_score, factor_vae_score, z_max_variance
 from jaxvae.metrics.irs import irs
@@ -66,6 +69,16 @@ UNSUPERVISED: dict[str, Callable[..., Result]] = {
 OF_DECODERS: dict[str, Callable[..., Result]] = {"pipe": pipe}
 """Metrics of codes [N, D] and a decoder, without factors."""
 
+
+def _infomec_of_values(codes: ArrayLike, factors: ArrayLike) -> InfoMEC:
+    """InfoMEC of codes [N, D] whose latents have few values each, which are numbered as categories."""
+    values = [np.unique(latent, return_inverse=True)[1] for latent in np.asarray(codes).T]
+    return infomec(np.stack(values, axis=1), factors, discrete_codes=True)
+
+
+OF_QUANTISED: dict[str, Callable[..., Result]] = {"infomec": _infomec_of_values}
+"""Forms of metrics for quantised codes, whose latents have few values each (`jaxvae.method.Method.quantised`)."""
+
 BY_NAME = {**METRICS, **UNSUPERVISED, **OF_DECODERS}
 """All metrics of this package."""
 
@@ -77,26 +90,30 @@ class Metric(NamedTuple):
     """Function (codes [N, D]), (codes, factors [N, K]) or (codes, decoder) -> result."""
     needs_factors: bool
     needs_decoder: bool = False
+    reads_values: bool = False
+    """Whether latents are taken as categories, each value as one."""
 
 
-def metric_named(name: str) -> Metric:
+def metric_named(name: str, *, quantised: bool = False) -> Metric:
     """Finds a metric by name.
 
     Args:
       name: Key of `BY_NAME`, an entry point of another package, or "package.module:NAME" for a function of your own. It
         takes codes and factors, or codes alone, and returns a `Result` or a number.
+      quantised: Whether it is for quantised codes, for which some metrics have a form of their own: `OF_QUANTISED`.
 
     Raises:
       ValueError: The metric does not exist, or an import fails.
     """
-    function = choose_or_import("metric", name, BY_NAME)
+    reads_values = quantised and name in OF_QUANTISED
+    function = OF_QUANTISED[name] if reads_values else choose_or_import("metric", name, BY_NAME)
 
     def compute(*arrays: Any) -> Result:
         result = function(*arrays)
         return result if isinstance(result, Result) else Result(float(result), name)
 
     needs_factors = name in METRICS or (name not in BY_NAME and _takes_factors(function))
-    return Metric(compute, needs_factors, name in OF_DECODERS)
+    return Metric(compute, needs_factors, name in OF_DECODERS, reads_values)
 
 
 def _takes_factors(function: Callable[..., Result]) -> bool:

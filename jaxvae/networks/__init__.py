@@ -30,7 +30,7 @@ from jaxvae.networks.linen import from_linen
 from jaxvae.networks.mixture_prior import mixture_prior
 from jaxvae.networks.tabular import decoder_params, inputs, neighbour_features, with_parameters
 from jaxvae.networks.translation import translation_networks
-from jaxvae.networks.value_lists import value_lists
+from jaxvae.networks.value_lists import shared_values, value_lists
 from jaxvae.networks.xtanh import conditional_prior
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "layered_networks",
     "mixture_prior",
     "neighbour_features",
+    "shared_values",
     "translation_networks",
     "value_lists",
     "with_least_variance",

@@ -1,4 +1,4 @@
-"""A short list of values for each latent of a quantised code."""
+"""Short lists of values of quantised codes: one for each latent, or one for all of them."""
 
 import jax
 import jax.numpy as jnp
@@ -30,3 +30,18 @@ def value_lists(latent_dim: int, num_values: int = 10) -> Network:
         return jnp.tile(jnp.linspace(-BOUND, BOUND, num_values), latent_dim)
 
     return Network(init, lambda values: values.reshape(latent_dim, num_values))
+
+
+def shared_values(num_values: int = 64) -> Network:
+    """Builds the "values" of the FactorQVAE, without inputs -> values [num_values] for all latents, N(0, 1) at the
+    start.
+
+    Args:
+      num_values: Number of values.
+
+    Raises:
+      ValueError: There are fewer than 2 values.
+    """
+    if num_values < 2:
+        raise ValueError(f"a list needs at least 2 values, got num_values={num_values}")
+    return Network(lambda key: jax.random.normal(key, (num_values,)), lambda values: values)

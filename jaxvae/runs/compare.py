@@ -199,6 +199,9 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
     for state, which in states.items():
         if any(which):
             notes.append(f"{sum(which)} of {len(folders)} {state}")
+    scores = [_stored(folder, num_samples, metrics) for folder in folders]
+    if any("plug-in" in each["metrics"].get("infomec", {}).get("definition", "") for each in scores if each):
+        notes.append("infomec of quantised codes, which is not comparable with that of continuous ones")
     names = [*metrics, *(column.name for column in PROPERTIES)]
     values = {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
     return Line(name, _data_name(_data_of(config)), tuple(folders), values, ", ".join(notes), *shown)

@@ -112,7 +112,9 @@ def read_foreign(
     return Foreign(tuple(names), numbers_of(codes, there, names), deviations, made, matched)
 
 
-def score_foreign(foreign: Foreign, metrics: Sequence[str], *, binning: Binning = "quantiles") -> dict[str, Any]:
+def score_foreign(
+    foreign: Foreign, metrics: Sequence[str], *, binning: Binning = "quantiles", quantised: bool = False
+) -> dict[str, Any]:
     """Scores codes by metrics, as `jaxvae.runs.score` does those of a run.
 
     Args:
@@ -120,14 +122,22 @@ def score_foreign(foreign: Foreign, metrics: Sequence[str], *, binning: Binning 
       metrics: Names of metrics, see `jaxvae.metrics.metric_named`. Without factors, metrics that need them are
         left out.
       binning: Binning that `foreign` was read with, which the result repeats.
+      quantised: Whether each code has one of few values, see `jaxvae.runs.score.score_arrays`.
 
     Returns:
       {"num_samples", "codes" (names), "factors" ({name: {"values", "different", "edges"}}), "binning", "matched",
       "asked", "metrics", "sampled"}.
 
     Raises:
-      ValueError: There is no such metric.
+      ValueError: There is no such metric, or a quantised code differs in most examples.
     """
+    if quantised:
+        for name, code in zip(foreign.code_names, foreign.codes.T, strict=True):
+            if (different := len(np.unique(code))) > max(1, len(code) // 2):
+                raise ValueError(
+                    f"the code {name!r} has {different:,} different values in {len(code):,} examples, so it is not "
+                    "quantised: leave out --quantised"
+                )
     factors = np.stack([factor.values for factor in foreign.factors], axis=1) if foreign.factors else None
     sampled = None
     if foreign.standard_deviations is not None:
@@ -144,7 +154,7 @@ def score_foreign(foreign: Foreign, metrics: Sequence[str], *, binning: Binning 
         "binning": binning,
         "matched": foreign.matched,
         "asked": list(metrics),
-        **score_arrays(foreign.codes, sampled, factors, metrics),
+        **score_arrays(foreign.codes, sampled, factors, metrics, quantised=quantised),
     }
 
 

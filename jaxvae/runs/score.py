@@ -18,7 +18,7 @@ from jaxvae.data.table import MISSING
 from jaxvae.files import read_json, write_json
 from jaxvae.losses import negentropy
 from jaxvae.method import Nets, no_code
-from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED, metric_named
+from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED, Metric, metric_named
 from jaxvae.runs.config import Config
 from jaxvae.runs.load import Run
 from jaxvae.training.run_folder import RunFolderError
@@ -151,7 +151,12 @@ def score(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> di
         "asked": list(metrics),
         "properties": properties(run, codes),
         **score_arrays(
-            codes.mean, codes.sample(run.config.seed), known_factors(run.source, codes.factors), known, run.decoder
+            codes.mean,
+            codes.sample(run.config.seed),
+            known_factors(run.source, codes.factors),
+            known,
+            run.decoder,
+            quantised=run.method.quantised,
         ),
     }
 
@@ -162,6 +167,8 @@ def score_arrays(
     factors: np.ndarray | None,
     metrics: Sequence[str],
     decoder: Callable[[np.ndarray], np.ndarray] | None = None,
+    *,
+    quantised: bool = False,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Scores codes from any program.
 
@@ -173,6 +180,8 @@ def score_arrays(
       metrics: Names of metrics, see `jaxvae.metrics.metric_named`.
       decoder: Function from codes to expected examples. If None, metrics that need it are left out; samples are never
         scored by them.
+      quantised: Whether each latent of the codes has one of few values. InfoMEC then takes latents as categories. It
+        scores the codes in place of samples, whose nominal noise would give each example a value of its own.
 
     Returns:
       {"metrics": {name: result}, "sampled": {name: result}}, as in `score`.
@@ -180,14 +189,18 @@ def score_arrays(
     Raises:
       ValueError: A metric does not exist.
     """
-    of_decoders = [name for name in metrics if metric_named(name).needs_decoder]
-    known = [name for name in metrics if not metric_named(name).needs_factors or factors is not None]
-    of_codes = [name for name in known if name not in of_decoders]
+    found = {name: metric_named(name, quantised=quantised) for name in metrics}
+    known = [name for name in metrics if not found[name].needs_factors or factors is not None]
+    of_codes = [name for name in known if not found[name].needs_decoder]
     computed = known if decoder is not None else of_codes
-    return {
-        "metrics": {name: _score_and_interval(name, means, factors, decoder) for name in computed},
-        "sampled": {} if sampled is None else {name: _score(name, sampled, factors) for name in of_codes},
+    of_means = {name: _score_and_interval(name, found[name], means, factors, decoder) for name in computed}
+    if sampled is None:
+        return {"metrics": of_means, "sampled": {}}
+    of_samples = {
+        name: dict(of_means[name]) if found[name].reads_values else _score(found[name], sampled, factors)
+        for name in of_codes
     }
+    return {"metrics": of_means, "sampled": of_samples}
 
 
 def known_factors(source: Source, factors: np.ndarray | None) -> np.ndarray | None:
@@ -277,7 +290,7 @@ def examples_of(run: Run, count: int) -> np.ndarray:
 
 
 def _score(
-    name: str,
+    metric: Metric,
     codes: np.ndarray,
     factors: np.ndarray | None,
     decoder: Callable[[np.ndarray], np.ndarray] | None = None,
@@ -285,7 +298,6 @@ def _score(
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            metric = metric_named(name)
             second = [factors] if metric.needs_factors else [decoder] if metric.needs_decoder else []
             result = metric.compute(codes, *second)
         except ValueError as error:
@@ -297,6 +309,7 @@ def _score(
 
 def _score_and_interval(
     name: str,
+    metric: Metric,
     codes: np.ndarray,
     factors: np.ndarray | None,
     decoder: Callable[[np.ndarray], np.ndarray] | None,
@@ -307,7 +320,7 @@ def _score_and_interval(
     that varies around its expectation: the score of a half has twice the variance, and shares half of it with the score
     of all.
     """
-    result = _score(name, codes, factors, decoder)
+    result = _score(metric, codes, factors, decoder)
     half = len(codes) // 2
     if name not in RESAMPLED:
         return result
@@ -315,7 +328,7 @@ def _score_and_interval(
         return {**result, "interval": None}
     rng = np.random.default_rng(0)
     rows = [rng.permutation(len(codes))[:half] for _ in range(RESAMPLES)] if half > 1 else []
-    parts = [_score(name, codes[row], None if factors is None else factors[row])["score"] for row in rows]
+    parts = [_score(metric, codes[row], None if factors is None else factors[row])["score"] for row in rows]
     if not parts or any(part is None for part in parts):
         return {**result, "interval": None}
     # The score itself is the middle, because scores of fewer examples have a larger bias.

@@ -120,6 +120,7 @@ __all__ = [
     "BetaVAE",
     "ControlVAE",
     "DecompositionVAE",
+    "FactorQVAE",
     "FactorVAE",
     "SemiSupervisedVAE",
     "StandardizedCounts",
@@ -244,6 +245,7 @@ WAEMMD = _estimator("wae-mmd", VectorAutoencoder)
 WAEGAN = _estimator("wae-gan", VectorAutoencoder)
 IWAE = _estimator("iwae", VectorAutoencoder)
 QLAE = _estimator("qlae", VectorAutoencoder)
+FactorQVAE = _estimator("factor-qvae", VectorAutoencoder)
 Tripod = _estimator("tripod", VectorAutoencoder)
 HFSVAE = _estimator("hfs-vae", VectorAutoencoder)
 OIVAE = _estimator("oi-vae", GroupedVectorAutoencoder)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import oracles
 import pytest
-from compiled import factorised_support, float32, latent_pairs, normal, value_and_grad, vmap
+from compiled import factorised_support, float32, latent_pairs, normal, scale_hinge, value_and_grad, vmap
 from sharding import BACKENDS, run_sharded
 
 from jaxvae import losses
@@ -143,6 +143,51 @@ def test_support_mapped_and_in_half_precision(matching):
     assert half.dtype == np.float32
 
 
+HINGES = ("variance", "minimal-support")
+
+
+@pytest.mark.parametrize("form", HINGES)
+def test_hinge_against_the_definition(form):
+    """Of every latent over the batch: latents as narrow as wanted have none, and others what they lack."""
+    codes = CODES * np.float32([0.1, 0.3, 1, 0.0]) + np.float32([0, 0.5, 0, 2])
+    wide = np.float64(codes)
+    lacks = {
+        "variance": lambda: np.maximum(0, 1 - np.sqrt(((wide - wide.mean(0)) ** 2).mean(0) + 1e-6)),
+        "minimal-support": lambda: np.maximum(0, 1 - wide.max(0)) + np.maximum(0, wide.min(0)),
+    }[form]
+    value, gradient = value_and_grad(partial(losses.scale_hinge, form=form))(codes)
+    np.testing.assert_allclose(value, lacks().sum(), rtol=1e-5)
+    assert (lacks() == 0).any()
+    assert (lacks() > 0).sum() >= 2
+    assert np.isfinite(gradient).all()
+    np.testing.assert_array_equal(gradient[:, lacks() == 0], 0)
+    alone = [scale_hinge(codes[:, [latent]], form=form) for latent in range(4)]
+    np.testing.assert_allclose(alone, lacks(), rtol=1e-5, atol=1e-6)
+
+
+def test_hinges_by_hand():
+    """Two points at 0 and 1 have a standard deviation of 1/2, and reach as far as they need to."""
+    codes = np.float32([[0, 0.25], [1, 0.75]])
+    np.testing.assert_allclose(scale_hinge(codes, form="variance"), 0.5 + 0.75, atol=1e-5)
+    assert scale_hinge(codes, form="minimal-support") == 0.25 + 0.25
+    assert scale_hinge(codes[:, :1], form="minimal-support") == 0
+
+
+@pytest.mark.parametrize("form", HINGES)
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_hinge_of_the_global_batch(backend, form):
+    codes = np.float32(0.2) * CODES
+
+    def hinge(codes, axis_name=None):
+        value = losses.scale_hinge(codes, form=form, axis_name=axis_name)
+        return value if axis_name is None else jax.lax.pmean(value, axis_name)
+
+    value, gradient = value_and_grad(hinge)(codes)
+    got, (slope,) = run_sharded(hinge, backend, codes)
+    np.testing.assert_allclose(got, value, rtol=1e-5)
+    np.testing.assert_allclose(slope, gradient, rtol=1e-4, atol=1e-5)
+
+
 def test_pairs_are_different_and_new_with_every_key():
     for latents, count in ((1, 0), (2, 1), (5, 10), (10, 25)):
         pairs = latent_pairs(jax.random.key(0), latents)
@@ -165,6 +210,8 @@ def test_pairs_are_different_and_new_with_every_key():
         (lambda: losses.factorised_support(float32(CODES), PAIRS, matching="other"), "one of hard, mean, soft, got"),
         (lambda: losses.factorised_support(float32(CODES), PAIRS, temperature=0.0), "temperature must be positive"),
         (lambda: losses.latent_pairs(jax.random.key(0), 0), "at least 1 latent"),
+        (lambda: losses.scale_hinge(float32(CODES[0])), r"must be \[B, D\], got \(4,\)"),
+        (lambda: losses.scale_hinge(float32(CODES), form="other"), "one of variance, minimal-support, got 'other'"),
     ],
 )
 def test_bad_input(call, message):

@@ -9,16 +9,21 @@ from compiled import (
     fixed_grid,
     float32,
     grad,
+    kl_uniform,
     nearest_value,
     normal,
     one_program,
     quantisation_loss,
+    relaxed_value,
     straight_through,
     value_and_grad,
+    value_logits,
     vmap,
 )
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import entr, softmax
+from sharding import BACKENDS, run_sharded
 
 from jaxvae import losses
 
@@ -167,6 +172,60 @@ def test_quantised_codes_mapped_and_in_half_precision():
     np.testing.assert_array_equal(half, fixed_grid(np.float32(X.astype(jnp.bfloat16)), 12))
 
 
+SHARED = LISTS[0]
+
+
+def test_choices_against_the_definition():
+    """Logits by distance, and the KL as the entropy that is missing to log V."""
+    logits = value_logits(X, SHARED)
+    distance = (np.float64(X)[..., None] - np.float64(SHARED)) ** 2
+    np.testing.assert_allclose(logits, -distance, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(logits.argmax(axis=-1), nearest_value(X, SHARED).indices)
+    expected = np.log(7) - entr(softmax(-distance, axis=-1)).sum(axis=-1)
+    np.testing.assert_allclose(kl_uniform(logits), expected, rtol=1e-5)
+    np.testing.assert_allclose(kl_uniform(np.zeros((2, 7), np.float32)), 0, atol=1e-6)
+    far = np.array([[0, -1e4, 1e4]], np.float32)
+    value, slope = value_and_grad(lambda logits: losses.kl_uniform(logits).sum())(far)
+    np.testing.assert_allclose(value, np.log(3), rtol=1e-6)
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize("temperature", [0.1, 1.0])
+def test_the_largest_weight_is_drawn_as_the_choice_says(temperature):
+    logits = np.tile(np.log(np.float32([0.1, 0.2, 0.3, 0.4])), (5000, 2, 1))
+    values = np.float32([-1, 0, 1, 2])
+    drawn = relaxed_value(jax.random.key(3), logits, values, temperature=temperature)
+    np.testing.assert_allclose(drawn.weights.sum(axis=-1), 1, rtol=1e-5)
+    np.testing.assert_allclose(drawn.value, np.float64(drawn.weights) @ values, atol=1e-5)
+    shares = np.bincount(drawn.weights.argmax(axis=-1).ravel(), minlength=4) / 10_000
+    np.testing.assert_allclose(shares, [0.1, 0.2, 0.3, 0.4], atol=4 * np.sqrt(0.25 / 10_000))
+    assert (drawn.weights.max(axis=-1).mean() > 0.9) == (temperature < 1)
+
+
+def test_weights_of_the_same_noise_differ_by_the_temperature_alone():
+    """log w is (logits + g) / t up to a constant, so that colder weights are powers of warmer ones."""
+    logits = value_logits(X, SHARED)
+    warm, cold = (relaxed_value(jax.random.key(0), logits, SHARED, temperature=t).weights for t in (2.0, 0.5))
+    np.testing.assert_allclose(softmax(4 * np.log(np.float64(warm)), axis=-1), cold, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_mixtures_of_the_global_batch(backend):
+    codes = normal(jax.random.key(5), (8, 3))
+
+    def total(x, axis_name=None):
+        drawn = losses.relaxed_value(
+            jax.random.key(1), losses.value_logits(x, jnp.asarray(SHARED)), jnp.asarray(SHARED), axis_name=axis_name
+        )
+        value = (drawn.value**2).mean()
+        return value if axis_name is None else jax.lax.pmean(value, axis_name)
+
+    value, gradient = value_and_grad(total)(codes)
+    got, (slope,) = run_sharded(total, backend, codes)
+    np.testing.assert_allclose(got, value, rtol=1e-5)
+    np.testing.assert_allclose(slope, gradient, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.usefixtures("unchecked_types")
 @pytest.mark.parametrize(
     ("call", "message"),
@@ -178,6 +237,13 @@ def test_quantised_codes_mapped_and_in_half_precision():
         (lambda: losses.commitment_loss(float32(X), float32(X[:5])), r"quantised \(6, 4\), x|x \(5, 4\)"),
         (lambda: losses.fixed_grid(float32(X), 1), "at least 2 values, got 1"),
         (lambda: losses.fixed_grid(float32(X), 3, form="other"), "unknown form 'other'; there are tripod, fsq"),
+        (lambda: losses.value_logits(float32(X), float32(LISTS)), r"values \[V\], got \(6, 4\) and \(4, 7\)"),
+        (lambda: losses.relaxed_value(jax.random.key(0), float32(X), float32(SHARED)), r"got \(6, 4\) and \(7,\)"),
+        (
+            lambda: losses.relaxed_value(jax.random.key(0), float32(X[None]), float32(SHARED[:4]), temperature=0.0),
+            "temperature must be positive",
+        ),
+        (lambda: losses.kl_uniform(np.float32(1)), r"\[..., V\], got a scalar"),
     ],
 )
 def test_bad_input(call, message):

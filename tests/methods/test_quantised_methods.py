@@ -6,12 +6,13 @@ import numpy as np
 import optax
 import pytest
 from method_table import LATENTS, build_and_trace, loss_of, make, networks, own
+from scipy.special import entr, softmax
 
 from jaxvae import losses
-from jaxvae.method import Nets
+from jaxvae.method import END, Nets, Network
 from jaxvae.methods import QLAE, Tripod, beta_vae, hfs_vae, qlae, tripod
 from jaxvae.methods.qlae import decayed
-from jaxvae.networks import value_lists, with_parameters
+from jaxvae.networks import shared_values, value_lists, with_parameters
 from jaxvae.runs.build import build_method
 from jaxvae.runs.config import default_config
 from jaxvae.streams import Stream
@@ -98,6 +99,12 @@ def test_tripod_is_its_equation(told):
     assert set(found["tripod none"][1]) == {"reconstruction"}
 
 
+def test_codes_on_a_grid_say_so():
+    on_a_grid = (make("qlae"), make("qlae", values="fixed"), make("tripod"), make("factor-qvae"))
+    others = (make("tripod", code="continuous"), make("hfs-vae"))
+    assert [method.quantised for method in (*on_a_grid, *others)] == [True] * 4 + [False] * 2
+
+
 def test_fixed_values_are_no_network():
     assert set(make("qlae", values="fixed").networks) == {"encoder", "decoder"}
     assert set(make("qlae").networks) == {"encoder", "decoder", "values"}
@@ -151,6 +158,90 @@ def test_values_are_learned_from_the_quantisation_loss_alone(params, batch):
     assert np.abs(moves).max() > 0
 
 
+@pytest.fixture(scope="module")
+def seen(params, batch):
+    """What the FactorQVAE's discriminator sees, by objective and step, with the losses, and what they are made of."""
+    method = make("factor-qvae", hp={"kl_weight": 0.5, "gamma": 0.25, "temperature_decay": 1e-3})
+    inputs, real = [], method.networks["discriminator"]
+
+    def spied(params, x):
+        inputs.append(x)
+        return real.apply(params, x)
+
+    spy = method._replace(networks={**method.networks, "discriminator": Network(real.init, spied)})
+    places = [(0, 0), (0, 1000), (0, END), (1, 0)]
+
+    @jax.jit
+    def evaluate(params, batch):
+        found = {}
+        for objective, step in places:
+            inputs.clear()
+            loss = loss_of(spy, params, batch, KEY, step=step, objective=objective)
+            found[objective, step] = loss, list(inputs), [real.apply(params["discriminator"], x) for x in inputs]
+        net = Nets(method.networks, params)
+        codes, values = net.encoder(batch["x"]).mean, net.values()
+        z = found[0, 0][1][0].reshape(*codes.shape, -1) @ values
+        nll = losses.bernoulli_nll(net.decoder(z), batch["x"]).mean()
+        return found, codes, values, nll, codes_of(method, params, batch).mean
+
+    return jax.device_get(evaluate(own(method, params), batch))
+
+
+def gumbel_noise(key, shape):
+    rows = [jax.random.gumbel(jax.random.fold_in(key, row), shape[1:]) for row in range(shape[0])]
+    return np.stack(rows).astype(np.float64)
+
+
+def test_factor_qvae_is_its_equation(seen):
+    found, codes, values, nll, encoded = seen
+    logits = -((codes[..., None].astype(np.float64) - values) ** 2)
+    noisy = logits + gumbel_noise(KEY, logits.shape)
+    for step, temperature in ((0, 1.0), (1000, np.exp(-1)), (END, 0.1)):
+        np.testing.assert_allclose(
+            found[0, step][1][0], softmax(noisy / temperature, axis=-1).reshape(len(codes), -1), rtol=1e-3, atol=1e-6
+        )
+    (total, terms), _, (told,) = found[0, 0]
+    kl = (np.log(len(values)) - entr(softmax(logits, axis=-1)).sum(axis=-1)).mean()
+    np.testing.assert_allclose(terms["kl_per_latent"], kl, rtol=1e-4)
+    np.testing.assert_allclose(total, nll / 256 + 0.5 * kl + 0.25 * (told[:, 0] - told[:, 1]).mean(), rtol=1e-4)
+    np.testing.assert_array_equal(encoded, values[np.abs(codes[..., None] - values).argmin(axis=-1)])
+
+
+def test_whole_rows_of_weights_are_permuted(seen):
+    """Each latent by a permutation of its own, over the second batch; the loss is that of two classes."""
+    (total, terms), (own_batch, permuted), (told, told_permuted) = seen[0][1, 0]
+    codes, values = seen[1], seen[2]
+    shape = (*codes.shape, len(values))
+    one, two = own_batch.reshape(shape), permuted.reshape(shape)
+    orders = [[tuple(row) for row in part[:, latent].round(6)] for part in (one, two) for latent in range(LATENTS)]
+    assert all(len(set(order)) == len(codes) for order in orders)
+    assert not any(set(order) & set(other) for order, other in zip(orders[:LATENTS], orders[LATENTS:], strict=True))
+    np.testing.assert_allclose(two.sum(axis=-1), 1, rtol=1e-5)
+    fall, rise = told[:, 0] - told[:, 1], told_permuted[:, 0] - told_permuted[:, 1]
+    np.testing.assert_allclose(total, (np.logaddexp(0, -fall) + np.logaddexp(0, rise)).mean() / 2, rtol=1e-5)
+    np.testing.assert_allclose(terms["discriminator_accuracy"], ((fall > 0).mean() + (rise < 0).mean()) / 2)
+
+
+def test_one_batch_is_permuted_against_itself(params, batch):
+    """The rows of every latent are those of the batch, in an order of their own."""
+    method, inputs = make("factor-qvae", batches="one"), []
+    spied = Network(method.networks["discriminator"].init, lambda params, x: inputs.append(x) or x[:, :2])
+    spy = method._replace(networks={**method.networks, "discriminator": spied})
+
+    @jax.jit
+    def evaluate(params, batch):
+        loss_of(spy, params, batch, KEY, objective=1)
+        return list(inputs)
+
+    only_x = {name: value for name, value in batch.items() if name != "fresh_x"}
+    shape = (len(batch["x"]), LATENTS, -1)
+    one, two = (np.reshape(part, shape) for part in jax.device_get(evaluate(own(method, params), only_x)))
+    order = [[np.flatnonzero((one[:, d] == row).all(axis=-1)) for row in two[:, d]] for d in range(LATENTS)]
+    orders = np.array(order)[..., 0]
+    np.testing.assert_array_equal(np.sort(orders), np.tile(np.arange(len(one)), (LATENTS, 1)))
+    assert len({tuple(row) for row in orders}) == LATENTS
+
+
 def test_support_is_one_term_in_all_methods_that_take_it(params, batch):
     """The beta-VAE with it is the HFS-VAE, and in the beta-TCVAE it is added once."""
     made = make("vae").networks
@@ -193,6 +284,10 @@ def test_support_is_one_term_in_all_methods_that_take_it(params, batch):
         (lambda: beta_vae(make("vae").networks, support_weight=-1.0), "support weight must be >= 0, got -1.0"),
         (lambda: make("beta-tc-vae", support_weight=-1.0), "support weight must be >= 0, got -1.0"),
         (lambda: value_lists(3, 1), "num_values=1"),
+        (lambda: shared_values(1), "num_values=1"),
+        (lambda: make("factor-qvae", hp={"gamma": -1.0}), "gamma must be >= 0, got -1"),
+        (lambda: make("factor-qvae", hp={"temperature": 0.0}), "temperature must be > 0, got 0"),
+        (lambda: make("hfs-vae", hp={"hinge_weight": -1.0}), "hinge_weight is a weight and must be >= 0, got -1"),
     ],
 )
 def test_bad_settings(call, message):

@@ -17,6 +17,7 @@ TO_THE_VAE = [
     make("decomposition-vae", hp={"alpha": 0.0, "beta": 1.0}),
     make("annealed-vae", hp={"gamma": 1.0, "c_end": 0.0}),
     make("hfs-vae", hp={"beta": 1.0, "support_weight": 0.0}),
+    make("hfs-vae", hinge="variance", hp={"beta": 1.0, "support_weight": 0.0, "hinge_weight": 0.0}),
 ]
 
 
@@ -96,6 +97,10 @@ def test_sampled_form_of_the_beta_tc_vae_is_the_elbo_with_a_sampled_kl(params, b
         ("wae-gan", "prior_weight", "adversarial", {}),
         ("hfs-vae", "beta", "kl", {}),
         ("hfs-vae", "support_weight", "support", {"matching": "mean"}),
+        ("hfs-vae", "hinge_weight", "scale_hinge", {"hinge": "variance"}),
+        ("hfs-vae", "hinge_weight", "scale_hinge", {"hinge": "minimal-support"}),
+        ("factor-qvae", "kl_weight", "kl_per_latent", {}),
+        ("factor-qvae", "gamma", "total_correlation", {}),
         ("qlae", "commitment_weight", "commitment", {}),
         ("qlae", "quantisation_weight", "commitment", {}),
         ("tripod", "information_weight", "multi_information", {}),

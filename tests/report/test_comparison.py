@@ -129,6 +129,22 @@ def test_scores_that_fit_are_used_again_and_nothing_is_overwritten(runs):
 
 
 @pytest.mark.process
+def test_infomec_of_quantised_codes_is_noted(runs):
+    folder = runs / "vae" / "seed-0"
+    (line,) = compare([folder], num_samples=130, metrics=("infomec",))[1]
+    assert line.note == ""
+    file = folder / "compared.json"
+    scores = json.loads(file.read_text())
+    scores["metrics"]["infomec"]["definition"] = "InfoM, plug-in, reference convention"
+    file.write_text(json.dumps(scores))
+    (line,) = compare([folder], num_samples=130, metrics=("infomec",))[1]
+    assert line.note == "infomec of quantised codes, which is not comparable with that of continuous ones"
+    assert np.isfinite(line.values["infomec"]).all()
+    assert compare([folder], num_samples=130, metrics=("mig",))[1][0].note == ""
+    file.unlink()
+
+
+@pytest.mark.process
 def test_a_run_counts_once_and_of_one_seed_the_last(runs, tmp_path, monkeypatch):
     copy = tmp_path / "again"
     shutil.copytree(runs / "vae" / "seed-1", copy)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from jaxvae.cli.main import main
-from jaxvae.metrics import METRICS, UNSUPERVISED, mig
+from jaxvae.metrics import METRICS, UNSUPERVISED, infomec, mig
 from jaxvae.runs.codes import write_columns
 from jaxvae.runs.foreign import read_foreign, score_foreign
 from jaxvae.runs.score import THOROUGH
@@ -51,6 +51,23 @@ def test_without_ids_rows_are_matched_by_their_order(codes, tmp_path):
     message = f"{codes} has 400 rows and {tmp_path / 'factors.npy'} has 399: they are matched by their order"
     with pytest.raises(ValueError, match=re.escape(message)):
         read_foreign(codes, [str(tmp_path / "factors.npy")])
+
+
+def test_values_of_quantised_codes_are_categories(codes, tmp_path, capsys):
+    numbers = np.digitize(CODES, [0.5, 1.5, 2.5])
+    grid = write(tmp_path / "grid.csv", "z0,z1", *np.array([0.7, -0.1, 0.2, -0.4])[numbers].T)
+    factors = write(tmp_path / "factors.csv", "a,b", *FACTORS.T)
+    words = ["--factors", str(factors), "--metrics", "infomec", "--out", str(tmp_path / "scores.json")]
+    found = {}
+    for flags in ([], ["--quantised"]):
+        main(["score", str(grid), *words, *flags])
+        found[bool(flags)] = json.loads((tmp_path / "scores.json").read_text())["metrics"]["infomec"]
+    assert found[True]["infom"] == pytest.approx(infomec(numbers, FACTORS, discrete_codes=True).infom)
+    assert found[True]["infom"] != pytest.approx(found[False]["infom"])
+    with pytest.raises(SystemExit) as stopped:
+        main(["score", str(codes), *words, "--quantised"])
+    assert stopped.value.code == 2
+    assert "the code 'z0' has 400 different values in 400 examples, so it is not quantised" in capsys.readouterr().err
 
 
 def test_ids_that_do_not_match(codes, tmp_path):

@@ -7,8 +7,10 @@ import jax
 import numpy as np
 import pytest
 
+from jaxvae.analysis import Representation
 from jaxvae.data import from_arrays, split
 from jaxvae.method import Method, Network, Posterior
+from jaxvae.metrics import infomec
 from jaxvae.report.collect import collect
 from jaxvae.report.page import report_html
 from jaxvae.runs import evaluate, represent
@@ -100,6 +102,26 @@ def test_a_report_where_no_metric_can_be_computed(factors, tmp_path):
     assert scores["metrics"]["mig"]["score"] is None
     page = report_html(collect(run, codes, scores))
     assert "every factor is constant in these examples" in page
+
+
+def test_latents_of_quantised_codes_are_categories(tmp_path):
+    """In InfoMEC alone, of means and samples: neither the order of the values nor the samples' noise matters."""
+    factors = RNG.integers(0, 4, (300, 2))
+    run = run_of(tmp_path, factors)
+    chosen = np.c_[factors, RNG.integers(0, 4, 300)]
+    codes = Representation(np.array([0.3, -0.5, 0.1, 0.7])[chosen], np.full((300, 3), -20.0), factors)
+    assert codes.sample(0).size == len(np.unique(codes.sample(0)))
+    plain, found = (
+        score(run._replace(method=run.method._replace(quantised=quantised)), codes, ("infomec", "sap"))
+        for quantised in (False, True)
+    )
+    expected = infomec(chosen, factors, discrete_codes=True)
+    for kind in ("metrics", "sampled"):
+        assert found[kind]["sap"] == plain[kind]["sap"]
+        assert found[kind]["infomec"]["infom"] == pytest.approx(expected.infom)
+        assert found[kind]["infomec"]["infoe"] == pytest.approx(expected.infoe)
+        assert found[kind]["infomec"]["definition"].startswith("InfoM, plug-in, ")
+        assert plain[kind]["infomec"]["definition"].startswith("InfoM, 10 neighbours, ")
 
 
 def test_a_run_compiles_once_per_shape(tmp_path):
