@@ -56,6 +56,6 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
         )
         for name in ("type", "batch")
     }
-    assert same["type"] > 0.75, same
-    assert same["batch"] < 0.65, same
+    assert same["type"] > 0.5, same  # 0.17 by chance
+    assert same["batch"] < 0.6, same  # 0.5 by chance
     assert known["scores"]["type"]["LMS-SMI"] > 0.25
