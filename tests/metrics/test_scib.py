@@ -3,6 +3,7 @@
 import importlib.util
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -15,6 +16,13 @@ BATCHES = rng.choice(["x", "y"], 300)
 CODES = np.eye(3)[np.repeat([0, 1, 2], 100)] * 8 + rng.normal(size=(300, 3))
 INSTALLED = importlib.util.find_spec("scib_metrics") is not None
 needs_scib = pytest.mark.skipif(not INSTALLED, reason="needs pip install 'jaxvae[scib]'")
+
+
+@pytest.fixture(autouse=True)
+def as_users_have_it():
+    """scib-metrics relies on the promotion of ranks, which these tests forbid elsewhere."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
 
 
 def file_of(tmp_path):
@@ -37,7 +45,7 @@ def test_types_apart_and_batches_mixed():
     assert found["clisi"] == pytest.approx(1, abs=1e-3)  # 90 neighbours of 100 cells of a type
     assert found["ilisi"] > 0.9
     assert found["kbet"] > 0.9
-    assert found["bras"] > 0.9
+    assert found["bras"] > 0.8  # 0.04 where batches are apart, below
 
 
 @needs_scib
@@ -48,6 +56,7 @@ def test_batches_apart():
     found = scib(apart, LABELS, BATCHES)
     assert found["ilisi"] == pytest.approx(0, abs=1e-3)
     assert found["kbet"] < 0.1
+    assert found["bras"] < 0.1
     assert set(scib(CODES, LABELS)) == {"silhouette_label", "nmi_kmeans", "ari_kmeans", "clisi"}
 
 
