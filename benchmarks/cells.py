@@ -7,7 +7,8 @@ of scvi-tools: 128 hidden units, 32 latents in 32 splits, 128 cells per step. Fi
 scvi-tools are copied into ours, and both compute the loss of the same cells with the same noise. Then each trains in a
 process of its own, and they take turns: jaxvae, which draws the batch within its step, and the module of scvi-tools,
 with a batch that is in memory. `model.train` of scvi-tools, with its data loader and trainer, runs after them. The
-floor is the arithmetic of the layers at the speed of a large matrix product, which takes turns with the others.
+floor is the arithmetic of the layers at the speed of a large matrix product, which takes turns with the others. On a
+busy machine, threads of PyTorch that wait for each other take CPU time as well: compare that of one thread.
 
 Then, both train on fewer genes with several seeds (`--seeds 0` leaves this out), and their scores, the loss of cells
 that were held out, and the effects of latents on genes are compared (`benchmarks.cells_scores`).
@@ -33,6 +34,7 @@ from benchmarks.cells_scores import BATCH, converted
 from benchmarks.turns import TUNED_MALLOC, Worker, serve, take_turns
 
 FLOOR, SQUARE = "floor", 2048
+ONE = "scvi-tools, module, one thread"
 OURS, MODULE, TUNED, TRAIN = "jaxvae", "scvi-tools, module", "scvi-tools, module, tuned allocator", "scvi-tools, train"
 
 
@@ -49,10 +51,10 @@ class Args:
     """Number of threads of PyTorch; JAX takes all cores."""
     seeds: int = 5
     """Number of models of each library whose scores are compared."""
-    score_cells: int = 2000
+    score_cells: int = 1000
     """Number of cells of the comparison of scores; a quarter as many are held out."""
     score_genes: int = 300
-    score_epochs: int = 50
+    score_epochs: int = 60
     only: Literal["speed", "scores"] | None = None
     """Part that is measured; the recorded results of the other one are kept. By default, both are measured."""
 
@@ -172,11 +174,12 @@ def measure(peer: str, folder: Path, args: Args) -> None:
         case "loss":
             scvi_drvi.answer(scvi_drvi.loss(folder))
         case "scores":
-            scvi_drvi.answer(scvi_drvi.scores(folder, args.seeds, args.score_epochs, args.threads))
+            # One thread: on a busy machine, threads spend most of their time waiting for each other.
+            scvi_drvi.answer(scvi_drvi.scores(folder, args.seeds, args.score_epochs, threads=1))
         case "scvi-tools, train":
             scvi_drvi.answer(scvi_drvi.train_speed(folder, args.threads))
         case _:
-            serve(scvi_drvi.training(folder, args.threads))
+            serve(scvi_drvi.training(folder, 1 if peer == ONE else args.threads))
 
 
 class Peers:
@@ -211,7 +214,7 @@ def speed(peers: Peers) -> dict[str, Any]:
             for term in ours
         }
         print(json.dumps(more["loss"], indent=1), flush=True)
-    tuning = {OURS: {}, FLOOR: {}, **({MODULE: {}, TUNED: TUNED_MALLOC} if args.scvi_python else {})}
+    tuning = {OURS: {}, FLOOR: {}, **({MODULE: {}, TUNED: TUNED_MALLOC, ONE: {}} if args.scvi_python else {})}
     workers = {peer: Worker(peers.command(peer), tuned) for peer, tuned in tuning.items()}
     found = take_turns(workers, args.repeats)
     scale = products_per_step(args)
