@@ -64,7 +64,7 @@ def training(folder: Path, threads: int) -> Callable[[int], None]:
     return run
 
 
-def train_speed(folder: Path, threads: int) -> dict[str, float]:
+def train_speed(folder: Path, threads: int) -> dict[str, Any]:
     """Cells per second of `model.train`, without what comes before the first epoch and after the last."""
     cells = len(np.load(folder / "cells.npz")["counts"])
     seconds = []
@@ -75,7 +75,57 @@ def train_speed(folder: Path, threads: int) -> dict[str, float]:
             max_epochs=epochs, train_size=1.0, accelerator="cpu", enable_progress_bar=False, early_stopping=False
         )
         seconds.append(time.perf_counter() - start)
-    return {"cells_per_second": 2 * cells / (seconds[1] - seconds[0]), "version": scvi.__version__}
+    return {
+        "cells_per_second": 2 * cells / (seconds[1] - seconds[0]),
+        "version": scvi.__version__,
+        "torch": torch.__version__,
+    }
+
+
+def scores(folder: Path, seeds: int, epochs: int, threads: int) -> dict[str, Any]:
+    """Trains a model from each seed; writes their codes [S, N, K], and parameters and effects of the first."""
+    codes, losses = [], []
+    for seed in range(seeds):
+        model = model_of(folder, threads)
+        scvi.settings.seed = seed
+        model = scvi.external.DRVI(model.adata)
+        model.train(
+            max_epochs=epochs, train_size=1.0, accelerator="cpu", enable_progress_bar=False, early_stopping=False
+        )
+        codes.append(model.get_latent_representation())
+        losses.append(held_out_loss(folder, model.module.eval()))
+        if not seed:
+            weights = {name: value.numpy() for name, value in model.module.state_dict().items()}
+            np.savez(folder / "trained.npz", **weights)
+            np.savez(folder / "effects.npz", codes=codes[0], **effects(model, codes[0]))
+    np.save(folder / "codes.npy", np.stack(codes))
+    return {"held-out loss": losses}
+
+
+def held_out_loss(folder: Path, module: Any) -> float:
+    """Loss of the cells in held_out.npz, with the full weight of the KL."""
+    saved = np.load(folder / "held_out.npz")
+    batch = torch.tensor(saved["batch"][:, None].astype(np.int64))
+    x = torch.tensor(saved["counts"].astype(np.float32))
+    with torch.no_grad():
+        tensors = {"X": x, "batch": batch, "labels": torch.zeros_like(batch)}
+        return float(module(tensors, loss_kwargs={"kl_weight": 1.0})[2].loss)
+
+
+def effects(model: Any, codes: np.ndarray) -> dict[str, np.ndarray]:
+    """Effects of latents on genes by the public functions of the model, with the names of `split_effects`."""
+    embed = anndata.AnnData(codes)
+    model.set_latent_dimension_stats(embed)
+    found = model.calculate_interpretability_scores(embed, methods="OOD", inplace=False)
+    names = {"most": "max_possible", "least": "min_possible", "combined": "combined"}
+    along = {
+        ours: np.stack([found[f"OOD_{theirs}_{sign}"] for sign in ("positive", "negative")])
+        for ours, theirs in names.items()
+    }
+    parts = model.iterate_on_effect_of_splits_within_distribution(directional=False)
+    total = sum(effect.double().sum(dim=0).numpy() for effect, _ in parts)
+    size = model.get_reconstruction_effect_of_each_split()
+    return {**along, "in_data": total / len(codes), "size": size / len(codes)}
 
 
 def answer(what: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Generates tutorial.ipynb from tutorial.md (needs `pip install jupytext`).
+"""Generates the notebooks of tutorial.md and scanpy.md (needs `pip install jupytext`).
 
 python experiments/make_notebook.py
 """
@@ -6,7 +6,7 @@ python experiments/make_notebook.py
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path(__file__).parent / "tutorial.md"
+SOURCES = tuple(Path(__file__).parent / name for name in ("tutorial.md", "scanpy.md"))
 SHELL = "%%sh\n"
 
 
@@ -29,4 +29,5 @@ def notebook_of(page: str) -> Any:
 if __name__ == "__main__":
     import nbformat
 
-    nbformat.write(notebook_of(SOURCE.read_text()), SOURCE.with_suffix(".ipynb"))
+    for source in SOURCES:
+        nbformat.write(notebook_of(source.read_text()), source.with_suffix(".ipynb"))

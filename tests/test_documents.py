@@ -44,8 +44,8 @@ TEXTS = [Text(str(path), path, (ROOT / path).read_text()) for path in PAGES] + l
 BLOCKS = [
     pytest.param(code, text.path, id=f"{text.name}-{number}")
     for text in TEXTS
-    # Blocks that build on each other: test_tutorial, test_cells, test_poses
-    if text.path.name not in ("tutorial.md", "cells.md", "poses.md")
+    # Blocks that build on each other: test_tutorial, test_cells, test_scanpy_notebook, test_poses
+    if text.path.name not in ("tutorial.md", "cells.md", "scanpy.md", "poses.md")
     for number, code in enumerate(re.findall(r"^```python\n(.*?)^```", text.text, re.DOTALL | re.MULTILINE))
 ]
 PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b|\.\.\.|my_package")

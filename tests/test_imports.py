@@ -81,7 +81,7 @@ ALLOWED = {
 THIRD_PARTY = {
     "losses": {"jax", "jaxtyping", "numpy"},
     "methods": {"jax", "optax", "numpy"},
-    "metrics": {"jax", "numpy", "scipy", "sklearn", "joblib", "threadpoolctl", "lightgbm", "optax"},
+    "metrics": {"jax", "numpy", "scipy", "sklearn", "joblib", "threadpoolctl", "lightgbm", "optax", "scib_metrics"},
     "method": {"jax", "optax"},
     "data": {
         "jax",

@@ -84,7 +84,9 @@ def split_effects(
 
     Args:
       parts: Function from codes [B, K] to raw outputs of K splits [B, K, P], such as `jaxvae.runs.parts_of`, or
-        `jaxvae.networks.SplitDecoder.parts` with parameters.
+        `jaxvae.networks.SplitDecoder.parts` with parameters. Both have covariates of the decoder, such as the batch, at
+        their centre, where each value of a covariate has the same share; for the effects in one batch, pass a function
+        that has the covariates of that batch.
       means: Posterior means of the data [N, K].
       pooling: Pooling of the decoder.
       examples: Number of examples, evenly spaced among the rows, over which effects in the data are averaged.
@@ -93,7 +95,9 @@ def split_effects(
     Raises:
       ValueError: The means are not [N, K] with a latent for each split.
 
-    Reference: Moinfar & Theis (2024). There, traversals are averages over combinations of covariates.
+    Reference: Moinfar & Theis (2024). There, effects in the data have the covariates of each example, and those along
+    traversals are averages over combinations of covariates. With the same covariates, effects are the same
+    (`python -m benchmarks.cells`).
     """
     means = np.asarray(means)
     if means.ndim != 2 or not means.size:

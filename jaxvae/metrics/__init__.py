@@ -17,7 +17,7 @@ factor_vae_score(GridCodes(lambda factors: 2.0 * factors, factor_sizes=(4, 4))).
 - Codes and factors: `mig`, `mig_sup`, `jemmig`, `dcimig`, `med`, `sampled_mig` (of posteriors),
   `wasserstein_dependency_gap`, `sap`, `dci`, `modularity`, `explicitness`, `irs`, `infomec`, `mcc`, `beta_vae_score`,
   `factor_vae_score`, `z_max_variance`, `downstream`, `dci_es`
-- Codes and classes, such as cell types: `class_matching`
+- Codes and classes, such as cell types: `class_matching`; `jaxvae.metrics.scib.scib`, with batches, by scib-metrics
 - Codes only: `gaussian_total_correlation`, `gaussian_wasserstein_correlation`, `mutual_information_score`, `support`
 - Codes and a decoder: `pipe`
 - Several models: `udr`

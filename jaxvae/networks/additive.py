@@ -90,7 +90,11 @@ class SplitDecoder:
                 covariates = jnp.full((z.shape[0], self.covariates), 1 / self.covariates)
             beside = jnp.broadcast_to(covariates[:, None], (z.shape[0], self.splits, self.covariates))
             seen = jnp.concatenate([seen, beside.astype(seen.dtype)], axis=2)
-        return jax.vmap(self.decoder.apply, (None if self.shared else 0, 1), out_axes=1)(params["network"], seen)
+        if not self.shared:
+            return jax.vmap(self.decoder.apply, (0, 1), out_axes=1)(params["network"], seen)
+        # One product of all rows of all splits: mapped over the splits, XLA copies the outputs to reorder them.
+        outputs = self.decoder.apply(params["network"], seen.reshape(z.shape[0] * self.splits, seen.shape[2]))
+        return outputs.reshape(z.shape[0], self.splits, *outputs.shape[1:])
 
     def pool(self, parts: jax.Array) -> jax.Array:
         """Pools the raw outputs of the splits: [B, S, ...] -> [B, ...]."""

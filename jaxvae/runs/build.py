@@ -90,6 +90,8 @@ def build_parts(
             "rows for validation: leave it out"
         )
     source = config.batches.wrap(parts.training, config.method)
+    if schema is None:  # older runs open as they were trained
+        _check_library(config, source)
     held_out = (
         None if part is None else config.batches.wrap_held_out(part, config.method)
         for part in (parts.validation, parts.test)
@@ -129,6 +131,17 @@ def _check_columns(config: Config[Any, Any, Any, Any], source: Examples) -> None
                 f"{config.method} takes neither missing values nor counts, and column {column.name!r} {what}: choose a "
                 f"method with a likelihood, such as vae, or --drop {column.name}"
             )
+
+
+def _check_library(config: Config[Any, Any, Any, Any], source: Examples) -> None:
+    """Raises ValueError for a scale of expected counts that was asked for where a row has no sum of counts."""
+    schema = schema_of(source)
+    if schema is None or getattr(config.options, "library", "rows") == "rows":
+        return
+    counts = sum(column.kind == "count" for column in schema.used)
+    if counts < 2:
+        columns = "no column of counts" if not counts else "one column of counts only"
+        raise ValueError(f"--library none is for tables with several columns of counts, got {columns}: leave it out")
 
 
 def with_likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Config[Any, Any, Any, Any]:

@@ -29,7 +29,10 @@ def parts_of(run: Run) -> Parts | None:
 
 
 def split_effects_of(run: Run, means: np.ndarray) -> SplitEffects | None:
-    """Computes `jaxvae.analysis.split_effects` of a run and posterior means [N, K]; None without a split per latent."""
+    """Computes `jaxvae.analysis.split_effects` of a run and posterior means [N, K]; None without a split per latent.
+
+    Covariates of the decoder, such as the batch, are at their centre for all rows.
+    """
     return effects_of(run.config, run.source, run.state.params, means)
 
 

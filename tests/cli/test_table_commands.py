@@ -190,6 +190,8 @@ def test_the_scale_of_columns_is_that_of_the_rows_to_train_on(file, tmp_path):
         ("wae-mmd", ["--output", "sigmoid"], "--output sigmoid is for images; a table has a likelihood for each kind"),
         ("alae", [], "alae takes neither missing values nor counts, and column 'a0' has missing values"),
         ("mcr2", ["--columns", "visits"], "mcr2 takes neither missing values nor counts, and column 'visits' has"),
+        ("drvi", ["--library", "none"], "--library none is for tables with several columns of counts, got one column"),
+        ("drvi", ["--library", "none", "--columns", "a0", "a1"], "got no column of counts: leave it out"),
     ],
 )
 def test_methods_say_which_columns_they_can_not_take(method, arguments, message, file, tmp_path, capsys):
