@@ -190,10 +190,10 @@ def _two_digits(value: float) -> str:
     return f"{value:.2f}".removeprefix("0") if value < 0.995 else "1.0"
 
 
-def plain(text: str) -> str:
-    """Escapes a line of text so that a dollar sign does not start a formula."""
+def plain(text: str, most: int = 24) -> str:
+    """Escapes a line of text, cut after `most` letters, so that a dollar sign does not start a formula."""
     text = " ".join(text.split())
-    return (text if len(text) <= 24 else text[:23] + "…").replace("$", r"\$")
+    return (text if len(text) <= most else text[: most - 1] + "…").replace("$", r"\$")
 
 
 def figure_of(width: float, height: float, theme: Theme) -> Figure:

@@ -54,6 +54,8 @@ STYLE: dict[str, Any] = {
     "figure.constrained_layout.use": True,
 }
 FORMATS = ("pdf", "svg", "png")
+MOST_LETTERS = 48
+"""Number of letters after which a name in a legend is cut."""
 MOST_CELLS = 200
 """Largest number of cells of a map that are annotated."""
 LIGHTEST = LinearSegmentedColormap.from_list("share", ["#ffffff", PALETTE[0]])
@@ -74,6 +76,7 @@ class Spot(NamedTuple):
 
     name: str
     method: str
+    """Name of the line through the spots that differ by the strength alone."""
     strength: float
     """Value of the hyperparameter that weighs the prior; NaN if the method has none."""
     error: np.ndarray
@@ -192,7 +195,7 @@ def curves(terms: Mapping[str, Sequence[Curve]], width: float = TEXT) -> Figure:
         for k, line in enumerate(lines):
             mean, half = band(line.values)
             colour = PALETTE[k % len(PALETTE)]
-            axes.plot(line.steps, mean, color=colour, linestyle=DASHES[k // len(PALETTE) % 4], label=plain(line.name))
+            axes.plot(line.steps, mean, color=colour, linestyle=DASHES[k // len(PALETTE) % 4], label=_named(line.name))
             axes.fill_between(line.steps, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
         axes.set_title(plain(term.replace("_", " ")))
         axes.set_xlabel("step")
@@ -200,8 +203,7 @@ def curves(terms: Mapping[str, Sequence[Curve]], width: float = TEXT) -> Figure:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         _scale(axes, "y", np.concatenate([line.values.ravel() for line in lines]))
     handles, names = panels[0, 0].get_legend_handles_labels()
-    if len(names) > 1:
-        figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
+    _legend(figure, handles, names)
     return figure
 
 
@@ -219,7 +221,7 @@ def pareto(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
         style: dict[str, Any] = {
             "color": PALETTE[k % len(PALETTE)],
             "marker": MARKERS[k % len(MARKERS)],
-            "label": plain(method),
+            "label": _named(method),
         }
         axes.errorbar(
             points[:, 0], points[:, 1], xerr=halves[:, 0], yerr=halves[:, 1], elinewidth=0.5, linewidth=0.8, **style
@@ -229,8 +231,7 @@ def pareto(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
                 axes.annotate(f"{spot.strength:g}", (x, y), xytext=(3, 3), textcoords="offset points", fontsize=5)
     axes.set(xlabel="reconstruction error", ylabel=score)
     _scale(axes, "x", np.concatenate([spot.error for spot in spots]))
-    if len(methods) > 1:
-        figure.legend(loc="outside lower center", ncols=min(3, len(methods)))
+    _legend(figure, *axes.get_legend_handles_labels())
     return figure
 
 
@@ -297,6 +298,18 @@ def sizes_of_latents(sizes: np.ndarray, names: Sequence[str], active: Sequence[b
     return figure
 
 
+def _named(name: str) -> str:
+    return plain(name, MOST_LETTERS)
+
+
+def _legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Draws a legend below the panels if there are several names, with as many columns as the names leave room for."""
+    if len(names) < 2:
+        return
+    room = figure.get_figwidth() / (0.3 + 0.062 * max(map(len, names)))
+    figure.legend(handles, names, loc="outside lower center", ncols=max(1, min(4, len(names), int(room))))
+
+
 def _short_name(spot: Spot) -> str:
     """Returns the name of a spot, cut at the end of the method and not of the strength."""
     long = len(spot.name) > 24 and np.isfinite(spot.strength)
@@ -328,10 +341,13 @@ def _name_cells(axes: Any, rows: Sequence[str], columns: Sequence[str], label: s
 
 
 def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns means over seeds [T], and half the widths of their 95 % intervals, 0 for a single seed."""
-    pairs = [interval(column) for column in values.T]
-    mean, half = np.array(pairs).T
-    return mean, np.nan_to_num(half)
+    """Returns means over the seeds that have a value [T], and half the widths of their 95 % intervals.
+
+    The width is NaN, which is not drawn, where fewer than two seeds have a value: where the others have ended, for
+    example. A width of 0 would claim that the mean is known.
+    """
+    mean, half = np.array([interval(column) for column in values.T]).T
+    return mean, half
 
 
 def _half(values: np.ndarray) -> float:

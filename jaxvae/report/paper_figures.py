@@ -12,7 +12,7 @@ from jaxvae.report.encoding import gif
 from jaxvae.report.figures import logged_terms, term_values
 from jaxvae.report.pictures import FRAME_MILLISECONDS, Label, back_and_forth, in_colours, traversal_frames
 from jaxvae.runs.baseline import BaselineConfig
-from jaxvae.runs.compare import COMPARED_SCORES, Column, Line
+from jaxvae.runs.compare import COMPARED_SCORES, SEPARATOR, Column, Line
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import history_of
 from jaxvae.runs.latents import Latents, latents_by_size
@@ -145,30 +145,36 @@ def curves_of(lines: Sequence[Line]) -> dict[str, list[paper.Curve]]:
 
 
 def spots_of(lines: Sequence[Line], score: str) -> list[paper.Spot]:
-    """Returns the lines that have the score and a reconstruction error."""
+    """Returns the lines that have the score and a reconstruction error.
+
+    Spots have the same `method` if they differ by their strength alone. Otherwise, that names their other settings too.
+    """
     spots = []
+    several = len({line.data for line in lines}) > 1
     for line in lines:
         error, value = line.values["reconstruction_error"], line.values[score]
         if np.isfinite(error).any() and np.isfinite(value).any():
-            method, strength = _strength(line)
-            name = method if not np.isfinite(strength) else f"{method} {strength:g}"
-            spots.append(paper.Spot(name, method, strength, error, value))
+            method, weight, strength = _strength(line)
+            settings = line.name.split(SEPARATOR)[1:]
+            others = [part for part in settings if not weight or part.split(" ")[0] != weight]
+            group = SEPARATOR.join([method, *others, *([line.data] if several else [])])
+            name = group if not np.isfinite(strength) else f"{group} {strength:g}"
+            spots.append(paper.Spot(name, group, strength, error, value))
     return spots
 
 
-def _strength(line: Line) -> tuple[str, float]:
-    """Returns the method of a line, and the value of the hyperparameter that weighs the prior, or NaN."""
+def _strength(line: Line) -> tuple[str, str, float]:
+    """Returns the method of a line, and the name and value of the weight of its prior, or "" and NaN without one."""
     try:
         config = config_of(line.folders[0])
     except (OSError, ValueError):  # a run in Python
-        return line.name, np.nan
+        return line.name.split(SEPARATOR)[0], "", np.nan
     if isinstance(config, BaselineConfig):
-        return config.baseline, np.nan
+        return config.baseline, "", np.nan
     assert isinstance(config, Config)
     hyperparameters = config.hyperparameters._asdict()
-    return config.method, next(
-        (float(hyperparameters[name]) for name in PRIOR_WEIGHTS if name in hyperparameters), np.nan
-    )
+    weight = next((name for name in PRIOR_WEIGHTS if name in hyperparameters), "")
+    return config.method, weight, float(hyperparameters[weight]) if weight else np.nan
 
 
 def _traversals(run: Run, means: np.ndarray, latents: Latents, out: Path, formats: Sequence[str]) -> list[Path]:

@@ -99,10 +99,11 @@ stablehlo` writes encoder and decoder as programs that plain JAX runs, `--format
 runs, and `--format safetensors` writes the weights, which `jaxvae.load` reads; `jaxvae.runs.export` describes the
 files.
 
-The names of this module are imported on first use, since metrics and figures take a second to import.
+The names of this module are imported on first use, since metrics and figures take a second to import. With
+`EAGER_IMPORT=1` in the environment they are imported at once, which pdoc needs to document them.
 """
 
-import sys
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -169,5 +170,7 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"jaxvae.runs.{_PLACES[name]}"), name)
 
 
-if "pdoc" in sys.modules:  # pdoc documents the names that are in the module already
+if os.environ.get(
+    "EAGER_IMPORT"
+):  # the convention of SPEC 1 of Scientific Python, for tools that read a module's names
     globals().update({name: __getattr__(name) for name in _PLACES})

@@ -12,7 +12,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
+from jaxvae.files import write_json
 from jaxvae.report import paper
+from jaxvae.report.paper_figures import spots_of
+from jaxvae.runs.compare import Line
+from jaxvae.runs.config import default_config
 
 RNG = np.random.default_rng(0)
 FACTORS = ("shape", "scale", "orientation", "horizontal position", "y")
@@ -137,4 +141,38 @@ def test_bands_are_intervals_of_the_mean_over_seeds():
     mean, half = paper.band(values)
     np.testing.assert_allclose(mean, [2, 2])
     np.testing.assert_allclose(half, [4.302652729911275 * 1 / 3**0.5, 0], rtol=1e-9)  # Student's t with 2 degrees
-    assert paper.band(values[:1])[1].tolist() == [0, 0]
+    assert np.isnan(paper.band(values[:1])[1]).all()
+
+
+def test_where_seeds_ended_there_is_no_band():
+    """A band of no width would say that the mean is known."""
+    values = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, np.nan]])
+    mean, half = paper.band(values)
+    np.testing.assert_allclose(mean, [2, 3, 3])
+    assert np.isfinite(half).tolist() == [True, True, False]
+    with paper.styled():
+        figure = paper.curves({"loss": [paper.Curve("beta 1", np.arange(3), values)]})
+    (collection,) = figure.axes[0].collections
+    assert max(path.vertices[:, 0].max() for path in collection.get_paths()) == 1
+
+
+def line(name, folder, data="sprites"):
+    values = {"reconstruction_error": np.array([0.1, 0.2]), "mig": np.array([0.3, 0.4])}
+    return Line(name, data, (folder,), values, "", None, ())
+
+
+def test_spots_are_joined_that_differ_by_their_strength_alone(tmp_path):
+    lines = []
+    for number, (beta, latents) in enumerate([(1.0, 4), (4.0, 4), (1.0, 8), (4.0, 8)]):
+        config = default_config("beta-vae").with_flags(beta=beta, latents=latents)
+        (tmp_path / str(number)).mkdir()
+        write_json(tmp_path / str(number) / "config.json", config.to_json())
+        lines.append(line(f"beta-vae · beta {beta:g} · latents {latents}", tmp_path / str(number)))
+    spots = spots_of(lines, "mig")
+    assert [spot.method for spot in spots] == ["beta-vae · latents 4"] * 2 + ["beta-vae · latents 8"] * 2
+    assert [spot.name for spot in spots][1] == "beta-vae · latents 4 4"
+    with paper.styled():
+        drawn = paper.pareto(spots, "MIG").axes[0]
+    assert sorted(len(one.get_xdata()) for one in drawn.get_lines() if one.get_linestyle() == "-") == [2, 2]
+    two = [lines[0]._replace(name="beta-vae"), lines[1]._replace(name="beta-vae", data="rooms")]
+    assert [spot.method for spot in spots_of(two, "mig")] == ["beta-vae · sprites", "beta-vae · rooms"]
