@@ -154,14 +154,15 @@ def traversals(
 
 def hinton(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str, width: float = COLUMN) -> Figure:
     """Draws numbers in [0, 1] [D, K] as squares whose area is the number, as in a Hinton diagram."""
-    figure = Figure(figsize=(width, min(8.0, 0.55 + 0.16 * len(rows))))
+    side = min(0.3, (width - 1.0) / len(columns))
+    figure, turned = _figure_of_cells(rows, columns, width, side, side)
     axes = figure.add_subplot()
     for (row, column), value in np.ndenumerate(np.nan_to_num(share).clip(0, 1)):
         side = 0.92 * value**0.5
         corner = (column - side / 2, row - side / 2)
         axes.add_patch(Rectangle(corner, side, side, color=PALETTE[0], linewidth=0))
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect="equal")
-    _name_cells(axes, rows, columns, label)
+    _name_cells(axes, rows, columns, label, turned)
     return figure
 
 
@@ -169,7 +170,7 @@ def heat_map(
     share: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str, width: float = COLUMN
 ) -> Figure:
     """Draws numbers in [0, 1] [D, K] as cells with a colour bar; few cells are annotated."""
-    figure = Figure(figsize=(width, min(8.0, 0.55 + 0.16 * len(rows))))
+    figure, turned = _figure_of_cells(rows, columns, width, (width - 1.0) / len(columns), 0.16)
     axes = figure.add_subplot()
     drawn = axes.imshow(np.nan_to_num(share), cmap=LIGHTEST, vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(share) if share.size <= MOST_CELLS else ():
@@ -178,9 +179,19 @@ def heat_map(
             axes.text(
                 column, row, text, ha="center", va="center", fontsize=5, color="white" if value > 0.55 else "black"
             )
-    _name_cells(axes, rows, columns, label)
+    _name_cells(axes, rows, columns, label, turned)
     figure.colorbar(drawn, ax=axes, shrink=0.9, aspect=25, pad=0.02).outline.set_linewidth(0.5)
     return figure
+
+
+def _figure_of_cells(
+    rows: Sequence[str], columns: Sequence[str], width: float, wide: float, high: float
+) -> tuple[Figure, bool]:
+    """Returns a figure for cells of a size in inches, with room for the names above, and whether those are oblique."""
+    letters = max((len(plain(name)) for name in columns), default=0)
+    turned = 0.06 * letters > wide
+    room = 0.2 + 0.04 * letters if turned else 0.2
+    return Figure(figsize=(width, min(8.0, room + 0.35 + high * max(2, len(rows))))), turned
 
 
 def curves(terms: Mapping[str, Sequence[Curve]], width: float = TEXT) -> Figure:
@@ -307,7 +318,10 @@ def _legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> Non
     if len(names) < 2:
         return
     room = figure.get_figwidth() / (0.3 + 0.062 * max(map(len, names)))
-    figure.legend(handles, names, loc="outside lower center", ncols=max(1, min(4, len(names), int(room))))
+    across = max(1, min(4, len(names), int(room)))
+    down = -(-len(names) // across)
+    figure.set_figheight(figure.get_figheight() + 0.14 * max(0, down - 1))
+    figure.legend(handles, names, loc="outside lower center", ncols=across)
 
 
 def _short_name(spot: Spot) -> str:
@@ -329,9 +343,8 @@ def _scale(axes: Any, which: Literal["x", "y"], values: np.ndarray) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _name_cells(axes: Any, rows: Sequence[str], columns: Sequence[str], label: str) -> None:
-    long = max((len(name) for name in columns), default=0) > 7 or len(columns) > 8
-    turn = {"rotation": 40, "ha": "left"} if long else {}
+def _name_cells(axes: Any, rows: Sequence[str], columns: Sequence[str], label: str, turned: bool) -> None:
+    turn = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if turned else {}
     axes.set_xticks(range(len(columns)), [plain(name) for name in columns], **turn)
     axes.set_yticks(range(len(rows)), [plain(name) for name in rows])
     axes.xaxis.tick_top()

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 import zlib
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 
 from jaxvae.files import write_json
 from jaxvae.report import paper
-from jaxvae.report.paper_figures import spots_of
+from jaxvae.report.paper_figures import in_order, spots_of
 from jaxvae.runs.compare import Line
 from jaxvae.runs.config import default_config
 
@@ -102,6 +103,30 @@ def test_no_text_is_cut_or_over_another(name):
     assert figure.get_figwidth() in (paper.COLUMN, paper.TEXT)
 
 
+LONG = [f"a factor with a long name {k}" for k in range(40)]
+MANY = [paper.Spot(f"{name} 1", name, 1.0, RNG.random(3), RNG.random(3)) for name in LONG[:30]]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: paper.hinton(RNG.random((1, 1)), ["z0"], LONG[:1], "importance"),
+        lambda: paper.heat_map(RNG.random((1, 40)), ["z0"], LONG, "information"),
+        lambda: paper.hinton(RNG.random((64, 5)), [f"z{d}" for d in range(64)], FACTORS, "importance"),
+        lambda: paper.pareto(MANY, "MIG"),
+        lambda: paper.curves({"loss": [paper.Curve(n, np.arange(5), RNG.random((3, 5))) for n in LONG[:30]]}),
+    ],
+)
+def test_there_is_room_for_long_names_and_many_lines(draw):
+    """Matplotlib warns where it cannot lay a figure out."""
+    with paper.styled(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = draw()
+        FigureCanvasAgg(figure).draw()
+    box = figure.axes[0].get_window_extent()
+    assert min(box.width, box.height) > 0.1 * figure.dpi
+
+
 def test_files_are_vector_graphics_with_embedded_fonts(tmp_path):
     with paper.styled():
         files = paper.save(paper.pareto(SPOTS, "mig"), tmp_path / "pareto", paper.FORMATS)
@@ -168,7 +193,8 @@ def test_spots_are_joined_that_differ_by_their_strength_alone(tmp_path):
         (tmp_path / str(number)).mkdir()
         write_json(tmp_path / str(number) / "config.json", config.to_json())
         lines.append(line(f"beta-vae · beta {beta:g} · latents {latents}", tmp_path / str(number)))
-    spots = spots_of(lines, "mig")
+    spots = spots_of(in_order([lines[1], lines[2], lines[3], lines[0]]), "mig")
+    assert [spot.strength for spot in spots] == [1, 4, 1, 4]
     assert [spot.method for spot in spots] == ["beta-vae · latents 4"] * 2 + ["beta-vae · latents 8"] * 2
     assert [spot.name for spot in spots][1] == "beta-vae · latents 4 4"
     with paper.styled():
