@@ -225,6 +225,7 @@ def pareto(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
     figure = Figure(figsize=(width, 2.3))
     axes = figure.add_subplot()
     methods = list(dict.fromkeys(spot.method for spot in spots))
+    marks: list[tuple[float, float, str]] = []
     for k, method in enumerate(methods):
         own = sorted((spot for spot in spots if spot.method == method), key=lambda spot: spot.strength)
         points = np.array([[np.nanmean(spot.error), np.nanmean(spot.score)] for spot in own])
@@ -238,12 +239,43 @@ def pareto(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
             points[:, 0], points[:, 1], xerr=halves[:, 0], yerr=halves[:, 1], elinewidth=0.5, linewidth=0.8, **style
         )
         for (x, y), spot in zip(points, own, strict=True):
-            if len(own) > 1 and np.isfinite(spot.strength):
-                axes.annotate(f"{spot.strength:g}", (x, y), xytext=(3, 3), textcoords="offset points", fontsize=5)
+            strength = f"{spot.strength:g}" if len(own) > 1 and np.isfinite(spot.strength) else ""
+            marks.append((float(x), float(y), strength))
     axes.set(xlabel="reconstruction error", ylabel=score)
     _scale(axes, "x", np.concatenate([spot.error for spot in spots]))
     _legend(figure, *axes.get_legend_handles_labels())
+    _write_beside(figure, axes, marks)
     return figure
+
+
+def _write_beside(figure: Figure, axes: Any, marks: Sequence[tuple[float, float, str]], size: float = 5) -> None:
+    """Writes the text of each mark (x, y, text) beside it, where it is not over another text nor, if there is another
+    place, over a mark. A text without any such place is left out.
+    """
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # which decides where the axes are
+    places = axes.transData.transform(np.array([mark[:2] for mark in marks])) * 72 / figure.dpi
+    symbols = [(x - 2.0, y - 2.0, x + 2.0, y + 2.0) for x, y in places]
+    written: list[tuple[float, float, float, float]] = []
+    left, bottom, right, top = axes.get_window_extent().extents * 72 / figure.dpi
+    for (x, y), (at_x, at_y, text) in zip(places, marks, strict=True):
+        wide, high = 0.68 * size * len(text), 1.1 * size
+        offsets = [(dx, dy) for dx in (3.0, -3.0 - wide) for dy in (3.0, -3.0 - high)]
+        boxes = [(x + dx, y + dy, x + dx + wide, y + dy + high) for dx, dy in offsets]
+        free = [
+            k
+            for k, box in enumerate(boxes)
+            if left <= box[0] and box[2] <= right and bottom <= box[1] and box[3] <= top and not _meets(box, written)
+        ]
+        best = next((k for k in free if not _meets(boxes[k], symbols)), next(iter(free), None))
+        if text and best is not None:
+            written.append(boxes[best])
+            style = {"xytext": offsets[best], "textcoords": "offset points", "fontsize": size}
+            axes.annotate(text, (at_x, at_y), **style).set_in_layout(False)
+
+
+def _meets(box: tuple[float, ...], others: Sequence[tuple[float, ...]]) -> bool:
+    return any(box[0] < one[2] and one[0] < box[2] and box[1] < one[3] and one[1] < box[3] for one in others)
 
 
 def violins(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:

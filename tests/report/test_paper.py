@@ -27,6 +27,11 @@ SPOTS = [
     for method in ("beta-vae", "a-method-with-a-long-name")
     for beta, seeds in ((1.0, 5), (4.0, 3), (16.0, 1))
 ]
+CROWDED = [
+    paper.Spot(f"{m} {s:g}", m, s, np.full(3, 0.1 + 1e-3 * RNG.random()), np.full(3, 0.5 + 0.3 * RNG.random()))
+    for m in ("a", "b", "c", "d")
+    for s in (1.0, 20.0, 400.0)
+] + [paper.Spot("far", "far", np.nan, np.array([0.4]), np.array([0.5]))]
 
 
 def images(latents=4, values=7):
@@ -53,6 +58,7 @@ FIGURES = {
     "wide heat": lambda: paper.heat_map(RNG.random((4, 20)), ROWS[:4], [f"f{k}" for k in range(20)], "information"),
     "curves": lambda: paper.curves(curves()),
     "pareto": lambda: paper.pareto(SPOTS, "mig"),
+    "crowded": lambda: paper.pareto(CROWDED, "mig"),
     "violins": lambda: paper.violins(SPOTS, "mig"),
     "codes": lambda: paper.embedding(
         RNG.normal(size=(50, 2)), ("z0", "z1"), "shape", np.arange(50) % 3, ["a", "b", "$"]
