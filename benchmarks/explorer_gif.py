@@ -46,7 +46,7 @@ class Args:
 def main(args: Args) -> None:
     """Opens the page, moves the sliders and records them."""
     shown = jaxvae.explore(args.run)
-    driver = _browser()
+    driver = browser()
     try:
         frames = _record(driver, shown.url, args)
     finally:
@@ -59,7 +59,8 @@ def main(args: Args) -> None:
     print(f"{len(frames)} frames, {len(content):,} bytes: {args.out}")
 
 
-def _browser() -> Any:
+def browser() -> Any:
+    """Starts a headless Chromium and returns its driver."""
     options = webdriver.ChromeOptions()
     options.binary_location = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     for word in ("--headless=new", "--no-proxy-server", "--disable-dev-shm-usage", "--no-sandbox", "--hide-scrollbars"):

@@ -40,7 +40,7 @@ ALLOWED = {
         "metrics",
         "baselines",
     },
-    "report": {"schema", "data", "method", "methods", "metrics", "analysis", "runs", "files"},
+    "report": {"schema", "data", "method", "methods", "metrics", "analysis", "training", "runs", "files"},
     "explorer": {"", "schema", "data", "files", "method", "methods", "analysis", "runs", "report"},
     "study": {"", "choose", "runs", "report", "metrics", "analysis", "training", "files"},
     "sklearn": {

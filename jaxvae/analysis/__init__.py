@@ -1,7 +1,8 @@
 """Analyses of a trained model.
 
 - Terms of the loss over a whole data set: `exact_kl_terms`
-- Codes, reconstructions and latent traversals: `random_examples`, `encode_samples`, `reconstruct`, `traverse`
+- Codes, reconstructions and latent traversals: `random_examples`, `encode_samples`, `make_encoder`,
+  `reconstruct`, `traverse`
 - What each latent changes, and whether the changes are orthogonal, confined to parts, or separate from those of other
   latents: `latent_effects`
 - What each latent of an additive decoder raises, by direction, with its top columns: `split_effects`
@@ -28,7 +29,14 @@ from jaxvae.analysis.directions import (
 from jaxvae.analysis.effects import Effects, latent_effects
 from jaxvae.analysis.exact_terms import ExactTerms, exact_kl_terms
 from jaxvae.analysis.neighbourhoods import Neighbourhoods, neighbourhood_scores, temporal_correlation
-from jaxvae.analysis.representation import Representation, encode_samples, random_examples, reconstruct, traverse
+from jaxvae.analysis.representation import (
+    Representation,
+    encode_samples,
+    make_encoder,
+    random_examples,
+    reconstruct,
+    traverse,
+)
 from jaxvae.analysis.sparsity import group_loadings, hoyer_sparsity
 from jaxvae.analysis.split_effects import SplitEffects, split_effects
 from jaxvae.analysis.subspaces import Subspaces, class_spectra, fit_subspaces
@@ -55,6 +63,7 @@ __all__ = [
     "knn_gap",
     "latent_effects",
     "local_optimum_variances",
+    "make_encoder",
     "neighbourhood_scores",
     "normalised_cross_correlation",
     "polarised_gap",

@@ -1,7 +1,7 @@
 """Representations of a data set: codes, reconstructions and latent traversals."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -47,6 +47,33 @@ def random_examples(source: Source, key: jax.Array, n: int, first: int | jax.Arr
     return source.at(shuffled_index(key, places, source.size))
 
 
+def make_encoder(
+    method: Method, source: Source, key: jax.Array, *, batch_size: int = 500
+) -> Callable[[dict[str, Params], int], Representation]:
+    """Returns a function (params, n) -> codes of the first n of the examples of `encode_samples`.
+
+    All calls share one compiled program, so that many checkpoints are encoded without compiling again.
+    """
+    sample = jax.jit(lambda source, first: random_examples(source, key, batch_size, first))
+
+    def encode(params: dict[str, Params], source: Source, first: jax.Array) -> dict[str, jax.Array]:
+        batch = sample(source, first)
+        mean, logvar = method.encode(Nets(method.networks, params), batch)
+        factors = {"factors": batch["factors"]} if "factors" in batch else {}
+        return {"mean": mean, "logvar": logvar, **factors}
+
+    encode = jax.jit(encode) if method.networks else encode
+    source = on_device(source)
+
+    def codes(params: dict[str, Params], n: int) -> Representation:
+        n = min(n, source.size)
+        parts = [jax.device_get(encode(params, source, jnp.int32(first))) for first in range(0, n, batch_size)]
+        columns = {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
+        return Representation(columns["mean"], columns["logvar"], columns.get("factors"))
+
+    return codes
+
+
 def encode_samples(
     method: Method,
     params: dict[str, Params],
@@ -69,20 +96,7 @@ def encode_samples(
     Returns:
       Means and log variances [n, D], and factors [n, K] if they are known.
     """
-    sample = jax.jit(lambda source, first: random_examples(source, key, batch_size, first))
-    n = min(n, source.size)
-
-    def encode(params: dict[str, Params], source: Source, first: jax.Array) -> dict[str, jax.Array]:
-        batch = sample(source, first)
-        mean, logvar = method.encode(Nets(method.networks, params), batch)
-        factors = {"factors": batch["factors"]} if "factors" in batch else {}
-        return {"mean": mean, "logvar": logvar, **factors}
-
-    encode = jax.jit(encode) if method.networks else encode
-    source = on_device(source)
-    parts = [jax.device_get(encode(params, source, jnp.int32(first))) for first in range(0, n, batch_size)]
-    columns = {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
-    return Representation(columns["mean"], columns["logvar"], columns.get("factors"))
+    return make_encoder(method, source, key, batch_size=batch_size)(params, n)
 
 
 def reconstruct(method: Method, params: dict[str, Params], batch: Batch) -> jax.Array:
@@ -92,7 +106,11 @@ def reconstruct(method: Method, params: dict[str, Params], batch: Batch) -> jax.
 
 
 def traverse(
-    method: Method, params: dict[str, Params], code: jax.Array, values: jax.Array, latents: Sequence[int] | None = None
+    method: Method,
+    params: dict[str, Params],
+    code: jax.Array,
+    values: jax.Array,
+    latents: Sequence[int] | jax.Array | None = None,
 ) -> jax.Array:
     """Decodes latent traversals: `code` with one latent at a time set to each of several values.
 
@@ -106,9 +124,10 @@ def traverse(
     Returns:
       Decoded images [D, T, H, W, C], or [len(latents), T, H, W, C] for the given latents.
     """
-    chosen = np.arange(code.shape[0]) if latents is None else np.asarray(latents, int)
+    chosen: Any = np.arange(code.shape[0]) if latents is None else latents
+    chosen = chosen if isinstance(chosen, jax.Array) else np.asarray(chosen, int)
     steps = values.shape[-1]
-    replace = (np.arange(code.shape[0]) == chosen[:, None])[:, None, :]
+    replace = (np.arange(code.shape[0])[None, :] == chosen[:, None])[:, None, :]
     own = jnp.broadcast_to(jnp.atleast_2d(values), (code.shape[0], steps))[chosen]
     codes = jnp.where(replace, own[:, :, None], code[None, None, :])
     images = method.decode(Nets(method.networks, params), codes.reshape(len(chosen) * steps, code.shape[0]))

@@ -42,13 +42,13 @@ def explore_command(arguments: list[str]) -> None:
         with socket:
             explorer = Explorer(load_run(args.run, args.checkpoint, data=args.data), args.num_samples)
             explorer.warm_up()
-            token, port = new_token(), socket.getsockname()[1]
-            page = address(port, token)
+            token, once, port = new_token(), new_token(), socket.getsockname()[1]
 
             def tell() -> None:
-                print(f"explorer: {page} (Ctrl-C ends it)", flush=True)
+                print(f"explorer: {address(port, token)} (Ctrl-C ends it)", flush=True)
                 if not args.no_browser:
-                    webbrowser.open(page)
+                    webbrowser.open(address(port, once))
 
-            server_of(application(explorer, token, port), tell).run(sockets=[socket])
+            app = application(explorer, token, port, once=None if args.no_browser else once)
+            server_of(app, tell).run(sockets=[socket])
     print("the explorer has ended")

@@ -17,10 +17,12 @@ import jax
 import tyro
 
 from jaxvae.cli.flags import check_flags, config_of_flags, modernised, parser_of
+from jaxvae.cli.members import train_population_of
 from jaxvae.cli.signals import asked_to_stop, ending_well
 from jaxvae.cli.terminal import FAILURE, new_folder, parse, say_columns, stop, usage_errors, use_compilation_cache
 from jaxvae.cli.terminal import say as print
 from jaxvae.data import Source
+from jaxvae.data.splits import Parts
 from jaxvae.files import inside
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, method_named
@@ -28,13 +30,21 @@ from jaxvae.runs.build import CannotOpen, build_method, build_parts, moved, part
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
-from jaxvae.training import Devices, check, choose_devices, plan, train, train_members
+from jaxvae.training import Devices, check, choose_devices, plan, train
 from jaxvae.training.checkpoints import saved_steps
+from jaxvae.training.observers import Observer
 from jaxvae.training.peers import watch_others
 from jaxvae.training.processes import check_agreement, is_primary_process, join_processes, raise_together
 from jaxvae.training.run_folder import RunFolderError, read_history
 from jaxvae.training.validation import best_in_words, is_out_of_patience
-from jaxvae.training.writers import Writer, mlflow_writer, progress_writer, tensorboard_writer, wandb_writer
+from jaxvae.training.writers import (
+    Writer,
+    folder_writer,
+    mlflow_writer,
+    progress_writer,
+    tensorboard_writer,
+    wandb_writer,
+)
 
 DEFAULT_METHOD = "beta-tc-vae"
 TRACKERS = {
@@ -117,6 +127,7 @@ def train_command(arguments: list[str]) -> None:
         print_plan(config, method, source, devices, len(members))
         return
     with usage_errors():
+        observers = _observers(config, method, parts)
         folder = flags.run or new_folder(config.method, config.data, config.seed)
         if members:
             for member in members:
@@ -147,7 +158,8 @@ def train_command(arguments: list[str]) -> None:
     }
     if members:
         try:
-            _train_members(members, args.sweep, method, source, folder, settings)
+            with asked_to_stop() as asked:
+                train_population_of(members, args.sweep, method, source, folder, settings, asked)
         except KeyboardInterrupt:
             stop("interrupted; the same command with --resume goes on from the newest checkpoints", FAILURE)
         return
@@ -156,6 +168,7 @@ def train_command(arguments: list[str]) -> None:
             asked = stack.enter_context(asked_to_stop())
             writers = [stack.enter_context(writer) for writer in _writers(args, folder)] if is_primary_process() else []
             settings |= {"patience": training.patience, "max_minutes": training.max_minutes, "stop": asked}
+            settings |= {"observers": observers}
             state = train(method, source, seed=config.seed, folder=folder, writers=writers, **settings)
             history = read_history(folder)
             limited = is_out_of_patience(history, training.validate_every, training.patience)
@@ -210,7 +223,30 @@ def _writers(args: TrainArgs, folder: Path) -> Sequence[AbstractContextManager[W
         writers.append(wandb_writer(folder, settings))
     if args.flags.mlflow:
         writers.append(mlflow_writer(folder, settings))
+    if args.config.training.images_every:
+        writers.append(folder_writer(inside(folder, "images"), done))
     return writers
+
+
+def _observers(config: Config[Any, Any, Any, Any], method: Method, parts: Parts) -> list[Observer]:
+    """Returns the observers of --score-every and --images-every.
+
+    Raises:
+      ValueError: The method or the data does not have what they show.
+    """
+    training = config.training
+    of_run: dict[str, Any] = {"seed": config.seed, "held_out": parts.held_out}
+    observers = []
+    # Imported here, because importing metrics and figures takes a second, which would delay the first step.
+    if training.score_every:
+        from jaxvae.runs.observe import score_observer
+
+        observers.append(score_observer(method, parts.training, training.score_every, **of_run))
+    if training.images_every:
+        from jaxvae.report.during import image_observer
+
+        observers.append(image_observer(method, parts.training, training.images_every, **of_run))
+    return observers
 
 
 def _join(args: TrainArgs, members: list[Member]) -> None:
@@ -255,7 +291,8 @@ def _members(args: TrainArgs) -> list[Member]:
     flags = args.flags
     if flags.seeds is None and not args.sweep:
         return []
-    limits = [name for name in ("patience", "max_minutes") if getattr(args.config.training, name) is not None]
+    alone = ("patience", "max_minutes", "images_every", "score_every")
+    limits = [name for name in alone if getattr(args.config.training, name) is not None]
     for name in (*limits, *(name for name in TRACKERS if getattr(flags, name))):
         raise ValueError(f"--{name.replace('_', '-')} is for a single run")
     if not flags.score:
@@ -266,53 +303,6 @@ def _members(args: TrainArgs) -> list[Member]:
     for member in members:
         check_config(member.config)
     return members
-
-
-def _train_members(
-    members: list[Member],
-    sweep: dict[str, list[float]],
-    method: Method,
-    source: Source,
-    folder: Path,
-    settings: dict[str, Any],
-) -> None:
-    columns = {name: [getattr(member.config.hyperparameters, name) for member in members] for name in sweep}
-    folders = [folder / member.name for member in members]
-    start = time.perf_counter()
-    with progress_writer(settings["steps"]) as bar, asked_to_stop() as asked:
-        outcomes = train_members(
-            method,
-            source,
-            folders,
-            seeds=[member.config.seed for member in members],
-            sweep=columns,
-            progress=lambda step: bar(step, {}),
-            stop=asked,
-            on_resume=lambda steps: print(_resumed([member.name for member in members], steps)),
-            **settings,
-        )
-    if asked():
-        step = max(outcome.step for outcome in outcomes)
-        print(f"stopped by SIGTERM, {len(members)} models saved at step {step}; the same command and --resume go on")
-        return
-    print(f"trained {len(members)} models in {time.perf_counter() - start:.0f} s")
-    width = max(len(member.name) for member in members)
-    for member, outcome in zip(members, outcomes, strict=True):
-        terms = "  ".join(f"{name} {value:.4g}" for name, value in outcome.terms.items())
-        print(f"{member.name:{width}}  " + (f"diverged before step {outcome.step}" if outcome.diverged else terms))
-    print(f"each is a run of its own: `jaxvae report {folders[0]}` scores one, `jaxvae compare {folder}` compares all")
-
-
-def _resumed(names: Sequence[str], steps: Sequence[int]) -> str:
-    """Describes in one line the steps that the members of a population resume from."""
-    if len(set(steps)) == 1:
-        return f"resumed: the newest checkpoints are of step {steps[0]}"
-    each = []
-    for step in sorted(set(steps), reverse=True):
-        there = [name for name, at in zip(names, steps, strict=True) if at == step]
-        more = f" and {len(there) - 3} more" if len(there) > 3 else ""
-        each.append(f"{', '.join(there[:3])}{more} from step {step}")
-    return f"resumed: {'; '.join(each)}. Those behind catch up first"
 
 
 def parse_train(arguments: list[str]) -> TrainArgs:

@@ -32,6 +32,7 @@ GRACE = 1
 """Number of seconds that open connections have to end."""
 FRAMES = "http://127.0.0.1:* http://localhost:* https://127.0.0.1:* https://localhost:* vscode-webview:"
 """Pages of notebooks, which may show the explorer in a frame."""
+WRONG_TOKEN = "the token in the address is wrong: open the address that the command printed"
 HEADERS = {
     "cache-control": "no-store",
     "cross-origin-opener-policy": "same-origin",
@@ -81,11 +82,13 @@ def open_port(port: int) -> socket.socket:
 
 
 def address(port: int, token: str) -> str:
-    """Returns the address of the page."""
+    """Returns the address of the page, or of what leads to it with a code in place of the token."""
     return f"http://{HOST}:{port}/{token}/"
 
 
-def application(explorer: Explorer, token: str, port: int, *, framed: bool = False) -> "Starlette":
+def application(
+    explorer: Explorer, token: str, port: int, *, framed: bool = False, once: str | None = None
+) -> "Starlette":
     """Returns the explorer as an ASGI application.
 
     Args:
@@ -93,6 +96,8 @@ def application(explorer: Explorer, token: str, port: int, *, framed: bool = Fal
       token: Token that addresses must contain.
       port: Port that requests must be sent to.
       framed: Whether pages of notebooks may show it in a frame.
+      once: Code whose address leads to the page, once. A browser is started with it, because other users of the machine
+        can read the arguments of its process, and the token is good for as long as the server runs.
     """
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
@@ -120,7 +125,8 @@ def application(explorer: Explorer, token: str, port: int, *, framed: bool = Fal
     async def decode(request: "Request") -> Response:
         asked = await _json(request)
         base = None if asked.get("base") is None else _numbers(asked["base"])
-        return answer(await run_in_threadpool(explorer.decode, _numbers(asked.get("codes")), base))
+        rows = _rows(asked.get("rows"))
+        return answer(await run_in_threadpool(explorer.decode, _numbers(asked.get("codes")), base, rows))
 
     async def encode(request: "Request") -> Response:
         return answer(await run_in_threadpool(explorer.encode, await _body(request, MOST_UPLOAD)))
@@ -132,7 +138,8 @@ def application(explorer: Explorer, token: str, port: int, *, framed: bool = Fal
     async def animation(request: "Request") -> Response:
         asked = await _json(request)
         codes, values = _numbers(asked.get("codes")), _numbers(asked.get("values"))
-        made = await run_in_threadpool(explorer.animate, codes, values, str(asked.get("name", "")))
+        name, rows = str(asked.get("name", "")), _rows(asked.get("rows"))
+        made = await run_in_threadpool(explorer.animate, codes, values, name, rows)
         return Response(made, media_type="image/gif")
 
     async def drawn(request: "Request") -> Response:
@@ -150,7 +157,7 @@ def application(explorer: Explorer, token: str, port: int, *, framed: bool = Fal
             *(Route(f"/{token}/{name}", answered, methods=["GET"]) for name, answered in routes.items()),
             *(Route(f"/{token}/{name}", answered, methods=["POST"]) for name, answered in questions.items()),
         ],
-        middleware=[Middleware(Guard, token=token, port=port, framed=framed)],
+        middleware=[Middleware(Guard, token=token, port=port, framed=framed, once=once)],
         exception_handlers={ValueError: refused, Refused: refused},
     )
 
@@ -158,8 +165,8 @@ def application(explorer: Explorer, token: str, port: int, *, framed: bool = Fal
 class Guard:
     """Refuses requests of others before they reach the application, and adds headers to every answer."""
 
-    def __init__(self, app: Callable[..., Awaitable[None]], token: str, port: int, framed: bool):
-        self.app, self.token = app, token
+    def __init__(self, app: Callable[..., Awaitable[None]], token: str, port: int, framed: bool, once: str | None):
+        self.app, self.token, self.once = app, token, once
         self.hosts = {f"{name}:{port}" for name in NAMES}
         self.origins = {f"http://{host}" for host in self.hosts}
         ancestors = FRAMES if framed else "'none'"
@@ -167,7 +174,7 @@ class Guard:
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         """Answers a request as the ASGI protocol asks for."""
-        from starlette.responses import PlainTextResponse
+        from starlette.responses import PlainTextResponse, RedirectResponse
 
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
@@ -180,6 +187,10 @@ class Guard:
             await send(message)
 
         reason = self._reason(scope)
+        if reason == WRONG_TOKEN and self._is_once(scope):
+            self.once = None
+            await RedirectResponse(f"/{self.token}/", 303)(scope, receive, send_with_headers)
+            return
         if reason is not None:
             await PlainTextResponse(reason, 403)(scope, receive, send_with_headers)
             return
@@ -194,10 +205,16 @@ class Guard:
             return "the Host is not this machine"
         if any(value not in self.origins for name, value in headers if name == "origin"):
             return "the request comes from another page"
-        given = f"{scope['path']}/".split("/")[1]
-        if not secrets.compare_digest(given.encode(), self.token.encode()):
-            return "the token in the address is wrong: open the address that the command printed"
-        return None
+        return None if _is_secret(scope, self.token) else WRONG_TOKEN
+
+    def _is_once(self, scope: dict[str, Any]) -> bool:
+        return self.once is not None and scope["method"] == "GET" and _is_secret(scope, self.once)
+
+
+def _is_secret(scope: dict[str, Any], secret: str) -> bool:
+    """Whether the address of a request starts with a secret."""
+    given = f"{scope['path']}/".split("/")[1]
+    return secrets.compare_digest(given.encode(), secret.encode())
 
 
 def server_of(app: Any, on_start: Callable[[], None] = lambda: None) -> "Server":
@@ -271,3 +288,9 @@ def _numbers(values: Any) -> np.ndarray:
         return np.array(values, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise ValueError("codes must be lists of numbers of one length") from error
+
+
+def _rows(values: Any) -> list[int | None] | None:
+    if values is not None and not isinstance(values, list):
+        raise ValueError("rows must be a list of numbers of examples")
+    return values

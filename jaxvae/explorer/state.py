@@ -14,6 +14,7 @@ import numpy as np
 from jaxvae.analysis import Representation
 from jaxvae.data import origin_of
 from jaxvae.data.pictures import picture_of_bytes
+from jaxvae.explorer.decoding import BATCHES, Decoder, Rows
 from jaxvae.explorer.values import examples_of, fitted, in_view, levels, rounded, short
 from jaxvae.files import printable
 from jaxvae.method import Nets, no_code
@@ -29,8 +30,6 @@ from jaxvae.schema import schema_of
 
 NUM_SAMPLES = 2000
 """Number of examples that can be chosen and are points of the scatter plot."""
-BATCHES = (1, 8, 64)
-"""Numbers of codes that are decoded at a time; others are padded to the next of them, to compile few programs."""
 STEPS = 60
 """Number of steps of a slider."""
 PRIOR_REACH = 3.0
@@ -67,8 +66,10 @@ class Explorer:
         count = min(len(codes.mean), max(2, MOST_CELLS // max(1, codes.mean.shape[1])))
         factors = None if codes.factors is None else codes.factors[:count]
         self.codes = Representation(codes.mean[:count], codes.logvar[:count], factors)
-        self.examples = examples_of(run, count)
+        batch = examples_of(run, count)
+        self.examples = batch["x"]
         """Examples of the codes, float32 [n, *event_shape]."""
+        self._decoded = Decoder(run, batch, self._lock)
         factors = known_factors(run.source, codes.factors)
         known = score_arrays(codes.mean, None, factors, ["mig"] if self.encodes else [])
         self.latents = latents_by_size(run, codes, known["metrics"].get("mig", {}))
@@ -118,6 +119,7 @@ class Explorer:
             "encodes": self.encodes,
             "decodes": self.decodes,
             "takesPictures": self.takes_pictures,
+            "readsExamples": self.decodes and self._decoded.reads_examples,
             "draws": run.method.pictures is not None,
             "size": "KL, nats" if self.latents.change is None else "change of the output",
             "latents": self._sliders(),
@@ -142,28 +144,31 @@ class Explorer:
             return [{"lines": rounded(one[:, self._lines].T)} for one in some]
         return [{"values": self._values(one)} for one in some]
 
-    def decode(self, codes: np.ndarray, base: np.ndarray | None = None) -> bytes | list[Any]:
+    def decode(self, codes: np.ndarray, base: np.ndarray | None = None, rows: Rows | None = None) -> bytes | list[Any]:
         """Decodes codes [B, D].
 
         Args:
           codes: Codes to decode.
           base: Code [D] that the rows of a table are compared with; by default, the mean code.
+          rows: Numbers of the examples that the codes belong to, or None for each that belongs to none. They matter for
+            decoders that read more of an example than its code, such as the library size of a cell.
 
         Returns:
           The pixels [B, H, W, C] of pictures as bytes, with C = 1 or 3. Otherwise, a JSON value for each code: the
           lines of a series, or the columns of a table that differ most from those of `base`.
 
         Raises:
-          ValueError: The codes are not finite numbers [B, D], or the method has no decoder.
+          ValueError: The codes are not finite numbers [B, D], a row is not that of an example, or the method has no
+            decoder.
         """
-        self._check(codes)
+        self._check(codes, rows)
         if self.kind == "pictures":
-            return levels(self._decoded(codes)).tobytes()
+            return levels(self._decoded(codes, rows)).tobytes()
         if self.kind == "series":
-            return [{"lines": rounded(one[:, self._lines].T)} for one in self._decoded(codes)]
+            return [{"lines": rounded(one[:, self._lines].T)} for one in self._decoded(codes, rows)]
         base = self.codes.mean.mean(axis=0) if base is None else base
         self._check(base[None])
-        return self._bars(self._decoded(np.concatenate([base[None], codes])))
+        return self._bars(self._decoded(np.repeat(base[None], len(codes), axis=0), rows), self._decoded(codes, rows))
 
     def encode(self, content: bytes) -> dict[str, Any]:
         """Encodes a user's own picture after resizing it as in training.
@@ -202,21 +207,22 @@ class Explorer:
                 code = run.method.sample_prior(net, key, run.source.sample(key, 1))
         return [short(value) for value in np.asarray(code)[0]]
 
-    def animate(self, codes: np.ndarray, values: np.ndarray, name: str) -> bytes:
+    def animate(self, codes: np.ndarray, values: np.ndarray, name: str, rows: Rows | None = None) -> bytes:
         """Returns an animation of the pictures of codes [B, D], forth and back, as a GIF file.
 
         Args:
           codes: Codes of the pictures.
           values: What moves, which a mark below the pictures shows [B].
           name: Name of what moves.
+          rows: Examples that the codes belong to, as for `decode`.
 
         Raises:
           ValueError: There are fewer than two codes, or the examples are no pictures.
         """
         if self.kind != "pictures" or len(codes) < 2 or values.shape != (len(codes),):
             raise ValueError("an animation needs at least two codes of pictures, and a value for each")
-        self._check(codes)
-        pictures = levels(self._decoded(codes)).astype(np.float32) / 255
+        self._check(codes, rows)
+        pictures = levels(self._decoded(codes, rows)).astype(np.float32) / 255
         frames = traversal_frames(pictures[None], values, [Label(printable(name)[:60])])
         return gif(back_and_forth(frames), FRAME_MILLISECONDS)
 
@@ -245,7 +251,7 @@ class Explorer:
             for count in BATCHES:
                 self._decoded(np.zeros((count, self.codes.mean.shape[1]), np.float32))
 
-    def _check(self, codes: np.ndarray) -> None:
+    def _check(self, codes: np.ndarray, rows: Rows | None = None) -> None:
         latents = self.codes.mean.shape[1]
         if not self.decodes:
             raise ValueError(f"the codes of {self.run.method.name} alone make no examples")
@@ -253,18 +259,12 @@ class Explorer:
             raise ValueError(f"codes must be 1 to {BATCHES[-1]} lists of {latents} numbers")
         if not (np.abs(codes) <= MOST_CODE).all():
             raise ValueError(f"latents must be numbers from {-MOST_CODE:g} to {MOST_CODE:g}")
-
-    def _decoded(self, codes: np.ndarray) -> np.ndarray:
-        decode = self.run.decoder
-        assert decode is not None
-        whole = [codes[first : first + BATCHES[-1]] for first in range(0, len(codes), BATCHES[-1])]
-        parts = []
-        for part in whole:
-            size = next(size for size in BATCHES if size >= len(part))
-            padded = np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])
-            with self._lock:
-                parts.append(decode(padded)[: len(part)])
-        return np.concatenate(parts)
+        if rows is None:
+            return
+        known = [row for row in rows if row is not None]
+        count = len(self.examples)
+        if len(rows) != len(codes) or not all(type(row) is int and 0 <= row < count for row in known):
+            raise ValueError(f"rows must be {len(codes)} numbers of examples, 0 to {count - 1}, or null")
 
     def _sliders(self) -> list[dict[str, Any]]:
         codes, latents = self.codes.mean, self.latents
@@ -345,19 +345,19 @@ class Explorer:
         spread = np.nanstd(self.examples, axis=(0, 1))
         return np.sort(np.argsort(-spread, kind="stable")[:MOST_LINES])
 
-    def _bars(self, rows: np.ndarray) -> list[Any]:
-        base, *others = by_column(self._schema, rows)
-        shown = [self._on_scale(row) for row in rows]
+    def _bars(self, before: np.ndarray, after: np.ndarray) -> list[Any]:
+        """Describes how rows [B, P] differ from those before [B, P]."""
+        changes = (by_column(self._schema, after) - by_column(self._schema, before)) / self._spread
         bars = []
-        for row, values in zip(others, shown[1:], strict=True):
-            change = (row - base) / self._spread
+        for change, *pair in zip(changes, before, after, strict=True):
+            old, new = map(self._on_scale, pair)
             most = np.argsort(-np.abs(change), kind="stable")[:MOST_BARS]
             columns = [
                 {
                     "name": printable(self._columns[p]),
                     "change": short(change[p]),
-                    "before": f"{shown[0][p]:.3g}",
-                    "after": f"{values[p]:.3g}",
+                    "before": f"{old[p]:.3g}",
+                    "after": f"{new[p]:.3g}",
                 }
                 for p in most
             ]

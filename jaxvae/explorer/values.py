@@ -13,14 +13,18 @@ READ = 500
 """Number of examples that are read at a time."""
 
 
-def examples_of(run: Run, count: int) -> np.ndarray:
-    """Reads the examples that `represent` encodes, in the same order."""
+def examples_of(run: Run, count: int) -> dict[str, np.ndarray]:
+    """Reads the examples that `represent` encodes, in the same order: "x" in float32, and all other columns of the
+    batch where the decoder reads them.
+    """
     source, key = scored_examples(run), run.evaluation_key
-    parts = []
+    parts: list[dict[str, np.ndarray]] = []
     for first in range(0, count, READ):
         batch = random_examples(source, key, min(READ, count - first), first)
-        parts.append(np.asarray(batch["x"], np.float32))
-    return np.concatenate(parts)
+        read = batch if run.method.decode_with is not None else {"x": batch["x"]}
+        parts.append({name: np.asarray(values) for name, values in read.items()})
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {**whole, "x": whole["x"].astype(np.float32)}
 
 
 def levels(pictures: np.ndarray) -> np.ndarray:

@@ -1,5 +1,6 @@
-"""The report of a run: one self-contained HTML page."""
+"""The report of a run: one self-contained HTML page. Pictures during training are in `image_observer`."""
 
 from jaxvae.report.collect import write_report
+from jaxvae.report.during import image_observer
 
-__all__ = ["write_report"]
+__all__ = ["image_observer", "write_report"]

@@ -11,7 +11,7 @@ from PIL import Image
 
 from jaxvae.report.figures import ROUND, Theme, figure_of, plain, quiet, render, wants_log_axis
 from jaxvae.report.paper import MARKERS, Curve, Spot, band
-from jaxvae.report.paper_figures import curves_of, spots_of
+from jaxvae.report.paper_figures import curves_of, in_order, spots_of
 from jaxvae.report.parts import Card, chart
 from jaxvae.runs.compare import Column, Line
 
@@ -22,7 +22,7 @@ MOST_LINES = len(COLOURS)
 
 def comparison_plots(columns: Sequence[Column], lines: Sequence[Line]) -> list[Card]:
     """Draws what the lines have: the loss over the steps, and their first score against the error and the weight."""
-    cards = []
+    cards, lines = [], in_order(lines)
     loss = [line for line in curves_of(lines).get("loss", []) if line.values.size][:MOST_LINES]
     if loss:
         names = ", ".join(line.name for line in loss)

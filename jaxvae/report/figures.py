@@ -24,6 +24,8 @@ MOST_NUMBERS = 1000
 NOT_LOSS_TERMS = ("step", "seconds", "steps_per_second")
 VALIDATION = "validation_"
 """Start of the names of terms on validation examples, which are drawn in the panel of the training term."""
+SCORE = "score_"
+"""Start of the names of scores during training."""
 
 
 class Theme(NamedTuple):
@@ -126,11 +128,16 @@ def cosine_map(cosines: np.ndarray, theme: Theme) -> Image.Image:
 def logged_terms(history: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns the names of the loss terms in any row of the history, in order of appearance.
 
-    Terms on validation examples are left out where there is the same term on training examples.
+    Terms on validation examples are left out where there is the same term on training examples, and so are scores.
     """
-    names = dict.fromkeys(name for row in history for name in row)
+    names = dict.fromkeys(name for row in history for name in row if not name.startswith(SCORE))
     beside = {VALIDATION + name for name in names}
     return [name for name in names if name not in NOT_LOSS_TERMS and name not in beside]
+
+
+def logged_scores(history: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns the names, as in the rows, of the scores during training, in order of appearance."""
+    return [name for name in dict.fromkeys(name for row in history for name in row) if name.startswith(SCORE)]
 
 
 def term_values(history: Sequence[Mapping[str, Any]], term: str) -> np.ndarray:
@@ -183,10 +190,10 @@ def _two_digits(value: float) -> str:
     return f"{value:.2f}".removeprefix("0") if value < 0.995 else "1.0"
 
 
-def plain(text: str) -> str:
-    """Escapes a line of text so that a dollar sign does not start a formula."""
+def plain(text: str, most: int = 24) -> str:
+    """Escapes a line of text, cut after `most` letters, so that a dollar sign does not start a formula."""
     text = " ".join(text.split())
-    return (text if len(text) <= 24 else text[:23] + "…").replace("$", r"\$")
+    return (text if len(text) <= most else text[: most - 1] + "…").replace("$", r"\$")
 
 
 def figure_of(width: float, height: float, theme: Theme) -> Figure:

@@ -54,6 +54,8 @@ STYLE: dict[str, Any] = {
     "figure.constrained_layout.use": True,
 }
 FORMATS = ("pdf", "svg", "png")
+MOST_LETTERS = 48
+"""Number of letters after which a name in a legend is cut."""
 MOST_CELLS = 200
 """Largest number of cells of a map that are annotated."""
 LIGHTEST = LinearSegmentedColormap.from_list("share", ["#ffffff", PALETTE[0]])
@@ -74,6 +76,7 @@ class Spot(NamedTuple):
 
     name: str
     method: str
+    """Name of the line through the spots that differ by the strength alone."""
     strength: float
     """Value of the hyperparameter that weighs the prior; NaN if the method has none."""
     error: np.ndarray
@@ -151,14 +154,15 @@ def traversals(
 
 def hinton(share: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str, width: float = COLUMN) -> Figure:
     """Draws numbers in [0, 1] [D, K] as squares whose area is the number, as in a Hinton diagram."""
-    figure = Figure(figsize=(width, min(8.0, 0.55 + 0.16 * len(rows))))
+    side = min(0.3, (width - 1.0) / len(columns))
+    figure, turned = _figure_of_cells(rows, columns, width, side, side)
     axes = figure.add_subplot()
     for (row, column), value in np.ndenumerate(np.nan_to_num(share).clip(0, 1)):
         side = 0.92 * value**0.5
         corner = (column - side / 2, row - side / 2)
         axes.add_patch(Rectangle(corner, side, side, color=PALETTE[0], linewidth=0))
     axes.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), aspect="equal")
-    _name_cells(axes, rows, columns, label)
+    _name_cells(axes, rows, columns, label, turned)
     return figure
 
 
@@ -166,7 +170,7 @@ def heat_map(
     share: np.ndarray, rows: Sequence[str], columns: Sequence[str], label: str, width: float = COLUMN
 ) -> Figure:
     """Draws numbers in [0, 1] [D, K] as cells with a colour bar; few cells are annotated."""
-    figure = Figure(figsize=(width, min(8.0, 0.55 + 0.16 * len(rows))))
+    figure, turned = _figure_of_cells(rows, columns, width, (width - 1.0) / len(columns), 0.16)
     axes = figure.add_subplot()
     drawn = axes.imshow(np.nan_to_num(share), cmap=LIGHTEST, vmin=0, vmax=1, aspect="auto")
     for (row, column), value in np.ndenumerate(share) if share.size <= MOST_CELLS else ():
@@ -175,9 +179,19 @@ def heat_map(
             axes.text(
                 column, row, text, ha="center", va="center", fontsize=5, color="white" if value > 0.55 else "black"
             )
-    _name_cells(axes, rows, columns, label)
+    _name_cells(axes, rows, columns, label, turned)
     figure.colorbar(drawn, ax=axes, shrink=0.9, aspect=25, pad=0.02).outline.set_linewidth(0.5)
     return figure
+
+
+def _figure_of_cells(
+    rows: Sequence[str], columns: Sequence[str], width: float, wide: float, high: float
+) -> tuple[Figure, bool]:
+    """Returns a figure for cells of a size in inches, with room for the names above, and whether those are oblique."""
+    letters = max((len(plain(name)) for name in columns), default=0)
+    turned = 0.06 * letters > wide
+    room = 0.2 + 0.04 * letters if turned else 0.2
+    return Figure(figsize=(width, min(8.0, room + 0.35 + high * max(2, len(rows))))), turned
 
 
 def curves(terms: Mapping[str, Sequence[Curve]], width: float = TEXT) -> Figure:
@@ -192,7 +206,7 @@ def curves(terms: Mapping[str, Sequence[Curve]], width: float = TEXT) -> Figure:
         for k, line in enumerate(lines):
             mean, half = band(line.values)
             colour = PALETTE[k % len(PALETTE)]
-            axes.plot(line.steps, mean, color=colour, linestyle=DASHES[k // len(PALETTE) % 4], label=plain(line.name))
+            axes.plot(line.steps, mean, color=colour, linestyle=DASHES[k // len(PALETTE) % 4], label=_named(line.name))
             axes.fill_between(line.steps, mean - half, mean + half, color=colour, alpha=0.2, linewidth=0)
         axes.set_title(plain(term.replace("_", " ")))
         axes.set_xlabel("step")
@@ -200,8 +214,7 @@ def curves(terms: Mapping[str, Sequence[Curve]], width: float = TEXT) -> Figure:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         _scale(axes, "y", np.concatenate([line.values.ravel() for line in lines]))
     handles, names = panels[0, 0].get_legend_handles_labels()
-    if len(names) > 1:
-        figure.legend(handles, names, loc="outside lower center", ncols=min(4, len(names)))
+    _legend(figure, handles, names)
     return figure
 
 
@@ -212,6 +225,7 @@ def pareto(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
     figure = Figure(figsize=(width, 2.3))
     axes = figure.add_subplot()
     methods = list(dict.fromkeys(spot.method for spot in spots))
+    marks: list[tuple[float, float, str]] = []
     for k, method in enumerate(methods):
         own = sorted((spot for spot in spots if spot.method == method), key=lambda spot: spot.strength)
         points = np.array([[np.nanmean(spot.error), np.nanmean(spot.score)] for spot in own])
@@ -219,19 +233,49 @@ def pareto(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
         style: dict[str, Any] = {
             "color": PALETTE[k % len(PALETTE)],
             "marker": MARKERS[k % len(MARKERS)],
-            "label": plain(method),
+            "label": _named(method),
         }
         axes.errorbar(
             points[:, 0], points[:, 1], xerr=halves[:, 0], yerr=halves[:, 1], elinewidth=0.5, linewidth=0.8, **style
         )
         for (x, y), spot in zip(points, own, strict=True):
-            if len(own) > 1 and np.isfinite(spot.strength):
-                axes.annotate(f"{spot.strength:g}", (x, y), xytext=(3, 3), textcoords="offset points", fontsize=5)
+            strength = f"{spot.strength:g}" if len(own) > 1 and np.isfinite(spot.strength) else ""
+            marks.append((float(x), float(y), strength))
     axes.set(xlabel="reconstruction error", ylabel=score)
     _scale(axes, "x", np.concatenate([spot.error for spot in spots]))
-    if len(methods) > 1:
-        figure.legend(loc="outside lower center", ncols=min(3, len(methods)))
+    _legend(figure, *axes.get_legend_handles_labels())
+    _write_beside(figure, axes, marks)
     return figure
+
+
+def _write_beside(figure: Figure, axes: Any, marks: Sequence[tuple[float, float, str]], size: float = 5) -> None:
+    """Writes the text of each mark (x, y, text) beside it, where it is not over another text nor, if there is another
+    place, over a mark. A text without any such place is left out.
+    """
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()  # which decides where the axes are
+    places = axes.transData.transform(np.array([mark[:2] for mark in marks])) * 72 / figure.dpi
+    symbols = [(x - 2.0, y - 2.0, x + 2.0, y + 2.0) for x, y in places]
+    written: list[tuple[float, float, float, float]] = []
+    left, bottom, right, top = axes.get_window_extent().extents * 72 / figure.dpi
+    for (x, y), (at_x, at_y, text) in zip(places, marks, strict=True):
+        wide, high = 0.68 * size * len(text), 1.1 * size
+        offsets = [(dx, dy) for dx in (3.0, -3.0 - wide) for dy in (3.0, -3.0 - high)]
+        boxes = [(x + dx, y + dy, x + dx + wide, y + dy + high) for dx, dy in offsets]
+        free = [
+            k
+            for k, box in enumerate(boxes)
+            if left <= box[0] and box[2] <= right and bottom <= box[1] and box[3] <= top and not _meets(box, written)
+        ]
+        best = next((k for k in free if not _meets(boxes[k], symbols)), next(iter(free), None))
+        if text and best is not None:
+            written.append(boxes[best])
+            style = {"xytext": offsets[best], "textcoords": "offset points", "fontsize": size}
+            axes.annotate(text, (at_x, at_y), **style).set_in_layout(False)
+
+
+def _meets(box: tuple[float, ...], others: Sequence[tuple[float, ...]]) -> bool:
+    return any(box[0] < one[2] and one[0] < box[2] and box[1] < one[3] and one[1] < box[3] for one in others)
 
 
 def violins(spots: Sequence[Spot], score: str, width: float = COLUMN) -> Figure:
@@ -297,6 +341,21 @@ def sizes_of_latents(sizes: np.ndarray, names: Sequence[str], active: Sequence[b
     return figure
 
 
+def _named(name: str) -> str:
+    return plain(name, MOST_LETTERS)
+
+
+def _legend(figure: Figure, handles: Sequence[Any], names: Sequence[str]) -> None:
+    """Draws a legend below the panels if there are several names, with as many columns as the names leave room for."""
+    if len(names) < 2:
+        return
+    room = figure.get_figwidth() / (0.3 + 0.062 * max(map(len, names)))
+    across = max(1, min(4, len(names), int(room)))
+    down = -(-len(names) // across)
+    figure.set_figheight(figure.get_figheight() + 0.14 * max(0, down - 1))
+    figure.legend(handles, names, loc="outside lower center", ncols=across)
+
+
 def _short_name(spot: Spot) -> str:
     """Returns the name of a spot, cut at the end of the method and not of the strength."""
     long = len(spot.name) > 24 and np.isfinite(spot.strength)
@@ -316,9 +375,8 @@ def _scale(axes: Any, which: Literal["x", "y"], values: np.ndarray) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _name_cells(axes: Any, rows: Sequence[str], columns: Sequence[str], label: str) -> None:
-    long = max((len(name) for name in columns), default=0) > 7 or len(columns) > 8
-    turn = {"rotation": 40, "ha": "left"} if long else {}
+def _name_cells(axes: Any, rows: Sequence[str], columns: Sequence[str], label: str, turned: bool) -> None:
+    turn = {"rotation": 40, "ha": "left", "rotation_mode": "anchor"} if turned else {}
     axes.set_xticks(range(len(columns)), [plain(name) for name in columns], **turn)
     axes.set_yticks(range(len(rows)), [plain(name) for name in rows])
     axes.xaxis.tick_top()
@@ -328,10 +386,13 @@ def _name_cells(axes: Any, rows: Sequence[str], columns: Sequence[str], label: s
 
 
 def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns means over seeds [T], and half the widths of their 95 % intervals, 0 for a single seed."""
-    pairs = [interval(column) for column in values.T]
-    mean, half = np.array(pairs).T
-    return mean, np.nan_to_num(half)
+    """Returns means over the seeds that have a value [T], and half the widths of their 95 % intervals.
+
+    The width is NaN, which is not drawn, where fewer than two seeds have a value: where the others have ended, for
+    example. A width of 0 would claim that the mean is known.
+    """
+    mean, half = np.array([interval(column) for column in values.T]).T
+    return mean, half
 
 
 def _half(values: np.ndarray) -> float:

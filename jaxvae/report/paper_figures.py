@@ -11,8 +11,9 @@ from jaxvae.report import paper
 from jaxvae.report.encoding import gif
 from jaxvae.report.figures import logged_terms, term_values
 from jaxvae.report.pictures import FRAME_MILLISECONDS, Label, back_and_forth, in_colours, traversal_frames
+from jaxvae.report.sections import shown_metric
 from jaxvae.runs.baseline import BaselineConfig
-from jaxvae.runs.compare import COMPARED_SCORES, Column, Line
+from jaxvae.runs.compare import COMPARED_SCORES, SEPARATOR, Column, Line
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import history_of
 from jaxvae.runs.latents import Latents, latents_by_size
@@ -54,11 +55,12 @@ def draw_figures(
     """
     files: list[Path] = []
     out.mkdir(parents=True, exist_ok=True)
+    lines = in_order(lines)
     terms = curves_of(lines)
     if terms:
         files += paper.save(paper.curves(terms), out / "training", formats)
     spots = spots_of(lines, score)
-    title = next((column.title for column in columns if column.name == score), score)
+    title = shown_metric(next((column.title for column in columns if column.name == score), score))
     if len(spots) > 1:
         files += paper.save(paper.pareto(spots, title), out / "pareto", formats)
         files += paper.save(paper.violins(spots, title), out / "scores", formats)
@@ -144,31 +146,54 @@ def curves_of(lines: Sequence[Line]) -> dict[str, list[paper.Curve]]:
     return terms
 
 
+def in_order(lines: Sequence[Line]) -> list[Line]:
+    """Returns the lines by group, in the order in which the groups appear, and by strength: 1, 4, 16."""
+    keys = [_group(line, lines) for line in lines]
+    groups = list(dict.fromkeys(group for group, _ in keys))
+
+    def place(number: int) -> tuple[int, float]:
+        group, strength = keys[number]
+        return groups.index(group), strength if np.isfinite(strength) else 0.0
+
+    return [lines[number] for number in sorted(range(len(lines)), key=place)]
+
+
 def spots_of(lines: Sequence[Line], score: str) -> list[paper.Spot]:
-    """Returns the lines that have the score and a reconstruction error."""
+    """Returns the lines that have the score and a reconstruction error.
+
+    Spots have the same `method` if they differ by their strength alone. Otherwise, that names their other settings too.
+    """
     spots = []
     for line in lines:
         error, value = line.values["reconstruction_error"], line.values[score]
         if np.isfinite(error).any() and np.isfinite(value).any():
-            method, strength = _strength(line)
-            name = method if not np.isfinite(strength) else f"{method} {strength:g}"
-            spots.append(paper.Spot(name, method, strength, error, value))
+            group, strength = _group(line, lines)
+            name = group if not np.isfinite(strength) else f"{group} {strength:g}"
+            spots.append(paper.Spot(name, group, strength, error, value))
     return spots
 
 
-def _strength(line: Line) -> tuple[str, float]:
-    """Returns the method of a line, and the value of the hyperparameter that weighs the prior, or NaN."""
+def _group(line: Line, lines: Sequence[Line]) -> tuple[str, float]:
+    """Returns the name of a line without its strength, with the data if there are several, and its strength or NaN."""
+    method, weight, strength = _strength(line)
+    settings = line.name.split(SEPARATOR)[1:]
+    others = [part for part in settings if not weight or part.split(" ")[0] != weight]
+    several = len({each.data for each in lines}) > 1
+    return SEPARATOR.join([method, *others, *([line.data] if several else [])]), strength
+
+
+def _strength(line: Line) -> tuple[str, str, float]:
+    """Returns the method of a line, and the name and value of the weight of its prior, or "" and NaN without one."""
     try:
         config = config_of(line.folders[0])
     except (OSError, ValueError):  # a run in Python
-        return line.name, np.nan
+        return line.name.split(SEPARATOR)[0], "", np.nan
     if isinstance(config, BaselineConfig):
-        return config.baseline, np.nan
+        return config.baseline, "", np.nan
     assert isinstance(config, Config)
     hyperparameters = config.hyperparameters._asdict()
-    return config.method, next(
-        (float(hyperparameters[name]) for name in PRIOR_WEIGHTS if name in hyperparameters), np.nan
-    )
+    weight = next((name for name in PRIOR_WEIGHTS if name in hyperparameters), "")
+    return config.method, weight, float(hyperparameters[weight]) if weight else np.nan
 
 
 def _traversals(run: Run, means: np.ndarray, latents: Latents, out: Path, formats: Sequence[str]) -> list[Path]:

@@ -11,11 +11,13 @@ import numpy as np
 from jaxvae.report.data import MOST_CHARTED, MOST_LATENTS, ReportData
 from jaxvae.report.encoding import embed, embed_animation
 from jaxvae.report.figures import (
+    SCORE,
     VALIDATION,
     cosine_map,
     curve,
     heat_map,
     latent_chart,
+    logged_scores,
     logged_terms,
     spectra_chart,
     term_values,
@@ -70,6 +72,7 @@ def sections(data: ReportData) -> list[Section]:
         _latents,
         _prior,
         _training,
+        _scored,
         _configuration,
         _reproduce,
     )
@@ -134,7 +137,7 @@ def _drawn(data: ReportData) -> Section | None:
         caption += "; in a map, red is added and blue is taken away, the strongest value of the row in full colour"
     if data.map_correlation is not None:
         caption += f". Correlation of what is taken away with the known effect: {data.map_correlation:.2f} on average"
-    rows = [_coloured(images) if name.endswith("map") else images for name, images in data.pictures.items()]
+    rows = [coloured(images) if name.endswith("map") else images for name, images in data.pictures.items()]
     rows = [np.broadcast_to(images, (*images.shape[:3], 3)) for images in rows]
     image = embed(image_rows(np.stack(rows), [Label(name) for name in data.pictures]))
     picture = Picture(image, f"{len(rows[0])} examples in rows: {', '.join(data.pictures)}", 1.5)
@@ -190,7 +193,7 @@ def _classes(data: ReportData) -> Section | None:
     return Section("classes", "Classes in the space of the codes", caption=caption, layout="columns", cards=cards)
 
 
-def _coloured(maps: np.ndarray) -> np.ndarray:
+def coloured(maps: np.ndarray) -> np.ndarray:
     """Converts signed values [n, H, W, C] to colours on black [n, H, W, 3]."""
     value = np.asarray(maps, np.float64).mean(axis=-1, keepdims=True)
     value = value / max(float(np.abs(value).max()), 1e-12)
@@ -283,6 +286,23 @@ def _training(data: ReportData) -> Section | None:
         for term in logged_terms(data.history)
     ]
     return Section("training", "Training", caption=caption, layout="panels", cards=cards) if cards else None
+
+
+def _scored(data: ReportData) -> Section | None:
+    names = logged_scores(data.history)
+    if not names:
+        return None
+    caption = (
+        "Metrics of the posterior means of 2,000 examples, always the same ones, against the number of updates, with "
+        "the last one at the right. They are of fewer examples than the scores above, and therefore differ from them."
+    )
+    cards = []
+    for name in names:
+        rows = [row for row in data.history if name in row]
+        shown = shown_metric(name.removeprefix(SCORE))
+        picture = chart(partial(curve, rows, name), f"{shown} against the training step")
+        cards.append(Card(shown, picture, _last_value(data, name)))
+    return Section("scores-in-training", "Scores during training", caption=caption, layout="panels", cards=cards)
 
 
 def _configuration(data: ReportData) -> Section | None:

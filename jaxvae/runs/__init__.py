@@ -37,6 +37,7 @@ are not detected; use a new folder after editing one.
   manifest
 - `scores.json`: the metrics of posterior means and of samples, with their definitions and parts
 - `compared.json`: scores that `jaxvae compare` computed in addition
+- `images/`: pictures during training, `STEP-reconstructions.png` and so on, of a run with `--images-every`
 - `report/index.html`: the report, a single page that needs no other file
 
 `jaxvae train --run runs/mine --resume` resumes a run, even after `kill -9`, and ends with bitwise the same result as
@@ -49,6 +50,14 @@ TensorBoard to event files in the folder of the run; Weights & Biases to the pro
 `WANDB_PROJECT` (`WANDB_MODE=offline` keeps everything on disk); MLflow to `mlflow.db` in the folder of the run, or to
 `MLFLOW_TRACKING_URI`. MLflow reports usage data unless `MLFLOW_DISABLE_TELEMETRY=true`. Pass the flag again when
 resuming to continue the same tracked run.
+
+`--images-every 500` draws reconstructions, latent traversals and samples of the prior every 500 steps, into the folder
+`images/` and to the trackers, which get histograms of the codes as well (MLflow: their quartiles). `--score-every 500`
+computes MIG and DCI of 2,000 examples, or the dependence of the codes where the factors are unknown; they are the
+columns `score_NAME` of `metrics.jsonl`, and curves in the report. Both always use the same examples, neither changes
+the training, and a resumed run ends with the same numbers and pictures. In Python, they are
+`jaxvae.training.train(..., observers=[score_observer(method, source, 500)], writers=[writer])`, where a
+`jaxvae.training.writers.Writer` takes rows, pictures and histograms; `jaxvae.report.image_observer` draws the pictures.
 
 ## Comparing runs
 
@@ -90,10 +99,11 @@ stablehlo` writes encoder and decoder as programs that plain JAX runs, `--format
 runs, and `--format safetensors` writes the weights, which `jaxvae.load` reads; `jaxvae.runs.export` describes the
 files.
 
-The names of this module are imported on first use, since metrics and figures take a second to import.
+The names of this module are imported on first use, since metrics and figures take a second to import. With
+`EAGER_IMPORT=1` in the environment they are imported at once, which pdoc needs to document them.
 """
 
-import sys
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +115,7 @@ if TYPE_CHECKING:
     from jaxvae.runs.foreign import read_foreign, score_foreign
     from jaxvae.runs.frame import table
     from jaxvae.runs.load import Run, load_own_run, load_run
+    from jaxvae.runs.observe import score_observer
     from jaxvae.runs.score import evaluate, represent, score
     from jaxvae.runs.splits import parts_of, split_effects_of
 
@@ -124,6 +135,7 @@ __all__ = [
     "represent",
     "score",
     "score_foreign",
+    "score_observer",
     "split_effects_of",
     "table",
     "write_codes",
@@ -146,6 +158,7 @@ _PLACES = {
     "evaluate": "score",
     "represent": "score",
     "score": "score",
+    "score_observer": "observe",
     "parts_of": "splits",
     "split_effects_of": "splits",
 }
@@ -157,5 +170,7 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"jaxvae.runs.{_PLACES[name]}"), name)
 
 
-if "pdoc" in sys.modules:  # pdoc documents the names that are in the module already
+if os.environ.get(
+    "EAGER_IMPORT"
+):  # the convention of SPEC 1 of Scientific Python, for tools that read a module's names
     globals().update({name: __getattr__(name) for name in _PLACES})

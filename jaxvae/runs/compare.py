@@ -30,6 +30,8 @@ from jaxvae.training.run_folder import (
 
 COMPARED = ("mig", "dci", "sap", "modularity", "irs", "mcc", "factor_vae_score")
 COMPARED_SCORES = "compared.json"
+SEPARATOR = " · "
+"""Separator of the parts of a line's name: the method, and settings as "name value"."""
 NAMED = ("config.json", TRAINED)
 """Files that identify a run of the command and a run in Python, respectively."""
 BROKEN = (ValueError, OSError, KeyError, TypeError)
@@ -247,7 +249,7 @@ def _names(configs: Sequence[dict[str, Any]]) -> list[str]:
             if name not in ("data", "source.data") and not name.startswith("data."):
                 varying.setdefault(method, {})[name] = None
     return [
-        " · ".join(
+        SEPARATOR.join(
             [
                 method,
                 *(f"{name.rpartition('.')[2]} {_words(config.get(name))}" for name in varying.get(method, ())),

@@ -61,6 +61,12 @@ class Training:
     max_minutes: float | None = field(default=None, metadata={ROLE: "limit"})
     """Number of minutes after which training stops at its next row of metrics. By default, it does not. With --resume,
     the run goes on for as many minutes again."""
+    images_every: int | None = field(default=None, metadata={ROLE: "bookkeeping"})
+    """Number of steps between pictures of reconstructions, latent traversals and samples of the prior, in the run's
+    folder images/ and in the trackers, which get histograms of the codes as well. By default, there are none."""
+    score_every: int | None = field(default=None, metadata={ROLE: "bookkeeping"})
+    """Number of steps between scores of 2,000 examples: MIG and DCI, or without known factors the dependence of the
+    codes. They are in metrics.jsonl, the report and the trackers. By default, only the end is scored."""
 
 
 def names_with_role(*roles: str) -> tuple[str, ...]:
@@ -142,6 +148,8 @@ class Config(Generic[HP, Options, Batches, Networks]):
         idle |= self.networks.idle(self.source.has_columns)
         if getattr(self.options, "likelihood", "gaussian") not in ("gaussian", "laplace"):
             idle["scale"] = "--likelihood gaussian and laplace"
+        if self.source.has_columns:
+            idle["images_every"] = "images"
         return idle
 
     def to_json(self) -> dict[str, Any]:
@@ -205,6 +213,7 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
     """
     training = config.training
     least_of = dict.fromkeys(("steps", "batch_size", "log_every", "checkpoint_every", "validate_every", "patience"), 1)
+    least_of |= dict.fromkeys(("images_every", "score_every"), 1)
     for name, least in {**least_of, "seed": 0}.items():
         if getattr(training, name) is not None and getattr(training, name) < least:
             raise ValueError(f"--{name.replace('_', '-')} must be at least {least}, got {getattr(training, name)}")

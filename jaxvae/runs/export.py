@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend import core
 
 from jaxvae.files import printable, write_bytes, write_json
 from jaxvae.method import Nets, no_code, no_image
@@ -230,10 +231,14 @@ def _shape_beside(run: Run, name: str) -> tuple[int, ...]:
         raise NotExported(f"the encoder of {run.method.name} sees {name!r} besides the example") from error
 
 
-def _stablehlo(part: Part) -> bytes:
+def _symbolic(part: Part) -> list[jax.ShapeDtypeStruct]:
+    """Returns the inputs of a part for a batch of any size."""
     (batch,) = jax.export.symbolic_shape("batch")
-    shapes = [jax.ShapeDtypeStruct((batch, *shape), jnp.float32) for shape in part.inputs.values()]
-    return bytes(jax.export.export(jax.jit(part.apply), platforms=PLATFORMS)(*shapes).serialize())
+    return [jax.ShapeDtypeStruct((batch, *shape), jnp.float32) for shape in part.inputs.values()]
+
+
+def _stablehlo(part: Part) -> bytes:
+    return bytes(jax.export.export(jax.jit(part.apply), platforms=PLATFORMS)(*_symbolic(part)).serialize())
 
 
 def _run_stablehlo(content: bytes, part: Part) -> list[np.ndarray]:
@@ -246,9 +251,12 @@ def _onnx(part: Part) -> bytes:
 
     for name in ("jax2onnx", "onnx_ir"):  # they warn of plugins that are not needed here
         logging.getLogger(name).setLevel(logging.ERROR)
-    shapes = [("batch", *shape) for shape in part.inputs.values()]
+    shapes = _symbolic(part)
+    # Traced here, because jax2onnx replaces functions of jax.numpy while it traces, such as jnp.shape and jnp.round by
+    # ones whose results have no value or no shape.
+    traced = core.jaxpr_as_fun(jax.make_jaxpr(part.apply)(*shapes))
     try:
-        model = jax2onnx.to_onnx(part.apply, shapes, model_name=part.name)
+        model = jax2onnx.to_onnx(traced, shapes, model_name=part.name)
     except Exception as error:  # jax2onnx raises errors of many kinds for operations that it does not know
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NotExported(f"jax2onnx cannot convert the {part.name}: {reason}") from error

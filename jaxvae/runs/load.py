@@ -61,6 +61,11 @@ class OwnConfig:
         return {name: value for name, value in asdict(self).items() if name != CORES}
 
 
+def evaluation_key(seed: int) -> jax.Array:
+    """Returns the random key for the evaluation of a run with this seed."""
+    return jax.random.fold_in(jax.random.key(seed), Stream.EVALUATION)
+
+
 class Run(NamedTuple):
     """A run: its configuration, data, method, trained state and history."""
 
@@ -78,7 +83,7 @@ class Run(NamedTuple):
     @property
     def evaluation_key(self) -> jax.Array:
         """Random key for evaluation. It depends on the seed, so every run draws its own examples."""
-        return jax.random.fold_in(jax.random.key(self.config.seed), Stream.EVALUATION)
+        return evaluation_key(self.config.seed)
 
     @property
     def data_in_words(self) -> str:

@@ -197,7 +197,7 @@ def score_arrays(
     if sampled is None:
         return {"metrics": of_means, "sampled": {}}
     of_samples = {
-        name: dict(of_means[name]) if found[name].reads_values else _score(found[name], sampled, factors)
+        name: dict(of_means[name]) if found[name].reads_values else score_codes(found[name], sampled, factors)
         for name in of_codes
     }
     return {"metrics": of_means, "sampled": of_samples}
@@ -289,12 +289,13 @@ def examples_of(run: Run, count: int) -> np.ndarray:
     return np.asarray(random_examples(scored_examples(run), run.evaluation_key, count)["x"], np.float64)
 
 
-def _score(
+def score_codes(
     metric: Metric,
     codes: np.ndarray,
     factors: np.ndarray | None,
     decoder: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> dict[str, Any]:
+    """Computes one metric of codes; one that cannot be computed has the reason as its "error" instead of a score."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -320,7 +321,7 @@ def _score_and_interval(
     that varies around its expectation: the score of a half has twice the variance, and shares half of it with the score
     of all.
     """
-    result = _score(metric, codes, factors, decoder)
+    result = score_codes(metric, codes, factors, decoder)
     half = len(codes) // 2
     if name not in RESAMPLED:
         return result
@@ -328,7 +329,7 @@ def _score_and_interval(
         return {**result, "interval": None}
     rng = np.random.default_rng(0)
     rows = [rng.permutation(len(codes))[:half] for _ in range(RESAMPLES)] if half > 1 else []
-    parts = [_score(metric, codes[row], None if factors is None else factors[row])["score"] for row in rows]
+    parts = [score_codes(metric, codes[row], None if factors is None else factors[row])["score"] for row in rows]
     if not parts or any(part is None for part in parts):
         return {**result, "interval": None}
     # The score itself is the middle, because scores of fewer examples have a larger bias.

@@ -19,7 +19,7 @@ and of samples, the terms of the KL, and the reason if it failed.
 - `jaxvae study merge /shared/study --out study.parquet` makes one table of all shards, or of tables. It refuses
   missing or repeated models, and shards with different settings or different code.
 - `jaxvae study report study.parquet` writes a page: each finding of the study next to what the table shows, the plots
-  of the study, the theorem in numbers, and the cost.
+  of the study, the theorem in numbers, and the cost. `jaxvae figures study.parquet` draws its figures for a paper.
 - `jaxvae study speed` measures how long the published grid would take on your device, for `--speed` of `report`.
 
 experiments/study.py does all of it for one preset, and experiments/README.md has what `small` shows.

@@ -19,6 +19,7 @@ from jaxvae.training.checkpoints import Checkpoints, restore, saved_steps
 from jaxvae.training.devices import Devices, choose_devices, usable_cores
 from jaxvae.training.engine import Active, TrainState, active_at, make_train_step
 from jaxvae.training.microbatch import in_microbatches
+from jaxvae.training.observers import SCORE, Observer, check_observers, observed
 from jaxvae.training.optimizers import with_optimizer
 from jaxvae.training.processes import any_of_all, is_primary_process
 from jaxvae.training.replay import first_non_finite, save_for_replay
@@ -46,7 +47,7 @@ from jaxvae.training.validation import (
     rise_in_words,
     validation_rows,
 )
-from jaxvae.training.writers import Stopwatch, Writer, jsonl_writer, progress_writer
+from jaxvae.training.writers import RowWriter, Stopwatch, jsonl_writer, progress_writer, write_entry
 
 Save: TypeAlias = Callable[[TrainState, float, float | None], None]
 Advance: TypeAlias = Callable[[TrainState, MetricAccumulator, int], tuple[TrainState, MetricAccumulator]]
@@ -75,7 +76,7 @@ def train(
     folder: Path | str | None = None,
     log_every: int = 100,
     checkpoint_every: int = 1000,
-    writers: Sequence[Writer] = (),
+    writers: Sequence[RowWriter] = (),
     devices: Devices | None = None,
     microbatch: int | None = None,
     optimizer: Optimizer | None = None,
@@ -87,6 +88,7 @@ def train(
     validate_every: int = 500,
     patience: int | None = None,
     max_minutes: float | None = None,
+    observers: Sequence[Observer] = (),
 ) -> TrainState:
     """Trains a method until `steps` steps are completed.
 
@@ -103,7 +105,7 @@ def train(
         and ends in the same bits as without an interruption. With None, nothing is kept.
       log_every: Number of steps per row of metrics; a row holds means over its interval.
       checkpoint_every: Number of steps between checkpoints; the last step has one as well.
-      writers: Functions that are called with each row.
+      writers: Functions that are called with each row; a `Writer` takes pictures and histograms as well.
       devices: Devices to split each batch over; by default, the first device. Their number changes rounding only.
       microbatch: Number of images that pass through the networks at a time, see `in_microbatches`; by default, the
         whole batch.
@@ -124,6 +126,9 @@ def train(
         with a StoppedEarly warning. With None, all steps are done.
       max_minutes: Number of minutes of this call after which the state is saved and returned, at the next row, with a
         StoppedEarly warning. A resumed run has as many minutes again.
+      observers: Functions that look at the state at multiples of their numbers of steps and at the last step, such as
+        `jaxvae.runs.score_observer` and `jaxvae.report.image_observer`. Their scores are in the row of that step as
+        "score_NAME"; their pictures and histograms go to the writers.
 
     Returns:
       The final state.
@@ -140,6 +145,7 @@ def train(
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     check_limits(validation is not None, validate_every, patience, max_minutes)
+    check_observers(observers)
     started = time.monotonic()
     folder = None if folder is None else Path(folder)
     trained, given_source = method, source
@@ -170,7 +176,7 @@ def train(
             warnings.warn(why, StoppedEarly, stacklevel=4)
         return why is not None
 
-    def run(state: TrainState, write: Sequence[Writer], save: Save | None) -> TrainState:
+    def run(state: TrainState, write: Sequence[RowWriter], save: Save | None) -> TrainState:
         first = int(state.step)
         if first >= steps or stopped_early(first, resumed=True):
             return state
@@ -178,9 +184,9 @@ def train(
         step = make_step(method, update, batch_size, devices.axis_name, skip=on_nan == "skip")
         empty = devices.place(empty_accumulator(method, update, batch_size, state, source))
         advance = compile_steps(method, step, feed, state, empty, devices, in_one_call=not is_streamed(source))
-        stopwatch = Stopwatch()
+        stopwatch, writing = Stopwatch(), 0.0
         every = (log_every, checkpoint_every if save else None, validate_every if validate else None)
-        for last, length in intervals(first, steps, *every):
+        for last, length in intervals(first, steps, *every, *(each.every for each in observers)):
             state, seen = advance(state, empty, length)
             seen = jax.device_get(seen)
             bad, terms = first_non_finite(seen)
@@ -196,11 +202,19 @@ def train(
             validated = {}
             if validate and (last % validate_every == 0 or last == steps):
                 validated = validate(state)
-            row |= {**validated, "seconds": seconds + stopwatch.lap(), "steps_per_second": length / seconds}
+            found = observed(observers, state, last, steps)
+            scores = {SCORE + name: value for name, value in found.scores.items()}
+            row |= {
+                **validated,
+                **scores,
+                "seconds": seconds + stopwatch.lap() + writing,
+                "steps_per_second": length / seconds,
+            }
             if validated:
                 history.append({"step": last, **row})
             for writer in write:
-                writer(last, row)
+                write_entry(writer, last, row, found.images, found.histograms)
+            writing = stopwatch.lap() if found.images else 0.0
             if on_row is not None:
                 on_row(last, state, row)
             stopping = any_of_all(stop()) or (last < steps and stopped_early(last))

@@ -1,31 +1,66 @@
-"""Writers of a run's metrics: metrics.jsonl, TensorBoard, Weights & Biases, MLflow, and the terminal."""
+"""Writers of metrics and pictures: metrics.jsonl, a folder, TensorBoard, Weights & Biases, MLflow, and the terminal."""
 
 import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
+import numpy as np
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column
 
-from jaxvae.files import append_text, inside, write_text
+from jaxvae.files import append_text, inside, replacing, write_text
 from jaxvae.training.run_folder import flatten
 
 PROJECT = "jaxvae"
 """Project of Weights & Biases, and experiment of MLflow, unless their environment variables name another."""
 
 
-class Writer(Protocol):
-    """Function that takes one row of named numbers per logging interval."""
+class RowWriter(Protocol):
+    """Function that takes one row of named numbers per logging interval; a `Writer` is one, too."""
 
     def __call__(self, step: int, row: Mapping[str, float]) -> None:
         """Writes a row of means over the interval that ended after `step` steps."""
         ...
+
+
+Arrays: TypeAlias = Mapping[str, np.ndarray]
+
+
+def _nowhere(step: int, values: Arrays) -> None:
+    """Writes nothing."""
+
+
+@dataclass(frozen=True)
+class Writer:
+    """Functions that take what a run logs: rows of numbers, pictures and histograms."""
+
+    rows: Callable[[int, Mapping[str, float]], None]
+    """Function (step, row), called once per logging interval. Pictures and histograms of a step come before its row."""
+    images: Callable[[int, Arrays], None] = _nowhere
+    """Function (step, pictures by name), uint8 [H, W, 3] each."""
+    histograms: Callable[[int, Arrays], None] = _nowhere
+    """Function (step, values by name), [n] each, whose distribution is logged."""
+
+    def __call__(self, step: int, row: Mapping[str, float]) -> None:
+        """Writes a row."""
+        self.rows(step, row)
+
+
+def write_entry(writer: RowWriter, step: int, row: Mapping[str, float], images: Arrays, histograms: Arrays) -> None:
+    """Writes what is known of a step to a writer, the row last."""
+    if isinstance(writer, Writer) and images:
+        writer.images(step, images)
+    if isinstance(writer, Writer) and histograms:
+        writer.histograms(step, histograms)
+    writer(step, row)
 
 
 @contextmanager
@@ -37,7 +72,28 @@ def jsonl_writer(path: Path) -> Iterator[Writer]:
             file.write(json.dumps({"step": step, **row}) + "\n")
             file.flush()
 
-        yield write
+        yield Writer(write)
+
+
+@contextmanager
+def folder_writer(folder: Path, after: int = 0) -> Iterator[Writer]:
+    """Writes each picture to a file STEP-NAME.png of a folder, which is created with the first one.
+
+    Args:
+      folder: Folder of the pictures.
+      after: Step that the run resumes from. Pictures of later steps are deleted, because they will be written again.
+    """
+    for path in folder.glob("*.png"):
+        if (step := path.name.partition("-")[0]).isdecimal() and int(step) > after:
+            path.unlink()
+
+    def write(step: int, images: Arrays) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, image in images.items():
+            with replacing(folder / f"{step:08d}-{name.replace(' ', '-')}.png") as file:
+                Image.fromarray(image).save(file, format="PNG")
+
+    yield Writer(lambda step, row: None, write)
 
 
 @contextmanager
@@ -55,7 +111,15 @@ def tensorboard_writer(folder: Path) -> Iterator[Writer]:
             for name, value in row.items():
                 summary.add_scalar(name, value, step)
 
-        yield write
+        def write_images(step: int, images: Arrays) -> None:
+            for name, image in images.items():
+                summary.add_image(name, image, step, dataformats="HWC")
+
+        def write_histograms(step: int, histograms: Arrays) -> None:
+            for name, values in histograms.items():
+                summary.add_histogram(name, values, step)
+
+        yield Writer(write, write_images, write_histograms)
 
 
 @contextmanager
@@ -93,14 +157,27 @@ def wandb_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
             if step >= first:
                 run.log(dict(row), step=step, commit=True)
 
-        yield write
+        def write_images(step: int, images: Arrays) -> None:
+            if step >= first:
+                run.log({name: wandb.Image(image) for name, image in images.items()}, step=step, commit=False)
+
+        def write_histograms(step: int, histograms: Arrays) -> None:
+            if step >= first:
+                run.log(
+                    {name: wandb.Histogram(values.tolist()) for name, values in histograms.items()},
+                    step=step,
+                    commit=False,
+                )
+
+        yield Writer(write, write_images, write_histograms)
 
 
 @contextmanager
 def mlflow_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
     """Logs to a run of MLflow with these settings as parameters, or resumes the run that `folder` names in mlflow_id.
 
-    The run is stored at MLFLOW_TRACKING_URI if that is set, otherwise in `folder`/mlflow.db.
+    The run is stored at MLFLOW_TRACKING_URI if that is set, otherwise in `folder`/mlflow.db and `folder`/mlartifacts.
+    Pictures are artifacts images/STEP-NAME.png. MLflow has no histograms, so it gets the quartiles of their values.
 
     Raises:
       ImportError: mlflow, or a package that it needs for a database, is not installed.
@@ -116,12 +193,14 @@ def mlflow_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
     here = folder.resolve()
     status = "FAILED"
     try:
-        client = MlflowClient(os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{inside(here, 'mlflow.db')}")
+        elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
+        client = MlflowClient(elsewhere or f"sqlite:///{inside(here, 'mlflow.db')}")
         name = os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT)
         if experiment := client.get_experiment_by_name(name):
             group = experiment.experiment_id
         else:
-            group = client.create_experiment(name)
+            files = None if elsewhere else inside(here, "mlartifacts").as_uri()
+            group = client.create_experiment(name, artifact_location=files)
         # A search instead of a look-up: the run may be in another store, or deleted.
         query = f"attributes.run_id = '{known.read_text('utf-8')}'" if known.exists() else ""
         found = client.search_runs([group], query) if query else []
@@ -141,8 +220,23 @@ def mlflow_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
                 now = int(1000 * time.time())
                 client.log_batch(key, [Metric(name, value, now, step) for name, value in row.items()])
 
+        def write_images(step: int, images: Arrays) -> None:
+            for name, image in images.items():
+                client.log_image(key, image, f"images/{step:08d}-{name.replace(' ', '-')}.png")
+
+        def write_histograms(step: int, histograms: Arrays) -> None:
+            if step > last:
+                quartiles = {name: np.quantile(values, (0.25, 0.5, 0.75)) for name, values in histograms.items()}
+                now = int(1000 * time.time())
+                metrics = [
+                    Metric(f"{name}/{level}", float(value), now, step)
+                    for name, found in quartiles.items()
+                    for level, value in zip(("q25", "q50", "q75"), found, strict=True)
+                ]
+                client.log_batch(key, metrics)
+
         try:
-            yield write
+            yield Writer(write, write_images, write_histograms)
             status = "FINISHED"
         except KeyboardInterrupt:
             status = "KILLED"
@@ -177,7 +271,7 @@ def progress_writer(total: int, start: int = 0) -> Iterator[Writer]:
             terms = "  ".join(f"{name} {value:.4g}" for name, value in row.items() if name not in MACHINE_COLUMNS)
             progress.update(task, completed=step, terms=terms, speed=speed)
 
-        yield write
+        yield Writer(write)
 
 
 MACHINE_COLUMNS = ("seconds", "steps_per_second")

@@ -1,6 +1,7 @@
 """`jaxvae figures` and the tables of `jaxvae compare`, on a sweep of three weights and three seeds."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,6 +36,21 @@ def test_figures_of_a_sweep(sweep, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"{len(found)} figures in {tmp_path}"
 
 
+def test_figures_of_the_committed_study(tmp_path, capsys):
+    pytest.importorskip("pyarrow", reason="needs pip install 'jaxvae[study]'")
+    table_of_study = Path(__file__).parents[2] / "benchmarks" / "results" / "study" / "small.parquet"
+    main(["figures", str(table_of_study), "--out", str(tmp_path), "--format", "pdf", "svg"])
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file())
+    names = [f"{figure}.{ending}" for figure in ("pareto", "scores") for ending in ("pdf", "svg")]
+    assert found == sorted(f"{data}/{name}" for data in ("sprites", "noisy-sprites") for name in names)
+    assert capsys.readouterr().out == f"8 figures in {tmp_path}\n"
+    drawing = (tmp_path / "sprites" / "pareto.svg").read_text()
+    assert "<image" not in drawing
+    with pytest.raises(SystemExit):
+        main(["figures", str(table_of_study), "--out", str(tmp_path), "--score", "support"])
+    assert "--score support is not in the table of the study, which has beta_vae_score, dci" in capsys.readouterr().err
+
+
 def test_tables_of_a_sweep(sweep, tmp_path):
     files = [word for ending in ("csv", "latex", "markdown") for word in (f"--{ending}", str(tmp_path / f"t.{ending}"))]
     main(["compare", str(sweep), "--out", str(tmp_path / "page.html"), "--num-samples", "500", *files])
@@ -56,6 +72,8 @@ def test_tables_of_a_sweep(sweep, tmp_path):
     [
         (["figures"], "name the runs to draw"),
         (["figures", "RUN", "--score", "magic"], "magic"),
+        (["figures", "none.parquet"], "there is no table none.parquet"),
+        (["figures", "none.parquet", "RUN"], "is the table of a study, which is drawn alone"),
         (["figures", "RUN", "--style", "nothing"], "--style nothing is neither a style"),
         (["compare", "RUN", "--csv", "FOLDER"], "is a folder: name a file for the table"),
     ],

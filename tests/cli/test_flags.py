@@ -86,6 +86,8 @@ BEHAVIOUR = {
     "validate_every": "tests/training/test_validation.py",
     "patience": "tests/training/test_validation.py",
     "max_minutes": "tests/training/test_validation.py",
+    "images_every": "tests/training/test_observers.py",
+    "score_every": "tests/training/test_observers.py",
     "preset": "tests/runs/test_config.py",
     "run": "tests/cli/test_commands.py",
     "resume": "tests/cli/test_commands.py",

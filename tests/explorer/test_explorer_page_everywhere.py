@@ -17,6 +17,7 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 from jaxvae.cli.main import main  # noqa: E402
 from jaxvae.data import Sprites, from_arrays  # noqa: E402
+from jaxvae.method import Method, no_code  # noqa: E402
 from jaxvae.methods import BetaVAE, beta_vae  # noqa: E402
 from jaxvae.networks import autoencoder  # noqa: E402
 from tests.browser import BEYOND, BROWSER, CONTRASTS, DRIVER  # noqa: E402
@@ -136,6 +137,20 @@ def test_a_table_shows_the_columns_that_change(browser, tmp_path):
         assert texts[0] in names
         assert "→" in texts[1]
         assert [one.text for one in browser.find_elements(By.CSS_SELECTOR, "#figure-original-a dt")] == names
+        assert browser.get_log("browser") == []
+
+
+def test_pictures_of_a_method_are_counted(browser):
+    """And leave the page of examples where it is."""
+    images = np.random.default_rng(0).random((80, 8, 8, 1), np.float32)
+    method = Method("maps", {}, (), (), encode=no_code, pictures=lambda net, key, batch: {"a map": batch["x"] - 0.5})
+    with serving(untrained(method, from_arrays(images, name="pictures")), 80) as url:
+        open_page(browser, url)
+        assert find(browser, "drawn-count").text == "Draw 1 of random examples"
+        find(browser, "redraw").click()
+        wait(browser, "document.getElementById('drawn-count').textContent === 'Draw 2 of random examples'")
+        find(browser, "later").click()
+        wait(browser, "document.querySelector('#thumbnails button').ariaLabel.startsWith('Example 24')")
         assert browser.get_log("browser") == []
 
 

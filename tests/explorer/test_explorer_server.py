@@ -8,6 +8,7 @@ import pytest
 
 pytest.importorskip("starlette", reason="needs pip install starlette uvicorn")
 
+from jaxvae.cli.main import main
 from jaxvae.explorer.server import MOST_JSON, MOST_UPLOAD, application, open_port
 from jaxvae.explorer.state import Explorer
 from tests.explorer.explored import PORT, TOKEN, ask, pixels, post, small_run
@@ -70,6 +71,41 @@ def test_requests_of_others_are_refused(app, path, changes, told):
     assert "access-control-allow-origin" not in answer.headers
 
 
+def test_a_browser_is_led_to_the_page_once(explorer):
+    """The token is not among the arguments of its process, which other users of the machine can read."""
+    app = application(explorer, TOKEN, PORT, once="only-once")
+    assert ask(app, "", token="only-once", host="evil.example").status == 403
+    assert ask(app, "", token="only-once", method="POST").status == 403
+    first = ask(app, "", token="only-once")
+    assert (first.status, first.headers["location"]) == (303, f"/{TOKEN}/")
+    assert ask(app, "", token="only-once").status == 403
+    assert ask(app, "").status == 200
+    assert ask(application(explorer, TOKEN, PORT), "", token="None").status == 403
+
+
+def test_the_command_gives_the_browser_another_address(monkeypatch, capsys, tmp_path):
+    opened = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("jaxvae.cli.explore.load_run", lambda *given, **more: small_run())
+
+    class Served:
+        def run(self, sockets):
+            self.on_start()
+
+    def server_of(app, on_start):
+        served = Served()
+        served.on_start = on_start
+        return served
+
+    monkeypatch.setattr("jaxvae.cli.explore.server_of", server_of)
+    main(["explore", str(tmp_path), "--num-samples", "20"])
+    printed = capsys.readouterr().out.split()[1]
+    assert opened[0].rsplit("/", 2)[0] == printed.rsplit("/", 2)[0]
+    assert opened[0] != printed
+    main(["explore", str(tmp_path), "--num-samples", "20", "--no-browser"])
+    assert len(opened) == 1
+
+
 def test_both_names_of_this_machine_are_known(app):
     assert ask(app, "about", host=f"localhost:{PORT}", origin=f"http://localhost:{PORT}").status == 200
 
@@ -88,6 +124,9 @@ def test_both_names_of_this_machine_are_known(app):
         ("encode", b"x" * (MOST_UPLOAD + 1), 413, "at most 10,000,000 bytes"),
         ("encode", b"no picture", 400, "no picture in one of the formats"),
         ("animation", b'{"codes": [[0, 0, 0, 0]], "values": [1]}', 400, "at least two codes"),
+        ("decode", b'{"codes": [[0, 0, 0, 0]], "rows": 1}', 400, "rows must be a list"),
+        ("decode", b'{"codes": [[0, 0, 0, 0]], "rows": [40]}', 400, "numbers of examples, 0 to 39"),
+        ("decode", b'{"codes": [[0, 0, 0, 0]], "rows": [null]}', 200, ""),
     ],
 )
 def test_bad_questions_are_answered_in_a_line(app, path, body, status, told):

@@ -11,14 +11,17 @@ import pytest
 from PIL import Image
 
 from jaxvae.cli.main import main
-from jaxvae.data import from_arrays
+from jaxvae.data import cells, from_arrays
 from jaxvae.data.pictures import picture_of_bytes
 from jaxvae.data.tabular import Columns, from_columns
-from jaxvae.explorer.state import BATCHES, Explorer
+from jaxvae.explorer.decoding import BATCHES
+from jaxvae.explorer.state import Explorer
 from jaxvae.method import Method, Network, Posterior, no_code
 from jaxvae.methods import beta_vae, by_columns
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.networks import autoencoder
+from jaxvae.runs.build import build_method, networks_of
+from jaxvae.runs.config import default_config
 from jaxvae.runs.score import examples_of, represent
 from tests.explorer.explored import pixels, small_run, untrained
 
@@ -191,6 +194,27 @@ def test_bars_of_a_table_are_the_columns_that_change():
     np.testing.assert_allclose(first["change"], 0.5 / spread[1], rtol=1e-4)
     assert abs(second["change"]) < 1e-6
     assert explorer.examples_at([2])[0]["values"][4] == ["x4", f"{explorer.examples[2][4]:.4g}"]
+
+
+def test_a_decoder_that_reads_the_example_decodes_with_it():
+    """The expected counts of a cell add up to its own library size, for every code of it."""
+    config = default_config("drvi").with_flags(data="cells", latents=3, hidden=(8,), covariates=("batch",), steps=5)
+    source = config.batches.wrap(cells(cells=50, genes=12, programs=2), "drvi")
+    run = untrained(build_method(config, networks_of(config, source), source), source)
+    explorer = Explorer(run, 50)
+    assert explorer.describe()["readsExamples"]
+    codes = explorer.codes.mean[[4, 4, 7]] + np.array([[0.0], [1.0], [0.0]], np.float32)
+    np.testing.assert_allclose(
+        explorer._decoded(codes, [4, 4, 7]).sum(axis=1), explorer.examples[[4, 4, 7]].sum(axis=1), rtol=1e-4
+    )
+    mixed = explorer._decoded(codes, [4, None, 7])
+    np.testing.assert_allclose(mixed[1], run.decoder(codes[1:2])[0], rtol=1e-5)
+    np.testing.assert_allclose(mixed[2].sum(), explorer.examples[7].sum(), rtol=1e-4)
+    (bars,) = explorer.decode(codes[:1], codes[0], [4])
+    assert max(abs(bar["change"]) for bar in bars["bars"]) < 1e-5
+    for rows in ([50], [-1], [True], [0, 1], ["0"]):
+        with pytest.raises(ValueError, match="rows must be 1 numbers of examples, 0 to 49, or null"):
+            explorer.decode(codes[:1], None, rows)
 
 
 def test_series_are_lines():

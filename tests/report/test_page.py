@@ -107,6 +107,14 @@ def test_tells_the_numbers(page):
     assert "--data sprites" in page.words
 
 
+def test_the_value_of_a_single_factor_is_the_score():
+    """A second line with it would say the same again."""
+    data, scores = fake_report(), {"mig": {"score": 0.3, "definition": "a metric", "per_factor": [0.3]}}
+    one = Page(report_html(data._replace(scores=scores, factor_names=("diagnosis",), mutual_information=None)))
+    assert "diagnosis" not in one.words.split("a metric")[1].split("Data")[0]
+    assert one.all("ul") == []
+
+
 def test_alt_texts_tell_what_the_pictures_show(page):
     data = fake_report()
     best = data.latent_order[0]

@@ -2,6 +2,7 @@
 
 import io
 import re
+import warnings
 import zlib
 
 import numpy as np
@@ -12,7 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
+from jaxvae.files import write_json
 from jaxvae.report import paper
+from jaxvae.report.paper_figures import in_order, spots_of
+from jaxvae.runs.compare import Line
+from jaxvae.runs.config import default_config
 
 RNG = np.random.default_rng(0)
 FACTORS = ("shape", "scale", "orientation", "horizontal position", "y")
@@ -22,6 +27,11 @@ SPOTS = [
     for method in ("beta-vae", "a-method-with-a-long-name")
     for beta, seeds in ((1.0, 5), (4.0, 3), (16.0, 1))
 ]
+CROWDED = [
+    paper.Spot(f"{m} {s:g}", m, s, np.full(3, 0.1 + 1e-3 * RNG.random()), np.full(3, 0.5 + 0.3 * RNG.random()))
+    for m in ("a", "b", "c", "d")
+    for s in (1.0, 20.0, 400.0)
+] + [paper.Spot("far", "far", np.nan, np.array([0.4]), np.array([0.5]))]
 
 
 def images(latents=4, values=7):
@@ -48,6 +58,7 @@ FIGURES = {
     "wide heat": lambda: paper.heat_map(RNG.random((4, 20)), ROWS[:4], [f"f{k}" for k in range(20)], "information"),
     "curves": lambda: paper.curves(curves()),
     "pareto": lambda: paper.pareto(SPOTS, "mig"),
+    "crowded": lambda: paper.pareto(CROWDED, "mig"),
     "violins": lambda: paper.violins(SPOTS, "mig"),
     "codes": lambda: paper.embedding(
         RNG.normal(size=(50, 2)), ("z0", "z1"), "shape", np.arange(50) % 3, ["a", "b", "$"]
@@ -98,6 +109,30 @@ def test_no_text_is_cut_or_over_another(name):
     assert figure.get_figwidth() in (paper.COLUMN, paper.TEXT)
 
 
+LONG = [f"a factor with a long name {k}" for k in range(40)]
+MANY = [paper.Spot(f"{name} 1", name, 1.0, RNG.random(3), RNG.random(3)) for name in LONG[:30]]
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: paper.hinton(RNG.random((1, 1)), ["z0"], LONG[:1], "importance"),
+        lambda: paper.heat_map(RNG.random((1, 40)), ["z0"], LONG, "information"),
+        lambda: paper.hinton(RNG.random((64, 5)), [f"z{d}" for d in range(64)], FACTORS, "importance"),
+        lambda: paper.pareto(MANY, "MIG"),
+        lambda: paper.curves({"loss": [paper.Curve(n, np.arange(5), RNG.random((3, 5))) for n in LONG[:30]]}),
+    ],
+)
+def test_there_is_room_for_long_names_and_many_lines(draw):
+    """Matplotlib warns where it cannot lay a figure out."""
+    with paper.styled(), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = draw()
+        FigureCanvasAgg(figure).draw()
+    box = figure.axes[0].get_window_extent()
+    assert min(box.width, box.height) > 0.1 * figure.dpi
+
+
 def test_files_are_vector_graphics_with_embedded_fonts(tmp_path):
     with paper.styled():
         files = paper.save(paper.pareto(SPOTS, "mig"), tmp_path / "pareto", paper.FORMATS)
@@ -137,4 +172,39 @@ def test_bands_are_intervals_of_the_mean_over_seeds():
     mean, half = paper.band(values)
     np.testing.assert_allclose(mean, [2, 2])
     np.testing.assert_allclose(half, [4.302652729911275 * 1 / 3**0.5, 0], rtol=1e-9)  # Student's t with 2 degrees
-    assert paper.band(values[:1])[1].tolist() == [0, 0]
+    assert np.isnan(paper.band(values[:1])[1]).all()
+
+
+def test_where_seeds_ended_there_is_no_band():
+    """A band of no width would say that the mean is known."""
+    values = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, np.nan]])
+    mean, half = paper.band(values)
+    np.testing.assert_allclose(mean, [2, 3, 3])
+    assert np.isfinite(half).tolist() == [True, True, False]
+    with paper.styled():
+        figure = paper.curves({"loss": [paper.Curve("beta 1", np.arange(3), values)]})
+    (collection,) = figure.axes[0].collections
+    assert max(path.vertices[:, 0].max() for path in collection.get_paths()) == 1
+
+
+def line(name, folder, data="sprites"):
+    values = {"reconstruction_error": np.array([0.1, 0.2]), "mig": np.array([0.3, 0.4])}
+    return Line(name, data, (folder,), values, "", None, ())
+
+
+def test_spots_are_joined_that_differ_by_their_strength_alone(tmp_path):
+    lines = []
+    for number, (beta, latents) in enumerate([(1.0, 4), (4.0, 4), (1.0, 8), (4.0, 8)]):
+        config = default_config("beta-vae").with_flags(beta=beta, latents=latents)
+        (tmp_path / str(number)).mkdir()
+        write_json(tmp_path / str(number) / "config.json", config.to_json())
+        lines.append(line(f"beta-vae · beta {beta:g} · latents {latents}", tmp_path / str(number)))
+    spots = spots_of(in_order([lines[1], lines[2], lines[3], lines[0]]), "mig")
+    assert [spot.strength for spot in spots] == [1, 4, 1, 4]
+    assert [spot.method for spot in spots] == ["beta-vae · latents 4"] * 2 + ["beta-vae · latents 8"] * 2
+    assert [spot.name for spot in spots][1] == "beta-vae · latents 4 4"
+    with paper.styled():
+        drawn = paper.pareto(spots, "MIG").axes[0]
+    assert sorted(len(one.get_xdata()) for one in drawn.get_lines() if one.get_linestyle() == "-") == [2, 2]
+    two = [lines[0]._replace(name="beta-vae"), lines[1]._replace(name="beta-vae", data="rooms")]
+    assert [spot.method for spot in spots_of(two, "mig")] == ["beta-vae · sprites", "beta-vae · rooms"]

@@ -11,6 +11,7 @@ from jaxvae.cli import study as study_command
 from jaxvae.cli.main import main
 from jaxvae.report.encoding import Embedded
 from jaxvae.report.page import render_html
+from jaxvae.report.parts import Card, Picture, Section
 from jaxvae.study.findings import DOWNSTREAM, METRICS, Finding, findings, theorem
 from jaxvae.study.grid import GRIDS, Model, config_of, model_of
 from jaxvae.study.page import cost, published_cost, study_html
@@ -119,7 +120,9 @@ def test_failed_models_are_counted_and_numbers_may_miss():
     page = Page(study_html(rows, "small"))
     assert "180 models, 7 failed" in page.words
     assert "nan" not in page.words
-    assert len(page.all("img")) == 8
+    # Two kinds of codes, three maps, six metrics, six methods and shares of variance, each of two data sets; transfer.
+    assert len(page.all("img")) == 2 * (2 + 3 + 6 + 6 + 1) + 1
+    assert len(page.all("source")) == len(page.all("img"))  # each is drawn for dark pages as well
     assert all(picture["alt"] for picture in page.all("img"))
     assert page.words.count("shown") >= 7
     assert "not testable at this scale" not in page.words
@@ -136,11 +139,12 @@ def test_texts_are_escaped():
     def page(text):
         values = {"models": 1, "failed": 0, "theorem": {"mig": 1.0, "mig turned": 0.0, "p": 0.5}}
         texts = {"title": text, "version": text, "cost": text, "findings": [Finding(text, text, text)]}
-        plots = [(text, text, Embedded("data:,", 10, 10))]
-        return Page(render_html("study.html", **values, **texts, plots=plots))
+        card = Card(text, Picture(Embedded("data:,", 10, 10), text, 2))
+        sections = [Section("a", text, caption=text, layout="columns", cards=[card])]
+        return Page(render_html("study.html", **values, **texts, sections=sections))
 
     assert page(ATTACK).skeleton == page("a text").skeleton
-    assert page(ATTACK).words.count(ATTACK) == 9
+    assert page(ATTACK).words.count(ATTACK) == 11  # that of the section is in the contents as well
 
 
 @pytest.mark.process

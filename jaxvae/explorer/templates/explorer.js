@@ -1,7 +1,7 @@
 /* The state of the page: two codes, A and B, of which the sliders move A. */
 const chosen = {a: null, b: null};
 const PAGE = 24;
-let moved = 0, page = 0, running = false, again = false, strip = null, playing = null, shown = {};
+let moved = 0, page = 0, draws = 0, running = false, again = false, strip = null, playing = null, shown = {};
 
 const tell = error => say(error.message, true);
 const place = () => document.querySelector("input[name=place]:checked").value;
@@ -10,9 +10,10 @@ const withLatent = (code, d, value) => code.map((old, k) => (k === d ? value : o
 const edited = name => chosen[name].row !== null && chosen[name].code.some((value, d) => value !== about.codes[chosen[name].row][d]);
 const guarded = act => (...given) => Promise.resolve().then(() => act(...given)).catch(tell);
 
-async function decode(codes) {
+/* Rows are the examples that the codes belong to: some decoders read more of an example than its code. */
+async function decode(codes, rows = codes.map(() => chosen.a.row)) {
   const base = about.kind === "table" && edited("a") ? about.codes[chosen.a.row] : null;
-  return things(await ask("decode", question({codes, base})));
+  return things(await ask("decode", question({codes, base, rows})));
 }
 
 function present(name, thing, caption) {
@@ -37,7 +38,7 @@ async function refresh() {
     do {
       again = false;
       const share = Number($("walk").value), start = performance.now();
-      const [a, b, walk] = await decode([chosen.a.code, chosen.b.code, between(share)]);
+      const [a, b, walk] = await decode([chosen.a.code, chosen.b.code, between(share)], [chosen.a.row, chosen.b.row, chosen.a.row]);
       present("decoded-a", a, "A decoded");
       present("decoded-b", b, "B decoded");
       present("walk", walk, `${Math.round(100 * share)} % from A to B`);
@@ -102,7 +103,7 @@ function showValue(latent) {
 
 /* Decodes all positions of a slider in one batch, so that dragging it needs no further requests. */
 async function fetchStrip(latent) {
-  const code = chosen.a.code, key = `${latent.index}:${withLatent(code, latent.index, 0)}`;
+  const code = chosen.a.code, key = keyOf(latent);
   if (strip?.key === key || about.shape.reduce((a, b) => a * b, 1) > 65536) return;
   const fresh = {key, frames: null};
   strip = fresh;
@@ -112,6 +113,7 @@ async function fetchStrip(latent) {
   if (strip === fresh) fresh.frames = frames;
 }
 
+const keyOf = latent => `${latent.index}:${chosen.a.row}:${withLatent(chosen.a.code, latent.index, 0)}`;
 const position = (latent, k) => latent.low + (latent.high - latent.low) * k / latent.steps;
 
 function moveLatent(latent, value) {
@@ -122,7 +124,7 @@ function moveLatent(latent, value) {
   showValue(latent);
   $("reset").disabled = !edited("a");
   $("save-gif").textContent = `GIF of ${latent.name}`;
-  const key = `${latent.index}:${withLatent(chosen.a.code, latent.index, 0)}`;
+  const key = keyOf(latent);
   if (strip?.key === key && strip.frames) {
     present("decoded-a", strip.frames[k], "A decoded");
     showSpeed(performance.now() - start);
@@ -238,10 +240,11 @@ async function takeOwn(file) {
 }
 
 async function redraw() {
-  const image = await (await ask(`drawn?page=${page++}`)).blob();
+  const image = await (await ask(`drawn?page=${draws++}`)).blob();
   const address = URL.createObjectURL(image);
   $("drawn-image").src = address;
   await $("drawn-image").decode();
+  $("drawn-count").textContent = `Draw ${draws} of random examples`;
   URL.revokeObjectURL(address);
 }
 
@@ -318,6 +321,9 @@ async function start() {
   $("stage-caption").textContent = about.kind === "table"
     ? "Bars are the columns that differ most from the decoded example, or from the average code if no latent was moved, in standard deviations of the column (of its logarithm for counts)."
     : "An example A and its reconstruction at the left, an example B at the right, and between them a code on the way from A to B.";
+  if (about.readsExamples) {
+    $("stage-caption").textContent += " The decoder reads more of an example than its code, such as the library size of a cell or its covariates: A and the walk are decoded with what is known of A, B with what is known of B, and a random code or an own picture without it.";
+  }
   $("examples-caption").textContent = about.takesPictures
     ? "Choose an example, or drop, paste or open a picture of your own, which is cropped and resized as in training."
     : "Choose an example of the data.";

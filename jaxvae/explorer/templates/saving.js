@@ -74,7 +74,7 @@ function saveCsv() {
 
 async function saveGif(codes, values, name) {
   say("Making the animation");
-  const answer = await ask("animation", question({codes, values, name}));
+  const answer = await ask("animation", question({codes, values, name, rows: codes.map(() => chosen.a.row)}));
   download(await answer.blob(), fileName("gif"));
 }
 
