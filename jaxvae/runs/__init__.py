@@ -170,7 +170,5 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"jaxvae.runs.{_PLACES[name]}"), name)
 
 
-if os.environ.get(
-    "EAGER_IMPORT"
-):  # the convention of SPEC 1 of Scientific Python, for tools that read a module's names
+if os.environ.get("EAGER_IMPORT"):  # as SPEC 1 of Scientific Python has it, for tools that read a module's names
     globals().update({name: __getattr__(name) for name in _PLACES})
