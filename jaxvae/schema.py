@@ -17,7 +17,7 @@ from jaxvae.dates import holds_dates
 
 Kind: TypeAlias = Literal["real", "count", "binary", "categorical", "constant", "identifier"]
 FEW = 20
-"""Number of different values by which a column of words is told to hold dates."""
+"""Number of different values, the first ones, that decide whether a column of words holds dates."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_CATEGORIES = 100
 """Largest number of different words in a categorical column; a column with more of them is text."""
