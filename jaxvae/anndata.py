@@ -40,6 +40,7 @@ from jaxvae.runs.build import build_parts
 from jaxvae.runs.config import default_config
 from jaxvae.runs.encode import encode_all
 from jaxvae.runs.load import Run
+from jaxvae.runs.observe import score_observer
 from jaxvae.runs.splits import split_effects_of
 from jaxvae.schema import Schema, is_missing, schema_of
 from jaxvae.training import train as train_method
@@ -98,6 +99,9 @@ def train(
     config = default_config(method, preset).with_flags(**given)
     if config.source.stream:
         raise ValueError("stream is for files, and an AnnData object is in memory: leave it out")
+    idle = config.idle()
+    if useless := [name for name in flags if name in idle]:
+        raise ValueError(f"{useless[0]} is for {idle[useless[0]]}: leave it out")
 
     def table(schema: Schema | None) -> Table:
         return anndata_object(adata, layer, columns=config.source.of_table, size_factor=size_factor, schema=schema)
@@ -106,6 +110,9 @@ def train(
     batch_size = min(config.training.batch_size, parts.training.size)
     config = replace(config, training=replace(config.training, batch_size=batch_size)).settled()
     history: list[dict[str, Any]] = []
+    observers = []
+    if every := config.training.score_every:
+        observers.append(score_observer(built, parts.training, every, seed=config.seed, held_out=parts.held_out))
     state = train_method(
         built,
         parts.training,
@@ -121,6 +128,7 @@ def train(
         validate_every=config.training.validate_every,
         patience=config.training.patience,
         max_minutes=config.training.max_minutes,
+        observers=observers,
     )
     state = state._replace(params=evaluation_params(state))
     run = Run(Path(), config, parts.training, built, state, history, parts.held_out)

@@ -4,9 +4,12 @@ import re
 from collections.abc import Sequence
 
 SHARE = 0.8
-"""Share of the texts of a column that must be dates for the column to hold dates."""
+"""Smallest share of texts that are dates, for a column to hold dates."""
 _YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
-_NAME = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?"
+_NAME = (
+    r"(?:jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)\.?"
+)
 _NUMBERS = (
     rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}",
     rf"{_YEAR}-{_MONTH}",

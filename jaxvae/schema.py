@@ -17,7 +17,7 @@ from jaxvae.dates import holds_dates
 
 Kind: TypeAlias = Literal["real", "count", "binary", "categorical", "constant", "identifier"]
 FEW = 20
-"""Number of different values by which a column of words is told to hold dates."""
+"""Number of different values, the first ones, that decide whether a column of words holds dates."""
 KINDS: tuple[Kind, ...] = get_args(Kind)
 MOST_CATEGORIES = 100
 """Largest number of different words in a categorical column; a column with more of them is text."""
@@ -201,7 +201,7 @@ class Summary:
         self.name, self._most = name, most
         self._rows, self._observed, self._infinite = 0, 0, 0
         self._words, self._times, self._whole, self._running = False, False, True, True
-        self._few: list[Any] = []
+        self._few: list[str] = []
         self._last: Any = None
         self._high = -np.inf
         self._different: np.ndarray | None = np.zeros(0, bool)
@@ -217,8 +217,9 @@ class Summary:
         self._words |= values.dtype.kind not in "biuf"
         if self._times or not len(observed):
             return
-        if self._words and len(self._few) < FEW:
-            self._few = list(dict.fromkeys([*self._few, *observed[:1000].tolist()]))[:FEW]
+        if not self._few or (self._words and len(self._few) < FEW):
+            some = map(text_of, observed[: 1000 if self._words else 1])
+            self._few = list(dict.fromkeys([*self._few, *some]))[:FEW]
         self._note_different(observed)
         if self._words:
             return
@@ -269,7 +270,7 @@ class Summary:
         if not self._observed:
             raise ValueError(f"column {name!r} has no values: --drop {name}")
         if self._words:
-            raise ValueError(f"column {name!r} holds words such as {text_of(self._few[0])!r}, and can't be {kind}")
+            raise ValueError(f"column {name!r} holds words such as {self._few[0]!r}, and can't be {kind}")
         if kind == "count":
             if not self._whole:
                 raise ValueError(f"column {name!r} has negative or fractional values, and can't be a count")
@@ -289,7 +290,7 @@ class Summary:
                 return "identifier"
             if count > min(MOST_CATEGORIES, self._rows / 2):
                 raise ValueError(
-                    f"column {self.name!r} holds text, such as {text_of(self._few[0])!r}: convert it to numbers or to "
+                    f"column {self.name!r} holds text, such as {self._few[0]!r}: convert it to numbers or to "
                     f"at most {MOST_CATEGORIES} categories, or --drop {self.name}"
                 )
             return "categorical"
@@ -298,7 +299,7 @@ class Summary:
         return "identifier" if self._running and self._observed == self._rows > 10 else "count"
 
     def _holds_dates(self) -> bool:
-        return self._words and holds_dates([text_of(value) for value in self._few])
+        return self._words and holds_dates(self._few)
 
     @property
     def number_of_different(self) -> int:

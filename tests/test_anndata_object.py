@@ -114,6 +114,11 @@ def test_flags_of_the_data_act():
     assert str(data.var_names[0]) not in some.source.schema.entry_names
     with pytest.raises(ValueError, match="stream is for files"):
         train(data, stream=True, **TINY)
+    scored = train(data, "vae", labels=["donor"], validation=0.5, latents=2, steps=4, score_every=2)
+    assert [row["step"] for row in scored.history if np.isfinite(row.get("score_mig", np.nan))] == [2, 4]
+    for flag in ("images_every", "correlation"):
+        with pytest.raises(ValueError, match=f"{flag} is for images.*: leave it out"):
+            train(data, "vae", latents=2, steps=2, **{flag: 2})
     with pytest.raises(ValueError, match="--microbatch must be at least 1"):
         train(data, microbatch=0, **TINY)
 

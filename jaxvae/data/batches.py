@@ -218,7 +218,9 @@ class InClasses(Single):
                 raise ValueError("--copies makes classes without labels: leave out --class-factor and --label-noise")
             return augmented(source, self.copies)
         if not source.factor_names:
-            raise ValueError(f"the factors of {source.name} are not known: add --copies 2 to learn from altered copies")
+            images = len(source.event_shape) == 3
+            advice = "add --copies 2 to learn from altered copies" if images else "name a column with --label-columns"
+            raise ValueError(f"the factors of {source.name} are not known: {advice}")
         factor = _factor(source, self.class_factor, method, "learns from classes")
         return classified(source, factor, corruption=self.label_noise)
 

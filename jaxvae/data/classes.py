@@ -157,8 +157,10 @@ def augmented(source: S, copies: int) -> Augmented[S]:
     """Returns a source in which each image is its own class with `copies` random variations; see `Augmented`.
 
     Raises:
-      ValueError: There are fewer than 2 copies.
+      ValueError: There are fewer than 2 copies, or the examples are no images [H, W, C].
     """
+    if len(source.event_shape) != 3:
+        raise ValueError(f"copies are of images, and examples of {source.name} have the shape {source.event_shape}")
     return Augmented(source, copies)
 
 

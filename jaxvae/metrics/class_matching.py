@@ -10,7 +10,7 @@ from numpy.typing import NDArray as Array
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from jaxvae.metrics.inputs import Binning, examples, second_best
+from jaxvae.metrics.inputs import Binning, examples, numbered_labels, second_best
 from jaxvae.metrics.mutual_information import discretise, entropy, mutual_information_matrix
 from jaxvae.metrics.results import Result
 
@@ -79,7 +79,7 @@ def class_matching(
     if num_bins < 2:
         raise ValueError(f"num_bins must be at least 2, got {num_bins}")
     labels = np.asarray(labels)
-    numbered = _numbered(labels)[:, None] if labels.ndim == 1 else labels
+    numbered = numbered_labels(labels)[:, None] if labels.ndim == 1 else labels
     data = examples(codes, numbered, binning)
     values = [(k, value) for k, size in enumerate(data.sizes) for value in range(size)]
     bins = discretise(data.codes, num_bins)
@@ -121,17 +121,6 @@ def class_matching(
         ignored_factors=data.ignored_factors,
         num_samples=len(data.codes),
     )
-
-
-def _numbered(labels: np.ndarray) -> Array[np.float64]:
-    """Numbers labels of any kind [N] in their order; NaN where they are None or NaN."""
-    known = np.array([label is not None and label == label for label in labels.tolist()])
-    numbers = np.full(len(labels), np.nan)
-    there = labels[known]
-    if there.dtype.kind == "O":
-        there = there.astype(str)
-    numbers[known] = np.unique(there, return_inverse=True)[1]
-    return numbers
 
 
 class _Ordered(NamedTuple):

@@ -245,6 +245,23 @@ def split_rows(rows: int, train_fraction: float, shuffle: bool = True) -> tuple[
     return order[:train], order[train:]
 
 
+def numbered_labels(labels: ArrayLike) -> Array[np.float64]:
+    """Numbers labels of any type [N] in their order; NaN where they are None, NaN or pandas' NA."""
+    labels = np.asarray(labels)
+    known = np.array([_is_known(label) for label in labels.tolist()], bool)
+    numbers = np.full(len(labels), np.nan)
+    there = labels[known]
+    if there.dtype.kind == "O":
+        there = there.astype(str)
+    numbers[known] = np.unique(there, return_inverse=True)[1]
+    return numbers
+
+
+def _is_known(label: object) -> bool:
+    same = label == label  # False for NaN, and NA for pandas' NA
+    return label is not None and isinstance(same, bool | np.bool_) and bool(same)
+
+
 def rows_in_words(train: Array[np.int64], test: Array[np.int64]) -> str:
     """Describes the rows that a metric learned from and was tested on, which are the same ones in some public code."""
     if np.array_equal(train, test):

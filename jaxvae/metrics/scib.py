@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.neighbors import NearestNeighbors
 
+from jaxvae.metrics.inputs import numbered_labels
+
 LISI_NEIGHBOURS = 90
 KBET_NEIGHBOURS = 50
 MISSING = "scores of single-cell integration need the package scib-metrics: pip install 'jaxvae[scib]'"
@@ -32,18 +34,18 @@ def scib(codes: ArrayLike, labels: ArrayLike, batches: ArrayLike | None = None) 
 
     Raises:
       ImportError: scib-metrics is not installed.
-      ValueError: Lengths differ, a code is not finite, or there is one label or one batch only.
+      ValueError: Lengths differ, a code is not finite, a label or batch is missing (None or NaN), or there is only one.
     """
-    if importlib.util.find_spec("scib_metrics") is None:
-        raise ImportError(MISSING)
-    import scib_metrics
-    from scib_metrics.nearest_neighbors import NeighborsResults
-
     codes = np.asarray(codes, np.float32)
     if codes.ndim != 2 or not np.isfinite(codes).all():
         raise ValueError(f"codes must be finite numbers [cells, latents], got shape {codes.shape}")
     of_labels = _numbered("labels", labels, len(codes))
     of_batches = None if batches is None else _numbered("batches", batches, len(codes))
+    if importlib.util.find_spec("scib_metrics") is None:
+        raise ImportError(MISSING)
+    import scib_metrics
+    from scib_metrics.nearest_neighbors import NeighborsResults
+
     count = min(LISI_NEIGHBOURS, len(codes))
     distances, indices = NearestNeighbors(n_neighbors=count).fit(codes).kneighbors(codes)
     neighbours = NeighborsResults(indices=indices, distances=distances)
@@ -69,7 +71,9 @@ def _numbered(what: str, values: ArrayLike, count: int) -> np.ndarray:
     values = np.asarray(values)
     if values.shape != (count,):
         raise ValueError(f"there must be one of the {what} for each of {count} cells, got shape {values.shape}")
-    different, numbers = np.unique(values, return_inverse=True)
-    if len(different) < 2:
-        raise ValueError(f"scores of the {what} need two different ones, and there is only {different[0]}")
-    return numbers
+    numbers = numbered_labels(values)
+    if missing := int(np.isnan(numbers).sum()):
+        raise ValueError(f"{missing:,} of {count:,} {what} are missing: leave out these cells")
+    if not numbers.any():
+        raise ValueError(f"scores of the {what} need two different ones, and there is only {values[0]}")
+    return numbers.astype(int)

@@ -16,7 +16,8 @@ from jaxvae.method import Batch, Method, Nets, no_code, no_image
 from jaxvae.report.collect import PRIOR_SAMPLES, SHOWN_IMAGES, SHOWN_PICTURES, traversal_values
 from jaxvae.report.data import MOST_LATENTS
 from jaxvae.report.pictures import Label, comparison, image_grid, image_rows, in_colours, signed
-from jaxvae.report.sections import coloured
+from jaxvae.report.sections import NATS, PERCENT, coloured
+from jaxvae.runs.latents import change_per_latent
 from jaxvae.runs.load import evaluation_key
 from jaxvae.runs.score import independent
 from jaxvae.training.engine import TrainState
@@ -34,8 +35,9 @@ def image_observer(
     """Returns an observer that draws what the model makes of images, always of the same ones.
 
     The pictures are "reconstructions" (examples above their reconstructions), "traversals" (a row for each of the most
-    informative latents, ordered by KL) and "prior samples", or "pictures" for methods that draw other ones. Histograms
-    are of the codes of 500 examples, "codes/z0" and so on.
+    informative latents, ordered by KL or, for deterministic codes, by the change of the output, as in the report) and
+    "prior samples", or "pictures" for methods that draw other ones. Histograms are of the codes of 500 examples,
+    "codes/z0" and so on.
 
     Args:
       method: Method that is trained.
@@ -58,7 +60,7 @@ def image_observer(
     of_prior = {} if method.sample_prior is None else jax.device_get(source.sample(prior_key, PRIOR_SAMPLES))
     codes_of = None if method.encode is no_code else make_encoder(method, independent(shown), evaluation_key(seed))
     draw: Draw = partial(_pictures_of_method, method, shown, key)
-    if method.decode is not no_image:
+    if codes_of is not None and method.decode is not no_image:
         draw = _drawing(method, batch, of_prior, prior_key)
 
     def observe(state: TrainState) -> Observation:
@@ -84,16 +86,23 @@ def _drawing(method: Method, batch: Batch, of_prior: Batch, prior_key: jax.Array
         rows = traverse(method, params, base, values, latents)
         return reconstruct(method, params, batch), rows, method.decode(net, z)
 
-    compiled = jax.jit(decoded) if method.networks else decoded
+    def decode(params: dict[str, Any], codes: jax.Array) -> jax.Array:
+        return method.decode(Nets(method.networks, params), codes)
+
+    compiled, decode = (jax.jit(decoded), jax.jit(decode)) if method.networks else (decoded, decode)
 
     def draw(params: dict[str, Any], codes: Representation | None) -> dict[str, np.ndarray]:
         assert codes is not None
-        kl, values = codes.kl_per_latent(), traversal_values(codes.mean)
-        latents = np.argsort(-kl, kind="stable")[:MOST_LATENTS]
+        values, unit = traversal_values(codes.mean), PERCENT
+        sizes = change_per_latent(lambda rows: np.asarray(decode(params, jnp.asarray(rows, jnp.float32))), codes)
+        if sizes is None:
+            sizes, unit = codes.kl_per_latent(), NATS
+        latents = np.argsort(-sizes, kind="stable")[:MOST_LATENTS]
         rebuilt, rows, prior = map(
             _pixels, compiled(params, batch, of_prior, jnp.asarray(values), jnp.asarray(latents))
         )
-        labels = [Label(f"z{index}", f"{kl[index]:.2f} nats") for index in latents]
+        sizes = 100 * sizes if unit is PERCENT else sizes
+        labels = [Label(f"z{index}", f"{sizes[index]:.2f} {unit.name}") for index in latents]
         return {
             "reconstructions": _array(comparison(_pixels(batch["x"]), rebuilt)),
             "traversals": _array(image_rows(rows, labels, [signed(value) for value in values])),

@@ -13,7 +13,8 @@ def scores_html(foreign: Foreign, scores: Mapping[str, Any], *, title: str, vers
 
     Args:
       foreign: Codes and factors that were scored.
-      scores: Result of `jaxvae.runs.foreign.score_foreign`.
+      scores: Result of `jaxvae.runs.foreign.score_foreign`, and that of `jaxvae.metrics.scib.scib` as "scib" if there
+        is one.
       title: Title of the page.
       version: Version of jaxvae.
     """
@@ -34,6 +35,7 @@ def scores_html(foreign: Foreign, scores: Mapping[str, Any], *, title: str, vers
             (name, result, _half(result), scores["sampled"].get(name, {}).get("score"))
             for name, result in scores["metrics"].items()
         ],
+        cells=scores.get("scib", {}),
     )
 
 

@@ -293,8 +293,8 @@ def _scored(data: ReportData) -> Section | None:
     if not names:
         return None
     caption = (
-        "Metrics of the posterior means of 2,000 examples, always the same ones, against the number of updates, with "
-        "the last one at the right. They are of fewer examples than the scores above, and therefore differ from them."
+        "Metrics of the posterior means of at most 2,000 examples, always the same ones, against the training step, "
+        "with the last one at the right. The scores of the report may be of more examples, and then differ."
     )
     cards = []
     for name in names:

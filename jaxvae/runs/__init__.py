@@ -55,9 +55,12 @@ resuming to continue the same tracked run.
 `images/` and to the trackers, which get histograms of the codes as well (MLflow: their quartiles). `--score-every 500`
 computes MIG and DCI of 2,000 examples, or the dependence of the codes where the factors are unknown; they are the
 columns `score_NAME` of `metrics.jsonl`, and curves in the report. Both always use the same examples, neither changes
-the training, and a resumed run ends with the same numbers and pictures. In Python, they are
-`jaxvae.training.train(..., observers=[score_observer(method, source, 500)], writers=[writer])`, where a
-`jaxvae.training.writers.Writer` takes rows, pictures and histograms; `jaxvae.report.image_observer` draws the pictures.
+the training, and a resumed run ends with the same numbers and pictures. With `--on-nan skip`, choose multiples of
+`--log-every`: each score has a row, and a run ends where all steps between two rows had to be skipped.
+
+In Python, they are `jaxvae.training.train(..., observers=[score_observer(method, source, 500)], writers=[writer])`,
+where a `jaxvae.training.writers.Writer` takes rows, pictures and histograms; `jaxvae.report.image_observer` draws the
+pictures.
 
 ## Comparing runs
 
@@ -170,7 +173,5 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(f"jaxvae.runs.{_PLACES[name]}"), name)
 
 
-if os.environ.get(
-    "EAGER_IMPORT"
-):  # the convention of SPEC 1 of Scientific Python, for tools that read a module's names
+if os.environ.get("EAGER_IMPORT"):  # as SPEC 1 of Scientific Python has it, for tools that read a module's names
     globals().update({name: __getattr__(name) for name in _PLACES})

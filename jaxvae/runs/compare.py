@@ -201,8 +201,8 @@ def _line(name: str, config: dict[str, Any], folders: list[Path], num_samples: i
     for state, which in states.items():
         if any(which):
             notes.append(f"{sum(which)} of {len(folders)} {state}")
-    scores = [_stored(folder, num_samples, metrics) for folder in folders]
-    if any("plug-in" in each["metrics"].get("infomec", {}).get("definition", "") for each in scores if each):
+    there = [folder for folder, row in zip(folders, rows, strict=True) if row]
+    if "infomec" in metrics and any(_takes_values(folder, num_samples, metrics) for folder in there):
         notes.append("infomec of quantised codes, which is not comparable with that of continuous ones")
     names = [*metrics, *(column.name for column in PROPERTIES)]
     values = {name: np.array([row.get(name, math.nan) for row in rows]) for name in names}
@@ -321,6 +321,12 @@ def _stored(folder: Path, num_samples: int, metrics: Sequence[str]) -> dict[str,
         ):
             return scores
     return None
+
+
+def _takes_values(folder: Path, num_samples: int, metrics: Sequence[str]) -> bool:
+    """Whether the stored InfoMEC took the values of quantised codes as categories."""
+    scores = _stored(folder, num_samples, metrics)
+    return scores is not None and "plug-in" in scores["metrics"].get("infomec", {}).get("definition", "")
 
 
 def _picture(run: Run) -> tuple[np.ndarray | None, tuple[str, ...]]:

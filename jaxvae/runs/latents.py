@@ -1,6 +1,6 @@
 """The latents of a run by size: which are active, and which factor each of them carries."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,7 +48,7 @@ def latents_by_size(run: Run, codes: Representation, mig: Mapping[str, Any]) -> 
       codes: Codes of random examples of its data, from `jaxvae.runs.represent`.
       mig: Result of the metric "mig" on these codes as JSON values; {} if it is unknown.
     """
-    kl, change = codes.kl_per_latent(), _change_per_latent(run, codes)
+    kl, change = codes.kl_per_latent(), change_per_latent(run.decoder, codes)
     active = kl > ACTIVE_KL if change is None else change > ACTIVE_CHANGE * change.max()
     order = np.argsort(-(kl if change is None else change))
     if "mutual_information" not in mig:
@@ -61,8 +61,8 @@ def latents_by_size(run: Run, codes: Representation, mig: Mapping[str, Any]) -> 
     return Latents(order, kl, change, active, factors, information, entropy)
 
 
-def _change_per_latent(run: Run, codes: Representation) -> np.ndarray | None:
+def change_per_latent(decode: Callable[[np.ndarray], np.ndarray] | None, codes: Representation) -> np.ndarray | None:
     """Computes the change of the output by each latent of a deterministic code that can be decoded; otherwise None."""
-    if run.decoder is None or not codes.mean.size or len(codes.mean) < 2 or (codes.logvar != POINT_LOGVAR).any():
+    if decode is None or not codes.mean.size or len(codes.mean) < 2 or (codes.logvar != POINT_LOGVAR).any():
         return None
-    return latent_effects(run.decoder, codes.mean).size
+    return latent_effects(decode, codes.mean).size

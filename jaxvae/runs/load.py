@@ -26,6 +26,7 @@ from jaxvae.schema import schema_of
 from jaxvae.streams import Stream
 from jaxvae.training import TrainState, make_train_step
 from jaxvae.training.checkpoints import best_step, newest_step, restore, saved_steps
+from jaxvae.training.observers import on_one_device
 from jaxvae.training.optimizers import evaluation_params
 from jaxvae.training.run_folder import (
     CORES,
@@ -319,10 +320,7 @@ def trained_run(
     state: TrainState,
 ) -> Run:
     """Returns a run whose training has just ended in `state`, as `load_run` would load it from its folder."""
-    one = jax.devices()[0]
-    state = jax.tree.map(lambda leaf: jax.device_put(leaf.addressable_data(0), one), state)
-    state = state._replace(params=evaluation_params(state))
-    return Run(folder, config, parts.training, method, state, read_history(folder), parts.held_out)
+    return Run(folder, config, parts.training, method, on_one_device(state), read_history(folder), parts.held_out)
 
 
 def _restored(

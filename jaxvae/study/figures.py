@@ -16,6 +16,7 @@ ERROR = "property/reconstruction_error"
 
 def draw_study(rows: Rows, out: Path, *, score: str, formats: Sequence[str] = ("pdf", "png")) -> list[Path]:
     """Draws a score against the reconstruction error, and its distribution by method and strength, for each data set.
+    Settings whose models have all failed are left out, and so is a data set that has no other.
 
     Args:
       rows: Rows of the merged table of a study.
@@ -36,15 +37,18 @@ def draw_study(rows: Rows, out: Path, *, score: str, formats: Sequence[str] = ("
     files: list[Path] = []
     sets = data_of(rows)
     for data in sets:
-        place = out / data if len(sets) > 1 else out
-        place.mkdir(parents=True, exist_ok=True)
         spots = []
         for method in methods_of(rows):
             own = pick(rows, data=data, method=method)
             for strength in strengths_of(own):
                 found = pick(own, strength=strength)
                 error, value = column(found, ERROR), column(found, name)
-                spots.append(paper.Spot(f"{method} {strength:g}", method, strength, error, value))
+                if np.isfinite(error).any() and np.isfinite(value).any():
+                    spots.append(paper.Spot(f"{method} {strength:g}", method, strength, error, value))
+        if not spots:
+            continue
+        place = out / data if len(sets) > 1 else out
+        place.mkdir(parents=True, exist_ok=True)
         files += paper.save(paper.pareto(spots, shown_metric(score)), place / "pareto", formats)
         files += paper.save(paper.violins(spots, shown_metric(score)), place / "scores", formats)
     return files

@@ -128,7 +128,8 @@ def train(
         StoppedEarly warning. A resumed run has as many minutes again.
       observers: Functions that look at the state at multiples of their numbers of steps and at the last step, such as
         `jaxvae.runs.score_observer` and `jaxvae.report.image_observer`. Their scores are in the row of that step as
-        "score_NAME"; their pictures and histograms go to the writers.
+        "score_NAME"; their pictures and histograms go to the writers. Several processes need the same observers, which
+        process 0 calls.
 
     Returns:
       The final state.
@@ -203,7 +204,7 @@ def train(
             if validate and (last % validate_every == 0 or last == steps):
                 validated = validate(state)
             found = observed(observers, state, last, steps)
-            scores = {SCORE + name: value for name, value in found.scores.items()}
+            scores = {SCORE + name: float(value) for name, value in found.scores.items()}
             row |= {
                 **validated,
                 **scores,

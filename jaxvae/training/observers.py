@@ -34,7 +34,8 @@ class Observer(NamedTuple):
     every: int
     """Number of steps between observations. The last step is observed as well."""
     observe: Callable[[TrainState], Observation]
-    """Function state -> observation. The parameters are those to evaluate, on the first device."""
+    """Function state -> observation. The parameters are those to evaluate, on the first device. The next step
+    reuses the memory of the state: copy what is to be kept, as `jax.tree.map(np.array, state.params)` does."""
 
     def is_due(self, step: int, steps: int) -> bool:
         """Whether the state after `step` of `steps` steps is observed."""

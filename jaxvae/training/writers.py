@@ -75,9 +75,15 @@ def jsonl_writer(path: Path) -> Iterator[Writer]:
         yield Writer(write)
 
 
+def _file_name(step: int, name: str) -> str:
+    return f"{step:08d}-{name.replace(' ', '-').replace('/', '-')}.png"
+
+
 @contextmanager
 def folder_writer(folder: Path, after: int = 0) -> Iterator[Writer]:
     """Writes each picture to a file STEP-NAME.png of a folder, which is created with the first one.
+
+    Spaces and slashes of names become hyphens.
 
     Args:
       folder: Folder of the pictures.
@@ -90,7 +96,7 @@ def folder_writer(folder: Path, after: int = 0) -> Iterator[Writer]:
     def write(step: int, images: Arrays) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, image in images.items():
-            with replacing(folder / f"{step:08d}-{name.replace(' ', '-')}.png") as file:
+            with replacing(folder / _file_name(step, name)) as file:
                 Image.fromarray(image).save(file, format="PNG")
 
     yield Writer(lambda step, row: None, write)
@@ -222,7 +228,7 @@ def mlflow_writer(folder: Path, config: Mapping[str, Any]) -> Iterator[Writer]:
 
         def write_images(step: int, images: Arrays) -> None:
             for name, image in images.items():
-                client.log_image(key, image, f"images/{step:08d}-{name.replace(' ', '-')}.png")
+                client.log_image(key, image, f"images/{_file_name(step, name)}")
 
         def write_histograms(step: int, histograms: Arrays) -> None:
             if step > last:

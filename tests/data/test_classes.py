@@ -9,6 +9,7 @@ import pytest
 
 from jaxvae.data import (
     Epochs,
+    InClasses,
     Shard,
     Source,
     Sprites,
@@ -32,6 +33,7 @@ SOURCES = {
     "copies of digits": lambda: augmented(digits(), 4),
     "copies in epochs": lambda: augmented(Epochs(NUMBERED), 6),
 }
+VECTORS = from_arrays(np.zeros((9, 4)), real=True)
 ALIKE = ("corrupted digits", "copies of digits")
 """What runs the code of others, in epochs or of sprites."""
 
@@ -156,6 +158,9 @@ def test_wrong_labels_follow_the_seed_and_stay_with_their_examples():
         (lambda: classified(digits(), "digit", corruption=1.5), "from 0 to 1, got 1.5"),
         (lambda: classified(Sprites(16), "shape", corruption=0.1), "sprites is not a table but Sprites"),
         (lambda: classified(Epochs(Sprites(16)), "shape", corruption=0.1), "sprites is not a table but Sprites"),
+        (lambda: augmented(VECTORS, 2), r"copies are of images, and examples of arrays have the shape \(4,\)"),
+        (lambda: InClasses().wrap(VECTORS, "mcr2"), "factors of arrays are not known: name a column with --label-col"),
+        (lambda: InClasses().wrap(from_arrays(IMAGES), "mcr2"), "factors of arrays are not known: add --copies 2"),
         (lambda: augmented(Sprites(16), 1), "at least 2 copies of an image, got copies=1"),
         (lambda: augmented(Sprites(16), 3).batch(KEY, 0, 10), "a batch of 10 does not hold 3 copies"),
     ],

@@ -203,6 +203,15 @@ def test_blocks_of_values_tell_what_all_of_them_tell(size):
             np.testing.assert_allclose([found.mean, found.scale], [training.mean(), scale], rtol=1e-7)
 
 
+def test_a_block_without_values_may_be_of_another_type():
+    """As a nullable column of truths, whose first blocks have no missing value and whose last have nothing else."""
+    summary = Summary("flag")
+    summary.add(np.array([True, False, True]))
+    summary.add(np.array([None, None], object))
+    with pytest.raises(ValueError, match="column 'flag' holds words such as 'True', and can't be real"):
+        summary.column("real")
+
+
 MEASURED = """
 import sys, threading, time
 import pandas, numpy as np, pyarrow.parquet

@@ -8,7 +8,7 @@ import pytest
 
 from jaxvae.data import open_data
 from jaxvae.data.tabular import Columns, from_columns, table_file
-from jaxvae.schema import Schema
+from jaxvae.schema import Schema, find_schema
 
 N = 200
 RNG = np.random.default_rng(0)
@@ -251,6 +251,21 @@ def test_what_is_no_table_is_one_line(text, message, tmp_path):
         table_file(csv(tmp_path, text))
     assert "\n" not in str(caught.value)
     assert "odd.csv" in str(caught.value)
+
+
+def test_names_that_begin_like_months_are_no_dates():
+    authors = np.array(["Marvin 2012", "Augustine 1999", "Mayer 2011", "Decker 2020"], object)[np.arange(40) % 4]
+    (column,) = find_schema({"author": authors}).columns
+    assert column.kind == "categorical"
+    for dates in (["Sept. 2012", "August 1999"], ["Mar 3, 2012", "december 24, 1999"]):
+        with pytest.raises(ValueError, match="column 'when' holds dates"):
+            find_schema({"when": np.array(dates, object)[np.arange(40) % 2]})
+
+
+def test_a_column_of_lists_is_text():
+    lists = np.array([[i, i % 3] if i != 7 else None for i in range(40)], object)
+    with pytest.raises(ValueError, match=r"column 'pairs' holds text, such as '\[0, 0\]'"):
+        find_schema({"pairs": lists, "a": np.arange(40.0) ** 2})
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from jaxvae.metrics import class_matching
@@ -135,7 +136,8 @@ def test_a_missing_label_is_no_class():
     known = np.array([label is not None for label in labels])
     numbers = np.where(labels == "a", 0.0, np.where(known, 1.0, np.nan))
     alone = class_matching(codes[known], labels[known].astype(str)).scores
-    for given in (labels, numbers):
+    nullable = np.where(known, labels, pd.NA)
+    for given in (labels, numbers, nullable):
         with pytest.warns(UserWarning, match="70 of 350 rows without factor 0"):
             found = class_matching(codes, given)
         assert len(found.classes) == 2

@@ -9,6 +9,7 @@ import pytest
 
 from jaxvae.cli.main import main
 from jaxvae.metrics.scib import scib
+from tests.report.page_parts import Page
 
 rng = np.random.default_rng(0)
 LABELS = np.repeat(["B", "T", "NK"], 100)
@@ -60,8 +61,6 @@ def test_batches_apart():
     assert set(scib(CODES, LABELS)) == {"silhouette_label", "nmi_kmeans", "ari_kmeans", "clisi"}
 
 
-@needs_scib
-@pytest.mark.process
 def test_what_is_wrong_with_the_cells_is_said():
     with pytest.raises(ValueError, match="one of the labels for each of 300 cells"):
         scib(CODES, LABELS[:10])
@@ -69,6 +68,10 @@ def test_what_is_wrong_with_the_cells_is_said():
         scib(CODES, LABELS, np.full(300, "x"))
     with pytest.raises(ValueError, match="finite"):
         scib(np.full((300, 2), np.nan), LABELS)
+    for nothing in (None, np.nan):
+        holes = np.array([*LABELS[:-2], nothing, nothing], object)
+        with pytest.raises(ValueError, match="2 of 300 labels are missing: leave out these cells"):
+            scib(CODES, holes)
 
 
 @needs_scib
@@ -80,6 +83,17 @@ def test_the_command_prints_and_writes_them(tmp_path, capsys):
     found = json.loads(out.read_text())["scib"]
     assert found == pytest.approx(scib(CODES, LABELS, BATCHES), abs=1e-3)
     assert f"{found['ilisi']:.3f}" in capsys.readouterr().out
+
+
+@pytest.mark.process
+def test_the_page_shows_them(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxvae.cli.score.scib", lambda codes, *columns: {"ilisi": 0.314})
+    flags = ["--factors", "type", "batch", "--metrics", "mig", "--scib", "type", "batch"]
+    main(["score", str(file_of(tmp_path)), *flags, "--out", str(tmp_path / "page.html")])
+    words = Page((tmp_path / "page.html").read_text()).words
+    assert "ilisi 0.31" in " ".join(words.split())
+    main(["score", str(file_of(tmp_path)), *flags[:-3], "--out", str(tmp_path / "page.html")])
+    assert "scib-metrics" not in (tmp_path / "page.html").read_text()
 
 
 @pytest.mark.process

@@ -131,7 +131,7 @@ def test_scores_that_fit_are_used_again_and_nothing_is_overwritten(runs):
 @pytest.mark.process
 def test_infomec_of_quantised_codes_is_noted(runs):
     folder = runs / "vae" / "seed-0"
-    (line,) = compare([folder], num_samples=130, metrics=("infomec",))[1]
+    (line,) = compare([folder], num_samples=130, metrics=("infomec", "mig"))[1]
     assert line.note == ""
     file = folder / "compared.json"
     scores = json.loads(file.read_text())
@@ -141,6 +141,11 @@ def test_infomec_of_quantised_codes_is_noted(runs):
     assert line.note == "infomec of quantised codes, which is not comparable with that of continuous ones"
     assert np.isfinite(line.values["infomec"]).all()
     assert compare([folder], num_samples=130, metrics=("mig",))[1][0].note == ""
+    broken = runs / "vae" / "seed-1" / "scores.json"
+    broken.write_text("{")
+    (line,) = compare([folder, broken.parent], num_samples=130, metrics=("infomec",))[1]
+    assert line.note.startswith("1 of 2 can't be loaded, infomec of quantised codes")
+    broken.unlink()
     file.unlink()
 
 

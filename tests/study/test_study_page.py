@@ -6,12 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from jaxvae.cli import study as study_command
 from jaxvae.cli.main import main
+from jaxvae.report import paper
 from jaxvae.report.encoding import Embedded
 from jaxvae.report.page import render_html
 from jaxvae.report.parts import Card, Picture, Section
+from jaxvae.study.figures import draw_study
 from jaxvae.study.findings import DOWNSTREAM, METRICS, Finding, findings, theorem
 from jaxvae.study.grid import GRIDS, Model, config_of, model_of
 from jaxvae.study.page import cost, published_cost, study_html
@@ -210,3 +213,21 @@ def test_the_speed_goes_into_the_page(tmp_path, capsys, monkeypatch):
     with pytest.raises(SystemExit):
         main(["study", "report", str(tmp_path / "all.parquet"), "--speed", str(noted), "--out", str(page)])
     assert "no speed that" in capsys.readouterr().err
+
+
+def test_figures_leave_out_settings_that_failed(tmp_path, monkeypatch):
+    rows, names = table(), []
+    whole, failed = dict.fromkeys(row["data"] for row in rows)
+    method, strength = rows[0]["method"], rows[0]["strength"]
+    for row in rows:
+        row["property/reconstruction_error"] = 0.1
+        if row["data"] == failed or (row["method"], row["strength"]) == (method, strength):
+            row |= {"failure": "diverged", "mean/mig": None, "property/reconstruction_error": None}
+    monkeypatch.setattr(paper, "pareto", lambda spots, *more: names.extend(spot.name for spot in spots) or Figure())
+    files = draw_study(rows, tmp_path, score="mig", formats=("svg",))
+    assert sorted(file.relative_to(tmp_path).as_posix() for file in files) == [
+        f"{whole}/pareto.svg",
+        f"{whole}/scores.svg",
+    ]
+    assert f"{method} {strength:g}" not in names
+    assert len(names) == sum(len(sweep.values) for sweep in GRID.sweeps) - 1

@@ -17,6 +17,7 @@ from jaxvae.networks import autoencoder
 from jaxvae.report import image_observer
 from jaxvae.report.pictures import GAP, LABEL_WIDTH, tile_size
 from jaxvae.runs import load_own_run, load_run, represent, score_observer
+from jaxvae.runs.latents import latents_by_size
 from jaxvae.runs.observe import OBSERVED
 from jaxvae.training import train
 from jaxvae.training.observers import Observation, Observer
@@ -25,6 +26,7 @@ from tests.faults.tiny import rows, same_bits
 
 SOURCE = Sprites(resolution=16)
 METHOD = vae(autoencoder("mlp-small", SOURCE.event_shape, latent_dim=3), hyperparameters=VAE(learning_rate=1e-3))
+EMPTY = Image.new("RGB", (1, 1))
 SETTINGS = {"batch_size": 8, "log_every": 4, "checkpoint_every": 6}
 
 
@@ -32,9 +34,9 @@ def weights(every=5):
     """An observer that looks at one number of the state."""
 
     def observe(state):
-        value = float(jax.tree.leaves(state.params)[0].ravel()[0])
+        value = np.asarray(jax.tree.leaves(state.params)[0]).ravel()[0]  # a number of NumPy
         picture = np.full((2, 2, 3), int(state.step), np.uint8)
-        return Observation({"weight": value}, {"a picture": picture}, {"codes": np.arange(3.0)})
+        return Observation({"weight": value}, {"a/picture": picture}, {"codes": np.arange(3.0)})
 
     return Observer(every, observe)
 
@@ -88,7 +90,7 @@ def test_pictures_and_histograms_come_before_the_row_and_rows_alone_to_functions
     )
     also = [writer, lambda step, row: plain.append(step)]
     train(METHOD, SOURCE, steps=8, batch_size=8, log_every=4, observers=[weights(4)], writers=also)
-    assert log[:3] == [("images", 4, "a picture"), ("histograms", 4, "codes"), ("row", 4, True)]
+    assert log[:3] == [("images", 4, "a/picture"), ("histograms", 4, "codes"), ("row", 4, True)]
     assert [each[1] for each in log] == [4, 4, 4, 8, 8, 8]
     assert plain == [4, 8]
 
@@ -170,6 +172,25 @@ def test_each_kind_of_method_draws_what_it_has(name):
     assert len(found.images) == expected
     assert bool(found.histograms) == (name != "va-gan")
     assert all(image.dtype == np.uint8 and image.shape[2] == 3 for image in found.images.values())
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("name", ["qlae", "beta-vae"])
+def test_latents_are_ordered_as_in_the_report(name, monkeypatch):
+    """The KL of a deterministic code to the prior tells nothing, so that the changes of the output take its place."""
+    from tests.explorer.explored import untrained
+    from tests.methods.method_table import SOURCE as EVERYTHING
+    from tests.methods.method_table import make
+
+    shown = []
+    monkeypatch.setattr("jaxvae.report.during.image_rows", lambda rows, labels, above: shown.extend(labels) or EMPTY)
+    run = untrained(make(name), EVERYTHING)
+    image_observer(run.method, EVERYTHING, 1).observe(run.state)
+    latents = latents_by_size(run, represent(run, 500), {})
+    unit, sizes = ("%", 100 * latents.sizes) if name == "qlae" else ("nats", latents.sizes)
+    assert [(label.name, label.detail) for label in shown] == [
+        (f"z{index}", f"{sizes[index]:.2f} {unit}") for index in latents.order
+    ]
 
 
 def test_tensorboard_has_pictures_and_histograms(tmp_path):
