@@ -16,7 +16,7 @@ Rows are added to results/tpu.json, and those that are there are kept. Each prog
 own, as one that takes longer than `--limit` seconds must be stopped.
 
 Forms of a population: "vmap" is what `train_population` compiles; "map" takes the members one after another in a loop
-of the program, whose body XLA counts once, whatever the number of members; "products" is vmap with convolutions as
+of the program, whose body XLA counts once, whatever the number of members, so that no bound follows; "products" is vmap with convolutions as
 matrix products over patches, as on CPUs.
 """
 
@@ -144,7 +144,7 @@ def compiled(program: Program) -> dict[str, Any]:
         "collectives": dict(received(result.as_text())),
         "bytes_per_image": round(cost["bytes accessed"] / images),
     }
-    for chip, (flops, bandwidth) in PEAKS.items():
+    for chip, (flops, bandwidth) in () if program.form == "map" else PEAKS.items():
         times = {"arithmetic": cost["flops"] / flops, "memory": cost["bytes accessed"] / bandwidth}
         bound = max(times, key=times.__getitem__)
         row[chip] = {

@@ -112,6 +112,10 @@ def flag(rng, name, hint):
     return [word, rng.choice(["1", "2", "3"]) if name not in LARGE else SMALL.get(name, "4")]
 
 
+def run_of(rng):
+    return "RUN" if rng.random() < 0.8 else rng.choice(STRANGE)
+
+
 def train_line(rng):
     method = rng.choice([*METHODS])
     config = default_config(method)
@@ -119,7 +123,7 @@ def train_line(rng):
     hints |= {name: hint for name, hint in get_type_hints(RunFlags).items() if name not in NEVER}
     if rng.random() < 0.1:
         method = rng.choice(["", "vaes", *STRANGE])
-    flags = [part for name in rng.sample([*hints], rng.randint(1, 5)) for part in flag(rng, name, hints[name])]
+    flags = [part for name in rng.sample([*hints], rng.randint(0, 3)) for part in flag(rng, name, hints[name])]
     small = {**SMALL, "run": "NEW"} | ({"network": "mlp-small"} if "network" in hints and rng.random() < 0.7 else {})
     given = [part for name, value in small.items() for part in (f"--{name.replace('_', '-')}", value)]
     data = ["--data", rng.choice(VALID["data"])]
@@ -139,7 +143,7 @@ def other_line(rng, word):
         "evaluate": {"metrics": str, "checkpoint": str, "num_samples": int, "data": str},
         "report": {"checkpoint": str, "num_samples": int, "data": str},
         "compare": {"metrics": str, "num_samples": int, "out": str},
-        "figures": {"metrics": str, "checkpoint": str, "num_samples": int, "format": Literal["pdf", "svg", "png"]},
+        "figures": {"num_samples": int, "format": Literal["pdf", "svg", "png"]},
         "explore": {"checkpoint": str, "num_samples": int, "data": str, "port": int, "no_browser": bool},
         "encode": {"checkpoint": str, "limit": int, "data": str},
         "export": {"checkpoint": str, "format": Literal["stablehlo", "safetensors", "onnx"]},
@@ -180,14 +184,14 @@ def other_line(rng, word):
             *["--out", rng.choice(["NEW.csv", "NEW.npz", "NEW.h5ad", rng.choice(STRANGE)])],
             *["--limit", "20"],
         ],
-        "figures": [rng.choice(["RUN", "RUN", *STRANGE]), "--out", "NEW"],
-        "export": [rng.choice(["RUN", "RUN", *STRANGE]), "--out", rng.choice(["NEW", "NEW.zip", "RUN"])],
+        "figures": [run_of(rng), "--out", "NEW"],
+        "export": [run_of(rng), "--out", rng.choice(["NEW", "NEW.zip"])],
         "decode": [
             *["RUN", rng.choice(["CODES", "CODES", "IMAGES", rng.choice(STRANGE)])],
             *["--out", rng.choice(["NEW.csv", "NEW.npz", "NEW"])],
         ],
         "score": [rng.choice(["CODES", "CODES", "IMAGES"]), "--factors", rng.choice(["CODES", "z0", "IMAGES"])],
-    }.get(word, [rng.choice(["RUN", "RUN", "RUN", *STRANGE]), *(["RUN"] * (rng.random() < 0.1))])
+    }.get(word, [run_of(rng), *(["RUN"] * (rng.random() < 0.1))])
     small = [] if word not in ("evaluate", "report", "compare", "figures", "explore") else ["--num-samples", "100"]
     return [*first, *small, *flags]
 
