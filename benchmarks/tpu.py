@@ -16,8 +16,8 @@ Rows are added to results/tpu.json, and those that are there are kept. Each prog
 own, as one that takes longer than `--limit` seconds must be stopped.
 
 Forms of a population: "vmap" is what `train_population` compiles; "map" takes the members one after another in a loop
-of the program, whose body XLA counts once, whatever the number of members, so that no bound follows; "products" is vmap with convolutions as
-matrix products over patches, as on CPUs.
+of the program, whose body XLA counts once, whatever the number of members, so that no bound follows; "products" is vmap
+with convolutions as matrix products over patches, as on CPUs.
 """
 
 import json
