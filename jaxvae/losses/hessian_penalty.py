@@ -45,7 +45,7 @@ def hessian_penalty(
     which ReLU networks have no curvature. Both need smooth activations: the curvature that differences find in kinks
     depends on whether a step crosses one, so that the ratio is sometimes above 1e4. In float32, differences have an
     error of about 1e-5 times the activation, and the ratio of an activation that is linear in the code is noise: leave
-    such activations out.
+    such activations out. In half precision, differences are nothing but rounding errors and are refused.
 
     Args:
       function: Function of codes [B', D] that returns activations, arrays [B', ...] in any pytree, for any B'. It must
@@ -65,7 +65,8 @@ def hessian_penalty(
 
     Raises:
       ValueError: z is not [B, D] or not floating-point, the scale is of another shape or not positive (unchecked if
-        traced), there are fewer than 2 draws, the step is not positive, or the kind of derivatives is unknown.
+        traced), there are fewer than 2 draws, the step is not positive, the kind of derivatives is unknown, or
+        differences would be taken of activations in half precision.
 
     Reference: Hsu, Hamid, Burns, Finn & Wu (2024); without `normalised`, Peebles et al. (2020).
     """
@@ -107,7 +108,13 @@ def _differences(function: Callable[..., Any], z: jax.Array, along: jax.Array, s
     moved = step * along
     points = jnp.concatenate([z[None], z[None] + moved, z[None] - moved])
     found = []
-    for activation in _activations(function(points.reshape(-1, z.shape[1])), z.dtype):
+    computed = function(points.reshape(-1, z.shape[1]))
+    if narrow := {leaf.dtype.name for leaf in jax.tree.leaves(computed) if leaf.dtype.itemsize < 4}:
+        raise ValueError(
+            f"finite differences of activations in {' and '.join(sorted(narrow))} are rounding errors: take "
+            "derivatives exact, or networks in float32"
+        )
+    for activation in _activations(computed, z.dtype):
         values = activation.reshape(points.shape[0], z.shape[0], *activation.shape[1:])
         there, ahead, behind = jnp.split(values, (1, 1 + len(along)))
         found.append(((ahead - there) + (behind - there)) / step**2)

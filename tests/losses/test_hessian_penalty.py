@@ -159,3 +159,8 @@ def test_bad_input(options, message):
     z = options.pop("z", None)
     with pytest.raises(ValueError, match=message):
         losses.hessian_penalty(mixed, float32(Z) if z is None else z, KEY, **options)
+
+
+def test_differences_of_narrow_activations_are_refused():
+    with pytest.raises(ValueError, match="activations in bfloat16 are rounding errors: take derivatives exact"):
+        losses.hessian_penalty(lambda z: [*mixed(z), mixed(z)[0].astype(jnp.bfloat16)], float32(Z), KEY)
