@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import jaxvae.cli.explore
+import jaxvae.runs.hub
 from jaxvae.cli.flags import GROUPS
 from jaxvae.cli.main import COMMANDS, main
 from jaxvae.cli.train import RunFlags
@@ -143,6 +144,8 @@ def other_line(rng, word):
         "explore": {"checkpoint": str, "num_samples": int, "data": str, "port": int, "no_browser": bool},
         "encode": {"checkpoint": str, "limit": int, "data": str},
         "export": {"checkpoint": str, "format": Literal["stablehlo", "safetensors", "onnx"]},
+        "push": {"checkpoint": str, "private": bool, "license": str},
+        "pull": {"revision": str, "trust": bool},
         "decode": {"checkpoint": str},
         "score": {
             "metrics": str,
@@ -182,6 +185,8 @@ def other_line(rng, word):
         ],
         "figures": [rng.choice(["RUN", "RUN", *STRANGE]), "--out", "NEW"],
         "export": [rng.choice(["RUN", "RUN", *STRANGE]), "--out", rng.choice(["NEW", "NEW.zip", "RUN"])],
+        "push": [rng.choice(["RUN", "RUN", *STRANGE]), rng.choice(["me/model", "me/model", *STRANGE])],
+        "pull": [rng.choice(["me/model", "model", *STRANGE]), "--run", rng.choice(["NEW", "RUN"])],
         "decode": [
             *["RUN", rng.choice(["CODES", "CODES", "IMAGES", rng.choice(STRANGE)])],
             *["--out", rng.choice(["NEW.csv", "NEW.npz", "NEW"])],
@@ -228,11 +233,18 @@ def outcome(line):
     return None
 
 
+def without_network(*given, **more):
+    raise ValueError("there is no network here")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(int(os.environ.get("MUTATED_SEEDS", "1"))))
 def test_mutated_command_lines(place, tmp_path, monkeypatch, capsys, seed):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jaxvae.cli.explore, "server_of", lambda *given: SimpleNamespace(run=lambda **sockets: None))
+    monkeypatch.setattr(jaxvae.runs.hub, "check_token", lambda: None)
+    monkeypatch.setattr(jaxvae.runs.hub, "push", lambda *given, **more: "pushed nowhere")
+    monkeypatch.setattr(jaxvae.runs.hub, "fetch", without_network)
     bad, usable = [], 0
     for number in range(LINES):
         names = {
