@@ -1,6 +1,6 @@
 """Takes the picture of a report that the README shows: `python -m benchmarks.report_png --run RUN`.
 
-RUN is the run of the README, `jaxvae train --run RUN`. The picture goes from the scores to the end of the animation,
+RUN is the run of the README, `jaxvae train --run RUN`. The picture goes from the scores to the end of the sliders,
 and leaves out the training time above them, which is that of the machine. It needs selenium, Chromium and ChromeDriver.
 """
 
@@ -20,7 +20,7 @@ WIDTH = 1060
 MARGIN = 24
 PLACE = """
 const top = document.querySelector(".headline").getBoundingClientRect().top + scrollY;
-return [top, document.getElementById("animation").getBoundingClientRect().bottom + scrollY]"""
+return [top, document.getElementById("sliders").getBoundingClientRect().bottom + scrollY]"""
 
 
 @dataclass(frozen=True)

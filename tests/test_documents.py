@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from jaxvae import baselines, losses
-from jaxvae.cli import compare, encode, evaluate, explore, export, figures, fit, score, study
+from jaxvae.cli import compare, encode, evaluate, explore, export, figures, fit, hub, score, study
 from jaxvae.cli.main import COMMANDS, main
 from jaxvae.cli.train import parse_train
 from jaxvae.data import CLIPS, DATA, FILES, TABLES, VARIANTS
@@ -117,7 +117,7 @@ def test_commands_are_accepted(name, line, monkeypatch):
 
         monkeypatch.setattr(module, "parse", stop)
 
-    for module in (compare, encode, evaluate, explore, export, figures, fit, score, study):
+    for module in (compare, encode, evaluate, explore, export, figures, fit, hub, score, study):
         parse_only(module)
     monkeypatch.setattr(fit, "use_compilation_cache", lambda: None)
     if words[0] == "list" or words[-1] == "--help" or words[1:] == []:

@@ -207,6 +207,20 @@ def _export(arguments: list[str]) -> None:
     export_command(arguments)
 
 
+def _push(arguments: list[str]) -> None:
+    """Write a run to the Hugging Face Hub, with a model card"""
+    from jaxvae.cli.hub import push_command
+
+    push_command(arguments)
+
+
+def _pull(arguments: list[str]) -> None:
+    """Write a run from the Hugging Face Hub into a folder"""
+    from jaxvae.cli.hub import pull_command
+
+    pull_command(arguments)
+
+
 def _list(arguments: list[str]) -> None:
     """List the methods, data, networks, metrics and presets there are, a line each"""
     from jaxvae.data import CLIPS, DATA, FILES, TABLES
@@ -250,6 +264,8 @@ COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "encode": _encode,
     "decode": _decode,
     "export": _export,
+    "push": _push,
+    "pull": _pull,
     "score": _score,
     "study": _study,
     "list": _list,

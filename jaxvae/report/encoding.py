@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 PICTURE_BYTES = 600_000
-"""Largest size in bytes of a PNG or GIF. Larger pictures, such as photographs, become a WebP of the best quality within
-this size."""
+"""Largest size in bytes of a PNG. Larger pictures, such as photographs, become a WebP of the best quality within this
+size."""
 QUALITIES = (85, 60, 30, 5)
 
 
@@ -23,22 +23,12 @@ class Embedded(NamedTuple):
     height: int
 
 
-def embed(image: Image.Image) -> Embedded:
-    """Embeds a still picture, as PNG if that is small enough."""
+def embed(image: Image.Image, most: int = PICTURE_BYTES) -> Embedded:
+    """Embeds a still picture, as PNG if that has at most `most` bytes."""
     data, kind = _save(image, "PNG", optimize=True), "png"
-    if len(data) > PICTURE_BYTES:
-        data, kind = _webp(image, method=4), "webp"
+    if len(data) > most:
+        data, kind = _webp(image, most, method=4), "webp"
     return _embedded(data, kind, image)
-
-
-def embed_animation(frames: Sequence[Image.Image], frame_milliseconds: int) -> Embedded:
-    """Embeds an endless animation, as GIF if that is small enough. All frames should differ, as equal neighbours may be
-    merged.
-    """
-    data, kind = gif(frames, frame_milliseconds), "gif"
-    if len(data) > PICTURE_BYTES:
-        data, kind = _webp(frames[0], append_images=frames[1:], method=2, **_loop(frame_milliseconds)), "webp"
-    return _embedded(data, kind, frames[0])
 
 
 def gif(frames: Sequence[Image.Image], frame_milliseconds: int) -> bytes:
@@ -52,11 +42,11 @@ def _loop(frame_milliseconds: int) -> dict[str, object]:
     return {"save_all": True, "duration": frame_milliseconds, "loop": 0}
 
 
-def _webp(image: Image.Image, **options: object) -> bytes:
+def _webp(image: Image.Image, most: int, **options: object) -> bytes:
     data = b""
     for quality in QUALITIES:
         data = _save(image, "WEBP", quality=quality, **options)
-        if len(data) <= PICTURE_BYTES:
+        if len(data) <= most:
             break
     return data
 

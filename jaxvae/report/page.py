@@ -1,4 +1,4 @@
-"""Pages as one self-contained HTML file, without network access. The page of a run needs JavaScript for a live decoder
+"""Pages as one self-contained HTML file, without network access. The page of a run needs JavaScript for its sliders
 only.
 """
 

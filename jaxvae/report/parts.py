@@ -28,6 +28,17 @@ class Card(NamedTuple):
     value: str = ""
 
 
+class Slider(NamedTuple):
+    """Pictures of a latent at several values, of which a slider shows one."""
+
+    name: str
+    detail: str
+    strip: Picture
+    """The pictures side by side, all of one width."""
+    values: Sequence[str]
+    """The value of each picture, in words without "|"."""
+
+
 class Section(NamedTuple):
     """A part of the page: texts, pictures and numbers, in the order of these fields. Empty fields are not shown."""
 
@@ -41,6 +52,7 @@ class Section(NamedTuple):
     layout: str = ""
     """CSS class of the container of `cards`."""
     cards: Sequence[Card] = ()
+    sliders: Sequence[Slider] = ()
     scores: Mapping[str, Mapping[str, Any]] = {}
     settings: str = ""
     commands: str = ""

@@ -1,5 +1,5 @@
 """Pictures made of pixels: image grids, traversals and their animation, on a dark canvas that suits light and dark
-pages.
+pages, and strips of pictures.
 """
 
 import math
@@ -122,6 +122,21 @@ def traversal_frames(
     ]
 
 
+def strip(images: np.ndarray) -> tuple[Image.Image, float]:
+    """Draws images [T, H, W, C] side by side without gaps, at their own size or shrunk to `TILE`.
+
+    Returns:
+      The strip, and its pixels per pixel of the size at which `tile_size` shows the images.
+    """
+    shown = tile_size(*images.shape[1:3])
+    size = min(shown, (images.shape[1], images.shape[2]))
+    tiles = [_tile(image, size) for image in images]
+    canvas = _canvas(len(tiles) * size[1], size[0])
+    for place, tile in enumerate(tiles):
+        canvas.paste(tile, (place * size[1], 0))
+    return canvas, size[1] / shown[1]
+
+
 def back_and_forth(frames: Sequence[Image.Image]) -> list[Image.Image]:
     """Orders frames as a loop without jumps: T frames -> 2 T - 2."""
     return [*frames, *frames[-2:0:-1]]
@@ -160,13 +175,13 @@ def signed(value: float) -> str:
     return "0" if text in ("+0", "−0") else text
 
 
-def _tile(image: np.ndarray) -> Image.Image:
+def _tile(image: np.ndarray, size: tuple[int, int] | None = None) -> Image.Image:
     height, width, channels = image.shape
     if channels not in (1, 3):
         raise ValueError(f"images must have 1 or 3 channels, got {channels}")
     values = np.clip(np.nan_to_num(np.asarray(image, np.float64), nan=0.0), 0.0, 1.0)
     pixels = np.round(255 * np.broadcast_to(values, (height, width, 3))).astype(np.uint8)
-    shown_height, shown_width = tile_size(height, width)
+    shown_height, shown_width = size or tile_size(height, width)
     filter_ = Image.Resampling.NEAREST if shown_width >= width else Image.Resampling.LANCZOS
     return Image.fromarray(pixels).resize((shown_width, shown_height), filter_)
 

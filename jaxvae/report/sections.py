@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxvae.report.data import MOST_CHARTED, MOST_LATENTS, ReportData
-from jaxvae.report.encoding import embed, embed_animation
+from jaxvae.report.encoding import PICTURE_BYTES, embed
 from jaxvae.report.figures import (
     SCORE,
     VALIDATION,
@@ -23,20 +23,13 @@ from jaxvae.report.figures import (
     term_values,
 )
 from jaxvae.report.loadings import loadings_section
-from jaxvae.report.parts import Card, Picture, Section, chart
-from jaxvae.report.pictures import (
-    FRAME_MILLISECONDS,
-    Label,
-    back_and_forth,
-    comparison,
-    image_grid,
-    image_rows,
-    signed,
-    traversal_frames,
-)
+from jaxvae.report.parts import Card, Picture, Section, Slider, chart
+from jaxvae.report.pictures import Label, comparison, image_grid, image_rows, signed, strip
 from jaxvae.report.series import series_section, series_traversals
 from jaxvae.report.splits import splits_section
 from jaxvae.report.tables import effects_chart, fit_chart, plane_chart
+from jaxvae.runs.latents import ACTIVE_CHANGE
+from jaxvae.runs.score import ACTIVE_KL
 
 MOST_FACTORS_BESIDE = 8
 """Largest number of factors in the heat map that leaves room for the KL chart beside it."""
@@ -57,7 +50,7 @@ PERCENT = Unit("%", "What each latent changes", "change of a pixel by another ex
 def sections(data: ReportData) -> list[Section]:
     """Returns all sections that have something to show, in reading order."""
     builders: tuple[Callable[[ReportData], Section | None], ...] = (
-        _animation,
+        _sliders,
         _scores,
         _data,
         _planes,
@@ -89,19 +82,25 @@ def shown_metric(name: str) -> str:
     return name.upper() if len(name) <= 4 else name.replace("_", " ").replace("-", " ")
 
 
-def _animation(data: ReportData) -> Section | None:
+def _sliders(data: ReportData) -> Section | None:
     if not data.traversals.size:
         return None
-    count = min(len(data.traversals), MOST_LATENTS)
+    labels, names, active = _labels(data), _value_names(data), _active(data)
+    shown = active or range(min(len(data.traversals), MOST_LATENTS))
     caption = (
-        f"{_latents_shown(data)} swept back and forth, one at a time: a disentangled latent changes one thing about "
-        "the image and nothing else, and a switched-off latent does not move."
+        f"One example, decoded in advance with one latent at {len(names)} values from {_span(data)}: a disentangled "
+        "latent changes one thing about the image and nothing else."
     )
-    frames = traversal_frames(data.traversals[:count], data.traversal_values, _labels(data)[:count])
-    moving = embed_animation(back_and_forth(frames), FRAME_MILLISECONDS)
-    alt = f"Animation of {count} latents, each moving from {_span(data)}: {_carried(data)}"
-    still = {"(prefers-reduced-motion: reduce)": embed(frames[len(frames) // 2])}
-    return Section("animation", "What each latent does", caption=caption, picture=Picture(moving, alt, 1, still))
+    if len(shown) < len(data.latent_order):
+        which = "active latents" if active else "latents, none of which is active"
+        caption += f" The sliders are those of the {len(shown)} most informative {which}, of {len(data.latent_order)}."
+    sliders = []
+    for k in shown:
+        image, density = strip(data.traversals[k])
+        alt = f"z{data.latent_order[k]} from {_span(data)}, {len(names)} pictures from left to right"
+        picture = Picture(embed(image, PICTURE_BYTES // len(shown)), alt, density)
+        sliders.append(Slider(labels[k].name, labels[k].detail, picture, names))
+    return Section("sliders", "What each latent does", caption=caption, sliders=sliders)
 
 
 def _scores(data: ReportData) -> Section | None:
@@ -345,6 +344,16 @@ def _labels(data: ReportData) -> list[Label]:
         else:
             labels.append(Label(f"z{index}", size))
     return labels
+
+
+def _active(data: ReportData) -> list[int]:
+    """Returns the places in `latent_order` of the active latents that have a traversal."""
+    places = range(min(len(data.traversals), MOST_LATENTS))
+    if any(data.latent_factor):
+        return [k for k in places if data.latent_factor[k] is not None]
+    sizes, unit = _sizes(data)
+    least = ACTIVE_KL if unit is NATS else ACTIVE_CHANGE * sizes.max(initial=0)
+    return [k for k in places if sizes[data.latent_order[k]] > least]
 
 
 def _latents_shown(data: ReportData) -> str:

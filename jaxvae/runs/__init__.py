@@ -100,7 +100,8 @@ print(scores["metrics"]["mig"]["score"], scores["factors"])
 `jaxvae explore RUN` opens a page on which latents are moved, see `jaxvae.explorer`. `jaxvae export RUN --format
 stablehlo` writes encoder and decoder as programs that plain JAX runs, `--format onnx` as programs that onnxruntime
 runs, and `--format safetensors` writes the weights, which `jaxvae.load` reads; `jaxvae.runs.export` describes the
-files.
+files. `jaxvae push RUN USER/NAME` writes the weights and a model card to the Hugging Face Hub, from which `jaxvae pull
+USER/NAME --run FOLDER` makes a folder of a run without checkpoints and data; `jaxvae.runs.hub` does so in Python.
 
 The names of this module are imported on first use, since metrics and figures take a second to import. With
 `EAGER_IMPORT=1` in the environment they are imported at once, which pdoc needs to document them.

@@ -30,9 +30,10 @@ from jaxvae.runs.absent import NoExamples, source_of
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.build import build_without_data
 from jaxvae.runs.config import Config
+from jaxvae.runs.folder import MODEL
 from jaxvae.runs.load import OwnConfig, Run
 from jaxvae.schema import schema_of
-from jaxvae.training import make_train_step
+from jaxvae.training import TrainState, make_train_step
 from jaxvae.training.run_folder import TRAINED, read_trained
 from jaxvae.training.steps import described_data
 
@@ -44,7 +45,6 @@ CLOSE = {"float32": 1e-5, "bfloat16": 2e-2}
 precision of the networks."""
 COMPARED = 5
 """Number of examples that are compared."""
-MODEL = "model.safetensors"
 METADATA = "jaxvae"
 """Key of the settings in the metadata of a safetensors file."""
 MOST_HEADER = 100_000_000
@@ -107,9 +107,12 @@ def export(run: Run, kind: Format, folder: Path) -> tuple[list[Path], list[str]]
 
     Raises:
       NotExported: Nothing can be exported, or what was read again differs by more than `CLOSE`.
-      ValueError: A package is missing; the message says how to install it.
+      ValueError: A package is missing, and the message says how to install it; or the folder is that of a run, whose
+        settings would be lost.
     """
     require_packages(kind)
+    if (folder / TRAINED).exists():
+        raise ValueError(f"{folder} is the folder of a run, whose config.json would be replaced: name another folder")
     if kind == "safetensors":
         folder.mkdir(parents=True, exist_ok=True)
         return _save_weights(run, folder), []
@@ -140,7 +143,7 @@ def load(path: Path | str, *, trust: bool = False) -> Run:
     """Loads a run from a safetensors file that `jaxvae export` wrote. It encodes and decodes, and has no examples.
 
     Args:
-      path: File, or a folder with a file model.safetensors.
+      path: File, a folder with a file model.safetensors, or a repository of the Hugging Face Hub, "hf://USER/NAME".
       trust: Whether the file may name a method or a network of a module, as "module:NAME", which is then imported and
         called. Set it for your own files only.
 
@@ -152,9 +155,13 @@ def load(path: Path | str, *, trust: bool = False) -> Run:
         the message is one line.
     """
     require_packages("safetensors")
+    if str(path).startswith("hf://"):
+        from jaxvae.runs.hub import fetch
+
+        path = fetch(str(path).removeprefix("hf://"), MODEL)
     path = Path(path)
     path = path / MODEL if path.is_dir() else path
-    about, weights = _read_weights(path)
+    about, weights = read_weights(path)
     if about.get("config") is None:
         raise ValueError(
             f"{path} holds the weights of {about.get('method')}, which was trained in Python: build the method again "
@@ -176,10 +183,15 @@ def load(path: Path | str, *, trust: bool = False) -> Run:
         step = jnp.int32(about["step"])
     except (ArithmeticError, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its settings cannot be read ({type(error).__name__}: {error})") from error
-    state = shapes._replace(
-        params=_with_names(path, shapes.params, weights), key=jax.random.key(config.seed), step=step
-    )
+    params = _with_names(path, shapes.params, weights)
+    state = shapes._replace(params=params, key=jax.random.key(config.seed), step=step)
     return Run(path.parent, config, source, method, state, [])
+
+
+def read_state(path: Path, shapes: TrainState) -> TrainState:
+    """Returns the state of these shapes with the weights and the step of a file, and nothing else of a state."""
+    about, weights = read_weights(path)
+    return shapes._replace(params=_with_names(path, shapes.params, weights), step=jnp.int32(about["step"]))
 
 
 def _places(config: Any) -> list[str]:
@@ -338,7 +350,7 @@ def _save_weights(run: Run, folder: Path) -> list[Path]:
     path = folder / MODEL
     write_bytes(path, save(weights, {METADATA: json.dumps(about), "format": "flax"}))
     write_json(folder / "config.json", about)
-    _, again = _read_weights(path)
+    _, again = read_weights(path)
     if set(again) != set(weights) or any(not np.array_equal(again[name], weights[name]) for name in weights):
         raise NotExported(f"{path} differs from the run")
     return [path, folder / "config.json"]
@@ -354,8 +366,8 @@ def _place(path: tuple[Any, ...]) -> str:
     return ".".join(str(getattr(key, "key", getattr(key, "idx", getattr(key, "name", key)))) for key in path)
 
 
-def _read_weights(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Returns the settings and the weights of a safetensors file.
+def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Returns the settings ("method", "step", "config", "data") and the weights of a safetensors file.
 
     Raises:
       ValueError: It cannot be read, or another program wrote it.

@@ -21,6 +21,8 @@ from jaxvae.training.run_folder import (
 )
 from jaxvae.training.steps import described_data
 
+MODEL = "model.safetensors"
+"""Weights and settings of a run, which `jaxvae.runs.export` writes and `jaxvae.load` reads."""
 DATA = "source.data"
 """Dotted name, as in config.json, of the setting that names the data or its path."""
 
@@ -69,6 +71,11 @@ def open_run(folder: Path, config: Written, *, resume: bool, source: Source | No
       RunFolderError: There is a run and `resume` is False, the run has another configuration, or the folder cannot be
         written to.
     """
+    if resume and is_pulled(folder):
+        raise RunFolderError(
+            f"the run in {folder} was pulled, without the state of its optimizer, and cannot be resumed: leave out "
+            "--resume, and choose another --run"
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "config.json").exists():
@@ -106,6 +113,11 @@ def check_new(folder: Path) -> None:
     # A process that was killed while it created the folder leaves the lock and an incomplete file.
     if folder.exists() and any(path.name != LOCK and path.suffix != PARTIAL for path in folder.iterdir()):
         raise RunFolderError(f"{folder} has files but no run in it: choose another --run folder")
+
+
+def is_pulled(folder: Path) -> bool:
+    """Whether the folder holds the weights of a run in place of checkpoints, as `jaxvae.runs.hub.pull` writes them."""
+    return (folder / MODEL).exists() and not (folder / "checkpoints").exists()
 
 
 def read_config(folder: Path) -> dict[str, Any]:

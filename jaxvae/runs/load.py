@@ -20,7 +20,7 @@ from jaxvae.runs.absent import absent_source, trained_schema
 from jaxvae.runs.baseline import BaselineConfig, fit_baseline
 from jaxvae.runs.build import CannotOpen, build_parts, build_without_data, moved, parts_kept_once
 from jaxvae.runs.config import Config
-from jaxvae.runs.folder import known_as, read_config
+from jaxvae.runs.folder import MODEL, is_pulled, known_as, read_config
 from jaxvae.runs.typed import typed
 from jaxvae.schema import schema_of
 from jaxvae.streams import Stream
@@ -222,9 +222,9 @@ def load_run(
 ) -> Run:
     """Loads a run from its folder. A baseline is fitted again, because its folder holds only its configuration.
 
-    Encoding and decoding need no data. If the data cannot be opened, the run is loaded with an `Absent` source, which
-    raises ValueError when examples are requested. Warns with OtherData if the data differs from the data that the run
-    was trained on.
+    Encoding and decoding need no data. The data of a pulled run is opened only if `data` says where it is. If the data
+    is not or cannot be opened, the run has an `Absent` source, which raises ValueError when examples are requested.
+    Warns with OtherData if the data differs from the data that the run was trained on.
 
     Args:
       folder: Folder of the run.
@@ -253,8 +253,8 @@ def load_run(
         return Run(folder, config, fit.source, fit.method, fit.state, read_history(folder))
     if data is not None:
         config = config.with_flags(data=data)
-    held_out = None
-    if needs_data:
+    held_out, pulled = None, is_pulled(folder)
+    if needs_data and (data is not None or not pulled):
         try:
             parts, method = build_parts(config, trained_schema(folder))
         except CannotOpen as error:
@@ -266,7 +266,8 @@ def load_run(
             parts = parts_kept_once(parts)
             source, held_out = parts.training, parts.held_out
     else:
-        absent = absent_source(folder, f"the run in {folder} was loaded without its data")
+        reason = "pulled without its data: say where they are with --data" if pulled else "loaded without its data"
+        absent = absent_source(folder, f"the run in {folder} was {reason}")
         if absent is None:
             raise RunFolderError(f"the run in {folder} does not say enough about its data: load it with the data")
         source, method = build_without_data(config, absent)
@@ -327,6 +328,13 @@ def _restored(
     folder: Path, config: Config[Any, Any, Any, Any] | OwnConfig, source: Source, method: Method, checkpoint: str | int
 ) -> Run:
     init, _ = make_train_step(method, dataset_size=source.size)
+    if is_pulled(folder):
+        from jaxvae.runs.export import read_state
+
+        state = read_state(folder / MODEL, jax.eval_shape(init, jax.random.key(config.seed)))
+        if str(checkpoint) not in ("latest", "best", str(state.step)):
+            raise RunFolderError(f"no checkpoint {checkpoint!r} in {folder}: it was pulled at step {state.step}")
+        return Run(folder, config, source, method, state, [])
     saved = folder / "checkpoints"
     step: int | None
     match checkpoint:

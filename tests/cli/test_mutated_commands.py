@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import jaxvae.cli.explore
+import jaxvae.runs.hub
 from jaxvae.cli.flags import GROUPS
 from jaxvae.cli.main import COMMANDS, main
 from jaxvae.cli.train import RunFlags
@@ -147,6 +148,8 @@ def other_line(rng, word):
         "explore": {"checkpoint": str, "num_samples": int, "data": str, "port": int, "no_browser": bool},
         "encode": {"checkpoint": str, "limit": int, "data": str},
         "export": {"checkpoint": str, "format": Literal["stablehlo", "safetensors", "onnx"]},
+        "push": {"checkpoint": str, "private": bool, "license": str},
+        "pull": {"revision": str, "trust": bool},
         "decode": {"checkpoint": str},
         "score": {
             "metrics": str,
@@ -185,7 +188,9 @@ def other_line(rng, word):
             *["--limit", "20"],
         ],
         "figures": [run_of(rng), "--out", "NEW"],
-        "export": [run_of(rng), "--out", rng.choice(["NEW", "NEW.zip"])],
+        "export": [run_of(rng), "--out", rng.choice(["NEW", "NEW.zip", "RUN"])],
+        "push": [run_of(rng), rng.choice(["me/model", rng.choice(STRANGE)])],
+        "pull": [rng.choice(["me/model", "model", rng.choice(STRANGE)]), "--run", rng.choice(["NEW", "RUN"])],
         "decode": [
             *["RUN", rng.choice(["CODES", "CODES", "IMAGES", rng.choice(STRANGE)])],
             *["--out", rng.choice(["NEW.csv", "NEW.npz", "NEW"])],
@@ -232,11 +237,18 @@ def outcome(line):
     return None
 
 
+def without_network(*given, **more):
+    raise ValueError("there is no network here")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(int(os.environ.get("MUTATED_SEEDS", "1"))))
 def test_mutated_command_lines(place, tmp_path, monkeypatch, capsys, seed):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(jaxvae.cli.explore, "server_of", lambda *given: SimpleNamespace(run=lambda **sockets: None))
+    monkeypatch.setattr(jaxvae.runs.hub, "check_token", lambda: None)
+    monkeypatch.setattr(jaxvae.runs.hub, "push", lambda *given, **more: "pushed nowhere")
+    monkeypatch.setattr(jaxvae.runs.hub, "fetch", without_network)
     bad, usable = [], 0
     for number in range(LINES):
         names = {

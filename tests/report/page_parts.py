@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 
 from PIL import Image
 
-VOID = {"meta", "img", "source", "br", "link"}
+VOID = {"meta", "img", "source", "br", "link", "input"}
 ATTACK = "<img src=x onerror=alert(1)>\"'&amp;<script>"
 
 
@@ -31,7 +31,7 @@ class Page(HTMLParser):
         assert self._open.pop() == tag, f"</{tag}> closes another element"
 
     def handle_data(self, data):
-        if "style" not in self._open:
+        if not {"style", "script"} & {*self._open}:
             self.text.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:

@@ -1,14 +1,17 @@
 """Pages as a browser shows them: it sorts, moves, asks nobody, and can be read in the dark and on a phone."""
 
+import io
 import json
 
 import numpy as np
 import pytest
 from fake_report import FACTORS, fake_report
 from markupsafe import Markup
+from PIL import Image
 
 from jaxvae.report.comparison_page import comparison_html
 from jaxvae.report.page import report_html
+from jaxvae.report.pictures import signed
 from jaxvae.runs.compare import Column, Line
 from jaxvae.study.findings import Finding, findings
 from jaxvae.study.page import study_html
@@ -18,6 +21,7 @@ from tests.study.fake_study import table
 webdriver = pytest.importorskip("selenium.webdriver", reason="needs pip install selenium")
 from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
 
 pytestmark = pytest.mark.process
 
@@ -261,18 +265,66 @@ def test_settings_unfold_from_the_keyboard_and_links_lead_there(show):
     assert browser.find_element(By.CSS_SELECTOR, "details pre").is_displayed()
 
 
-@pytest.mark.parametrize(("name", "kind"), [("report", "gif"), ("photographs", "webp")])
-def test_the_animation_moves_unless_motion_is_unwelcome(name, kind, show):
-    picture = show(name).find_element(By.CSS_SELECTOR, "#animation img")
-    assert picture.get_property("currentSrc").startswith(f"data:image/{kind};")
+def window_of(mover):
+    """Pixels of the picture that a slider shows."""
+    frames = mover.find_element(By.CSS_SELECTOR, ".frames")
+    frames.parent.execute_script("arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", frames)
+    shot = frames.screenshot_as_png
+    return np.asarray(Image.open(io.BytesIO(shot)).convert("L"), float)
+
+
+@pytest.mark.parametrize("width", [1200, 400])
+def test_a_slider_shows_the_picture_of_its_value(width, show):
+    # A page that scrolls smoothly is not where a screenshot is taken.
+    data, browser = fake_report(), show("report", width=width, reduced_motion="reduce")
+    movers = browser.find_elements(By.CSS_SELECTOR, "#sliders figure")
+    assert len(movers) == 5
+    for place, mover in enumerate(movers[:2]):
+        slider, value = mover.find_element(By.TAG_NAME, "input"), mover.find_element(By.TAG_NAME, "output")
+        assert f"z{data.latent_order[place]}" in slider.accessible_name
+        at = 5
+        for key, step in ((Keys.ARROW_RIGHT, 6), (Keys.HOME, 0), (Keys.ARROW_UP, 1), (Keys.END, 10)):
+            slider.send_keys(key)
+            shown = data.traversals[place].repeat(2, axis=1).repeat(2, axis=2)[..., 0] * 255
+            distance = np.abs(window_of(mover) - shown).mean(axis=(1, 2))
+            assert int(np.argmin(distance)) == step != at
+            assert distance[step] < 2
+            told = signed(data.traversal_values[step])
+            assert value.text == told == slider.get_attribute("aria-valuetext")
+            at = step
+    assert browser.get_log("browser") == []
+
+
+def test_the_pictures_move_where_it_is_asked_for(show):
+    browser = show("photographs", reduced_motion="reduce")
+    place = "return document.querySelector('#sliders img').getBoundingClientRect().left"
+    assert len({browser.execute_script(place) for _ in range(4)}) == 1
+    play = browser.find_element(By.CSS_SELECTOR, "#sliders button")
+    play.send_keys(Keys.SPACE)
+    assert play.text == "Stop"
     seen = set()
-    for _ in range(40):
-        seen.add(picture.screenshot_as_base64)
-        if len(seen) > 2:
-            break
-    assert len(seen) > 2
-    still = show(name, reduced_motion="reduce").find_element(By.CSS_SELECTOR, "#animation img")
-    assert len({still.screenshot_as_base64 for _ in range(4)}) == 1
+    WebDriverWait(browser, 20, 0.01).until(lambda driver: seen.add(driver.execute_script(place)) or len(seen) == 5)
+    play.send_keys(Keys.SPACE)
+    assert play.text == "Play"
+    assert browser.execute_script(place) in seen
+    assert len({browser.execute_script(place) for _ in range(4)}) == 1
+
+
+def test_without_scripts_the_pictures_stand_side_by_side(show):
+    browser = show("report", reduced_motion="reduce")
+    try:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+        browser.refresh()
+        data, mover = fake_report(), browser.find_element(By.CSS_SELECTOR, "#sliders figure")
+        assert not mover.find_element(By.TAG_NAME, "input").is_displayed()
+        assert not browser.find_element(By.CSS_SELECTOR, "#sliders button").is_displayed()
+        pixels = window_of(mover)
+        assert pixels.shape[1] > 7 * 128
+        for place in range(7):
+            shown = data.traversals[0, place, ..., 0].repeat(2, axis=0).repeat(2, axis=1) * 255
+            assert np.abs(pixels[:128, 128 * place : 128 * (place + 1)] - shown).mean() < 2
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
 @pytest.mark.parametrize("name", ["attacked report", "attacked comparison", "study"])

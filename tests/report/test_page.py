@@ -10,7 +10,7 @@ from jaxvae.report.page import report_html
 from jaxvae.report.sections import shown_metric, shown_score
 
 SECTIONS = (
-    "animation",
+    "sliders",
     "scores",
     "data",
     "traversals",
@@ -57,7 +57,7 @@ def test_refers_to_nothing_outside_the_file(html, page):
     for _, attributes in page.tags:
         for name in ("src", "srcset", "href", "data", "action", "poster"):
             assert attributes.get(name, "#").startswith(("#", "data:image/"))
-    assert not page.all("script")
+    assert page.all("script") == [{}]  # that of the sliders, in the page
     assert not page.all("link")
     assert not re.search("https?://", re.sub('base64,[^"]*', "", html))
     policy = next(meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
@@ -66,7 +66,7 @@ def test_refers_to_nothing_outside_the_file(html, page):
 
 def test_every_picture_has_a_text_and_decodes_to_its_size(page):
     pictures = page.all("img")
-    assert len(pictures) == 4 + 2 + 6
+    assert len(pictures) == 5 + 3 + 2 + 6
     for picture in pictures:
         assert len(picture["alt"]) > 10
         with decode(picture["src"]) as image:
@@ -78,9 +78,10 @@ def test_every_picture_has_a_text_and_decodes_to_its_size(page):
 
 
 def test_pictures_have_the_expected_sizes(page):
-    animation, comparison, traversals, kl, information, prior, *curves = (decode(p["src"]) for p in page.all("img"))
-    assert (animation.format, animation.n_frames) == ("GIF", 20)
-    assert animation.size == (14 + 5 * 142, 14 + 2 * 180 + 44)
+    strips, others = page.all("img")[:5], page.all("img")[5:]
+    comparison, traversals, kl, information, prior, *curves = (decode(p["src"]) for p in others)
+    assert {decode(strip["src"]).size for strip in strips} == {(11 * 64, 64)}
+    assert {(strip["width"], strip["height"]) for strip in strips} == {(str(11 * 128), "128")}
     assert comparison.size == (250 + 8 * 134, 4 * 134 + 18)
     assert traversals.size == (250 + 11 * 134, 44 + 10 * 134)
     assert kl.height == information.height
@@ -88,10 +89,48 @@ def test_pictures_have_the_expected_sizes(page):
     assert all(curve.size == pytest.approx((2.9 * 192, 1.6 * 192), abs=1) for curve in curves)
 
 
-def test_charts_have_a_dark_version_and_the_animation_a_still_one(page):
+def test_charts_have_a_dark_version(page):
     media = [source["media"] for source in page.all("source")]
-    assert media.count("(prefers-color-scheme: dark)") == 2 + 6
-    assert media.count("(prefers-reduced-motion: reduce)") == 1
+    assert media == ["(prefers-color-scheme: dark)"] * (2 + 6)
+
+
+def test_a_slider_of_each_active_latent_names_it_and_its_values(page):
+    data = fake_report()
+    sliders = [each for each in page.all("input") if each["type"] == "range"]
+    names = [f"{factor}, z{index} · " for index, factor in zip(data.latent_order, data.latent_factor, strict=True)]
+    assert [each["aria-label"][: len(name)] for each, name in zip(sliders, names, strict=False)] == names[:5]
+    assert len(sliders) == 5
+    for each in sliders:
+        assert each["data-values"] == "−2|−1.6|−1.2|−0.8|−0.4|0|+0.4|+0.8|+1.2|+1.6|+2"
+        assert (each["min"], each["max"], each["value"]) == ("0", "10", "5")
+    assert "The sliders are those of the 5 most informative active latents, of 10" in page.words
+
+
+@pytest.mark.parametrize(
+    ("kl", "change", "places"),
+    [
+        ([0.5, 0.005, 2.0], None, [2, 0]),
+        ([0.0, 0.0, 0.0], None, [2, 0, 1]),
+        ([0.0, 0.0, 0.0], [0.5, 0.005, 1.0], [2, 0]),
+    ],
+)
+def test_without_factors_a_latent_is_active_by_its_size(kl, change, places):
+    data = small_report()._replace(
+        latent_order=np.array([2, 0, 1]),
+        latent_factor=(None,) * 3,
+        factor_names=None,
+        mutual_information=None,
+        kl_per_latent=np.array(kl),
+        change_per_latent=None if change is None else np.array(change),
+    )
+    names = [each["aria-label"] for each in Page(report_html(data)).all("input")]
+    assert [int(name[1]) for name in names] == places
+
+
+def test_a_page_without_pictures_has_no_script():
+    page = Page(report_html(small_report()._replace(traversals=np.zeros((0, 0, 16, 16, 1)))))
+    assert page.all("script") == []
+    assert "script-src" not in next(meta["content"] for meta in page.all("meta") if "http-equiv" in meta)
 
 
 def test_tells_the_numbers(page):
@@ -150,8 +189,8 @@ def test_texts_are_escaped():
     page, harmless = Page(report_of(ATTACK)), Page(report_of("a text"))
     assert page.skeleton == harmless.skeleton
     # Two are in the settings, which are JSON: their quotes have backslashes.
-    assert page.words.count(ATTACK) == harmless.words.count("a text") - 2 == 19
-    assert sum(ATTACK in picture["alt"] for picture in page.all("img")) == 6
+    assert page.words.count(ATTACK) == harmless.words.count("a text") - 2 == 20
+    assert sum(ATTACK in picture["alt"] for picture in page.all("img")) == 5
 
 
 def test_data_without_factors():
@@ -217,7 +256,8 @@ def test_shapes_of_data(options):
 def test_many_latents_are_shown_in_part_and_charted_in_full():
     data = small_report(latents=32)
     page = Page(report_html(data))
-    assert page.words.count("The 16 most informative of 32 latents") == 2
+    assert page.words.count("The 16 most informative of 32 latents") == 1
+    assert "those of the 5 most informative active latents, of 32" in page.words
     alt = next(picture["alt"] for picture in page.all("img") if picture["alt"].startswith("KL to"))
     assert alt.count("z") == 32
 

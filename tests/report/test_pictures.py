@@ -7,7 +7,7 @@ from page_parts import decode
 from PIL import Image
 
 from jaxvae.report.collect import traversal_values
-from jaxvae.report.encoding import embed, embed_animation
+from jaxvae.report.encoding import embed, gif
 from jaxvae.report.pictures import (
     CANVAS,
     GAP,
@@ -22,6 +22,7 @@ from jaxvae.report.pictures import (
     in_colours,
     shown_channels,
     signed,
+    strip,
     tile_size,
     traversal_frames,
 )
@@ -151,7 +152,7 @@ def test_signed(value, text):
 def test_animation_has_all_frames_even_if_no_latent_moves(values):
     still = np.zeros((3, values, 16, 16, 1))
     frames = traversal_frames(still, np.linspace(-2, 2, values), [Label("z")] * 3)
-    with decode(embed_animation(back_and_forth(frames), 90).uri) as animation:
+    with Image.open(io.BytesIO(gif(back_and_forth(frames), 90))) as animation:
         assert animation.format == "GIF"
         assert animation.n_frames == max(1, 2 * values - 2)
         assert animation.size == frames[0].size
@@ -161,7 +162,7 @@ def test_animation_has_all_frames_even_if_no_latent_moves(values):
 def test_animation_keeps_the_pixels():
     data = fake_report(channels=3, num_values=5)
     frames = traversal_frames(data.traversals, data.traversal_values, [Label("z")] * 10)
-    with decode(embed_animation(frames, 90).uri) as animation:
+    with Image.open(io.BytesIO(gif(frames, 90))) as animation:
         animation.seek(4)
         shown = np.asarray(animation.convert("RGB"), float)
     assert np.abs(shown - np.asarray(frames[4], float)).mean() < 2
@@ -174,9 +175,22 @@ def test_photographs_are_stored_small():
     assert (picture.width, picture.height) == (900, 700)
     with decode(picture.uri) as image:
         assert (image.format, image.size) == ("WEBP", (900, 700))
-    frames = [Image.fromarray(np.roll(np.asarray(noise), 50 * n, axis=0)) for n in range(3)]
-    with decode(embed_animation(frames, 90).uri) as animation:
-        assert (animation.format, animation.n_frames) == ("WEBP", 3)
+    smaller = embed(noise, 300_000)
+    assert len(smaller.uri) < 400_100 < len(picture.uri)
+    with decode(smaller.uri) as image:
+        assert (image.format, image.size) == ("WEBP", (900, 700))
+
+
+@pytest.mark.parametrize(
+    ("size", "stored", "density"), [((16, 8), (16, 8), 1 / 8), ((64, 64), (64, 64), 1 / 2), ((256, 128), (128, 64), 1)]
+)
+def test_a_strip_holds_the_images_side_by_side(size, stored, density):
+    values = np.array([0.2, 0.6, 1.0])
+    image, found = strip(np.ones((3, *size, 1)) * values.reshape(3, 1, 1, 1))
+    height, width = stored
+    assert (image.size, found) == ((3 * width, height), density)
+    expected = np.repeat(np.round(255 * values), width)[None, :, None]
+    np.testing.assert_array_equal(np.asarray(image), np.broadcast_to(expected, (height, 3 * width, 3)))
 
 
 def test_line_art_is_stored_exactly():

@@ -74,7 +74,7 @@ def report_of(words, tmp_path):
 def test_maps_of_a_run_are_shown(name, tmp_path):
     codes, scores, page, anchors = report_of([name], tmp_path)
     assert {"drawn", "data", "training"} <= anchors
-    assert not anchors & {"animation", "traversals", "prior", "classes"}
+    assert not anchors & {"sliders", "traversals", "prior", "classes"}
     assert "known effect" in page
     if name == "va-gan":
         assert codes.mean.shape == (200, 0)
@@ -86,7 +86,7 @@ def test_subspaces_of_a_run_are_shown(tmp_path):
     codes, scores, page, anchors = report_of(["mcr2", "--latents", "6"], tmp_path)
     np.testing.assert_allclose(np.linalg.norm(codes.mean, axis=1), 1, rtol=1e-5)
     assert {"classes", "scores", "latents"} <= anchors
-    assert not anchors & {"drawn", "animation", "traversals", "prior"}
+    assert not anchors & {"drawn", "sliders", "traversals", "prior"}
     assert "codes of 10 classes" in page
     assert scores["metrics"]["mig"]["score"] is not None
 
@@ -94,7 +94,7 @@ def test_subspaces_of_a_run_are_shown(tmp_path):
 def test_series_of_a_run_are_shown(tmp_path):
     *_, page, anchors = report_of(["vae", "--data", "waves", "--network", "conv1d", "--latents", "3"], tmp_path)
     assert {"series", "latents", "training"} <= anchors
-    assert not anchors & {"animation", "traversals", "prior", "columns", "loadings"}
+    assert not anchors & {"sliders", "traversals", "prior", "columns", "loadings"}
     assert "Series and reconstructions" in page
 
 
@@ -104,14 +104,14 @@ def test_groups_of_a_run_are_shown(tmp_path):
     data = ["--data", f"table:{tmp_path / 'table.csv'}", "--label-columns", "type", "--groups", "prefix"]
     *_, page, anchors = report_of(["oi-vae", *data, "--latents", "2"], tmp_path / "run")
     assert {"loadings", "columns"} <= anchors
-    assert not anchors & {"series", "animation"}
+    assert not anchors & {"series", "sliders"}
     assert re.search("z[01] drives (arm|leg) most; z[01] drives (arm|leg) most", page)
 
 
 @pytest.mark.process
 def test_an_adversarial_autoencoder_is_shown_as_any_other(tmp_path):
     *_, anchors = report_of(["alae", "--latents", "6", "--data", "digits"], tmp_path)
-    assert {"animation", "data", "traversals", "prior", "latents"} <= anchors
+    assert {"sliders", "data", "traversals", "prior", "latents"} <= anchors
     assert not anchors & {"drawn", "classes"}
 
 

@@ -121,6 +121,16 @@ def test_a_file_does_not_name_what_is_called(folder, capsys, tmp_path, place):
         jaxvae.load(other, trust=True)
 
 
+@pytest.mark.process
+def test_the_settings_of_a_run_are_never_replaced(folder, capsys):
+    before = (folder / "config.json").read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        main(["export", str(folder), "--format", "safetensors", "--out", str(folder)])
+    assert stop.value.code == 2
+    assert "is the folder of a run, whose config.json would be replaced: name another folder" in capsys.readouterr().err
+    assert (folder / "config.json").read_bytes() == before
+
+
 def test_a_difference_leaves_earlier_files(tmp_path, monkeypatch):
     run = small_run()
     (tmp_path / "encoder.stablehlo").write_bytes(b"earlier")
