@@ -121,7 +121,6 @@ def test_a_file_does_not_name_what_is_called(folder, capsys, tmp_path, place):
         jaxvae.load(other, trust=True)
 
 
-@pytest.mark.process
 def test_the_settings_of_a_run_are_never_replaced(folder, capsys):
     before = (folder / "config.json").read_bytes()
     with pytest.raises(SystemExit) as stop:
