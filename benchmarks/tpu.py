@@ -107,7 +107,8 @@ def mesh_of(chips: int) -> Mesh:
 
 def compiled(program: Program) -> dict[str, Any]:
     """Compiles a program and returns its row. The process must not have computed anything with JAX yet."""
-    os.environ.update(TPU_SKIP_MDS_QUERY="1", TPU_WORKER_HOSTNAMES="localhost")
+    # libtpu leaves a lock behind where a process is stopped; nothing is shared between these.
+    os.environ.update(TPU_SKIP_MDS_QUERY="1", TPU_WORKER_HOSTNAMES="localhost", ALLOW_MULTIPLE_LIBTPU_LOAD="1")
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_enable_compilation_cache", False)
     config = configured(program)
