@@ -107,8 +107,7 @@ def export(run: Run, kind: Format, folder: Path) -> tuple[list[Path], list[str]]
 
     Raises:
       NotExported: Nothing can be exported, or what was read again differs by more than `CLOSE`.
-      ValueError: A package is missing, and the message says how to install it; or the folder is that of a run, whose
-        settings would be lost.
+      ValueError: A package is missing, or the folder is that of a run; the message says what to do.
     """
     require_packages(kind)
     if (folder / TRAINED).exists():

@@ -70,6 +70,7 @@ BESIDE = {
     "split_seed": {"validation": 0.25},
     "class_factor": {"data": "sprites", "image_size": 16},
     "cycle": {"warmup": 5},
+    ("tripod", "dtype"): {"derivatives": "exact"},
 }
 """Flags without which another has no effect, and is refused or hidden."""
 NEED_FILES = ("stream", "skip_bad", "texture", "groups", "library")
@@ -167,7 +168,7 @@ def batch_of(config):
 
 @pytest.mark.parametrize(("method", "flag"), list(cases()))
 def test_a_flag_changes_the_program_or_the_data(method, flag):
-    beside = {"batch_size": 20, **BESIDE.get(flag, {})}
+    beside = {"batch_size": 20, **BESIDE.get(flag, {}), **BESIDE.get((method, flag), {})}
     config = default_config(method).with_flags(**beside)
     section = next(each for each in sections(config).values() if hasattr(each, flag))
     changed = config.with_flags(**{flag: other_value(section, flag)})
