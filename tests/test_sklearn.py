@@ -119,7 +119,7 @@ def test_every_method_of_single_images_is_there():
     [n if n in ("vae", "factor-vae", "vae-sne") else pytest.param(n, marks=pytest.mark.slow) for n in IMAGES_ONLY],
 )
 def test_every_method_fits(name, plane):
-    model = getattr(estimators, METHODS[name].hyperparameters.__name__)(**{**QUICK, "max_iter": 3})
+    model = getattr(estimators, METHODS[name].hyperparameters.__name__)(**{**QUICK, "n_components": 2, "max_iter": 3})
     codes = model.fit_transform(plane[:20])
     assert model.method_.name == name
     assert int(model.state_.step) == 3
