@@ -108,8 +108,8 @@ class Schema:
             raise ValueError(f"the table lacks {_listed('column', absent)}")
         if new := [name for name in table if name not in known]:
             raise ValueError(
-                f"the table has {_listed('column', new)}, which the model was not trained on: leave out, with --drop "
-                f"{' '.join(new[:5])}"
+                f"the table has {_listed('column', new)}, which the model was not trained on: remove "
+                f"{'it' if len(new) == 1 else 'them'} from the table"
             )
         parts = [_encoded(column, table[column.name]) for column in self.used]
         return np.concatenate(parts, axis=1).astype(np.float32)

@@ -77,6 +77,16 @@ def streamed_table(path: Path, columns: Columns, schema: Schema | None, training
         raise error if str(error).startswith(f"{path}: ") else ValueError(f"{path}: {error}") from error
 
 
+def is_streamable(path: Path) -> bool:
+    """Whether the rows of a table in such a file can be read in blocks. A file that cannot be read has no rows."""
+    if path.suffix.lower() != ".parquet":
+        return path.suffix.lower() in STREAMED
+    try:
+        return bool(_Parquet(path).size)
+    except ValueError:
+        return False
+
+
 def rows_of_file(
     training_rows: TrainingRows, size: int, arrays: Mapping[str, np.ndarray], columns: Columns, name: str
 ) -> np.ndarray | None:

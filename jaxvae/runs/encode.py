@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxvae.analysis import Clusters, find_clusters
 from jaxvae.data import Source, Streamed, Table, one_picture, open_data, origin_of, picture_folder
-from jaxvae.data.in_file import STREAMED
+from jaxvae.data.in_file import is_streamable
 from jaxvae.data.pictures import PICTURES
 from jaxvae.data.registry import kind_of
 from jaxvae.data.source import on_device
@@ -98,7 +98,7 @@ def encode_all(
 def _is_streamed(name: str) -> bool:
     """Whether the rows of such data may stay in their file."""
     kind = kind_of(name)
-    return kind == "anndata" or (kind == "table" and Path(name).suffix.lower() in STREAMED)
+    return kind == "anndata" or (kind == "table" and is_streamable(Path(name.removeprefix("table:")).expanduser()))
 
 
 def _none_to_learn_from(table: Table) -> None:

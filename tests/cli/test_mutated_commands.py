@@ -124,7 +124,7 @@ def train_line(rng):
     hints |= {name: hint for name, hint in get_type_hints(RunFlags).items() if name not in NEVER}
     if rng.random() < 0.1:
         method = rng.choice(["", "vaes", *STRANGE])
-    flags = [part for name in rng.sample([*hints], rng.randint(0, 3)) for part in flag(rng, name, hints[name])]
+    flags = [part for name in rng.sample([*hints], rng.randint(0, 5)) for part in flag(rng, name, hints[name])]
     small = {**SMALL, "run": "NEW"} | ({"network": "mlp-small"} if "network" in hints and rng.random() < 0.7 else {})
     given = [part for name, value in small.items() for part in (f"--{name.replace('_', '-')}", value)]
     data = ["--data", rng.choice(VALID["data"])]

@@ -140,7 +140,7 @@ def test_new_rows_have_the_columns_of_the_run(frame, tmp_path):
     there = innermost(options.open(schema)).pixels
     np.testing.assert_array_equal(there, innermost(DataOptions(data=str(tmp_path / "t.parquet")).open(schema)).pixels)
     shuffled.assign(more=np.arange(50) * 0.1).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(ValueError, match="the table has the column 'more', which the model was not trained on"):
+    with pytest.raises(ValueError, match="the table has the column 'more', which the model was not trained on: remove it"):
         options.open(schema)
     shuffled.drop(columns="size").to_parquet(tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="the table lacks the column 'size'"):
@@ -254,11 +254,13 @@ def test_memory_does_not_grow_with_the_file(ending, tmp_path):
     assert taken["stream"] < 30
 
 
-@pytest.mark.parametrize("ending", ["parquet", "csv"])
-def test_other_rows_stay_in_their_file_as_those_of_the_run_do(frame, tmp_path, ending):
-    frame = frame.drop(columns=["same", "yes"])
+@pytest.mark.parametrize("kind", ["parquet", "csv", "parquet with a named index"])
+def test_other_rows_stay_in_their_file_as_those_of_the_run_do(frame, tmp_path, kind):
+    ending, rows = kind.split()[0], slice(300, 500)
+    frame = frame.drop(columns=["same", "yes"]).assign(row=np.arange(N))
     frame.to_parquet(tmp_path / "x.parquet", index=False)
-    getattr(frame[300:500], f"to_{ending}")(tmp_path / f"other.{ending}", index=False)
+    other = frame[rows].drop(columns="row").rename_axis("row") if "index" in kind else frame[rows]
+    getattr(other, f"to_{ending}")(tmp_path / f"other.{ending}", index=None if "index" in kind else False)
     opened = {}
     for stream in (False, True):
         config = default_config("vae").with_flags(data=str(tmp_path / "x.parquet"), stream=stream)
@@ -266,6 +268,6 @@ def test_other_rows_stay_in_their_file_as_those_of_the_run_do(frame, tmp_path, e
         init, _ = make_train_step(method, dataset_size=source.size)
         run = SimpleNamespace(config=config, source=source, method=method, state=init(jax.random.key(0)))
         opened[stream] = open_other(run, str(tmp_path / f"other.{ending}"))
-    assert isinstance(opened[True].pixels, np.memmap) == (ending == "parquet")
+    assert isinstance(opened[True].pixels, np.memmap) == (kind == "parquet")
     assert not isinstance(opened[False].pixels, np.memmap)
     np.testing.assert_allclose(opened[True].pixels, opened[False].pixels, atol=1e-6)
