@@ -140,7 +140,9 @@ def test_new_rows_have_the_columns_of_the_run(frame, tmp_path):
     there = innermost(options.open(schema)).pixels
     np.testing.assert_array_equal(there, innermost(DataOptions(data=str(tmp_path / "t.parquet")).open(schema)).pixels)
     shuffled.assign(more=np.arange(50) * 0.1).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(ValueError, match="the table has the column 'more', which the model was not trained on: remove it"):
+    with pytest.raises(
+        ValueError, match="the table has the column 'more', which the model was not trained on: remove it"
+    ):
         options.open(schema)
     shuffled.drop(columns="size").to_parquet(tmp_path / "t.parquet")
     with pytest.raises(ValueError, match="the table lacks the column 'size'"):
