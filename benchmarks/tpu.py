@@ -15,9 +15,10 @@ a population on one chip, whose counts are of all members together.
 Rows are added to results/tpu.json, and those that are there are kept. Each program is compiled in a process of its
 own, as one that takes longer than `--limit` seconds must be stopped.
 
-Forms of a population: "vmap" is what `train_population` compiles; "map" takes the members one after another in a loop
-of the program, whose body XLA counts once, whatever the number of members, so that no bound follows; "products" is vmap
-with convolutions as matrix products over patches, as on CPUs.
+Forms of a population: "vmap" is what `train_population` compiles for dense networks. For convolutions it compiles
+"map", which takes the members one after another in a loop of the program; XLA counts its body once, whatever the number
+of members, so that no bound follows. "unrolled" is that loop without the loop, whose operations and bytes are counted.
+"products" is vmap with convolutions as matrix products over patches, as on CPUs.
 """
 
 import json
@@ -66,7 +67,7 @@ class Program:
     batch: int = 64
     """images per chip and member"""
     form: str = "vmap"
-    """of a population or its convolutions: vmap, map or products"""
+    """of a population or its convolutions: vmap, map, unrolled or products"""
 
 
 @dataclass
@@ -122,7 +123,8 @@ def compiled(program: Program) -> dict[str, Any]:
     if program.form == "products":
         layers._platform, layers.IMAGES = (lambda: "cpu"), size
     if program.members > 1:
-        step = mapped(step) if program.form == "map" else jax.vmap(step, in_axes=(0, 0, None))
+        forms = {"map": mapped, "unrolled": unrolled}
+        step = forms[program.form](step) if program.form in forms else jax.vmap(step, in_axes=(0, 0, None))
         state, empty = (
             jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((program.members, *leaf.shape), leaf.dtype), each)
             for each in (state, empty)
@@ -159,6 +161,16 @@ def compiled(program: Program) -> dict[str, Any]:
 def mapped(step: Step) -> Step:
     """Makes a step of all members of one, which are taken one after another."""
     return lambda states, seen, source: jax.lax.map(lambda member: step(*member, source), (states, seen))
+
+
+def unrolled(step: Step) -> Step:
+    """Makes a step of all members of one, as many copies of it as there are members."""
+
+    def stepping(states: Any, seen: Any, source: Any) -> Any:
+        pick = [jax.tree.map(lambda leaf, m=m: leaf[m], (states, seen)) for m in range(len(states.step))]
+        return jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *[step(*member, source) for member in pick])
+
+    return stepping
 
 
 def in_own_process(program: Program, limit: int) -> dict[str, Any]:

@@ -91,13 +91,13 @@ def test_our_own_peer_runs(method):
 def test_the_benchmark_of_accelerators_runs_on_a_cpu(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "FOLDER", tmp_path)
     sizes = {"networks": ("mlp",), "batches": (2,), "members": (2,), "pairs": (16,), "methods": ("vae",)}
-    accelerator.main(accelerator.Args(**sizes, precisions=("TF32", "bfloat16"), repeats=1, seconds=0.01, torch=False))
+    accelerator.main(accelerator.Args(**sizes, precisions=("bfloat16",), repeats=1, seconds=0.01, torch=False))
     (file,) = tmp_path.glob("accelerator-*.json")
     rows = json.loads(file.read_text())["rows"]
-    assert [row["what"] for row in rows] == ["step", "step", "total correlation", "population", "resumed", "method"]
-    assert all(row["images per second, jaxvae"] > 0 for row in rows[:2])
-    assert rows[4]["same_bits"]
-    assert rows[5]["finite"]
+    assert [row["what"] for row in rows] == ["step", "total correlation", "population", "resumed", "method"]
+    assert all(row["images per second, jaxvae"] > 0 for row in rows[:1])
+    assert rows[3]["same_bits"]
+    assert rows[4]["finite"]
 
 
 def test_a_collective_in_pieces_is_counted_once():

@@ -41,6 +41,8 @@ def explore_command(arguments: list[str]) -> None:
         socket = open_port(args.port)
         with socket:
             explorer = Explorer(load_run(args.run, args.checkpoint, data=args.data), args.num_samples)
+            if explorer.missing_data:
+                print(f"the examples are drawn from the prior: {explorer.missing_data}")
             explorer.warm_up()
             token, once, port = new_token(), new_token(), socket.getsockname()[1]
 

@@ -19,8 +19,8 @@ Rows = Sequence[int | None]
 class Decoder:
     """The decoder of a run. It can be called from several threads, one of which decodes at a time."""
 
-    def __init__(self, run: Run, examples: Mapping[str, np.ndarray], lock: threading.Lock):
-        """Takes a run and its examples, all columns of the batch, whose places are the rows of codes."""
+    def __init__(self, run: Run, examples: Mapping[str, np.ndarray] | None, lock: threading.Lock):
+        """Takes a run and its examples, all columns of the batch, whose places are the rows of codes; or None."""
         self.run, self.examples, self._lock = run, examples, lock
         self._alone = run.decoder
         method, networks = run.method, run.method.networks
@@ -29,7 +29,7 @@ class Decoder:
     @property
     def reads_examples(self) -> bool:
         """Whether the decoder reads more of an example than its code, such as the library size of a cell."""
-        return self.run.method.decode_with is not None
+        return self.run.method.decode_with is not None and self.examples is not None
 
     def __call__(self, codes: np.ndarray, rows: Rows | None = None) -> np.ndarray:
         """Decodes codes [B, D] into expected examples [B, *event_shape].
@@ -50,6 +50,7 @@ class Decoder:
 
     def _in_batches(self, codes: np.ndarray, rows: np.ndarray | None) -> np.ndarray:
         assert self._alone is not None
+        own_examples = self.examples or {}
         parts = []
         for first in range(0, len(codes), BATCHES[-1]):
             part = codes[first : first + BATCHES[-1]]
@@ -60,7 +61,7 @@ class Decoder:
                     decoded = self._alone(padded)
                 else:
                     own = np.resize(rows[first : first + BATCHES[-1]], size)
-                    batch = {name: jnp.asarray(values[own]) for name, values in self.examples.items()}
+                    batch = {name: jnp.asarray(values[own]) for name, values in own_examples.items()}
                     decoded = np.asarray(self._with(self.run.state.params, jnp.asarray(padded, jnp.float32), batch))
                 parts.append(decoded[: len(part)])
         return np.concatenate(parts)

@@ -15,13 +15,14 @@ from jaxvae.analysis import Representation
 from jaxvae.data import origin_of
 from jaxvae.data.pictures import picture_of_bytes
 from jaxvae.explorer.decoding import BATCHES, Decoder, Rows
-from jaxvae.explorer.values import examples_of, fitted, in_view, levels, rounded, short
+from jaxvae.explorer.values import examples_of, fitted, in_view, levels, prior_codes, rounded, short
 from jaxvae.files import printable
 from jaxvae.method import Nets, no_code
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.report.encoding import gif
 from jaxvae.report.pictures import FRAME_MILLISECONDS, Label, back_and_forth, image_rows, traversal_frames
 from jaxvae.report.tables import by_column
+from jaxvae.runs.absent import NoExamples
 from jaxvae.runs.encode import clusters_of
 from jaxvae.runs.latents import latents_by_size
 from jaxvae.runs.load import Run
@@ -53,16 +54,23 @@ class Explorer:
     """A run as the page of the explorer asks for it. Its methods can be called from several threads."""
 
     def __init__(self, run: Run, num_samples: int = NUM_SAMPLES):
-        """Encodes examples of the run's data.
+        """Encodes examples of the run's data. If the data is unavailable, codes are drawn from the prior and decoded.
 
         Raises:
-          ValueError: The data cannot be opened, or `num_samples` is less than 2.
+          ValueError: The data is unavailable and the method's prior or decoder needs it, or `num_samples` is less than
+            2.
         """
         if num_samples < 2:
             raise ValueError(f"--num-samples must be at least 2, got {num_samples}")
         self.run = run
+        self.missing_data = ""
+        """Reason why the data is unavailable; empty if it is there."""
         self._lock = threading.Lock()
-        codes = represent(run, num_samples)
+        try:
+            codes = represent(run, num_samples)
+        except NoExamples as reason:
+            self._imagine(num_samples, reason)
+            return
         count = min(len(codes.mean), max(2, MOST_CELLS // max(1, codes.mean.shape[1])))
         factors = None if codes.factors is None else codes.factors[:count]
         self.codes = Representation(codes.mean[:count], codes.logvar[:count], factors)
@@ -73,6 +81,23 @@ class Explorer:
         factors = known_factors(run.source, codes.factors)
         known = score_arrays(codes.mean, None, factors, ["mig"] if self.encodes else [])
         self.latents = latents_by_size(run, codes, known["metrics"].get("mig", {}))
+
+    def _imagine(self, count: int, reason: NoExamples) -> None:
+        """Draws codes from the prior, and takes what they decode to as the examples."""
+        run, self.missing_data = self.run, str(reason)
+        zeros = np.zeros((count, *run.source.event_shape), np.float32)
+        try:
+            latents = int(run.encode(zeros[:1]).mean.shape[1])
+            mean = prior_codes(run, run.evaluation_key, latents, {"x": jnp.asarray(zeros)})
+        except ValueError as error:  # more of an example is needed
+            raise reason from error
+        if run.decoder is None:
+            raise reason
+        mean = mean[: max(2, MOST_CELLS // max(1, latents))]
+        self.codes = Representation(mean, np.full_like(mean, POINT_LOGVAR), None)
+        self._decoded = Decoder(run, None, self._lock)
+        self.examples = self._decoded(mean)
+        self.latents = latents_by_size(run, self.codes, {})
 
     @property
     def encodes(self) -> bool:
@@ -112,7 +137,7 @@ class Explorer:
                 "data": printable(run.data_in_words),
                 "step": f"{int(run.state.step):,}" if run.method.objectives else "",
                 "seed": str(run.config.seed),
-                "examples shown": f"{len(self.examples):,}",
+                "examples shown": f"{len(self.examples):,}{', drawn from the prior' if self.missing_data else ''}",
             },
             "kind": kind,
             "shape": [*shape[:2], 1 if shape[2] == 1 else 3] if kind == "pictures" else list(shape),
@@ -120,7 +145,7 @@ class Explorer:
             "decodes": self.decodes,
             "takesPictures": self.takes_pictures,
             "readsExamples": self.decodes and self._decoded.reads_examples,
-            "draws": run.method.pictures is not None,
+            "draws": run.method.pictures is not None and not self.missing_data,
             "size": "KL, nats" if self.latents.change is None else "change of the output",
             "latents": self._sliders(),
             "codes": [[short(value) for value in row] for row in self.codes.mean],
@@ -200,12 +225,9 @@ class Explorer:
             raise ValueError(f"{self.run.method.name} learns no code")
         run, key = self.run, jax.random.key(seed)
         with self._lock:
-            if run.method.sample_prior is None:
-                code = jax.random.normal(key, (1, self.codes.mean.shape[1]))
-            else:
-                net = Nets(run.method.networks, run.state.params)
-                code = run.method.sample_prior(net, key, run.source.sample(key, 1))
-        return [short(value) for value in np.asarray(code)[0]]
+            one = {"x": jnp.zeros((1, *run.source.event_shape))} if self.missing_data else run.source.sample(key, 1)
+            code = prior_codes(run, key, self.codes.mean.shape[1], one)
+        return [short(value) for value in code[0]]
 
     def animate(self, codes: np.ndarray, values: np.ndarray, name: str, rows: Rows | None = None) -> bytes:
         """Returns an animation of the pictures of codes [B, D], forth and back, as a GIF file.
@@ -233,8 +255,8 @@ class Explorer:
           ValueError: The method has none.
         """
         run = self.run
-        if run.method.pictures is None:
-            raise ValueError(f"{run.method.name} has no pictures of its own")
+        if run.method.pictures is None or self.missing_data:
+            raise ValueError(self.missing_data or f"{run.method.name} has no pictures of its own")
         source = run.source if run.held_out is None else run.held_out.source
         with self._lock:
             batch = source.batch(run.evaluation_key, jnp.int32(page % 1000), DRAWN)

@@ -1,10 +1,12 @@
 """Examples as the page of the explorer takes them: pictures as bytes, numbers with few digits."""
 
+import jax
 import numpy as np
 from PIL import Image
 
 from jaxvae.analysis import random_examples
 from jaxvae.data.pictures import resized
+from jaxvae.method import Nets
 from jaxvae.report.pictures import in_colours
 from jaxvae.runs.load import Run
 from jaxvae.runs.score import scored_examples
@@ -25,6 +27,20 @@ def examples_of(run: Run, count: int) -> dict[str, np.ndarray]:
         parts.append({name: np.asarray(values) for name, values in read.items()})
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     return {**whole, "x": whole["x"].astype(np.float32)}
+
+
+def prior_codes(run: Run, key: jax.Array, latents: int, batch: dict[str, jax.Array]) -> np.ndarray:
+    """Draws a code for each example of a batch from the prior, or from a standard normal if there is none: [B, D].
+
+    Raises:
+      ValueError: The prior depends on more of an example than is in the batch.
+    """
+    if run.method.sample_prior is None:
+        return np.asarray(jax.random.normal(key, (len(batch["x"]), latents)))
+    try:
+        return np.asarray(run.method.sample_prior(Nets(run.method.networks, run.state.params), key, batch))
+    except KeyError as error:
+        raise ValueError(f"the prior of {run.method.name} needs {error} of an example") from error
 
 
 def levels(pictures: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ from jaxvae.report.series import of_series
 from jaxvae.report.splits import of_splits
 from jaxvae.report.tables import of_columns
 from jaxvae.runs.baseline import BaselineConfig
-from jaxvae.runs.config import Config
+from jaxvae.runs.config import Config, default_config
 from jaxvae.runs.latents import latents_by_size
 from jaxvae.runs.load import OwnConfig, Run
 
@@ -194,13 +194,15 @@ def reproduce_command(run: Run) -> str:
 
 
 def command_of(asked: Config[Any, Any, Any, Any] | BaselineConfig) -> str:
-    """Returns the command line of a configuration, with every setting."""
+    """Returns the command line of a configuration, with every setting but lists that are empty by default."""
     if isinstance(asked, BaselineConfig):
         settings: dict[str, Any] = {name: value for name, value in asked.to_json().items() if value != []}
         command = f"jaxvae fit {settings.pop('baseline')}"
     else:
         command, idle = f"jaxvae train {asked.method}", asked.idle()
-        settings = {name: value for name, value in asked.flags().items() if name not in idle}
+        usual = default_config(asked.method).flags()
+        empty = {name for name, value in asked.flags().items() if value in ((), []) and usual.get(name) in ((), [])}
+        settings = {name: value for name, value in asked.flags().items() if name not in {*idle, *empty}}
     words = []
     for key, value in settings.items():
         if value is not None and value is not False:

@@ -39,9 +39,10 @@ def train_population(
     terms are NaN, and training of the others continues.
 
     Accelerators train all members in one call, or in waves of as many members as fit into memory. All waves reach the
-    next result before it is yielded. A single CPU trains one member after another, which is never slower per model than
-    a single run: there, convolutions of several members together are slow (0.23x the speed for 8 members), and the
-    speed of matrix products varies.
+    next result before it is yielded. In a call, the members are vmapped; on TPUs they take turns in a loop if a network
+    has convolutions, which cost more operations and bytes when they are vmapped (benchmarks/README.md). A single CPU
+    trains one member after another, which is never slower per model than a single run: there, convolutions of several
+    members together are slow (0.23x the speed for 8 members), and the speed of matrix products varies.
 
     Args:
       method: Method to train, with the hyperparameters that all members share.
@@ -135,7 +136,10 @@ def _in_waves(
     def join(waves: list[tuple[TrainState, MetricAccumulator]]) -> tuple[TrainState, MetricAccumulator]:
         return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:members], *waves)
 
-    stepping = _alone(step) if size == devices.mesh.size == 1 else _together(step)
+    if size == devices.mesh.size == 1:
+        stepping = _alone(step)
+    else:
+        stepping = _in_turn(step) if _has_convolutions(states) and devices.platform == "tpu" else _together(step)
     nothing = devices.place(jax.tree.map(lambda leaf: jnp.stack([leaf] * size), empty), members=True)
     # All waves are in memory during compilation, as at run time, so that the free memory is measured correctly.
     waves = [states] if len(rows) == 1 else split(states)
@@ -164,6 +168,22 @@ def _together(step: Step) -> Step:
         return jax.vmap(lambda state, interval: step(state, interval, source, active))(states, seen)
 
     return stepping
+
+
+def _in_turn(step: Step) -> Step:
+    """Takes the members one after another in a loop of the program."""
+
+    def stepping(
+        states: TrainState, seen: MetricAccumulator, source: Source, active: Active = None
+    ) -> tuple[TrainState, MetricAccumulator]:
+        return jax.lax.map(lambda member: step(*member, source, active), (states, seen))
+
+    return stepping
+
+
+def _has_convolutions(states: TrainState) -> bool:
+    """Whether a network has a kernel [h, w, C, F]. With the members' axis, it has five."""
+    return any(leaf.ndim == 5 for leaf in jax.tree.leaves(states.params))
 
 
 def _forever(source: Source) -> Iterator[Source]:

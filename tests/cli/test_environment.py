@@ -111,6 +111,49 @@ def test_without_a_home_programs_are_not_kept(monkeypatch, tmp_path, home):
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("platform", ["cuda", "tup"])
+def test_no_such_device_ends_the_command_with_its_line(tmp_path, platform):
+    ended = subprocess.run(
+        [sys.executable, "-m", "jaxvae", "train", *TINY, "--steps", "1", "--run", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "JAX_PLATFORMS": platform},
+    )
+    assert ended.returncode == 1
+    last = ended.stderr.splitlines()[-1]
+    assert last.startswith(f"jaxvae: JAX finds no device for JAX_PLATFORMS={platform}")
+    assert "Traceback" not in ended.stderr
+
+
+NAMELESS = """
+import pwd, sys
+
+def unknown(uid):
+    raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+pwd.getpwuid = unknown
+from jaxvae.cli.main import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.process
+def test_a_user_without_a_name_or_a_home(tmp_path):
+    """As in a container that is given any uid: there is no passwd entry, and HOME is not set."""
+    lost = ("HOME", "XDG_CACHE_HOME", "JAX_COMPILATION_CACHE_DIR", "USER", "LOGNAME")
+    words = ["train", *TINY, "--steps", "2", "--no-score", "--run", str(tmp_path / "run")]
+    ended = subprocess.run(
+        [sys.executable, "-c", NAMELESS, *words],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={name: value for name, value in os.environ.items() if name not in lost},
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert (tmp_path / "run" / "metrics.jsonl").exists()
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("wait", [0, 1])
 def test_ctrl_c_ends_the_command_with_its_line(tmp_path, wait):
     """JAX's threads crash some interpreters at their end."""

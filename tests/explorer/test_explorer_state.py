@@ -16,10 +16,11 @@ from jaxvae.data.pictures import picture_of_bytes
 from jaxvae.data.tabular import Columns, from_columns
 from jaxvae.explorer.decoding import BATCHES
 from jaxvae.explorer.state import Explorer
-from jaxvae.method import Method, Network, Posterior, no_code
+from jaxvae.method import Method, Network, Posterior, no_code, no_image
 from jaxvae.methods import beta_vae, by_columns
 from jaxvae.methods.autoencoding import POINT_LOGVAR
 from jaxvae.networks import autoencoder
+from jaxvae.runs.absent import Absent, NoExamples
 from jaxvae.runs.build import build_method, networks_of
 from jaxvae.runs.config import default_config
 from jaxvae.runs.score import examples_of, represent
@@ -57,6 +58,24 @@ def test_codes_are_of_the_examples_beside_them(run, explorer):
         explorer.examples_at([96])
     with pytest.raises(ValueError, match="0 to 95"):
         explorer.examples_at([10**20])
+
+
+def test_without_data_examples_are_drawn_from_the_prior(run):
+    source = run.source
+    sizes = (source.event_shape, source.factor_names, source.factor_sizes, source.size)
+    gone = run._replace(source=Absent(source.name, *sizes, None, "it is gone"))
+    explorer = Explorer(gone, 300)
+    assert explorer.missing_data == "it is gone"
+    np.testing.assert_allclose(explorer.codes.mean.mean(axis=0), 0, atol=0.25)
+    np.testing.assert_allclose(explorer.codes.mean.std(axis=0), 1, atol=0.2)
+    np.testing.assert_allclose(explorer.examples[:8], run.decoder(explorer.codes.mean[:8]), atol=1e-6)
+    told = explorer.describe()
+    assert told["facts"]["examples shown"] == "300, drawn from the prior"
+    assert sorted(latent["index"] for latent in told["latents"]) == [0, 1, 2, 3]
+    assert told["takesPictures"]
+    assert explorer.draw_from_prior(3) == Explorer(run, 96).draw_from_prior(3)
+    with pytest.raises(NoExamples, match="it is gone"):
+        Explorer(gone._replace(method=gone.method._replace(decode=no_image)), 96)
 
 
 def test_latents_are_named_without_missing_labels():

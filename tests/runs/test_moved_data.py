@@ -60,6 +60,14 @@ def test_codes_need_no_data(moved):
         assert "20 images of 16x16x1" in repr(run)
 
 
+def test_exporting_needs_no_data(moved, tmp_path):
+    folder = moved[0]
+    main(["export", str(folder), "--format", "safetensors", "--out", str(tmp_path / "weights")])
+    params = jax.tree.leaves(load_run(folder).state.params)
+    file = next((tmp_path / "weights").glob("*.safetensors"))
+    assert file.stat().st_size > sum(4 * leaf.size for leaf in params)
+
+
 def test_scores_say_where_to_look_and_do_not_depend_on_the_place(moved, capsys):
     folder, old, new, other = moved
     with pytest.raises(NoExamples, match=r"no such file. If the data .* lies elsewhere now, add --data arrays:PLACE"):

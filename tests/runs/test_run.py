@@ -107,6 +107,7 @@ def test_the_command_to_reproduce_a_run_gives_its_configuration(trained, monkeyp
 
     words = reproduce_command(load_run(trained)).replace("\\\n", "").split()
     assert words[:2] == ["jaxvae", "train"]
+    assert not {"--hidden", "--columns", "--drop"} & set(words)  # empty, as they are by default
     assert parse_train(words[2:]).config == CONFIG
 
 

@@ -150,13 +150,10 @@ def test_texts_are_escaped():
     assert page(ATTACK).words.count(ATTACK) == 11  # that of the section is in the contents as well
 
 
-@pytest.mark.process
 def test_cost_is_told():
     told = cost(table(), "small")
     assert "180 models of 5,000 updates, 5 seeds, trained in 1.00 hours" in told
     assert "(250 updates a second" in told
-    words = Page(study_html(table(), "small")).words
-    assert words.count("180 models of 5,000 updates, 5 seeds, 1.00 hours.") == 8
 
 
 def test_what_the_published_grid_would_take():
@@ -188,31 +185,26 @@ def test_the_committed_study_says_what_its_table_says():
 
 
 @pytest.mark.process
-def test_the_command(tmp_path, capsys):
-    write_table(tmp_path / "all.parquet", table(), {"preset": "small"})
-    main(["study", "report", str(tmp_path / "all.parquet"), "--out", str(tmp_path / "new" / "page.html")])
-    html = (tmp_path / "new" / "page.html").read_text()
-    assert capsys.readouterr().out == f"page: {tmp_path / 'new' / 'page.html'}\n"
+def test_the_command_and_the_speed_that_it_measured(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(study_command, "measure_speed", lambda: Speed("a chip", {"beta-vae, 1": 10.0}, 1234.0))
+    noted, page, rows = tmp_path / "new" / "speed.json", tmp_path / "pages" / "page.html", tmp_path / "all.parquet"
+    main(["study", "speed", "--out", str(noted)])
+    assert "1,234 hours of a chip" in capsys.readouterr().out
+    write_table(rows, table(), {"preset": "small"})
+    main(["study", "report", str(rows), "--speed", str(noted), "--out", str(page)])
+    assert capsys.readouterr().out == f"page: {page}\n"
+    html = page.read_text()
+    assert "1,234 hours of it for all" in html
+    assert Page(html).words.count("180 models of 5,000 updates, 5 seeds, 1.00 hours.") == 8
     assert len(html) < 5_000_000
     assert not re.findall(r"https?:", html)
+    noted.write_text("[]")
+    with pytest.raises(SystemExit):
+        main(["study", "report", str(rows), "--speed", str(noted), "--out", str(page)])
+    assert "no speed that" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["study", "report", str(tmp_path / "none.parquet")])
     assert "there is no table" in capsys.readouterr().err
-
-
-@pytest.mark.process
-def test_the_speed_goes_into_the_page(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(study_command, "measure_speed", lambda: Speed("a chip", {"beta-vae, 1": 10.0}, 1234.0))
-    noted, page = tmp_path / "new" / "speed.json", tmp_path / "page.html"
-    main(["study", "speed", "--out", str(noted)])
-    assert "1,234 hours of a chip" in capsys.readouterr().out
-    write_table(tmp_path / "all.parquet", table(), {"preset": "small"})
-    main(["study", "report", str(tmp_path / "all.parquet"), "--speed", str(noted), "--out", str(page)])
-    assert "1,234 hours of it for all" in page.read_text()
-    noted.write_text("[]")
-    with pytest.raises(SystemExit):
-        main(["study", "report", str(tmp_path / "all.parquet"), "--speed", str(noted), "--out", str(page)])
-    assert "no speed that" in capsys.readouterr().err
 
 
 def test_figures_leave_out_settings_that_failed(tmp_path, monkeypatch):

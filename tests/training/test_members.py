@@ -117,6 +117,33 @@ def test_a_member_that_is_ahead_of_the_others_loses_nothing(tmp_path):
     assert outcomes[0].terms == {name: value for name, value in rows_of(ahead)[-1].items() if name != "step"}
 
 
+def test_a_member_whose_newest_checkpoints_are_damaged_goes_back_alone(tmp_path):
+    """To the newest that verifies, and never to 0; nothing of the others is lost."""
+    folders = [tmp_path / str(seed) for seed in SEEDS]
+    for folder in folders:
+        folder.mkdir()
+    settings = {"seeds": SEEDS, "batch_size": 2, "log_every": 2, "checkpoint_every": 2}
+    train_members(tiny(), SOURCE, folders, steps=8, **settings)
+    intact, damaged = folders
+    newest, before = saved_steps(damaged / "checkpoints"), read_history(intact)
+    rows = rows_of(damaged)
+    assert len(newest) > 1
+    for step in newest[1:]:
+        parts = [path for path in (damaged / "checkpoints" / str(step)).rglob("*") if path.is_file()]
+        largest = max(parts, key=lambda path: path.stat().st_size)
+        content = bytearray(largest.read_bytes())
+        content[9] ^= 1
+        largest.write_bytes(content)
+    resumed = []
+    with pytest.warns(UserWarning, match="damaged"):
+        train_members(tiny(), SOURCE, folders, steps=10, on_resume=resumed.append, **settings)
+    assert resumed == [[8, newest[0]]]
+    assert newest[0] > 0
+    assert read_history(intact)[: len(before)] == before
+    assert rows_of(damaged)[: len(rows)] == rows
+    assert rows_of(damaged)[-1]["step"] == 10
+
+
 def test_a_member_that_diverges_is_marked_and_stays_out_of_the_way(folders):
     settings = {"seeds": SEEDS, "sweep": {"learning_rate": [1e30, 1e-3]}, **SETTINGS}
     bad, good = train_members(method(), SOURCE, folders, steps=4, **settings)

@@ -4,13 +4,15 @@ import functools
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxvae.data import Sprites
 from jaxvae.methods import BetaVAE, beta_vae
-from jaxvae.training import choose_devices, population, train, train_population
-from jaxvae.training.devices import DoesNotFit
+from jaxvae.networks import autoencoder
+from jaxvae.training import choose_devices, make_train_step, population, train, train_population
+from jaxvae.training.devices import Devices, DoesNotFit
 from tests.methods.tiny_networks import tiny_autoencoder
 
 SOURCE = Sprites(16)
@@ -106,6 +108,31 @@ def test_going_on_from_states_is_never_having_stopped(devices):
     assert step == 5
     for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(resumed.params), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_members_with_convolutions_take_turns_on_tpus(monkeypatch):
+    """In a loop of the program: here on CPUs that pass for TPUs, with a network that passes for one of convolutions."""
+    settings = {"seeds": range(4), "steps": 3, "batch_size": 4, "sweep": {"beta": [1.0, 2.0, 4.0, 8.0]}}
+    *_, (_, together, terms) = train_population(method(), SOURCE, devices=choose_devices(population=2), **settings)
+    turns, in_turn = [], population._in_turn
+    monkeypatch.setattr(population, "_in_turn", lambda step: turns.append(step) or in_turn(step))
+    monkeypatch.setattr(Devices, "platform", "tpu")
+    for convolutions in (False, True):
+        monkeypatch.setattr(population, "_has_convolutions", lambda states, found=convolutions: found)
+        *_, (_, states, means) = train_population(method(), SOURCE, devices=choose_devices(population=2), **settings)
+        assert bool(turns) is convolutions
+        for a, b in zip(
+            jax.tree.leaves((together.params, terms)), jax.tree.leaves((states.params, means)), strict=True
+        ):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("network", "expected"), [("conv", True), ("mlp-small", False)])
+def test_networks_of_convolutions_are_known_by_their_kernels(network, expected):
+    shape = (64, 64, 1) if expected else SOURCE.event_shape
+    init, _ = make_train_step(beta_vae(autoencoder(network, shape, 3)), dataset_size=9)
+    states = jax.eval_shape(lambda seeds: jax.vmap(lambda seed: init(jax.random.key(seed)))(seeds), jnp.zeros(2, int))
+    assert population._has_convolutions(states) is expected
 
 
 WAVES = {"seeds": range(6), "steps": 3, "batch_size": 4, "log_every": 2}
