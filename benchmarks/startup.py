@@ -4,6 +4,7 @@
 
 Imports are medians over new processes that alternate. The first step is the time from starting the command to the end
 of a training of one step, with imports, compilation and checkpoint. Compiled programs are kept in the user's cache.
+Compilation is of the first training step of each method at its defaults, with tracing and without a cache.
 """
 
 import os
@@ -13,12 +14,21 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import tyro
 
 from benchmarks.record import record
+from jaxvae.data.source import pytree_of
+from jaxvae.methods import METHODS
+from jaxvae.runs.build import build
+from jaxvae.runs.config import default_config
+from jaxvae.training import choose_devices, make_train_step
+from jaxvae.training.engine import active_at
+from jaxvae.training.steps import empty_accumulator, make_step
 
 MODULES = ("jax", "jaxvae.losses", "jaxvae.metrics", "jaxvae.training", "jaxvae.cli")
 
@@ -28,6 +38,8 @@ class Args:
     """Flags of the benchmark."""
 
     networks: tuple[str, ...] = ("mlp-small", "conv", "burgess", "mlp")
+    methods: tuple[str, ...] = ()
+    """whose step is compiled; by default, all"""
     repeats: int = 9
     """of the imports"""
 
@@ -59,6 +71,21 @@ def first_step_seconds(network: str, cache: Path) -> float:
     raise RuntimeError("the training ended without a word")
 
 
+def compile_seconds(name: str) -> float:
+    """Of the step that `jaxvae train METHOD` compiles first."""
+    config = default_config(name)
+    source, method = build(config)
+    devices, size = choose_devices(), config.training.batch_size
+    init, update = make_train_step(method, dataset_size=source.size)
+    state = jax.eval_shape(init, jax.random.key(0))
+    step = partial(make_step(method, update, size, devices.axis_name), active=active_at(method, 0))
+    empty = jax.eval_shape(lambda: empty_accumulator(method, update, size, state, source))
+    arguments = [devices.like(each) for each in (state, empty, jax.eval_shape(lambda: pytree_of(source)))]
+    start = time.perf_counter()
+    devices.compile(step, *arguments)
+    return time.perf_counter() - start
+
+
 def main(args: Args) -> None:
     """Prints rows and writes results/startup.json."""
     imports: dict[str, list[float]] = {module: [] for module in MODULES}
@@ -75,6 +102,11 @@ def main(args: Args) -> None:
         rows.append({"first step with": network, "cold_seconds": cold, "warm_seconds": warm})
         print(rows[-1], flush=True)
         ratios[f"first step with {network}, warm against cold"] = cold / warm
+    jax.config.update("jax_enable_compilation_cache", False)
+    for method in args.methods or METHODS:
+        rows.append({"compile": method, "seconds": round(compile_seconds(method), 2)})
+        print(rows[-1], flush=True)
+        jax.clear_caches()
     record("startup", vars(args), rows, ratios)
 
 

@@ -34,10 +34,10 @@ def _text_table(path: Path) -> Mapping[str, Any]:
     separator = max(SEPARATORS, key=first.count) if suffix_of(path) != ".tsv" else "\t"
     header = next(csv.reader([first], delimiter=separator), [])
     names = [name.strip() for name in header]
-    if names and all(_is_number(name) for name in names):
+    if names and all(is_number(name) for name in names):
         raise ValueError(f"{path}: the first row must hold the names of the columns, and holds numbers")
     check_names(path, filter(None, names))
-    decimal = "," if separator != "," and _has_decimal_commas(text, separator) else "."
+    decimal = "," if separator != "," and has_decimal_commas(text, separator) else "."
     try:
         table = pandas.read_csv(
             io.StringIO(text), sep=separator, decimal=decimal, low_memory=False, skipinitialspace=True
@@ -69,12 +69,14 @@ def check_text(path: Path, data: bytes) -> None:
         raise ValueError(f"{path}: the file is a web page or a Git LFS pointer, not a table: download the data again")
 
 
-def _has_decimal_commas(text: str, separator: str) -> bool:
+def has_decimal_commas(text: str, separator: str) -> bool:
+    """Whether a number in the first lines of a table of text has a decimal comma."""
     cells = [cell for line in text.splitlines()[1:50] for cell in line.split(separator)]
-    return any(_is_number(cell.strip().strip('"').replace(",", ".")) and "," in cell for cell in cells)
+    return any(is_number(cell.strip().strip('"').replace(",", ".")) and "," in cell for cell in cells)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether `float` reads the text."""
     try:
         float(text)
     except ValueError:

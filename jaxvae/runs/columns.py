@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from jaxvae.data.contents import DAMAGED, check_kind, content_of, identified, unreadable
+from jaxvae.data.table_files import has_decimal_commas, is_number
 from jaxvae.files import printable
 from jaxvae.runs.codes import FORMATS, IN_OBSM, column_of_factor, require_package
 
@@ -22,7 +23,8 @@ SINGULAR = {"ids": "id", "clusters": "cluster"}
 def read_columns(path: Path, matrix: str) -> dict[str, np.ndarray]:
     """Reads the columns of a file, by name: float64 or str [N] each.
 
-    A column of text is one of numbers if all of its cells that are not empty are numbers; empty ones are NaN. The
+    A column of text is one of numbers if all of its cells that are not empty are numbers; empty ones are NaN. Numbers
+    have decimal commas if any has, and cells are separated by something else. The
     columns of a matrix are numbered: z0, z1 ... for `means` and `codes` of an npz file and what is in the `obsm` of an
     h5ad file. The first column of a csv file may have no name, as in those that pandas writes; it is then the id.
 
@@ -69,7 +71,7 @@ def numbers_of(path: Path, columns: Mapping[str, np.ndarray], names: list[str]) 
     for name in names:
         column = columns[name]
         words = column.dtype.kind == "U"
-        wrong = np.array([not _is_number(cell) for cell in column]) if words else ~np.isfinite(column)
+        wrong = np.array([not is_number(cell) for cell in column]) if words else ~np.isfinite(column)
         if wrong.any():
             row = int(np.argmax(wrong))
             raise ValueError(
@@ -108,7 +110,7 @@ def _read_text(path: Path) -> dict[str, np.ndarray]:
     names = [name.strip() for name in header]
     if names[0] == "" and "id" not in names:
         names[0] = "id"
-    if all(_is_number(name) for name in names) and names != [str(number) for number in range(len(names))]:
+    if all(is_number(name) for name in names) and names != [str(number) for number in range(len(names))]:
         raise ValueError(f"{path}: its first line must name the columns, and holds numbers: {listed(names)}")
     if len(set(names)) < len(names) or "" in names:
         twice = next(name for name in names if name == "" or names.count(name) > 1)
@@ -119,15 +121,18 @@ def _read_text(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: line {ragged[0]} has {found} cells, and the first line names {len(names)} columns")
     if not body:
         return {}
-    return {name: _typed(cells, name == "id") for name, cells in zip(names, zip(*body, strict=True), strict=True)}
+    decimal = "," if delimiter != "," and has_decimal_commas(text, delimiter) else "."
+    columns = zip(names, zip(*body, strict=True), strict=True)
+    return {name: np.array(cells) if name == "id" else _typed(cells, decimal) for name, cells in columns}
 
 
-def _typed(cells: Sequence[str], as_text: bool = False) -> np.ndarray:
+def _typed(cells: Sequence[str], decimal: str) -> np.ndarray:
     """Converts cells of text to numbers if all of them are numbers or empty. Empty cells become NaN."""
-    if as_text or not any(cell.strip() for cell in cells) or any("_" in cell for cell in cells):
+    if not any(cell.strip() for cell in cells) or any("_" in cell for cell in cells):
         return np.array(cells)
+    points = cells if decimal == "." else [cell.replace(decimal, ".") for cell in cells]
     try:
-        return np.array([float(cell) if cell and not cell.isspace() else np.nan for cell in cells])
+        return np.array([float(cell) if cell and not cell.isspace() else np.nan for cell in points])
     except ValueError:
         return np.array(cells)
 
@@ -220,11 +225,3 @@ def _read_h5ad(path: Path) -> dict[str, np.ndarray]:
         if name in data.obsm:
             columns |= _matrix(path, np.asarray(data.obsm[name]), prefix)
     return columns | {str(name): _plain(path, str(name), data.obs[name].tolist()) for name in data.obs.columns}
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True

@@ -108,6 +108,16 @@ def test_text_as_other_programs_write_it(tmp_path):
     assert read_columns(tabs[0], "z")["id"].tolist() == ["x, y"]
 
 
+def test_numbers_with_decimal_commas(tmp_path):
+    (tmp_path / "a.csv").write_text("id;z0;z1;kind\n1,5;0,25;3;a,b\n2;-1,5e-1;;c\n")
+    columns = read_columns(tmp_path / "a.csv", "z")
+    assert columns["z0"].tolist() == [0.25, -0.15]
+    np.testing.assert_array_equal(columns["z1"], [3, np.nan])
+    assert (columns["id"].tolist(), columns["kind"].tolist()) == (["1,5", "2"], ["a,b", "c"])
+    (tmp_path / "b.csv").write_text("z0,z1\n0,25\n")
+    assert read_columns(tmp_path / "b.csv", "z")["z1"].tolist() == [25]
+
+
 def test_matrices_of_other_programs(tmp_path):
     latents = RNG.normal(size=(5, 2))
     np.save(tmp_path / "a.npy", latents)
