@@ -190,7 +190,8 @@ def four_forms(seeds: int, rows: int) -> list[dict[str, str]]:
                 codes, factors = with_weak_codes(rng, rows) if weak else situations(rng, rows)[made_from]
                 settings = {"train_fraction": None, "convention": "paper", "binning": TEN}
                 if kind in ON_A_GRID:
-                    codes, settings["discrete_codes"] = np.round(codes * (VALUES - 1)), True
+                    steps = np.round(codes * (VALUES - 1))
+                    codes, settings["discrete_codes"] = 2 * steps / (VALUES - 1) - 1, True
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     result = infomec(codes, factors, neighbours=neighbours, active=active, **settings)

@@ -256,15 +256,18 @@ def _refuse_missing(source: Source, names: tuple[str, ...], method: str) -> None
 
 
 def _refuse_empty_rows(source: Source, method: str) -> None:
-    """Raises ValueError for a table of counts with a row whose observed counts are all 0."""
+    """Raises ValueError for a table with several columns of counts and a row whose observed counts are all 0."""
     table: Source = source
     while not isinstance(table, Table) and hasattr(table, "source"):
         table = table.source
     schema = schema_of(source)
-    if schema is None or not isinstance(table, Table) or {column.kind for column in schema.used} != {"count"}:
+    if schema is None or not isinstance(table, Table):
+        return
+    counts = [start for column, start in zip(schema.used, schema.starts, strict=True) if column.kind == "count"]
+    if len(counts) < 2:  # a single one is not shared out
         return
     x = np.asarray(table.pixels)
-    filled = [(x[first : first + BLOCK] > 0).any(axis=1) for first in range(0, len(x), BLOCK)]
+    filled = [(x[first : first + BLOCK, counts] > 0).any(axis=1) for first in range(0, len(x), BLOCK)]
     empty = np.flatnonzero(~np.concatenate(filled))
     if len(empty):
         rows = [f"row {row}" if table.ids is None else table.ids[row] for row in empty[:5].tolist()]

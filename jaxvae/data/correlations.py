@@ -27,13 +27,43 @@ class Tie(NamedTuple):
     """Whether large values of one go with small values of the other."""
 
 
-NAMED: dict[str, tuple[Tie, ...]] = {
-    "shapes3d-single-1": (Tie("floor_hue", "wall_hue"),),
-    "shapes3d-double-1": (Tie("scale", "floor_hue"), Tie("shape", "wall_hue")),
-    "mpi3d-double-1": (Tie("object_color", "object_shape"), Tie("horizontal", "vertical")),
-    "dsprites-double-1": (Tie("shape", "x"), Tie("scale", "y")),
+NAMED: dict[str, str] = {
+    "shapes3d-single-1": "floor_hue~wall_hue",
+    "shapes3d-single-2": "shape~scale",
+    "shapes3d-single-3": "shape~wall_hue",
+    "shapes3d-single-4": "shape~object_hue",
+    "shapes3d-double-1": "scale~floor_hue,shape~wall_hue",
+    "shapes3d-double-2": "scale~shape,floor_hue~wall_hue",
+    "shapes3d-double-3": "shape~object_hue,shape~scale",
+    "shapes3d-triple-1": "scale~orientation,shape~wall_hue,object_hue~floor_hue",
+    "shapes3d-triple-2": "object_hue~orientation,shape~scale,floor_hue~wall_hue",
+    "shapes3d-conf-1": "shape~*",
+    "shapes3d-conf-2": "wall_hue~*",
+    "mpi3d-single-1": "camera_height~background",
+    "mpi3d-single-2": "object_color~object_size",
+    "mpi3d-single-3": "horizontal~vertical",
+    "mpi3d-double-1": "object_color~object_shape,horizontal~vertical",
+    "mpi3d-double-2": "object_color~horizontal,object_shape~vertical",
+    "mpi3d-triple-1": "object_color~background,camera_height~horizontal,object_shape~vertical",
+    "mpi3d-triple-2": "object_color~object_shape,horizontal~vertical,background~camera_height",
+    "mpi3d-conf-1": "object_shape~*",
+    "mpi3d-conf-2": "horizontal~*",
+    "dsprites-single-1": "shape~scale",
+    "dsprites-single-2": "x~y",
+    "dsprites-single-3": "shape~y",
+    "dsprites-double-1": "shape~x,scale~y",
+    "dsprites-double-2": "shape~scale,x~y",
+    "dsprites-conf-1": "shape~*",
+    "dsprites-conf-2": "x~*",
+    "cars3d-single-1": "elevation~azimuth",
+    "cars3d-single-2": "elevation~object",
+    "cars3d-single-3": "azimuth~object",
+    "cars3d-conf-1": "elevation~*",
+    "cars3d-conf-2": "azimuth~*",
+    "cars3d-conf-3": "object~*",
 }
-"""Sets of correlations of Roth et al. (2023), by the names of their code with dashes."""
+"""Sets of correlations of Roth et al. (2023), by the names of their code with dashes and without its sigma, in the form
+of `correlated_pairs`."""
 
 
 @partial(jax.tree_util.register_dataclass, data_fields=["source"], meta_fields=["ties", "sigma"])
@@ -154,14 +184,12 @@ def correlated_pairs(source: Source, asked: str) -> CorrelatedPairs[GroundTruth]
     if not colon or math.isnan(sigma):
         example = f"scale~shape:0.1 or {next(iter(NAMED))}:0.1"
         raise ValueError(f"--correlation takes PAIRS:SIGMA, such as {example}; got {asked!r}")
-    if "~" in pairs:
-        ties = tuple(tie for word in pairs.split(",") for tie in _ties(word, source.factor_names))
-    elif pairs in NAMED:
-        ties = NAMED[pairs]
-    else:
+    if "~" not in pairs and pairs not in NAMED:
         nearest = near(pairs, NAMED)
         hint = f": did you mean {nearest!r}?" if nearest else f"; there are {', '.join(NAMED)}, and pairs such as a~b"
         raise ValueError(f"unknown correlation {pairs!r}{hint}")
+    words = NAMED.get(pairs, pairs).split(",")
+    ties = tuple(tie for word in words for tie in _ties(word, source.factor_names))
     return CorrelatedPairs(source, ties, sigma)
 
 

@@ -33,6 +33,7 @@ of 0.15 ± 0.10. Without the penalty on the mixing, the code is still constant t
 (experiments/tripod_parts.py, 3 seeds).
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -46,7 +47,10 @@ from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Term
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method, point
 from jaxvae.methods.entry import Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
-from jaxvae.networks.options import Autoencoder
+from jaxvae.networks.options import Autoencoder, Examples
+
+KINKED = ("conv", "burgess", "kim", "mlp-small", "conv1d")
+"""Architectures whose decoder has ReLU."""
 
 
 class Tripod(NamedTuple):
@@ -142,6 +146,16 @@ class Networks(Autoencoder):
 
     network: str = "gelu"
     """Architecture of encoder and decoder, as `jaxvae list` gives it. It should be smooth: not one with ReLU."""
+
+    def make(self, source: Examples) -> dict[str, Network]:
+        """Builds an encoder and a decoder. Warns of a decoder with ReLU."""
+        if self.network in KINKED:
+            warnings.warn(
+                f"the penalty on mixing has no meaning for --network {self.network}, which has ReLU: take "
+                "--network gelu, or --penalties information",
+                stacklevel=2,
+            )
+        return super().make(source)
 
 
 def _idle(options: Any) -> dict[str, str]:

@@ -19,6 +19,9 @@ Active = Literal["range/20", "range/8", "iqr/10"]
 LEAST_QUARTILES = 0.1
 """Interquartile range up to which discrete codes are not active by the rule "iqr/10", for codes in [-1, 1]."""
 
+OVERFIT = 0.1
+"""Relative excess of a cross entropy over that of guessing at which a warning is given."""
+
 
 @dataclass(frozen=True, eq=False)
 class InfoMEC(Result):
@@ -81,8 +84,8 @@ def infomec(
       active: Rule for active codes: the range is above 1/20 or 1/8 of the largest range, or the interquartile range is
         above 1/10 of the largest. Of discrete codes, those are active whose range is above 0, above 1/8 of the largest
         range, or whose interquartile range is above 0.1.
-      discrete_codes: Whether codes are categories, with plug-in information and one column per category in the
-        regression.
+      discrete_codes: Whether codes are categories, each value one, with plug-in information and one column per category
+        in the regression. The rules for active codes are about the values, as those of a grid in [-1, 1].
       train_fraction: Share of the rows, drawn at random, that the regression is trained on; the other rows are for
         testing. None trains on all rows and computes CE_k on the same rows, as the reference does.
       convention: Convention: "reference" has NaN if an active code has no information about any factor; "paper" leaves
@@ -91,20 +94,21 @@ def infomec(
       binning: Bins of factors that are not whole numbers, which are refused without it.
 
     Warns:
-      UserWarning: A factor is constant and left out; or InfoM is undefined.
+      UserWarning: A factor is constant and left out; InfoM is undefined; or the regression of InfoE is far worse than
+        guessing, as one of many columns on few rows is.
 
     Raises:
-      ValueError: The errors of `mig`; or discrete codes are not integers.
+      ValueError: The errors of `mig`; or a discrete code has a value of its own in most rows.
 
     Reference: Hsu et al. (2023), sections 3 and A.
     """
     choose("convention", convention, CONVENTIONS)
     choose("active", active, ("range/20", "range/8", "iqr/10"))
     data = examples(codes, factors, binning)
-    if discrete_codes and not np.array_equal(data.codes, np.round(data.codes)):
-        raise ValueError("discrete codes must be whole numbers")
     kinds = np.stack([np.unique(code, return_inverse=True)[1] for code in data.codes.T], axis=1)
     if discrete_codes:
+        if (different := int(kinds.max()) + 1) > max(2, len(kinds) // 2):
+            raise ValueError(f"a discrete code has few values, and one here has {different} in {len(kinds)} rows")
         information = np.array(
             [[plug_in_mutual_information(contingency(y, z)) for z in kinds.T] for y in data.factors.T]
         )
@@ -225,12 +229,20 @@ def _explicitness(
     else:
         deviation = codes[train].std(axis=0)
         columns = (codes - codes[train].mean(axis=0)) / np.where(deviation > 0, deviation, 1)
-    gains = in_threads(_gain, [(columns, factor, train, test) for factor in factors.T])
-    return float(np.mean(gains))
+    gains = np.array(in_threads(_gain, [(columns, factor, train, test) for factor in factors.T]))
+    if (gains < -OVERFIT).any():
+        warnings.warn(
+            f"InfoE counts {(gains < -OVERFIT).sum()} of {len(gains)} factors as 0, whose regression on {len(train)} "
+            f"rows and {columns.shape[1]} columns predicts other rows worse than guessing: more rows would help",
+            stacklevel=3,
+        )
+    return float(np.mean(np.maximum(gains, 0)))
 
 
 def _gain(columns: Array[np.float64], factor: Array[np.int64], train: Array[np.int64], test: Array[np.int64]) -> float:
-    """Computes the relative reduction of the cross entropy by a regression, compared with uniform guessing."""
+    """Computes the relative reduction of the cross entropy by a regression, compared with uniform guessing; below 0 if
+    guessing is better.
+    """
     train, test = known_rows(factor, train), known_rows(factor, test)
     if len(set(factor[train])) < 2:
         return 0.0
@@ -241,4 +253,4 @@ def _gain(columns: Array[np.float64], factor: Array[np.int64], train: Array[np.i
     nothing = np.log(factor.max() + 1)
     likelihood = probability[np.arange(len(test)), factor[test]]
     loss = -np.log(np.maximum(likelihood, np.finfo(np.float64).eps)).mean()
-    return max(0.0, float((nothing - loss) / nothing))
+    return float((nothing - loss) / nothing)

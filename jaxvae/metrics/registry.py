@@ -2,6 +2,8 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +14,7 @@ from jaxvae.metrics.class_matching import class_matching
 from jaxvae.metrics.dci import dci
 from jaxvae.metrics.dci_es import dci_es
 from jaxvae.metrics.downstream import downstream
-from jaxvae.metrics.infomec import InfoMEC, infomec
+from jaxvae.metrics.infomec import infomec
 from jaxvae.metrics.information_gaps import dcimig, jemmig, mig_sup
 from jaxvae.metrics.interventions import beta_vae_score, factor_vae_score, z_max_variance
 from jaxvae.metrics.irs import irs
@@ -54,6 +56,8 @@ METRICS: dict[str, Callable[..., Result]] = {
 }
 """Metrics of codes [N, D] and factors [N, K]. The first line of a docstring is the description of its metric."""
 
+USUAL_BINS = 20
+"""Least number of bins per code of the metrics with bins."""
 EXPENSIVE = ("downstream", "dci_es", "pipe")
 """Metrics that take longest: tens of seconds, or minutes on a busy machine."""
 
@@ -70,14 +74,24 @@ OF_DECODERS: dict[str, Callable[..., Result]] = {"pipe": pipe}
 """Metrics of codes [N, D] and a decoder, without factors."""
 
 
-def _infomec_of_values(codes: ArrayLike, factors: ArrayLike) -> InfoMEC:
-    """InfoMEC of codes [N, D] whose latents have few values each, which are numbered as categories."""
-    values = [np.unique(latent, return_inverse=True)[1] for latent in np.asarray(codes).T]
-    return infomec(np.stack(values, axis=1), factors, discrete_codes=True)
+def _of_values(metric: Callable[..., Result]) -> Callable[..., Result]:
+    """Makes the form of a metric with bins in which each value of a latent [N, D] is a category of its own."""
+
+    def compute(codes: ArrayLike, factors: ArrayLike) -> Result:
+        numbers = np.stack([np.unique(latent, return_inverse=True)[1] for latent in np.asarray(codes).T], axis=1)
+        result = metric(numbers, factors, num_bins=max(USUAL_BINS, int(numbers.max(initial=0)) + 1))
+        return replace(result, definition=f"{result.definition}; values of quantised codes as categories")
+
+    return compute
 
 
-OF_QUANTISED: dict[str, Callable[..., Result]] = {"infomec": _infomec_of_values}
-"""Forms of metrics for quantised codes, whose latents have few values each (`jaxvae.method.Method.quantised`)."""
+OF_QUANTISED: dict[str, Callable[..., Result]] = {
+    "infomec": partial(infomec, discrete_codes=True),
+    **{metric.__name__: _of_values(metric) for metric in (mig, mig_sup, jemmig, dcimig, med, modularity)},
+    "pipe": partial(pipe, resampling="permuted"),
+}
+"""Forms of metrics for quantised codes, whose latents have few values each (`jaxvae.method.Method.quantised`): values
+are categories, and recombinations for PIPE are of values that the latents have."""
 
 BY_NAME = {**METRICS, **UNSUPERVISED, **OF_DECODERS}
 """All metrics of this package."""
@@ -91,7 +105,7 @@ class Metric(NamedTuple):
     needs_factors: bool
     needs_decoder: bool = False
     reads_values: bool = False
-    """Whether latents are taken as categories, each value as one."""
+    """Whether it is a form for quantised codes, which means each value and not a sample near it."""
 
 
 def metric_named(name: str, *, quantised: bool = False) -> Metric:

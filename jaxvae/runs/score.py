@@ -180,8 +180,9 @@ def score_arrays(
       metrics: Names of metrics, see `jaxvae.metrics.metric_named`.
       decoder: Function from codes to expected examples. If None, metrics that need it are left out; samples are never
         scored by them.
-      quantised: Whether each latent of the codes has one of few values. InfoMEC then takes latents as categories. It
-        scores the codes in place of samples, whose nominal noise would give each example a value of its own.
+      quantised: Whether each latent of the codes has one of few values. Metrics of information then take values as
+        categories, see `jaxvae.metrics.registry.OF_QUANTISED`. They score the codes in place of samples, whose nominal
+        noise would give each example a value of its own.
 
     Returns:
       {"metrics": {name: result}, "sampled": {name: result}}, as in `score`.

@@ -254,7 +254,12 @@ def _keeps_an_average(part: Any) -> bool:
 
 
 def _matrices(params: Any) -> Any:
-    return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
+    """Tells weights from biases and scales, of which networks side by side have a matrix as well."""
+
+    def is_weight(path: tuple[Any, ...], leaf: Any) -> bool:
+        return jnp.ndim(leaf) > 1 and getattr(path[-1] if path else None, "key", None) not in ("bias", "scale")
+
+    return jax.tree_util.tree_map_with_path(is_weight, params)
 
 
 def _schedule_free(rate: Any, *, weight_decay: float) -> optax.GradientTransformation:

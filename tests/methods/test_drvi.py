@@ -181,8 +181,10 @@ def test_rows_without_counts_are_named():
     counts[[1, 4]] = 0
     columns = {f"g{k}": counts[:, k] + (counts[:, k] > 0) * k for k in range(3)}
     table = from_columns(columns, Columns(kinds=tuple(f"g{k}=count" for k in range(3))))
-    with pytest.raises(ValueError, match="drvi learns how .* 2 rows have no counts at all: row 1, row 4: remove them"):
-        configured(table, data="table:x")
+    mixed = from_columns(columns | {"size": np.arange(6) + 0.5}, Columns(kinds=tuple(f"g{k}=count" for k in range(3))))
+    for each in (table, mixed):
+        with pytest.raises(ValueError, match="drvi learns how .* 2 rows have no counts at all: row 1, row 4: remove"):
+            configured(each, data="table:x")
 
 
 def test_the_l2_penalty_and_eps_are_those_of_scvi_tools():

@@ -1,5 +1,7 @@
 """QLAE, Tripod and the HFS-VAE: their terms against the kernels, what is encoded, and how they are trained."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,11 +11,12 @@ from method_table import LATENTS, build_and_trace, loss_of, make, networks, own
 from scipy.special import entr, softmax
 
 from jaxvae import losses
+from jaxvae.data import Sprites
 from jaxvae.method import END, Nets, Network
 from jaxvae.methods import QLAE, Tripod, beta_vae, hfs_vae, qlae, tripod
 from jaxvae.methods.qlae import decayed
 from jaxvae.networks import shared_values, value_lists, with_parameters
-from jaxvae.runs.build import build_method
+from jaxvae.runs.build import build_method, networks_of
 from jaxvae.runs.config import default_config
 from jaxvae.streams import Stream
 
@@ -111,6 +114,15 @@ def test_fixed_values_are_no_network():
     for values in ("learned", "fixed"):
         with pytest.raises(ValueError, match="qlae needs the network 'values' .*: see jaxvae.networks.value_lists"):
             qlae(make("vae").networks, values=values)
+
+
+def test_tripod_warns_of_networks_with_kinks():
+    config = default_config("tripod").with_flags(network="mlp-small", latents=2)
+    with pytest.warns(UserWarning, match="no meaning for --network mlp-small, which has ReLU: take --network gelu"):
+        networks_of(config, Sprites(16))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        networks_of(config.with_flags(network="gelu"), Sprites(16))
 
 
 def test_weights_decay_and_neither_biases_nor_lists():

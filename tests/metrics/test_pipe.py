@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxvae.metrics import METRICS, metric_named, pipe
+from jaxvae.metrics import METRICS, metric_named, pipe, pipe_discriminator
 
 RNG = np.random.default_rng(0)
 INDEPENDENT = RNG.uniform(-1, 1, (2000, 2))
@@ -76,3 +76,31 @@ def test_it_is_found_by_name():
     assert (metric.needs_factors, metric.needs_decoder) == (False, True)
     assert not metric_named("mig").needs_decoder
     assert "pipe" not in METRICS
+
+
+def test_recombinations_of_quantised_codes_are_of_their_values():
+    values = np.array([-0.5, 0.1, 0.5])
+    codes, seen = values[RNG.integers(0, 3, (40, 2))], []
+
+    def decode(z):
+        seen.append(z)
+        return z
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pipe_discriminator, "Discriminator", Guessing)
+        found = metric_named("pipe", quantised=True).compute(codes, decode)
+    assert set(np.unique(np.concatenate(seen))) == set(values)
+    assert found.definition.startswith("PIPE, permuted latents")
+
+
+class Guessing:
+    """In place of the discriminator."""
+
+    def __init__(self, *settings):
+        pass
+
+    def train(self, steps):
+        pass
+
+    def positive(self, examples):
+        return np.full(len(examples), 0.5)

@@ -254,6 +254,29 @@ def test_active_discrete_codes(rule, expected):
     assert found.active.tolist() == [bool(value) for value in expected]
 
 
+@pytest.mark.parametrize(("rule", "expected"), [("range/20", [1, 1, 1]), ("range/8", [1, 1, 0]), ("iqr/10", [1, 1, 0])])
+def test_the_rules_for_discrete_codes_are_about_their_values(rule, expected):
+    """A latent of two far values has a wide range, and one of twelve close values a narrow one."""
+    numbers = np.tile(np.arange(12), 100)
+    codes = np.stack([np.linspace(-0.5, 0.5, 12)[numbers], np.where(numbers < 6, -0.5, 0.5), 0.002 * numbers], axis=1)
+    found = infomec(codes, FACTORS, discrete_codes=True, active=rule, convention="paper")
+    assert found.active.tolist() == [bool(value) for value in expected]
+
+
+def test_discrete_codes_have_few_values():
+    with pytest.raises(ValueError, match="a discrete code has few values, and one here has 1200 in 1200 rows"):
+        infomec(np.arange(1200.0)[:, None], FACTORS, discrete_codes=True)
+
+
+def test_a_regression_that_overfits_is_told():
+    rng = np.random.default_rng(0)
+    codes, factors = rng.integers(0, 12, (60, 8)), rng.integers(0, 4, (60, 2))
+    with pytest.warns(
+        UserWarning, match="InfoE counts 2 of 2 factors as 0, whose regression on 40 rows and 9. columns"
+    ):
+        assert infomec(codes, factors, discrete_codes=True).infoe == 0
+
+
 @pytest.mark.parametrize(
     ("metric", "settings"),
     [(dci, {"learner": "trees"}), (explicitness, {"per": "row"}), (infomec, {"active": "range/9"})],

@@ -10,7 +10,7 @@ import pytest
 from jaxvae.analysis import Representation
 from jaxvae.data import from_arrays, split
 from jaxvae.method import Method, Network, Posterior
-from jaxvae.metrics import infomec
+from jaxvae.metrics import dcimig, infomec, jemmig, med, mig, mig_sup, modularity
 from jaxvae.report.collect import collect
 from jaxvae.report.page import report_html
 from jaxvae.runs import evaluate, represent
@@ -105,19 +105,26 @@ def test_a_report_where_no_metric_can_be_computed(factors, tmp_path):
 
 
 def test_latents_of_quantised_codes_are_categories(tmp_path):
-    """In InfoMEC alone, of means and samples: neither the order of the values nor the samples' noise matters."""
+    """In metrics of information, of means and samples: neither the distances of the values nor the samples' noise
+    matters.
+    """
     factors = RNG.integers(0, 4, (300, 2))
     run = run_of(tmp_path, factors)
     chosen = np.c_[factors, RNG.integers(0, 4, 300)]
-    codes = Representation(np.array([0.3, -0.5, 0.1, 0.7])[chosen], np.full((300, 3), -20.0), factors)
+    codes = Representation(np.array([-0.5, 0.69, 0.7, 0.71])[chosen], np.full((300, 3), -20.0), factors)
     assert codes.sample(0).size == len(np.unique(codes.sample(0)))
+    binned = {"mig": mig, "mig_sup": mig_sup, "jemmig": jemmig, "dcimig": dcimig, "med": med, "modularity": modularity}
     plain, found = (
-        score(run._replace(method=run.method._replace(quantised=quantised)), codes, ("infomec", "sap"))
+        score(run._replace(method=run.method._replace(quantised=quantised)), codes, ("infomec", "sap", *binned))
         for quantised in (False, True)
     )
     expected = infomec(chosen, factors, discrete_codes=True)
     for kind in ("metrics", "sampled"):
         assert found[kind]["sap"] == plain[kind]["sap"]
+        for name, metric in binned.items():
+            assert found[kind][name]["score"] == pytest.approx(metric(chosen, factors).score)
+            assert found[kind][name]["score"] != pytest.approx(plain[kind][name]["score"], abs=1e-3)
+            assert found[kind][name]["definition"].endswith("; values of quantised codes as categories")
         assert found[kind]["infomec"]["infom"] == pytest.approx(expected.infom)
         assert found[kind]["infomec"]["infoe"] == pytest.approx(expected.infoe)
         assert found[kind]["infomec"]["definition"].startswith("InfoM, plug-in, ")

@@ -169,6 +169,20 @@ def test_optimizers_by_name_go_down_and_biases_do_not_decay(name):
     np.testing.assert_allclose(params["b"], 1.0, rtol=1e-6)
 
 
+def test_biases_of_networks_side_by_side_do_not_decay():
+    """They are matrices, with a row for each network."""
+    params = {
+        "Dense_0": {"kernel": jnp.ones((2, 3, 4)), "bias": jnp.ones((2, 4))},
+        "LayerNorm_0": {"scale": jnp.ones((2, 4))},
+    }
+    for name in ("adamw", "schedule-free"):
+        optimizer = make_optimizer(name, weight_decay=0.5)(0.1)
+        updates, _ = optimizer.update(jax.tree.map(jnp.zeros_like, params), optimizer.init(params), params)
+        assert float(jnp.abs(updates["Dense_0"]["kernel"]).min()) > 0
+        assert not updates["Dense_0"]["bias"].any()
+        assert not updates["LayerNorm_0"]["scale"].any()
+
+
 def test_clipping_bounds_the_step():
     momentum = partial(optax.sgd, momentum=0.0)
     _, state = losses(with_optimizer(quadratic(momentum), clip_norm=0.5), steps=1)
