@@ -90,3 +90,9 @@ def test_falcor_needs_numbers(folder):
         open_data(f"falcor3d:{folder}")
     with pytest.raises(ValueError, match="there is no such folder"):
         open_data(f"falcor3d:{folder / 'nowhere'}")
+
+
+def test_grids_are_those_of_the_published_archives():
+    assert np.prod(list(rendered_files.ISAAC3D.values())) == 737_280
+    assert np.prod(list(rendered_files.FALCOR3D.values())) == 233_280
+    assert (len(rendered_files.ISAAC3D), len(rendered_files.FALCOR3D)) == (9, 7)
