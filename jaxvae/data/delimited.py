@@ -13,6 +13,8 @@ from jaxvae.texts import MISSING_TEXTS, is_plain_number
 SEPARATORS = (",", ";", "\t", "|")
 SEEN = 30
 """Number of lines, the first ones, that decide which character separates cells."""
+LONGEST = 1 << 30
+"""Largest number of characters of a cell."""
 BLOCK = 4096
 """Number of rows whose cells are looked at together."""
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+\Z")
@@ -95,6 +97,7 @@ def delimited(text: str, separator: str | None = None) -> Delimited:
     Raises:
       ValueError: The text is empty or cannot be read.
     """
+    csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
     first, start, line = text.partition("\n")[0], 0, 0
     if said := _SAID.fullmatch(first.rstrip("\r")):
         separator, start, line = said[1], min(len(first) + 1, len(text)), 1

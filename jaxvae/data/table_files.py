@@ -16,17 +16,24 @@ from jaxvae.texts import is_number, text_of
 
 
 class Texts(NamedTuple):
-    """Columns of a file of text that are known to hold text."""
+    """What is known of the columns of a file of text. A name that ends in * stands for all that begin with it."""
 
     id: str | None = None
     """Column that names the rows."""
     words: tuple[str, ...] = ()
-    """Columns whose cells are no numbers. A name that ends in * stands for all columns that begin with it."""
+    """Columns whose cells are no numbers."""
+    only: tuple[str, ...] | None = None
+    """Columns of which some may hold numbers; None for all of them."""
 
     def includes(self, name: str) -> bool:
-        """Whether a column is one of these."""
-        starts = tuple(word[:-1] for word in self.words if word.endswith("*"))
-        return name == self.id or name in self.words or (bool(starts) and name.startswith(starts))
+        """Whether a column is known to hold text, or is not used."""
+        return (
+            name == self.id or _matches(name, self.words) or (self.only is not None and not _matches(name, self.only))
+        )
+
+
+def _matches(name: str, words: tuple[str, ...]) -> bool:
+    return name in words or any(word.endswith("*") and name.startswith(word[:-1]) for word in words)
 
 
 @dataclass(frozen=True)

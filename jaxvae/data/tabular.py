@@ -58,7 +58,7 @@ def table_file(path: Path, columns: Columns = Columns(), schema: Schema | None =
     suffix = suffix_of(path)
     if suffix not in READERS:
         raise ValueError(f"{path}: tables come from {', '.join(READERS)} files, not from {suffix!r}")
-    found = READERS[suffix](path, Texts(columns.id, _words(columns, schema)))
+    found = READERS[suffix](path, _texts(columns, schema))
     name = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
     try:
         return _from_found(found, columns, schema, printable(name))
@@ -112,17 +112,15 @@ def _from_found(found: Found, columns: Columns, schema: Schema | None, name: str
     return table_of(x, schema, arrays, columns, ids=ids, name=name)
 
 
-def _words(columns: Columns, schema: Schema | None) -> tuple[str, ...]:
-    """Returns the columns whose cells need not be numbers, although they may look so."""
-    numbers = ("real", "count")
+def _texts(columns: Columns, schema: Schema | None) -> Texts:
+    """Returns which columns of a file of text need not be numbers, although they may look so."""
     told = (pair.partition("=") for pair in columns.kinds)
-    known = () if schema is None else schema.columns
-    roles = (*columns.drop, *columns.labels, *filter(None, (columns.group, columns.split)))
-    kinds = (
-        *(name for name, _, kind in told if kind not in numbers),
-        *(c.name for c in known if c.kind not in numbers),
-    )
-    return (*roles, *kinds)
+    words = (name for name, _, kind in told if kind not in ("real", "count"))
+    roles = filter(None, (*columns.drop, *columns.labels, columns.group, columns.split))
+    if schema is None:
+        return Texts(columns.id, (*words, *roles), columns.use or None)
+    numbers = tuple(column.name for column in schema.columns if column.kind in ("real", "count"))
+    return Texts(columns.id, (*words, *roles), numbers)
 
 
 def check_labels(labels: Sequence[str], table: Mapping[str, np.ndarray]) -> None:
