@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from jaxvae.files import printable
-from jaxvae.texts import MISSING_TEXTS, is_plain_number
+from jaxvae.texts import MISSING_TEXTS
 
 SEPARATORS = (",", ";", "\t", "|")
 SEEN = 30
@@ -20,7 +20,6 @@ BLOCK = 4096
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+\Z")
 _SAID = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 _QUOTED = re.compile(r'"\s*[+-]?\d[\d.]*,\d')
-_DECIMAL = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d*|(?:\.\d{3})+,\d*|(?:,\d{3}){2,})")
 
@@ -118,6 +117,7 @@ def decimal_mark(
     rows: Iterable[Sequence[str]],
     names: Sequence[str],
     is_text: Callable[[str], bool] = lambda name: False,
+    advice: str = "",
 ) -> str:
     """Returns the decimal mark of the numbers in a text, a point or a comma, by all of its cells.
 
@@ -128,6 +128,7 @@ def decimal_mark(
       rows: Its rows.
       names: Names of the columns of the rows.
       is_text: Function that tells of the name of a column whether it is one of text, which tells nothing.
+      advice: What else to do than to change numbers, for messages.
 
     Raises:
       ValueError: Numbers have decimal points and commas, or may have commas between thousands. The message names cells.
@@ -139,17 +140,17 @@ def decimal_mark(
     remaining = iter(rows)
     while block := list(islice(remaining, BLOCK)):
         for place, column in enumerate(zip(*block, strict=True)):
-            for cell, count in Counter(column).items():
-                form = _form(cell.strip())
-                counts[place][form] += count
-                shown[place].setdefault(form, cell.strip())
+            forms = Counter(map(_form, column))
+            counts[place].update(forms)
+            for form in forms.keys() - shown[place].keys():
+                shown[place][form] = next(cell.strip() for cell in column if _form(cell) == form)
     found: dict[str, str] = {}
     for name, forms, examples in zip(names, counts, shown, strict=True):
         numbers = forms.total() - forms["missing"] - forms["word"]
         if numbers > forms["word"] and not is_text(name):
             for form, example in examples.items():
                 found.setdefault(form, f"{printable(example)[:40]!r} of column {printable(name)!r}")
-    advice = "write numbers without separators of thousands and with one decimal mark, or say which column holds words"
+    advice = f"write all numbers with one decimal mark and without separators of thousands{advice}"
     if grouped := found.get("grouped"):
         raise ValueError(f"the cell {grouped} has separators of thousands: {advice}")
     comma = found.get("comma") or found.get("thousands")
@@ -164,10 +165,15 @@ def _form(cell: str) -> str:
     """Tells what a cell may be: "missing", "point", "whole", "comma", "thousands", "grouped" or "word"."""
     if cell in MISSING_TEXTS:
         return "missing"
-    if "," not in cell:
-        return ("point" if "." in cell else "whole") if is_plain_number(cell) else "word"
-    forms = {"grouped": _GROUPED, "thousands": _THOUSANDS, "comma": _DECIMAL}
-    return next((form for form, pattern in forms.items() if pattern.fullmatch(cell)), "word")
+    try:
+        if "," not in cell:
+            float(cell)
+            return "point" if "." in cell else "whole"
+        float(cell.replace(",", ".", 1))
+    except ValueError:
+        cell = cell.strip()
+        return "missing" if cell in MISSING_TEXTS else "grouped" if _GROUPED.fullmatch(cell) else "word"
+    return "thousands" if cell[-4:-3] == "," and _THOUSANDS.fullmatch(cell.strip()) else "comma"
 
 
 def _separator(text: str, start: int) -> str:

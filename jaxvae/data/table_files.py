@@ -78,7 +78,9 @@ def _text_table(path: Path, texts: Texts) -> Found:
         names, ids, rows = _names_and_ids(cells, texts)
         if not rows:
             return Found({name: np.zeros(0) for name in names})
-        decimal = decimal_mark(cells, (row for _, row in cells.rows()), names, texts.includes)
+        rows_of_cells = (row for _, row in cells.rows())
+        advice = ", or say --kind NAME=categorical of a column of words"
+        decimal = decimal_mark(cells, rows_of_cells, names, texts.includes, advice)
         table = pandas.read_csv(
             io.StringIO(cells.text[cells.start :]),
             sep=cells.separator,

@@ -14,7 +14,7 @@ from jaxvae.data.delimited import decimal_mark, delimited
 from jaxvae.data.table_files import check_names, decoded
 from jaxvae.files import printable
 from jaxvae.runs.codes import FORMATS, IN_OBSM, column_of_factor, require_package
-from jaxvae.texts import MISSING_TEXTS, is_number
+from jaxvae.texts import MISSING_TEXTS, Cells, is_number
 
 KINDS = {"means": "z", "codes": "z", "standard_deviations": "sd", "factors": "factor"}
 """Prefixes of the names of columns, by the name of an array [N, D] in an npz file."""
@@ -82,6 +82,22 @@ def numbers_of(path: Path, columns: Mapping[str, np.ndarray], names: list[str]) 
                 f"{len(column)} rows do not; row {row} holds {printable(str(column[row]))[:40]!r}"
             )
     return np.stack([columns[name] for name in names], axis=1).astype(np.float64)
+
+
+def check_cells(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Checks that no column of words is one of numbers but for some cells.
+
+    Raises:
+      ValueError: More than half of the cells of a column are numbers, and some are not. The message names one.
+    """
+    for name, column in columns.items():
+        cells = Cells()
+        cells.add(column, column == "" if column.dtype.kind == "U" else np.isnan(column))
+        if cells.are_mostly_numbers:
+            raise ValueError(
+                f"{path}: the column {printable(name)!r} holds numbers, but {cells.word} is none: correct it, or "
+                "name the columns of codes with --columns NAME NAME ..."
+            )
 
 
 def numbered(columns: Mapping[str, np.ndarray], prefix: str) -> list[str]:
