@@ -20,7 +20,14 @@ import numpy as np
 from jaxvae.data.cache import scratch_rows
 from jaxvae.data.contents import DAMAGED, check_kind, suffix_of, unreadable
 from jaxvae.data.table import Table
-from jaxvae.data.table_files import check_names, matrix_names, require_arrow, unnamed_index, with_named_index
+from jaxvae.data.table_files import (
+    check_names,
+    index_levels,
+    matrix_names,
+    require_arrow,
+    unnamed_index,
+    with_named_index,
+)
 from jaxvae.data.tabular import Columns, check_labels, column_array, expanded, learned, present, table_of
 from jaxvae.files import printable
 from jaxvae.schema import MOST_CATEGORIES, Schema, Summary, check_kinds, schema_of_columns
@@ -45,6 +52,11 @@ class _Rows(Protocol):
     @property
     def size(self) -> int:
         """Number of rows."""
+        ...
+
+    @property
+    def levels(self) -> Sequence[str]:
+        """Names of the columns that are levels of an index, which new rows may have."""
         ...
 
     @property
@@ -175,7 +187,7 @@ def _known(rows: _Rows, chosen: Sequence[str], columns: Columns, schema: Schema)
     for block in rows.blocks(new):
         for name, values in block.items():
             summaries[name].add(values)
-    idle = {name for name, summary in summaries.items() if summary.number_of_different < 2}
+    idle = {name for name, summary in summaries.items() if summary.number_of_different < 2} | {*rows.levels}
     return [name for name in chosen if name not in idle]
 
 
@@ -191,6 +203,7 @@ class _Matrix:
         self.names = matrix_names(path, self._matrix)
         self.size = len(self._matrix)
         self.ids: np.ndarray | None = None
+        self.levels = ()
 
     def blocks(self, names: Sequence[str]) -> Iterator[Mapping[str, np.ndarray]]:
         """Yields these columns in blocks of rows."""
@@ -219,7 +232,9 @@ class _Parquet:
                 f"{path}: its index {named[0]!r} is not stored as a column, and is lost when rows are streamed: write "
                 "the table after reset_index(), or leave --stream out"
             )
-        self.names = check_names(path, self._frame(self._file.schema_arrow.empty_table()).columns)
+        empty = self._file.schema_arrow.empty_table()
+        self.levels = index_levels(empty.to_pandas())
+        self.names = check_names(path, self._frame(empty).columns)
         self.size = self._file.metadata.num_rows
         if not self.size:
             raise ValueError("the file has no rows")

@@ -46,6 +46,8 @@ class Found:
     """Names of the N rows; None if they have none, or if a column names them."""
     index: str | None = None
     """Name that was given to the column of ids, which has none in the file."""
+    levels: tuple[str, ...] = ()
+    """Names of the columns that are levels of an index of pandas."""
 
 
 def _pandas(path: Path) -> Any:
@@ -168,10 +170,10 @@ def _arrow_table(path: Path, texts: Texts) -> Found:
         table = read(content)
     except (*DAMAGED, ValueError) as error:
         raise unreadable(path, error) from error
-    index = unnamed_index(table)
+    ids, levels = unnamed_index(table), index_levels(table)
     table = with_named_index(table)
     check_names(path, table.columns)
-    return Found(table, index)
+    return Found(table, ids, levels=levels)
 
 
 def require_arrow(path: Path) -> Any:
@@ -193,11 +195,19 @@ def unnamed_index(frame: Any) -> list[str] | None:
     return [text_of(value) for value in frame.index]
 
 
+def index_levels(frame: Any) -> tuple[str, ...]:
+    """Returns the names of the levels of the index of a DataFrame; none if it has a single one."""
+    if frame.index.nlevels == 1:
+        return ()
+    return tuple(str(name if name is not None else f"level_{n}") for n, name in enumerate(frame.index.names))
+
+
 def with_named_index(frame: Any) -> Any:
     """Returns a DataFrame with its index as a column if it has a name, or with the levels of its index as columns."""
-    if frame.index.nlevels == 1 and not frame.index.name:
-        return frame
-    names = [str(name if name is not None else f"level_{n}") for n, name in enumerate(frame.index.names)]
+    names = index_levels(frame)
+    if not names:
+        named = frame.index.name and frame.index.name not in frame.columns
+        return frame.reset_index() if named else frame
     there = {str(name) for name in frame.columns}
     levels = {name: frame.index.get_level_values(n) for n, name in enumerate(names) if name not in there}
     frame = frame.reset_index(drop=True)

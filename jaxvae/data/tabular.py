@@ -104,7 +104,7 @@ def _from_found(found: Found, columns: Columns, schema: Schema | None, name: str
         schema = find_schema(chosen, {index: "identifier", **kinds} if index is not None and index in chosen else kinds)
     elif not columns.use:  # columns that were left out of the training data are left out here as well
         kept = {column.name for column in schema.columns}
-        idle = {index, *_idle({each: values for each, values in chosen.items() if each not in kept})}
+        idle = {index, *found.levels, *_idle({each: values for each, values in chosen.items() if each not in kept})}
         chosen = {each: values for each, values in chosen.items() if each in kept or each not in idle}
     x = schema.encode(chosen)
     named = columns.id or next((each.name for each in schema.columns if each.kind == "identifier"), None) or ""

@@ -76,6 +76,8 @@ def test_levels_of_an_index_are_columns(read, tmp_path):
     table = read(tmp_path / "t.parquet")
     assert kinds(table) == {"where": "categorical", "level_1": "count", "a": "real"}
     assert table.ids is None
+    old = read(tmp_path / "t.parquet", schema=from_columns({"a": REAL}).schema)  # of a run that did not learn from them
+    assert old.event_shape == (1,)
     labelled = read(tmp_path / "t.parquet", Columns(labels=("where",)))
     assert kinds(labelled) == {"level_1": "count", "a": "real"}
     np.testing.assert_array_equal(labelled.factors[:, 0], np.arange(N) % 3)
