@@ -18,7 +18,7 @@ LONGEST = 1 << 30
 BLOCK = 4096
 """Number of rows whose cells are looked at together."""
 _LINE = re.compile(r"[^\r\n]*(?:\r\n?|\n)|[^\r\n]+\Z")
-_SAID = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
+_SAID = re.compile(r'"?sep=(.)"?(?:\r\n?|\n|\Z)', re.IGNORECASE)
 _QUOTED = re.compile(r'"\s*[+-]?\d[\d.]*,\d')
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+")
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d*|(?:\.\d{3})+,\d*|(?:,\d{3}){2,})")
@@ -27,8 +27,9 @@ _GROUPED = re.compile(r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d*|(?:\.\d{3})+,\d*|(?:,\d{
 class _Lines:
     """Lines of a text with their ends, one after another."""
 
-    def __init__(self, text: str, start: int):
+    def __init__(self, text: str, start: int, separator: str = ""):
         self._found, self.end, self.last = _LINE.finditer(text, start), start, ""
+        self._blank = " \t\r\n".replace(separator, "") if separator else " \r\n"
 
     def __iter__(self) -> "_Lines":
         return self
@@ -41,7 +42,7 @@ class _Lines:
     @property
     def is_blank(self) -> bool:
         """Whether the last line was blank. Separators are cells, tabs as well."""
-        return not self.last.strip(" \r\n")
+        return not self.last.strip(self._blank)
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Delimited:
         Raises:
           ValueError: The text cannot be read.
         """
-        lines, last = _Lines(self.text, self.start), 0
+        lines, last = _Lines(self.text, self.start, self.separator), 0
         reader = csv.reader(lines, delimiter=self.separator, skipinitialspace=True)
         try:
             for row in reader:
@@ -97,11 +98,11 @@ def delimited(text: str, separator: str | None = None) -> Delimited:
       ValueError: The text is empty or cannot be read.
     """
     csv.field_size_limit(max(LONGEST, csv.field_size_limit()))
-    first, start, line = text.partition("\n")[0], 0, 0
-    if said := _SAID.fullmatch(first.rstrip("\r")):
-        separator, start, line = said[1], min(len(first) + 1, len(text)), 1
+    start, line = 0, 0
+    if said := _SAID.match(text):
+        separator, start, line = said[1], said.end(), 1
     separator = separator or _separator(text, start)
-    lines = _Lines(text, start)
+    lines = _Lines(text, start, separator)
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     try:
         header = next((row for row in reader if not lines.is_blank), None)

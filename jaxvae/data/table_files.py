@@ -5,8 +5,9 @@ import io
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -15,25 +16,38 @@ from jaxvae.data.delimited import Delimited, decimal_mark, delimited
 from jaxvae.texts import is_number, text_of
 
 
-class Texts(NamedTuple):
-    """What is known of the columns of a file of text. A name that ends in * stands for all that begin with it."""
+@dataclass(frozen=True)
+class Names:
+    """Names of columns. One that ends in * stands for all that begin with it."""
+
+    names: Collection[str]
+
+    @cached_property
+    def _whole(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+    @cached_property
+    def _starts(self) -> tuple[str, ...]:
+        return tuple(name[:-1] for name in self.names if name.endswith("*"))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._whole or name.startswith(self._starts)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What is known of the columns of a file of text."""
 
     id: str | None = None
     """Column that names the rows."""
-    words: tuple[str, ...] = ()
+    words: Names = Names(())
     """Columns whose cells are no numbers."""
-    only: tuple[str, ...] | None = None
+    only: Names | None = None
     """Columns of which some may hold numbers; None for all of them."""
 
     def includes(self, name: str) -> bool:
         """Whether a column is known to hold text, or is not used."""
-        return (
-            name == self.id or _matches(name, self.words) or (self.only is not None and not _matches(name, self.only))
-        )
-
-
-def _matches(name: str, words: tuple[str, ...]) -> bool:
-    return name in words or any(word.endswith("*") and name.startswith(word[:-1]) for word in words)
+        return name == self.id or name in self.words or (self.only is not None and name not in self.only)
 
 
 @dataclass(frozen=True)
@@ -93,6 +107,8 @@ def _text_table(path: Path, texts: Texts) -> Found:
             low_memory=False,
             skipinitialspace=True,
         )
+        if len(table) != rows:
+            raise ValueError(f"its quotes leave {rows} or {len(table)} rows: write two quotes for one inside of a cell")
     except (*DAMAGED, ValueError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: the file is not a table that can be read: {reason}") from error
@@ -170,7 +186,7 @@ def _arrow_table(path: Path, texts: Texts) -> Found:
         table = read(content)
     except (*DAMAGED, ValueError) as error:
         raise unreadable(path, error) from error
-    ids, levels = unnamed_index(table), index_levels(table)
+    ids, levels = None if texts.id in table.columns else unnamed_index(table), index_levels(table)
     table = with_named_index(table)
     check_names(path, table.columns)
     return Found(table, ids, levels=levels)

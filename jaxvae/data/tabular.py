@@ -13,7 +13,7 @@ from jaxvae.choose import unknown
 from jaxvae.data.cache import in_order
 from jaxvae.data.contents import suffix_of
 from jaxvae.data.table import MISSING, Origin, Table, number_factors, pack
-from jaxvae.data.table_files import READERS, Found, Texts
+from jaxvae.data.table_files import READERS, Found, Names, Texts
 from jaxvae.files import printable
 from jaxvae.schema import Schema, find_schema
 from jaxvae.texts import is_missing, text_of, texts_or_numbers
@@ -117,10 +117,11 @@ def _texts(columns: Columns, schema: Schema | None) -> Texts:
     told = (pair.partition("=") for pair in columns.kinds)
     words = (name for name, _, kind in told if kind not in ("real", "count"))
     roles = filter(None, (*columns.drop, *columns.labels, columns.group, columns.split))
+    known = Names((*words, *roles))
     if schema is None:
-        return Texts(columns.id, (*words, *roles), columns.use or None)
-    numbers = tuple(column.name for column in schema.columns if column.kind in ("real", "count"))
-    return Texts(columns.id, (*words, *roles), numbers)
+        return Texts(columns.id, known, Names(columns.use) if columns.use else None)
+    numbers = Names([column.name for column in schema.columns if column.kind in ("real", "count")])
+    return Texts(columns.id, known, numbers)
 
 
 def check_labels(labels: Sequence[str], table: Mapping[str, np.ndarray]) -> None:

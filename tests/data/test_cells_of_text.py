@@ -229,6 +229,8 @@ def test_ids_of_numbers_in_memory_have_no_decimal_point():
         ('"a;b;c;d",b\n1,2.5\n3,4.5\n4,1.5\n', ("a;b;c;d", "b")),
         ("sep=;\na,b;c\n1;2.5\n3;4.5\n4;1.5\n", ("a,b", "c")),
         ("\ufeffSEP=|\r\na|c\r\n1|2.5\r\n3|4.5\r\n4|1.5\r\n", ("a", "c")),
+        ("sep=\t\na,b\tc\n1\t2.5\n3\t4.5\n4\t1.5\n", ("a,b", "c")),
+        ("a,b\n1,2.5\n \t\n3,4.5\n4,1.5\n", ("a", "b")),
         ("a|b\r1|2.5\r3|4.5\r4|1.5\r", ("a", "b")),
         ('a,b\n"1",2.5\n3,4.5\n"4",1.5', ("a", "b")),
     ],
@@ -250,7 +252,7 @@ def test_empty_quotes_in_a_single_column_are_a_row(tmp_path):
 
 
 def test_long_cells_are_read(tmp_path):
-    path = write(tmp_path, "a,w", REAL, ["x" * 200_000, "y"] * 20)
+    path = write(tmp_path, "a,w", REAL, ["x" * 140_000 if i == 3 else "y" for i in range(N)])
     assert kinds(table_file(path)) == {"a": "real", "w": "binary"}
 
 
@@ -258,3 +260,10 @@ def test_other_columns_of_new_rows_do_not_tell_the_decimal_mark(tmp_path):
     old = table_file(write(tmp_path, "b", REAL))
     new = write(tmp_path, "b;same", REAL, ["3,5"] * N, name="new.csv", separator=";")
     np.testing.assert_array_equal(table_file(new, schema=old.schema).pixels, old.pixels)
+
+
+def test_rows_of_tabs_are_missing_values(tmp_path):
+    (tmp_path / "t.tsv").write_text("a\tb\n1.5\t2\n\t\n2.5\t3\n4.5\t4\n")
+    x = np.asarray(table_file(tmp_path / "t.tsv").pixels)
+    assert np.isnan(x).all(axis=1).tolist() == [False, True, False, False]
+    assert np.isnan(read_columns(tmp_path / "t.tsv", "z")["a"]).tolist() == [False, True, False, False]

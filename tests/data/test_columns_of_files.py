@@ -53,8 +53,8 @@ def test_an_index_of_pandas_without_a_name_is_the_ids(read, index, tmp_path):
     table = read(tmp_path / "t.parquet")
     assert list(table.ids) == [str(value) for value in frame.index]
     assert kinds(table) == {"a": "real", "b": "count"}
-    new = read(tmp_path / "t.parquet", Columns(), Schema(tuple(each for each in table.schema.columns)))
-    assert list(new.ids) == list(table.ids)
+    assert list(read(tmp_path / "t.parquet", schema=table.schema).ids) == list(table.ids)
+    assert list(read(tmp_path / "t.parquet", Columns(id="b")).ids) == [str(i % 4) for i in range(N)]
 
 
 @READERS
