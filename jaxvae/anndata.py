@@ -42,7 +42,8 @@ from jaxvae.runs.encode import encode_all
 from jaxvae.runs.load import Run
 from jaxvae.runs.observe import score_observer
 from jaxvae.runs.splits import split_effects_of
-from jaxvae.schema import Schema, is_missing, schema_of
+from jaxvae.schema import Schema, schema_of
+from jaxvae.texts import is_missing
 from jaxvae.training import train as train_method
 from jaxvae.training.optimizers import evaluation_params
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from jaxvae.choose import choose
 from jaxvae.dates import holds_dates
+from jaxvae.texts import Cells, first_word, is_missing, text_of, texts_or_numbers
 
 Kind: TypeAlias = Literal["real", "count", "binary", "categorical", "constant", "identifier"]
 FEW = 20
@@ -103,7 +104,7 @@ class Schema:
         Raises:
           ValueError: A column is missing, is new, or has values that it did not have. The message names it.
         """
-        known = [column.name for column in self.columns]
+        known = {column.name for column in self.columns}
         if absent := [column.name for column in self.used if column.name not in table]:
             raise ValueError(f"the table lacks {_listed('column', absent)}")
         if new := [name for name in table if name not in known]:
@@ -202,8 +203,9 @@ class Summary:
         self._rows, self._observed, self._infinite = 0, 0, 0
         self._words, self._times, self._whole, self._running = False, False, True, True
         self._few: list[str] = []
+        self._cells = Cells()
         self._last: Any = None
-        self._high = -np.inf
+        self._high = 0.0
         self._different: np.ndarray | None = np.zeros(0, bool)
         self._counted, self._mean, self._square = 0, 0.0, 0.0
 
@@ -211,6 +213,7 @@ class Summary:
         """Adds a block of values [n], of which those `counted`, bool [n], determine mean and scale; by default, all."""
         missing = is_missing(values)
         observed = values[~missing]
+        self._cells.add(values, missing)
         self._rows += len(values)
         self._observed += len(observed)
         self._times |= values.dtype.kind in "mM"
@@ -228,7 +231,7 @@ class Summary:
         if self._infinite:
             return
         self._whole &= are_counts(numbers)
-        self._high = max(self._high, float(numbers.max()))
+        self._high = max(self._high, float(np.abs(numbers).max()))
         steps = numbers if self._last is None else np.concatenate([[self._last], numbers])
         self._running &= bool((np.diff(steps) == 1).all())
         self._last = numbers[-1]
@@ -253,6 +256,11 @@ class Summary:
             raise ValueError(
                 f"column {name!r} has {self._infinite} infinite values: make them missing, or --drop {name}"
             )
+        if kind is None and self._cells.are_mostly_numbers:
+            raise ValueError(
+                f"column {name!r} holds numbers, but {self._cells.word} is none: empty this cell if its value is "
+                f"missing, or say --kind {name}=categorical if the cells are meant as words"
+            )
         kind = kind or self._kind(is_unique)
         if kind in ("constant", "identifier"):
             return Column(name, kind, has_missing=has_missing)  # type: ignore[arg-type]
@@ -270,12 +278,16 @@ class Summary:
         if not self._observed:
             raise ValueError(f"column {name!r} has no values: --drop {name}")
         if self._words:
-            raise ValueError(f"column {name!r} holds words such as {self._few[0]!r}, and can't be {kind}")
+            raise ValueError(
+                f"column {name!r} holds words such as {self._cells.word or repr(self._few[0])}, and can't be {kind}"
+            )
         if kind == "count":
             if not self._whole:
                 raise ValueError(f"column {name!r} has negative or fractional values, and can't be a count")
             return Column(name, "count", self._mean, has_missing=has_missing)
         scale = float(np.sqrt(self._square / max(self._counted, 1)))
+        if not np.isfinite([self._mean, scale]).all():
+            raise _too_large(name, self._high)
         return Column(name, "real", self._mean, scale if scale > 0 else 1.0, has_missing=has_missing)
 
     def _kind(self, is_unique: Callable[[], bool] | None) -> Kind:
@@ -312,7 +324,7 @@ class Summary:
     def _note_different(self, observed: np.ndarray) -> None:
         if self._different is None:
             return
-        new = np.unique(_texts_or_numbers(observed))
+        new = np.unique(texts_or_numbers(observed))
         if self._words:
             new = new if new.dtype.kind == "U" else np.array([text_of(value) for value in new])
             known = [text_of(value) for value in self._different]
@@ -326,11 +338,12 @@ class Summary:
         """Two parts' squares add up to those of the whole (Chan, Golub and LeVeque, 1983)."""
         if not len(numbers):
             return
-        mean = numbers.mean()
-        square = np.square(numbers - mean).sum()
-        total = self._counted + len(numbers)
-        share, difference = len(numbers) / total, mean - self._mean
-        self._square = float(square) + self._square + difference**2 * self._counted * share
+        with np.errstate(over="ignore", invalid="ignore"):  # `column` refuses what is too large
+            mean = numbers.mean()
+            square = np.square(numbers - mean).sum()
+            total = self._counted + len(numbers)
+            share, difference = len(numbers) / total, mean - self._mean
+            self._square = float(square + self._square + difference**2 * self._counted * share)
         self._mean = float(mean) if self._counted == 0 else self._mean + difference * share
         self._counted = total
 
@@ -339,7 +352,7 @@ def _encoded(column: Column, values: np.ndarray) -> np.ndarray:
     missing = is_missing(values)
     rows = np.full((len(values), column.width), np.nan)
     if column.kind in ("binary", "categorical"):
-        texts = np.array([text_of(value) for value in _texts_or_numbers(values[~missing])], object)
+        texts = np.array([text_of(value) for value in texts_or_numbers(values[~missing])], object)
         if new := sorted(set(texts) - set(column.values)):
             raise ValueError(
                 f"column {column.name!r} has the new value {new[0]!r}; it had {', '.join(column.values[:10])}"
@@ -348,8 +361,9 @@ def _encoded(column: Column, values: np.ndarray) -> np.ndarray:
         places = np.array([number[text] for text in texts], int)
         observed = places[:, None] if column.kind == "binary" else np.eye(column.width)[places]
     else:
-        if values.dtype.kind not in "biuf":
-            raise ValueError(f"column {column.name!r} must hold numbers, found {text_of(values[~missing][0])!r}")
+        if values.dtype.kind not in "biuf" and not missing.all():
+            found = first_word(values) or repr(text_of(values[~missing][0]))
+            raise ValueError(f"column {column.name!r} must hold numbers, found {found}: empty it if it is missing")
         numbers = values[~missing].astype(np.float64)
         if not np.isfinite(numbers).all():
             raise ValueError(f"column {column.name!r} has infinite values: make them missing")
@@ -358,7 +372,10 @@ def _encoded(column: Column, values: np.ndarray) -> np.ndarray:
                 raise ValueError(f"column {column.name!r} has negative or fractional values, and was a count")
             observed = np.round(numbers)[:, None]
         else:
-            observed = ((numbers - column.mean) / column.scale)[:, None]
+            with np.errstate(over="ignore"):
+                observed = ((numbers - column.mean) / column.scale)[:, None]
+        if len(observed) and np.abs(observed).max() > np.finfo(np.float32).max:
+            raise _too_large(column.name, numbers[np.argmax(np.abs(numbers))])
     rows[~missing] = observed
     return rows
 
@@ -369,29 +386,11 @@ def are_counts(numbers: np.ndarray) -> bool:
     return bool(whole.all() and (numbers >= 0).all())
 
 
-def is_missing(values: np.ndarray) -> np.ndarray:
-    """Tells which values are missing: NaN, None or NaT."""
-    if values.dtype.kind == "f":
-        return np.isnan(values)
-    if values.dtype.kind in "mM":
-        return np.isnat(values)
-    if values.dtype.kind == "O":
-        return np.array([value is None or (isinstance(value, float) and value != value) for value in values], bool)
-    return np.zeros(len(values), bool)
-
-
-def _texts_or_numbers(values: np.ndarray) -> np.ndarray:
-    """Returns numbers unchanged and all other values as text, so that values can be sorted."""
-    if values.dtype.kind in "biuf":
-        return values
-    return np.array([text_of(value) for value in values], str) if len(values) else values.astype(str)
-
-
-def text_of(value: Any) -> str:
-    """Converts a value to text. 1 and 1.0 give the same text."""
-    if isinstance(value, float | np.floating) and float(value).is_integer():
-        return str(int(value))
-    return str(value)
+def _too_large(name: str, value: float) -> ValueError:
+    return ValueError(
+        f"column {name!r} has values as large as {abs(value):.4g}, which are too large for float32: make them missing, "
+        f"divide the column, or --drop {name}"
+    )
 
 
 def _listed(what: str, names: Sequence[str]) -> str:

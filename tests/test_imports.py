@@ -13,13 +13,14 @@ PACKAGE = Path(jaxvae.__file__).parent
 ALLOWED = {
     "choose": set(),
     "dates": set(),
+    "texts": set(),
     "streams": set(),
     "files": set(),
     "method": set(),
     "losses": set(),
     "metrics": {"choose"},
-    "schema": {"choose", "dates"},
-    "data": {"streams", "choose", "files", "schema"},
+    "schema": {"choose", "dates", "texts"},
+    "data": {"streams", "choose", "files", "schema", "texts"},
     "networks": {"choose", "method", "schema"},
     "methods": {"schema", "streams", "choose", "method", "losses", "data", "networks"},
     "training": {"schema", "streams", "choose", "", "method", "data", "files"},
@@ -27,6 +28,7 @@ ALLOWED = {
     "baselines": set(),
     "runs": {
         "schema",
+        "texts",
         "streams",
         "choose",
         "files",
@@ -47,6 +49,7 @@ ALLOWED = {
         "choose",
         "files",
         "schema",
+        "texts",
         "losses",
         "method",
         "methods",
@@ -56,7 +59,7 @@ ALLOWED = {
         "runs",
         "networks",
     },
-    "anndata": {"schema", "data", "analysis", "metrics", "training", "runs"},
+    "anndata": {"schema", "texts", "data", "analysis", "metrics", "training", "runs"},
     "cli": {
         "schema",
         "choose",
@@ -99,6 +102,7 @@ THIRD_PARTY = {
     },
     "networks": {"jax", "flax", "equinox", "numpy"},
     "schema": {"numpy"},
+    "texts": {"numpy"},
     "baselines": {"jax", "numpy", "scipy", "sklearn", "tensorly"},
 }
 """Part of the package -> the libraries it may import; parts not named here may import what they need, but no flax."""

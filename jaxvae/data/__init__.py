@@ -51,10 +51,16 @@ The columns of a table are real, count, binary, categorical, constant or identif
 inferred from its values and printed before training; `--kind age=real visits=count` changes some. Real columns are
 standardized, counts stay counts, and constant columns and identifiers are left out. Values may be missing: the encoder
 sees 0 in their place and which values are observed, and the likelihood is that of the observed values. Each kind of
-column has a likelihood of its own (`jaxvae.methods.by_columns`). Dates, text and infinite values are refused with a
-line that says what to do.
+column has a likelihood of its own (`jaxvae.methods.by_columns`). Dates, text, infinite values and cells that are no
+numbers in a column of numbers are refused with a line that says what to do.
 
-- `--label-columns type stage` names labels. They are not learned from; codes are scored and drawn by them.
+In files of text, the separator is the comma, semicolon, tab or bar that gives the header the most cells, and a line
+`sep=;` above the header names it. Numbers have decimal commas if any has. Each row has as many cells as the header; a
+first column without a name holds the ids, also as R's `write.table` writes it, where the header has one cell less. In
+Parquet and Feather files, an index of pandas without a name holds the ids, and the levels of a MultiIndex are columns.
+
+- `--label-columns type stage` names labels. They are not learned from; codes are scored and drawn by them. Labels of
+  real numbers have at most 20 different values: cut others into bins.
 - `--columns`, `--drop` choose columns to learn from; `sensor_*` stands for all that begin with `sensor_`.
 - `--id-column` names the rows, and `--group-column` the groups of rows that a split keeps together.
 - `--split-column` names a column of the words train, validation and test, which say which rows are held out.

@@ -29,7 +29,7 @@ from jaxvae.data.contents import check_kind, content_of, suffix_of
 from jaxvae.data.in_file import TrainingRows, rows_of_file
 from jaxvae.data.moments import Block, Moments, is_fractional, moments_of
 from jaxvae.data.table import Table, aligned
-from jaxvae.data.tabular import Columns, column_array, expanded, present, table_of
+from jaxvae.data.tabular import Columns, check_labels, column_array, expanded, present, table_of
 from jaxvae.files import printable
 from jaxvae.schema import Column, Schema
 
@@ -188,6 +188,7 @@ def table_of_matrix(
     arrays = {str(each): column_array(obs[each]) for each in obs if str(each) in wanted}
     rows = np.array([str(each) for each in obs.index])
     if schema is None:
+        check_labels(told.labels, arrays)
         counted = None if training_rows is None else rows_of_file(training_rows, len(obs), arrays, told, name)
         schema = _schema(matrix, names, columns, layers, counted)
     else:

@@ -20,10 +20,18 @@ import numpy as np
 from jaxvae.data.cache import scratch_rows
 from jaxvae.data.contents import DAMAGED, check_kind, suffix_of, unreadable
 from jaxvae.data.table import Table
-from jaxvae.data.table_files import check_names, matrix_names, require_arrow, with_named_index
-from jaxvae.data.tabular import Columns, column_array, expanded, learned, present, table_of
+from jaxvae.data.table_files import (
+    check_names,
+    index_levels,
+    matrix_names,
+    require_arrow,
+    unnamed_index,
+    with_named_index,
+)
+from jaxvae.data.tabular import Columns, check_labels, column_array, expanded, learned, present, table_of
 from jaxvae.files import printable
-from jaxvae.schema import MOST_CATEGORIES, Schema, Summary, check_kinds, is_missing, schema_of_columns
+from jaxvae.schema import MOST_CATEGORIES, Schema, Summary, check_kinds, schema_of_columns
+from jaxvae.texts import is_missing, text_of
 
 BLOCK = 4 << 20
 """Number of values that are read at a time."""
@@ -44,6 +52,16 @@ class _Rows(Protocol):
     @property
     def size(self) -> int:
         """Number of rows."""
+        ...
+
+    @property
+    def levels(self) -> Sequence[str]:
+        """Names of the columns that are levels of an index, which new rows may have."""
+        ...
+
+    @property
+    def ids(self) -> np.ndarray | None:
+        """Names of the rows, or None if there are none besides the columns."""
         ...
 
     def blocks(self, names: Sequence[str]) -> Iterator[Mapping[str, np.ndarray]]:
@@ -115,13 +133,14 @@ def _table(rows: _Rows, columns: Columns, schema: Schema | None, training_rows: 
     special = (*columns.labels, columns.id, columns.group, columns.split)
     arrays = _whole(rows, [name for name in special if name is not None])
     if schema is None:
+        check_labels(columns.labels, arrays)
         counted = rows_of_file(training_rows, rows.size, arrays, columns, name)
         schema = _found(rows, chosen, columns, counted)
     else:
         chosen = _known(rows, chosen, columns, schema)
     named = next((each.name for each in schema.columns if each.kind == "identifier"), None)
-    ids = arrays.get(columns.id) if columns.id else None
-    if columns.id is None and named in names:
+    ids = arrays.get(columns.id) if columns.id else rows.ids
+    if ids is None and named in names:
         ids = _whole(rows, [named])[named]
     x, first = scratch_rows((rows.size, schema.width)), 0
     if not chosen:
@@ -152,7 +171,7 @@ def _found(rows: _Rows, chosen: Sequence[str], columns: Columns, counted: np.nda
 
     def is_unique(name: str) -> bool:
         values = _whole(rows, [name])[name]
-        return not is_missing(values).any() and len(set(values.tolist())) == rows.size
+        return not is_missing(values).any() and len(set(map(text_of, values))) == rows.size
 
     return schema_of_columns(
         summary.column(kinds.get(name), partial(is_unique, name)) for name, summary in summaries.items()
@@ -168,7 +187,7 @@ def _known(rows: _Rows, chosen: Sequence[str], columns: Columns, schema: Schema)
     for block in rows.blocks(new):
         for name, values in block.items():
             summaries[name].add(values)
-    idle = {name for name, summary in summaries.items() if summary.number_of_different < 2}
+    idle = {name for name, summary in summaries.items() if summary.number_of_different < 2} | {*rows.levels}
     return [name for name in chosen if name not in idle]
 
 
@@ -183,6 +202,8 @@ class _Matrix:
             raise unreadable(path, error) from error
         self.names = matrix_names(path, self._matrix)
         self.size = len(self._matrix)
+        self.ids: np.ndarray | None = None
+        self.levels = ()
 
     def blocks(self, names: Sequence[str]) -> Iterator[Mapping[str, np.ndarray]]:
         """Yields these columns in blocks of rows."""
@@ -211,7 +232,9 @@ class _Parquet:
                 f"{path}: its index {named[0]!r} is not stored as a column, and is lost when rows are streamed: write "
                 "the table after reset_index(), or leave --stream out"
             )
-        self.names = check_names(path, self._frame(self._file.schema_arrow.empty_table()).columns)
+        empty = self._file.schema_arrow.empty_table()
+        self.levels = index_levels(empty.to_pandas())
+        self.names = check_names(path, self._frame(empty).columns)
         self.size = self._file.metadata.num_rows
         if not self.size:
             raise ValueError("the file has no rows")
@@ -224,6 +247,13 @@ class _Parquet:
             frame = self._frame(batch)
             frame.columns = [str(name) for name in frame.columns]
             yield {name: column_array(frame[name]) for name in names}
+
+    @property
+    def ids(self) -> np.ndarray | None:
+        """Texts of an index that names the rows, or None."""
+        stored = [name for name in self._file.schema_arrow.names if name == "__index_level_0__"]
+        ids = unnamed_index(self._file.read(columns=stored, use_pandas_metadata=True).to_pandas()) if stored else None
+        return None if ids is None else np.array(ids, object)
 
     def _frame(self, rows: Any) -> Any:
         """Returns rows as a DataFrame with the columns that `jaxvae.data.tabular` finds in the whole file."""

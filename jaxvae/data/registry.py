@@ -10,7 +10,7 @@ import numpy as np
 from jaxvae.choose import imported, near, unknown, with_installed
 from jaxvae.data.anndata import anndata_file, split_layer
 from jaxvae.data.cells import cells
-from jaxvae.data.contents import suffix_of
+from jaxvae.data.contents import DAMAGED, suffix_of
 from jaxvae.data.effects import squares
 from jaxvae.data.files import array_file
 from jaxvae.data.generated import bars, clusters, digits, segments, time_series, waves
@@ -219,7 +219,7 @@ def _kind_of(path: Path) -> str:
     if path.is_dir():
         return "pictures"
     if path.suffix.lower() in (".npy", ".npz"):
-        with suppress(ValueError):
+        with suppress(*DAMAGED, ValueError):
             return "table" if path.exists() and _is_matrix(path) else "arrays"
     return "arrays" if suffix_of(path) in (".npy", ".npz", ".h5", ".hdf5") else "table"
 

@@ -265,8 +265,10 @@ def pack(images: np.ndarray, name: str, real: bool = False, missing: bool = Fals
         return images, "bytes"
     if not np.issubdtype(images.dtype, np.floating):
         raise ValueError(f"{name}: images of type {images.dtype}: give uint8 in 0 to 255, bool, or floats in [0, 1]")
-    low, high = (np.nanmin(images), np.nanmax(images)) if missing else (images.min(), images.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
+    low, high = (
+        least.reduce(images, axis=None) for least in ((np.fmin, np.fmax) if missing else (np.minimum, np.maximum))
+    )
+    if not (np.isfinite(low) and np.isfinite(high)) and not (missing and np.isnan(low)):  # nothing but missing values
         raise ValueError(f"{name}: images hold values that are not finite numbers")
     if not real and (low < 0 or high > 1):
         if low < -ROUNDING or high > 1 + ROUNDING:

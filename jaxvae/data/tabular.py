@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,14 @@ from jaxvae.choose import unknown
 from jaxvae.data.cache import in_order
 from jaxvae.data.contents import suffix_of
 from jaxvae.data.table import MISSING, Origin, Table, number_factors, pack
-from jaxvae.data.table_files import READERS
+from jaxvae.data.table_files import READERS, Found, Names, Texts
 from jaxvae.files import printable
-from jaxvae.schema import Schema, find_schema, is_missing, text_of
+from jaxvae.schema import Schema, find_schema
+from jaxvae.texts import is_missing, text_of, texts_or_numbers
+
+NUMBERS = (bool, np.bool_, int, float, np.number, Decimal)
+MOST_CLASSES = 20
+"""Largest number of different values of labels that are real numbers."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +58,10 @@ def table_file(path: Path, columns: Columns = Columns(), schema: Schema | None =
     suffix = suffix_of(path)
     if suffix not in READERS:
         raise ValueError(f"{path}: tables come from {', '.join(READERS)} files, not from {suffix!r}")
-    found = READERS[suffix](path)
+    found = READERS[suffix](path, _texts(columns, schema))
     name = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
     try:
-        return from_columns(found, columns, schema, name=printable(name))
+        return _from_found(found, columns, schema, printable(name))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -74,7 +80,14 @@ def from_columns(
     Raises:
       ValueError: There is no such column, or the columns cannot be learned from. The message says what to do.
     """
-    arrays = {str(key): column_array(table[key]) for key in table}
+    return _from_found(Found(table), columns, schema, name)
+
+
+def _from_found(found: Found, columns: Columns, schema: Schema | None, name: str) -> Table:
+    """Builds a source of the rows of a table, whose index, if it has one, is an identifier unless it is named as a
+    column to learn from.
+    """
+    arrays = {str(key): column_array(found.columns[key]) for key in found.columns}
     rows = {len(values) for values in arrays.values()}
     if len(rows) != 1 or not min(rows):
         raise ValueError(
@@ -82,17 +95,55 @@ def from_columns(
         )
     if schema is not None:  # new rows need no labels, and the schema reports missing columns
         columns = present(columns, arrays)
+    index = None if found.index in columns.use else found.index
     columns = expanded(columns, arrays)
     chosen = {each: arrays[each] for each in learned(columns, list(arrays))}
     if schema is None:
         kinds = dict(pair.partition("=")[::2] for pair in columns.kinds)
-        schema = find_schema(chosen, kinds)
+        check_labels(columns.labels, arrays)
+        schema = find_schema(chosen, {index: "identifier", **kinds} if index is not None and index in chosen else kinds)
     elif not columns.use:  # columns that were left out of the training data are left out here as well
         kept = {column.name for column in schema.columns}
-        chosen = {each: values for each, values in chosen.items() if each in kept or each not in _idle(chosen)}
+        idle = {index, *found.levels, *_idle({each: values for each, values in chosen.items() if each not in kept})}
+        chosen = {each: values for each, values in chosen.items() if each in kept or each not in idle}
     x = schema.encode(chosen)
-    named = next((each.name for each in schema.columns if each.kind == "identifier"), None)
-    return table_of(x, schema, arrays, columns, ids=arrays.get(columns.id or named or ""), name=name)
+    named = columns.id or next((each.name for each in schema.columns if each.kind == "identifier"), None) or ""
+    ids = arrays.get(named) if found.ids is None else np.array(found.ids, object)
+    return table_of(x, schema, arrays, columns, ids=ids, name=name)
+
+
+def _texts(columns: Columns, schema: Schema | None) -> Texts:
+    """Returns which columns of a file of text need not be numbers, although they may look so."""
+    told = (pair.partition("=") for pair in columns.kinds)
+    words = (name for name, _, kind in told if kind not in ("real", "count"))
+    roles = filter(None, (*columns.drop, *columns.labels, columns.group, columns.split))
+    known = Names((*words, *roles))
+    if schema is None:
+        return Texts(columns.id, known, Names(columns.use) if columns.use else None)
+    numbers = Names([column.name for column in schema.columns if column.kind in ("real", "count")])
+    return Texts(columns.id, known, numbers)
+
+
+def check_labels(labels: Sequence[str], table: Mapping[str, np.ndarray]) -> None:
+    """Checks that labels are classes.
+
+    Args:
+      labels: Names of the columns of labels.
+      table: These columns among others, [N] each, as `column_array` gives them.
+
+    Raises:
+      ValueError: A label has more than 20 different real numbers. The message names it.
+    """
+    for name in labels:
+        values = table[name]
+        if values.dtype.kind != "f":
+            continue
+        different = np.unique(values[np.isfinite(values)])
+        if len(different) > MOST_CLASSES and (different != np.floor(different)).any():
+            raise ValueError(
+                f"label {name!r} has {len(different):,} different real numbers, and each would be a class: cut it into "
+                f"at most {MOST_CLASSES} bins, or leave it among the columns"
+            )
 
 
 def table_of(
@@ -133,7 +184,7 @@ def table_of(
     if not known:
         schema = replace(schema, labels=tuple(zip(columns.labels, texts, strict=True)))
     told = None if parts is None else tuple(parts.tolist())
-    origin = Origin(None if ids is None else ids.astype(str).tolist(), order, groups, texts, told)
+    origin = Origin(None if ids is None else _id_texts(ids), order, groups, texts, told)
     pixels, storage = pack(x, name, real=True, missing=True)
     return Table(name, pixels, factors, x.shape[1:], columns.labels, sizes, storage, schema=schema, origin=origin)
 
@@ -167,7 +218,9 @@ def learned(columns: Columns, names: Sequence[str]) -> list[str]:
 
 def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
     """Returns the constant columns, which carry no information and may occur anywhere in a table of new rows."""
-    return [name for name, values in table.items() if len(set(values[~is_missing(values)].tolist())) < 2]
+    return [
+        name for name, values in table.items() if len(set(texts_or_numbers(values[~is_missing(values)]).tolist())) < 2
+    ]
 
 
 def present(columns: Columns, table: Mapping[str, Any]) -> Columns:
@@ -213,6 +266,13 @@ def expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:
     return replace(columns, use=several(columns.use), drop=several(columns.drop), labels=several(columns.labels))
 
 
+def _id_texts(ids: np.ndarray) -> list[str]:
+    """Returns ids as texts. Whole numbers have no decimal point, and a missing id is empty."""
+    if ids.dtype.kind not in "fO":
+        return ids.astype(str).tolist()
+    return ["" if gone else text_of(value) for value, gone in zip(ids, is_missing(ids), strict=True)]
+
+
 def _value_texts(values: np.ndarray, known: tuple[str, ...] = ()) -> tuple[str, ...]:
     """Returns the texts of the different values: those that are known first, then the others in their order."""
     missing = is_missing(values)
@@ -247,7 +307,7 @@ def column_array(values: Any) -> np.ndarray:
     missing = is_missing(values)
     observed = values[~missing]
     truths = all(isinstance(value, bool | np.bool_) for value in observed)  # whose texts are True and False
-    if not truths and all(isinstance(value, bool | np.bool_ | int | float | np.number) for value in observed):
+    if not truths and all(isinstance(value, NUMBERS) for value in observed):
         numbers = np.full(len(values), np.nan)
         numbers[~missing] = observed.astype(np.float64)
         return numbers

@@ -1,18 +1,20 @@
 """Columns of files of codes or factors, whichever program wrote them, in the formats of `jaxvae.runs.codes`."""
 
-import csv
-import io
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxvae.data.contents import DAMAGED, check_kind, content_of, identified, unreadable
-from jaxvae.data.table_files import has_decimal_commas, is_number
+from jaxvae.data.delimited import decimal_mark, delimited
+from jaxvae.data.table_files import check_names, decoded
 from jaxvae.files import printable
 from jaxvae.runs.codes import FORMATS, IN_OBSM, column_of_factor, require_package
+from jaxvae.texts import MISSING_TEXTS, Cells, is_number
 
 KINDS = {"means": "z", "codes": "z", "standard_deviations": "sd", "factors": "factor"}
 """Prefixes of the names of columns, by the name of an array [N, D] in an npz file."""
@@ -23,10 +25,11 @@ SINGULAR = {"ids": "id", "clusters": "cluster"}
 def read_columns(path: Path, matrix: str) -> dict[str, np.ndarray]:
     """Reads the columns of a file, by name: float64 or str [N] each.
 
-    A column of text is one of numbers if all of its cells that are not empty are numbers; empty ones are NaN. Numbers
-    have decimal commas if any has, and cells are separated by something else. The
-    columns of a matrix are numbered: z0, z1 ... for `means` and `codes` of an npz file and what is in the `obsm` of an
-    h5ad file. The first column of a csv file may have no name, as in those that pandas writes; it is then the id.
+    A column of text is one of numbers if all of its cells that are not missing are numbers; missing ones are NaN, and
+    empty in columns of words. Cells are missing if they are empty or NA, NaN, null and so on, but those of the id keep
+    their text. Numbers have decimal commas if any has. The columns of a matrix are numbered: z0, z1 ... for `means` and
+    `codes` of an npz file and what is in the `obsm` of an h5ad file. The first column of a csv file may have no name,
+    as in those that pandas writes; it is then the id.
 
     Args:
       path: File that ends as one of `jaxvae.runs.codes.FORMATS`.
@@ -81,6 +84,22 @@ def numbers_of(path: Path, columns: Mapping[str, np.ndarray], names: list[str]) 
     return np.stack([columns[name] for name in names], axis=1).astype(np.float64)
 
 
+def check_cells(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Checks that no column of words is one of numbers but for some cells.
+
+    Raises:
+      ValueError: More than half of the cells of a column are numbers, and some are not. The message names one.
+    """
+    for name, column in columns.items():
+        cells = Cells()
+        cells.add(column, column == "" if column.dtype.kind == "U" else np.isnan(column))
+        if cells.are_mostly_numbers:
+            raise ValueError(
+                f"{path}: the column {printable(name)!r} holds numbers, but {cells.word} is none: correct it, or "
+                "name the columns of codes with --columns NAME NAME ..."
+            )
+
+
 def numbered(columns: Mapping[str, np.ndarray], prefix: str) -> list[str]:
     """Returns the names of the columns that are a prefix and a number, in the order of the numbers."""
     found = [name for name in columns if re.fullmatch(rf"{prefix}\d+", name)]
@@ -98,41 +117,43 @@ def _read_text(path: Path) -> dict[str, np.ndarray]:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: {identified(path) or 'it is not text in UTF-8: save it so'}") from error
-    first = text.partition("\n")[0]
-    delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;\t", key=first.count)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if row]
-    except csv.Error as error:
-        raise ValueError(f"{path}: can't be read ({error})") from error
-    if not rows:
-        raise ValueError(f"{path}: it is empty")
-    header, *body = rows
-    names = [name.strip() for name in header]
+        cells = delimited(text, "\t" if path.suffix.lower() == ".tsv" else None)
+        names = _checked_names(cells.names)
+        body = list(cells.rows())
+        if ragged := [(line, row) for line, row in body if len(row) != len(names)]:
+            raise cells.wrong_length(ragged[0][0], len(ragged[0][1]))
+        decimal = decimal_mark(cells, (row for _, row in body), names, lambda name: name == "id")
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    if not body:
+        return {}
+    columns = zip(names, zip(*(row for _, row in body), strict=True), strict=True)
+    return {name: np.array(column) if name == "id" else _typed(column, decimal) for name, column in columns}
+
+
+def _checked_names(header: Sequence[str]) -> list[str]:
+    """Returns the names of the columns in a header, of which the first may be empty and is then "id"."""
+    names = list(header)
     if names[0] == "" and "id" not in names:
         names[0] = "id"
     if all(is_number(name) for name in names) and names != [str(number) for number in range(len(names))]:
-        raise ValueError(f"{path}: its first line must name the columns, and holds numbers: {listed(names)}")
-    if len(set(names)) < len(names) or "" in names:
-        twice = next(name for name in names if name == "" or names.count(name) > 1)
-        problem = f"the column {printable(twice)!r} is there more than once" if twice else "a column has no name"
-        raise ValueError(f"{path}: {problem}")
-    if ragged := [number for number, row in enumerate(body, 2) if len(row) != len(names)]:
-        found = len(body[ragged[0] - 2])
-        raise ValueError(f"{path}: line {ragged[0]} has {found} cells, and the first line names {len(names)} columns")
-    if not body:
-        return {}
-    decimal = "," if delimiter != "," and has_decimal_commas(text, delimiter) else "."
-    columns = zip(names, zip(*body, strict=True), strict=True)
-    return {name: np.array(cells) if name == "id" else _typed(cells, decimal) for name, cells in columns}
+        raise ValueError(f"its first line must name the columns, and holds numbers: {listed(names)}")
+    if "" in names:
+        raise ValueError("a column has no name")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"the column {printable(twice[0])!r} is there more than once")
+    return names
 
 
-def _typed(cells: Sequence[str], decimal: str) -> np.ndarray:
-    """Converts cells of text to numbers if all of them are numbers or empty. Empty cells become NaN."""
-    if not any(cell.strip() for cell in cells) or any("_" in cell for cell in cells):
+def _typed(column: Sequence[str], decimal: str) -> np.ndarray:
+    """Converts cells of text to numbers if all of them are numbers or missing. Missing ones become NaN, or empty."""
+    cells = ["" if cell.strip() in MISSING_TEXTS else cell for cell in column]
+    if not any(cells) or any("_" in cell for cell in cells):
         return np.array(cells)
     points = cells if decimal == "." else [cell.replace(decimal, ".") for cell in cells]
     try:
-        return np.array([float(cell) if cell and not cell.isspace() else np.nan for cell in points])
+        return np.array([float(cell) if cell else np.nan for cell in points])
     except ValueError:
         return np.array(cells)
 
@@ -167,14 +188,14 @@ def _plain(path: Path, name: str, values: Any) -> np.ndarray:
     cells = ["" if text is None else text for text in texts]
     if any(isinstance(cell, list | dict | tuple | np.ndarray) for cell in cells):
         raise ValueError(f"{path}: the column {printable(name)!r} holds lists, and must hold numbers or words")
-    if name != "id" and all(isinstance(cell, int | float) or cell == "" for cell in cells):
+    if name != "id" and all(isinstance(cell, int | float | Decimal) or cell == "" for cell in cells):
         return np.array([np.nan if cell == "" else cell for cell in cells], np.float64)
     return np.array([str(cell) for cell in cells])
 
 
 def _read_npz(path: Path, matrix: str) -> dict[str, np.ndarray]:
     arrays = _load(path, "npz")
-    names = arrays.pop("factor_names", None)
+    names = _factor_names(path, arrays)
     arrays = {name: array for name, array in arrays.items() if array.ndim}
     if any(array.ndim < 3 for array in arrays.values()):  # beside images, for example
         arrays = {name: array for name, array in arrays.items() if array.ndim < 3}
@@ -184,8 +205,10 @@ def _read_npz(path: Path, matrix: str) -> dict[str, np.ndarray]:
         if array.ndim == 1:
             name = SINGULAR.get(name, name)
             columns[name] = _plain(path, name, array)
-        elif name == "factors" and names is not None and array.ndim == 2 and len(names) == array.shape[1]:
-            factors = zip(map(str, names), array.T, strict=True)
+        elif name == "factors" and names is not None and array.ndim == 2:
+            if len(names) != array.shape[1]:
+                raise ValueError(f"{path}: there are {array.shape[1]} factors, and factor_names has {len(names)} names")
+            factors = zip(names, array.T, strict=True)
             columns |= {column_of_factor(each): column.astype(np.float64) for each, column in factors}
         else:
             columns |= _matrix(path, array, KINDS.get(name, matrix if alone else name))
@@ -193,6 +216,12 @@ def _read_npz(path: Path, matrix: str) -> dict[str, np.ndarray]:
         shapes = ", ".join(f"{printable(name)} {list(array.shape)}" for name, array in arrays.items())
         raise ValueError(f"{path}: its arrays must have as many rows as each other, got {shapes}")
     return columns
+
+
+def _factor_names(path: Path, arrays: dict[str, np.ndarray]) -> list[str] | None:
+    """Removes the names of factors from the arrays of an npz file, and returns them or None if there are none."""
+    names = arrays.pop("factor_names", None)
+    return None if names is None else check_names(path, decoded(path, "factor_names", names.reshape(-1)))
 
 
 def _load(path: Path, kind: str) -> Any:

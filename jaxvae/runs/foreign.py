@@ -14,7 +14,7 @@ from jaxvae.choose import unknown
 from jaxvae.files import printable
 from jaxvae.metrics.inputs import inner_edges
 from jaxvae.runs.codes import OWN
-from jaxvae.runs.columns import listed, numbered, numbers_of, read_columns
+from jaxvae.runs.columns import check_cells, listed, numbered, numbers_of, read_columns
 from jaxvae.runs.score import score_arrays
 
 MOST_VALUES = 500
@@ -99,6 +99,7 @@ def read_foreign(
     names = list(columns) or numbered(there, "z")
     if not names:
         names = [name for name, column in there.items() if name not in found and not OWN.fullmatch(name)]
+        check_cells(codes, {name: there[name] for name in names})
         names = [name for name in names if column_is_of_numbers(there[name])]
     if not names:
         raise ValueError(f"{codes}: there is no column of codes in it; name them with --columns NAME NAME ...")

@@ -1,6 +1,7 @@
 """The columns of X: an array of vectors, or a table whose columns have kinds and may miss values."""
 
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -8,7 +9,8 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from jaxvae.data.tabular import column_array
-from jaxvae.schema import Kind, Schema, find_schema, is_missing, text_of
+from jaxvae.schema import Kind, Schema, find_schema
+from jaxvae.texts import is_missing, text_of
 
 Kinds: TypeAlias = Kind | Mapping[str, Kind] | None
 Categories: TypeAlias = dict[str, dict[str, Any]]
@@ -38,7 +40,7 @@ def table_of(X: Any, names: list[str] | None = None) -> dict[str, np.ndarray]:
         names = [f"x{d}" for d in range(np.shape(X)[1])] if names is None else names
         return {name: column_array(column) for name, column in zip(names, np.asarray(X).T, strict=True)}
     names = [str(name) for name in X.columns]
-    if twice := [name for name in dict.fromkeys(names) if names.count(name) > 1]:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise ValueError(f"two columns of X are named {twice[0]!r}: rename one")
     return {name: column_array(X.iloc[:, d]) for d, name in enumerate(names)}
 

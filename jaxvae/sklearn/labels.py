@@ -8,9 +8,9 @@ from sklearn.utils import check_consistent_length
 from jaxvae.data import Epochs, Labelled, Source, Subset
 from jaxvae.data.labels import Labels
 from jaxvae.data.tabular import column_array
-from jaxvae.schema import is_missing
 from jaxvae.sklearn.columns import is_frame
 from jaxvae.sklearn.estimators import VectorAutoencoder, VectorEncoder
+from jaxvae.texts import is_missing
 
 UNLABELLED = -1
 """Label of rows without one, besides NaN and None."""
