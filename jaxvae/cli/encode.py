@@ -36,7 +36,8 @@ class EncodeArgs:
     examples: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[DATA]")] = None
     """Name of the data, as for `jaxvae train --data`, or the path of a picture. By default, the data of the run."""
     checkpoint: str = "latest"
-    """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
+    """Checkpoint to load: latest, best (lowest validation loss, or without --validation lowest mean loss over the
+    logging interval before it), or a step."""
     limit: int | None = None
     """Number of examples to encode, from the first one on. By default, all."""
     data: str | None = None
@@ -55,7 +56,8 @@ class DecodeArgs:
     """File of the examples, which ends in .npz, .npy, .csv, .tsv, .parquet or .feather; or, for pictures, a folder for
     PNG files. Existing files are replaced."""
     checkpoint: str = "latest"
-    """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
+    """Checkpoint to load: latest, best (lowest validation loss, or without --validation lowest mean loss over the
+    logging interval before it), or a step."""
 
 
 def encode_command(arguments: list[str]) -> None:
