@@ -25,6 +25,7 @@
 | `table:PATH` | your table: a CSV, TSV, Parquet, Feather, npy or npz file with a row per example |
 | `anndata:PATH` | the matrix X of an AnnData file, .h5ad or .zarr; `anndata:PATH:LAYER` is a layer of it |
 | `arrays:PATH` | your npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
+| `series:PATH` | your series [N, T, D] of real numbers: an npy file, or an npz file with `x` and labels [N] by name |
 | `pictures:PATH` | a folder of image files |
 | `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
 | `PATH` | any of `table:PATH`, `anndata:PATH`, `arrays:PATH` and `pictures:PATH`, by what is there |
@@ -77,6 +78,31 @@ The matrix of an AnnData file is a table whose columns are named by `var_names`;
 without any count are left out, and so are genes of a query that the model was not trained on, with a line that says how
 many. `--kind "*=real"` changes the kind of all. `jaxvae.data.anndata` states the memory that
 it takes, and experiments/cells.md is an example.
+
+## Series
+
+`series:FILE` reads series [N, T, D] of T times and D channels from an npy file, or from an npz file as its array `x` or
+its only array of three axes. Each channel is standardized with its mean and standard deviation over all times of the
+examples to train on, as the real columns of a table are. They are kept with the run, so that `jaxvae encode RUN
+series:NEW.npy` scales other series in the same way, and `jaxvae decode` writes series on the scale of the file; figures
+show standardized values. A constant channel has the scale 1. Missing and infinite values are refused. The likelihood
+is Gaussian unless `--likelihood` says otherwise, and `--network conv1d` convolves over time.
+
+An npz file may name the channels in `columns` [D], by which other files are matched; without names they are matched by
+their order. `--columns` and `--drop` choose channels, and arrays [N] of the file serve `--label-columns`,
+`--id-column`, `--group-column` and `--split-column`, as for tables.
+
+```python
+import numpy as np
+from jaxvae.data.series import series_file
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+with TemporaryDirectory() as folder:
+    np.save(Path(folder) / "walks.npy", np.random.default_rng(0).normal(size=(100, 64, 3)).cumsum(axis=1))
+    walks = series_file(Path(folder) / "walks.npy")
+print(walks.channels)  # three real channels, with their means and scales
+```
 
 ## Images without factors, subsets, pairs
 

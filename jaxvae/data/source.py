@@ -161,6 +161,11 @@ class Wrapper(Generic[S]):
         return schema_of(self.source)
 
     @property
+    def channels(self) -> Schema | None:
+        """Channels of series that were standardized, or None."""
+        return getattr(self.source, "channels", None)
+
+    @property
     def factor_names(self) -> tuple[str, ...]:
         """Names of the K generative factors."""
         return self.source.factor_names

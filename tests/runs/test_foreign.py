@@ -185,9 +185,13 @@ def test_labels_that_are_missing_in_anndata_are_missing(gap, categorical, tmp_pa
     path = tmp_path / "codes.h5ad"
     with anndata.settings.override(allow_write_nullable_strings=True):
         anndata.AnnData(obs=obs, obsm={"X_vae": CODES[:4]}).write_h5ad(path)
-    with pytest.raises(ValueError, match=re.escape("the factor 'type' has no value in 1 of 4 rows (the first is row 1)")):
+    with pytest.raises(
+        ValueError, match=re.escape("the factor 'type' has no value in 1 of 4 rows (the first is row 1)")
+    ):
         read_foreign(path, ["type"])
-    with pytest.raises(ValueError, match=re.escape("the factor 'batch' has no value in 1 of 4 rows (the first is row 2)")):
+    with pytest.raises(
+        ValueError, match=re.escape("the factor 'batch' has no value in 1 of 4 rows (the first is row 2)")
+    ):
         read_foreign(path, ["batch"])
     (tmp_path / "codes.csv").write_text("id,type,batch,whole\na,B,1,x\nb,,2,y\nc,T,,x\nd,B,2,nan\n")
     from_text, from_anndata = (read_columns(tmp_path / name, "z") for name in ("codes.csv", "codes.h5ad"))
