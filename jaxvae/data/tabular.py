@@ -34,7 +34,7 @@ class Columns:
     split: str | None = None
     """Column of the words train, validation and test, which say which part of a split each row is in."""
     kinds: tuple[str, ...] = ()
-    """Kinds of columns, NAME=KIND each, where the values do not tell."""
+    """Kinds of columns, NAME=KIND each, where the values do not tell. A name without * takes precedence."""
 
 
 def table_file(path: Path, columns: Columns = Columns(), schema: Schema | None = None) -> Table:
@@ -85,8 +85,7 @@ def from_columns(
     columns = expanded(columns, arrays)
     chosen = {each: arrays[each] for each in learned(columns, list(arrays))}
     if schema is None:
-        kinds = dict(pair.partition("=")[::2] for pair in columns.kinds)
-        schema = find_schema(chosen, kinds)
+        schema = find_schema(chosen, kinds_of(columns.kinds, list(chosen)))
     elif not columns.use:  # columns that were left out of the training data are left out here as well
         kept = {column.name for column in schema.columns}
         chosen = {each: values for each, values in chosen.items() if each in kept or each not in _idle(chosen)}
@@ -211,6 +210,26 @@ def expanded(columns: Columns, table: Mapping[str, Any]) -> Columns:
         if "=" not in pair:
             raise ValueError(f"--kind takes NAME=KIND, such as age=real, got {pair!r}")
     return replace(columns, use=several(columns.use), drop=several(columns.drop), labels=several(columns.labels))
+
+
+def kinds_of(pairs: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Parses kinds, NAME=KIND each, and returns them by the names of columns; NAME* stands for all that begin so.
+
+    Raises:
+      ValueError: No column begins so. Names without * are not checked.
+    """
+    kinds: dict[str, str] = {}
+    exact: dict[str, str] = {}
+    for pair in pairs:
+        name, _, kind = pair.partition("=")
+        if name in names or not name.endswith("*"):
+            exact[name] = kind
+            continue
+        matching = [each for each in names if each.startswith(name[:-1])]
+        if not matching:
+            raise ValueError(unknown("column", name, names))
+        kinds |= dict.fromkeys(matching, kind)
+    return kinds | exact
 
 
 def _value_texts(values: np.ndarray, known: tuple[str, ...] = ()) -> tuple[str, ...]:

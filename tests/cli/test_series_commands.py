@@ -37,7 +37,11 @@ def place(tmp_path_factory):
 
 def test_the_run_is_scored_and_reported(place):
     page = (place / "run" / "report" / "index.html").read_text()
-    for text in ("Series and reconstructions", "72 series of standardized channels: channel0 (mean ", "What each latent changes"):
+    for text in (
+        "Series and reconstructions",
+        "72 series of standardized channels: channel0 (mean ",
+        "What each latent changes",
+    ):
         assert text in page
     config = json.loads((place / "run" / "config.json").read_text())
     assert config["options"]["likelihood"] == "gaussian"
