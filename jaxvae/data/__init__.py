@@ -28,7 +28,7 @@
 | `series:PATH` | your series [N, T, D] of real numbers: an npy file, or an npz file with `x` and labels [N] by name |
 | `pictures:PATH` | a folder of image files |
 | `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
-| `PATH` | any of `table:PATH`, `anndata:PATH`, `arrays:PATH` and `pictures:PATH`, by what is there |
+| `PATH` | any of `table:PATH`, `anndata:PATH[:LAYER]`, `arrays:PATH` and `pictures:PATH`, by what is there |
 
 A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are,
 packed by gzip (`.gz`) or not; a file that differs is refused with the reason. Nothing is ever unpickled, and nothing is
@@ -49,8 +49,8 @@ page is a picture.
 ## Tables
 
 The columns of a table are real, count, binary, categorical, constant or identifiers. The kind of each column is
-inferred from its values and printed before training; `--kind age=real visits=count` changes some. Real columns are
-standardized, counts stay counts, and constant columns and identifiers are left out. Values may be missing: the encoder
+inferred from its values and printed before training; `--kind age=real visits=count "gene_*=count"` changes some. Real
+columns are standardized, counts stay counts, and constant columns and identifiers are left out. Values may be missing: the encoder
 sees 0 in their place and which values are observed, and the likelihood is that of the observed values. Each kind of
 column has a likelihood of its own (`jaxvae.methods.by_columns`). Dates, text and infinite values are refused with a
 line that says what to do.
