@@ -50,10 +50,10 @@ page is a picture.
 
 The columns of a table are real, count, binary, categorical, constant or identifiers. The kind of each column is
 inferred from its values and printed before training; `--kind age=real visits=count "gene_*=count"` changes some. Real
-columns are standardized, counts stay counts, and constant columns and identifiers are left out. Values may be missing: the encoder
-sees 0 in their place and which values are observed, and the likelihood is that of the observed values. Each kind of
-column has a likelihood of its own (`jaxvae.methods.by_columns`). Dates, text and infinite values are refused with a
-line that says what to do.
+columns are standardized, counts stay counts, and constant columns and identifiers are left out. Values may be missing:
+the encoder sees 0 in their place and which values are observed, and the likelihood is that of the observed values. Each
+kind of column has a likelihood of its own (`jaxvae.methods.by_columns`). Dates, text and infinite values are refused
+with a line that says what to do.
 
 - `--label-columns type stage` names labels. They are not learned from; codes are scored and drawn by them.
 - `--columns`, `--drop` choose columns to learn from; `sensor_*` stands for all that begin with `sensor_`.
