@@ -46,7 +46,7 @@ def test_the_run_is_scored_and_reported(place):
     config = json.loads((place / "run" / "config.json").read_text())
     assert config["options"]["likelihood"] == "gaussian"
     history = load_run(place / "run").history
-    assert history[-1]["loss"] < 0.8 * history[0]["loss"]
+    assert history[-1]["loss"] < history[0]["loss"] - 3  # nats; 37 of them are of the normal density alone
 
 
 def test_other_series_are_scaled_as_in_training(place, tmp_path):
@@ -155,7 +155,26 @@ def test_series_are_listed(capsys):
     assert "series:PATH    Series [N, T, D] of real numbers in an npy file" in capsys.readouterr().out
 
 
-def test_a_column_may_not_be_asked_for(place, capsys):
+@pytest.mark.parametrize(
+    ("method", "words", "message"),
+    [
+        ("vae", ["--kind", "channel0=count"], "--kind is for tables"),
+        ("vae", ["--likelihood", "bernoulli"], "the bernoulli likelihood is for values in [0, 1], and the channels"),
+        (
+            "vae",
+            ["--likelihood", "continuous-bernoulli"],
+            "the continuous-bernoulli likelihood is for values in [0, 1]",
+        ),
+        ("vae", ["--likelihood", "poisson"], "the poisson likelihood is for the counts of a table"),
+        ("wae-mmd", ["--output", "sigmoid"], "--output sigmoid is for values in [0, 1], and series are standardized"),
+        ("vae", ["--network", "conv"], "needs pictures, and the examples are series of 20 times 2 numbers"),
+        ("vae", ["--stream"], "--stream is for images and tables in files"),
+        ("vae", ["--label-columns", "kinds"], "unknown column 'kinds'"),
+    ],
+)
+def test_what_is_asked_wrongly_is_one_line(method, words, message, place, tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
-        main(["train", "vae", "--data", f"series:{place / 'x.npz'}", "--kind", "channel0=count"])
-    assert "--kind is for tables" in capsys.readouterr().err
+        main(["train", method, "--data", f"series:{place / 'x.npz'}", *words, "--run", str(tmp_path / "run")])
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
