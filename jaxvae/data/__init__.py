@@ -101,7 +101,7 @@ from tempfile import TemporaryDirectory
 with TemporaryDirectory() as folder:
     np.save(Path(folder) / "walks.npy", np.random.default_rng(0).normal(size=(100, 64, 3)).cumsum(axis=1))
     walks = series_file(Path(folder) / "walks.npy")
-print(walks.channels)  # three real channels, with their means and scales
+print(walks.channel_schema)  # three real channels, with their means and scales
 ```
 
 ## Images without factors, subsets, pairs

@@ -47,7 +47,7 @@ def series_file(path: Path, columns: Columns = Columns(), channels: Schema | Non
 
 def channels_of(source: Any) -> Schema | None:
     """Returns the channels of series that were standardized, or None for other sources."""
-    return getattr(source, "channels", None)
+    return getattr(source, "channel_schema", None)
 
 
 def columns_of(source: Any) -> Schema | None:
@@ -64,15 +64,15 @@ def channels_on(table: Table, rows: np.ndarray) -> Schema | None:
     """Returns the channels of series with the means and standard deviations of some examples [n], such as those to
     train on; None for other data.
     """
-    if table.channels is None:
+    if table.channel_schema is None:
         return None
     x = np.asarray(table.pixels)[rows]
-    pairs = zip(table.channels.columns, *_moments(x), strict=True)
+    pairs = zip(table.channel_schema.columns, *_moments(x), strict=True)
     scaled = tuple(
         replace(column, mean=column.mean + column.scale * mean, scale=column.scale * scale)
         for column, mean, scale in pairs
     )
-    return replace(table.channels, columns=scaled)
+    return replace(table.channel_schema, columns=scaled)
 
 
 def unscaled(channels: Schema, x: np.ndarray) -> np.ndarray:
@@ -132,7 +132,7 @@ def _series(
         raise ValueError("the series hold values too large for float32: rescale them")
     ids = None if columns.id is None else arrays[columns.id]
     table = table_of(standardized, channels, arrays, columns, ids=ids, name=name)
-    return replace(table, schema=None, channels=table.schema)
+    return replace(table, schema=None, channel_schema=table.schema)
 
 
 def _moments(x: np.ndarray) -> tuple[list[float], list[float]]:

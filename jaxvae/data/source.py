@@ -161,9 +161,9 @@ class Wrapper(Generic[S]):
         return schema_of(self.source)
 
     @property
-    def channels(self) -> Schema | None:
+    def channel_schema(self) -> Schema | None:
         """Channels of series that were standardized, or None."""
-        return getattr(self.source, "channels", None)
+        return getattr(self.source, "channel_schema", None)
 
     @property
     def factor_names(self) -> tuple[str, ...]:

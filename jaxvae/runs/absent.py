@@ -31,7 +31,7 @@ class Absent:
     """Columns of a table, or None."""
     reason: str
     """Reason why the data is unavailable, and what to do."""
-    channels: Schema | None = None
+    channel_schema: Schema | None = None
     """Channels of series that were standardized, or None."""
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
@@ -96,7 +96,7 @@ def source_of(noted: Any, reason: str) -> Absent | None:
             size=int(noted["images"]),
             schema=_schema(noted, "columns"),
             reason=reason,
-            channels=_schema(noted, "channels"),
+            channel_schema=_schema(noted, "channels"),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

@@ -138,7 +138,7 @@ class Run(NamedTuple):
         Args:
           examples: One example or more, of the shape that the run was trained on: [N, *event_shape]. Pictures are in
             [0, 1], unless the likelihood is for other values. Rows of a table are as its schema encodes them, with
-            NaN for missing values, and series of a file are standardized as `source.channels` says.
+            NaN for missing values, and series of a file are standardized as `source.channel_schema` says.
 
         Returns:
           Means and log-variances, [N, D] each.

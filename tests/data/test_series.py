@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxvae.data import DataOptions, array_file, open_data, origin_of
+from jaxvae.data import DataOptions, array_file, open_data, origin_of, split
 from jaxvae.data.series import as_they_are, channels_of, columns_of, series_file, unscaled
 from jaxvae.data.tabular import Columns
 from jaxvae.schema import schema_of
@@ -35,8 +35,15 @@ def test_channels_are_standardized_over_times_and_examples(ending, dtype, tmp_pa
     np.testing.assert_allclose(found, expected, atol=1e-5)
     np.testing.assert_allclose(unscaled(channels_of(source), found), x, rtol=1e-5, atol=1e-5)
     assert schema_of(source) is None
-    assert columns_of(source) is source.channels
-    assert [column.name for column in source.channels.columns] == ["channel0", "channel1", "channel2"]
+    assert columns_of(source) is source.channel_schema
+    assert [column.name for column in source.channel_schema.columns] == ["channel0", "channel1", "channel2"]
+
+
+def test_other_sources_have_none():
+    """Although pictures have a number of channels."""
+    for name in ("sprites", "waves", "color-sprites", "cells"):
+        assert channels_of(split(open_data(name), 0.1).training) is None
+    assert channels_of(open_data("scene")) is None
 
 
 def test_constant_and_far_channels(tmp_path):
@@ -45,7 +52,7 @@ def test_constant_and_far_channels(tmp_path):
     source = series_file(tmp_path / "x.npy")
     np.testing.assert_allclose(source.pixels[..., 0], 0, atol=1e-6)
     np.testing.assert_allclose(source.pixels[..., 1].std(), 1, atol=1e-5)
-    assert source.channels.columns[0].scale == 1.0
+    assert source.channel_schema.columns[0].scale == 1.0
 
 
 def test_labels_names_groups_and_splits_are_arrays_of_the_file(tmp_path):
@@ -60,18 +67,20 @@ def test_labels_names_groups_and_splits_are_arrays_of_the_file(tmp_path):
     assert origin_of(training).label_values == (("rest", "run", "walk"),)
     assert [["rest", "run", "walk"][k] for k in training.factors[:, 0]] == LABELS.tolist()
     assert list(origin_of(found.test).ids) == names[25:].tolist()
-    for column, channel in zip(training.channels.columns, X[:20].reshape(-1, 3).T, strict=True):  # the training rows
+    for column, channel in zip(
+        training.channel_schema.columns, X[:20].reshape(-1, 3).T, strict=True
+    ):  # the training rows
         assert column.mean == pytest.approx(channel.mean(dtype=np.float64), rel=1e-5, abs=1e-5)
         assert column.scale == pytest.approx(channel.std(dtype=np.float64), rel=1e-4)
-    assert [column.name for column in training.channels.columns] == ["a", "b", "c"]
+    assert [column.name for column in training.channel_schema.columns] == ["a", "b", "c"]
 
 
 def test_new_series_have_the_scale_of_the_others(tmp_path):
-    channels = series_file(written(tmp_path / "x.npz", x=X, kind=LABELS, columns=["a", "b", "c"])).channels
+    channels = series_file(written(tmp_path / "x.npz", x=X, kind=LABELS, columns=["a", "b", "c"])).channel_schema
     known = series_file(tmp_path / "x.npz", Columns(labels=("kind",)))
     order = [2, 0, 1]
     other = written(tmp_path / "y.npz", x=X[:5][:, :, order], columns=["c", "a", "b"], kind=np.array(["run"] * 5))
-    new = series_file(other, Columns(labels=("kind",)), known.channels)
+    new = series_file(other, Columns(labels=("kind",)), known.channel_schema)
     np.testing.assert_array_equal(new.pixels, known.pixels[:5])
     assert new.factors[:, 0].tolist() == [1] * 5  # as among the labels of the run
     np.save(tmp_path / "z.npy", X[:5])  # no names: matched by their order, and labels are not needed
@@ -82,7 +91,9 @@ def test_new_series_have_the_scale_of_the_others(tmp_path):
     some = series_file(tmp_path / "x.npz", Columns(drop=("b",)))
     assert some.event_shape == (16, 2)
     np.testing.assert_array_equal(some.pixels, known.pixels[..., [0, 2]])
-    np.testing.assert_array_equal(series_file(other, Columns(use=("c", "a")), some.channels).pixels, some.pixels[:5])
+    np.testing.assert_array_equal(
+        series_file(other, Columns(use=("c", "a")), some.channel_schema).pixels, some.pixels[:5]
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,7 +129,7 @@ def test_what_is_refused_is_one_line(arrays, columns, message, tmp_path):
 
 
 def test_other_channels_are_named(tmp_path):
-    channels = series_file(written(tmp_path / "x.npz", x=X, columns=["a", "b", "c"])).channels
+    channels = series_file(written(tmp_path / "x.npz", x=X, columns=["a", "b", "c"])).channel_schema
     with pytest.raises(ValueError, match="the series lack the channel 'b'; they have 'a', 'd', 'c'"):
         series_file(written(tmp_path / "y.npz", x=X, columns=["a", "d", "c"]), channels=channels)
     more = np.concatenate([X, X[:, :, :1]], axis=2)
