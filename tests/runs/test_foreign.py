@@ -180,7 +180,7 @@ def test_labels_that_are_missing_in_anndata_are_missing(gap, categorical, tmp_pa
     labels = pandas.Series(["B", missing, "T", "B"], dtype="category" if categorical else object)
     if gap == "NA" and not categorical:
         labels = labels.astype("string")
-    more = {"batch": pandas.array([1, 2, None, 2], dtype="Int64"), "whole": ["x", "y", "x", "nan"]}
+    more = {"batch": pandas.array([1, 2, None, 2], dtype="Int64"), "whole": ["x", "y", "x", "z"]}
     obs = pandas.DataFrame({"type": labels.array, **more}, index=list("abcd"))
     path = tmp_path / "codes.h5ad"
     with anndata.settings.override(allow_write_nullable_strings=True):
@@ -193,7 +193,7 @@ def test_labels_that_are_missing_in_anndata_are_missing(gap, categorical, tmp_pa
         ValueError, match=re.escape("the factor 'batch' has no value in 1 of 4 rows (the first is row 2)")
     ):
         read_foreign(path, ["batch"])
-    (tmp_path / "codes.csv").write_text("id,type,batch,whole\na,B,1,x\nb,,2,y\nc,T,,x\nd,B,2,nan\n")
+    (tmp_path / "codes.csv").write_text("id,type,batch,whole\na,B,1,x\nb,,2,y\nc,T,,x\nd,B,2,z\n")
     from_text, from_anndata = (read_columns(tmp_path / name, "z") for name in ("codes.csv", "codes.h5ad"))
     for name, column in from_text.items():
         np.testing.assert_array_equal(from_anndata[name], column)
