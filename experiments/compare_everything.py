@@ -71,7 +71,8 @@ def train_all(data: str, image_size: int, folder: Path, args: Args) -> None:
     budget = ["--steps", str(args.steps), "--batch-size", str(args.batch_size), "--latents", str(LATENTS)]
     for name in METHODS:
         if name not in NO_CODE:
-            runs = ["--network", "mlp-small", "--seeds", f"0:{args.seeds}", "--run", str(folder / name), "--resume"]
+            network = "mlp" if name == "alae" else "mlp-small"  # ALAE has networks of its own
+            runs = ["--network", network, "--seeds", f"0:{args.seeds}", "--run", str(folder / name), "--resume"]
             jaxvae(["train", name, *world, *budget, *runs])
     for name in BASELINES:
         for seed in range(args.seeds):

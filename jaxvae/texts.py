@@ -1,5 +1,6 @@
 """Values of columns as texts: which are missing, which texts are numbers, and which stand for a missing value."""
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -38,8 +39,10 @@ def is_number(text: str) -> bool:
 
 
 def is_plain_number(text: str) -> bool:
-    """Whether a cell of text is a number as programs write it: neither 1_000 nor a text for a missing value."""
-    return is_number(text) and "_" not in text and text.strip() not in MISSING_TEXTS
+    """Whether a cell of text is a number as programs write it: neither 1_000, nor 1e999, which is beyond float64, nor a
+    text for a missing value.
+    """
+    return is_number(text) and "_" not in text and text.strip() not in MISSING_TEXTS and math.isfinite(float(text))
 
 
 def is_missing(values: np.ndarray) -> np.ndarray:

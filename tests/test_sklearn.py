@@ -265,6 +265,8 @@ def test_a_sphere_has_no_clusters():
         (VAESNE(similarity="cosine"), ValueError, "unknown similarity 'cosine'.*student-t, gaussian, von-mises"),
         (VAE(likelihood="bernoulli"), ValueError, "set standardize=False"),
         (VAE(likelihood="bernoulli", standardize=False), ValueError, r"for values in \[0, 1\]"),
+        (VAE(likelihood="continuous-bernoulli"), ValueError, "the continuous-bernoulli .* set standardize=False"),
+        (VAE(likelihood="continuous-bernoulli", standardize=False), ValueError, r"for values in \[0, 1\], found"),
         (VAE(standardize=False), ValueError, "too large for float32"),
         (VAE(max_iter=0), ValueError, "max_iter == 0, must be >= 1"),
         (VAE(n_components=1.5), TypeError, "n_components must be an instance of int"),

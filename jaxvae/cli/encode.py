@@ -13,6 +13,7 @@ import tyro
 import jaxvae
 from jaxvae.cli.terminal import parse, usage_errors, use_compilation_cache
 from jaxvae.cli.terminal import say as print
+from jaxvae.data.series import channels_of, unscaled
 from jaxvae.runs.absent import absent_source
 from jaxvae.runs.codes import FORMATS, check_out, write_arrays, write_codes, write_columns, write_pictures
 from jaxvae.runs.columns import numbered, numbers_of, read_columns
@@ -34,9 +35,11 @@ class EncodeArgs:
     """File of the codes, which ends in .csv, .tsv, .parquet, .feather, .npy (means only), .npz or .h5ad; an existing
     one is replaced."""
     examples: Annotated[tyro.conf.Positional[str | None], tyro.conf.arg(metavar="[DATA]")] = None
-    """Name of the data, as for `jaxvae train --data`, or the path of a picture. By default, the data of the run."""
+    """Name of the data, as for `jaxvae train --data`, or the path of a picture. By default, all data of the run; where
+    it holds examples out, a column part says train, validation or test."""
     checkpoint: str = "latest"
-    """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
+    """Checkpoint to load: latest, best (lowest validation loss, or without --validation lowest mean loss over the
+    logging interval before it), or a step."""
     limit: int | None = None
     """Number of examples to encode, from the first one on. By default, all."""
     data: str | None = None
@@ -55,7 +58,8 @@ class DecodeArgs:
     """File of the examples, which ends in .npz, .npy, .csv, .tsv, .parquet or .feather; or, for pictures, a folder for
     PNG files. Existing files are replaced."""
     checkpoint: str = "latest"
-    """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
+    """Checkpoint to load: latest, best (lowest validation loss, or without --validation lowest mean loss over the
+    logging interval before it), or a step."""
 
 
 def encode_command(arguments: list[str]) -> None:
@@ -97,6 +101,8 @@ def decode_command(arguments: list[str]) -> None:
                 "another run"
             )
         examples = decode_all(run, numbers_of(args.codes, columns, names).astype(np.float32))
+        if (channels := channels_of(run.source)) is not None:
+            examples = unscaled(channels, examples)
         ids = columns.get("id", np.arange(len(examples)))
         args.out.parent.mkdir(parents=True, exist_ok=True)
         if pictures:

@@ -25,7 +25,8 @@ class ExportArgs:
     out: Path | None = None
     """Folder of the files; existing files are replaced. By default, the folder export in that of the run."""
     checkpoint: str = "latest"
-    """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
+    """Checkpoint to load: latest, best (lowest validation loss, or without --validation lowest mean loss over the
+    logging interval before it), or a step."""
     data: str | None = None
     """Place of the data of the run, such as arrays:PATH, for a run whose folder does not describe them."""
 

@@ -26,7 +26,8 @@ class PushArgs:
     repository: tyro.conf.Positional[str]
     """Repository, USER/NAME. It is made if there is none."""
     checkpoint: str = "latest"
-    """Checkpoint to load: latest, best (lowest mean loss over the logging interval before it), or a step."""
+    """Checkpoint to load: latest, best (lowest validation loss, or without --validation lowest mean loss over the
+    logging interval before it), or a step."""
     private: bool = False
     """Makes a new repository private."""
     license: str | None = None

@@ -25,9 +25,10 @@
 | `table:PATH` | your table: a CSV, TSV, Parquet, Feather, npy or npz file with a row per example |
 | `anndata:PATH` | the matrix X of an AnnData file, .h5ad or .zarr; `anndata:PATH:LAYER` is a layer of it |
 | `arrays:PATH` | your npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
+| `series:PATH` | your series [N, T, D] of real numbers: an npy file, or an npz file with `x` and labels [N] by name |
 | `pictures:PATH` | a folder of image files |
 | `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
-| `PATH` | any of `table:PATH`, `anndata:PATH`, `arrays:PATH` and `pictures:PATH`, by what is there |
+| `PATH` | any of `table:PATH`, `anndata:PATH[:LAYER]`, `arrays:PATH` and `pictures:PATH`, by what is there |
 
 A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are,
 packed by gzip (`.gz`) or not; a file that differs is refused with the reason. Nothing is ever unpickled, and nothing is
@@ -48,11 +49,11 @@ page is a picture.
 ## Tables
 
 The columns of a table are real, count, binary, categorical, constant or identifiers. The kind of each column is
-inferred from its values and printed before training; `--kind age=real visits=count` changes some. Real columns are
-standardized, counts stay counts, and constant columns and identifiers are left out. Values may be missing: the encoder
-sees 0 in their place and which values are observed, and the likelihood is that of the observed values. Each kind of
-column has a likelihood of its own (`jaxvae.methods.by_columns`). Dates, text, infinite values and cells that are no
-numbers in a column of numbers are refused with a line that says what to do.
+inferred from its values and printed before training; `--kind age=real visits=count "gene_*=count"` changes some. Real
+columns are standardized, counts stay counts, and constant columns and identifiers are left out. Values may be missing:
+the encoder sees 0 in their place and which values are observed, and the likelihood is that of the observed values. Each
+kind of column has a likelihood of its own (`jaxvae.methods.by_columns`). Dates, text, infinite values and cells that
+are no numbers in a column of numbers are refused with a line that says what to do.
 
 In files of text, the separator is the comma, semicolon, tab or bar that gives the header the most cells, and a line
 `sep=;` above the header names it. Numbers have decimal commas if any has. Each row has as many cells as the header; a
@@ -83,6 +84,31 @@ The matrix of an AnnData file is a table whose columns are named by `var_names`;
 without any count are left out, and so are genes of a query that the model was not trained on, with a line that says how
 many. `--kind "*=real"` changes the kind of all. `jaxvae.data.anndata` states the memory that
 it takes, and experiments/cells.md is an example.
+
+## Series
+
+`series:FILE` reads series [N, T, D] of T times and D channels from an npy file, or from an npz file as its array `x` or
+its only array of three axes. Each channel is standardized with its mean and standard deviation over all times of the
+examples to train on, as the real columns of a table are. They are kept with the run, so that `jaxvae encode RUN
+series:NEW.npy` scales other series in the same way, and `jaxvae decode` writes series on the scale of the file; figures
+show standardized values. A constant channel has the scale 1. Missing and infinite values are refused. The likelihood
+is Gaussian unless `--likelihood` says otherwise, and `--network conv1d` convolves over time.
+
+An npz file may name the channels in `columns` [D], by which other files are matched; without names they are matched by
+their order. `--columns` and `--drop` choose channels, and arrays [N] of the file serve `--label-columns`,
+`--id-column`, `--group-column` and `--split-column`, as for tables.
+
+```python
+import numpy as np
+from jaxvae.data.series import series_file
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+with TemporaryDirectory() as folder:
+    np.save(Path(folder) / "walks.npy", np.random.default_rng(0).normal(size=(100, 64, 3)).cumsum(axis=1))
+    walks = series_file(Path(folder) / "walks.npy")
+print(walks.channel_schema)  # three real channels, with their means and scales
+```
 
 ## Images without factors, subsets, pairs
 

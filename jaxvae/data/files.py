@@ -28,8 +28,24 @@ def array_file(path: Path, *, image_size: int | None = None) -> Table:
         case suffix:
             raise ValueError(f"{path}: images come from .npz, .npy, .h5 and .hdf5 files, not from {suffix!r}")
     name = Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+    if images.ndim == 2:
+        raise ValueError(
+            f"{path}: images are an array [N, H, W] or [N, H, W, C], got shape {images.shape}: for a table of N rows, "
+            + (
+                "save them as an npy file, and name the data table:FILE"
+                if suffix_of(path) in HDF5
+                else f"name the data table:{path}"
+            )
+        )
     images = all_resized(images, image_size, path)
-    return from_arrays(images, factors, name=printable(name), factor_names=_words(path, names))
+    try:
+        return from_arrays(images, factors, name=printable(name), factor_names=_words(path, names))
+    except ValueError as error:
+        if images.ndim == 3 and "must be in [0, 1]" in str(error):
+            raise ValueError(
+                f"{error}; or, for series [N, T, D] of real numbers, name the data series:{path}"
+            ) from None
+        raise
 
 
 def all_resized(images: np.ndarray, size: int | None, path: Path) -> np.ndarray:

@@ -28,7 +28,7 @@ from jaxvae.data.table_files import (
     unnamed_index,
     with_named_index,
 )
-from jaxvae.data.tabular import Columns, check_labels, column_array, expanded, learned, present, table_of
+from jaxvae.data.tabular import Columns, check_labels, column_array, expanded, kinds_of, learned, present, table_of
 from jaxvae.files import printable
 from jaxvae.schema import MOST_CATEGORIES, Schema, Summary, check_kinds, schema_of_columns
 from jaxvae.texts import is_missing, text_of
@@ -160,7 +160,7 @@ def _whole(rows: _Rows, names: Sequence[str]) -> dict[str, np.ndarray]:
 
 def _found(rows: _Rows, chosen: Sequence[str], columns: Columns, counted: np.ndarray | None) -> Schema:
     """Finds the columns in one pass over the file."""
-    kinds = dict(pair.partition("=")[::2] for pair in columns.kinds)
+    kinds = kinds_of(columns.kinds, chosen)
     check_kinds(kinds, chosen)
     summaries = {name: Summary(name, MOST_CATEGORIES + 1) for name in chosen}
     first = 0

@@ -11,7 +11,8 @@ from jaxvae.choose import with_installed
 from jaxvae.data.batches import Single
 from jaxvae.data.correlations import correlated_pairs
 from jaxvae.data.origin import origin_of
-from jaxvae.data.registry import COLUMNED, FILES, TABLES, TABULAR, VARIANTS, kind_of, open_data
+from jaxvae.data.registry import COLUMNED, FILES, SERIES, TABLES, TABULAR, VARIANTS, kind_of, open_data
+from jaxvae.data.series import channels_on
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import Source
 from jaxvae.data.splits import Parts, recombinations, split, split_as_told
@@ -63,7 +64,7 @@ class DataOptions:
     held out. It takes the place of --validation and --test."""
     kind: tuple[str, ...] = ()
     """Kinds of columns, NAME=KIND each, where their values do not tell: real, count, binary, categorical, constant or
-    identifier."""
+    identifier. A name that ends in * stands for all that begin with it."""
 
     validation: float = 0.0
     """Share of the examples that are held out for validation, such as 0.1: no gradient step sees them."""
@@ -84,8 +85,8 @@ class DataOptions:
         """Opens the data set and splits it.
 
         Args:
-          schema: Columns that a model was trained on, for a table; by default, they are found by their values, with
-            means and standard deviations of the training rows.
+          schema: Columns that a model was trained on, for a table, or channels, for series; by default, they are found
+            by their values, with means and standard deviations of the training rows.
 
         Raises:
           ValueError: The data does not exist or cannot be read. The message is one line.
@@ -119,7 +120,8 @@ class DataOptions:
             return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
         parts = self._split(source)
         if schema is None and isinstance(source, Table) and isinstance(parts.training, Subset):
-            on_training_rows = schema_on(source, np.asarray(parts.training.index))
+            rows = np.asarray(parts.training.index)
+            on_training_rows = schema_on(source, rows) or channels_on(source, rows)
             if on_training_rows is not None:
                 return self.parts(opened, on_training_rows)
         return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
@@ -190,14 +192,17 @@ class DataOptions:
         """Returns the fields that have no effect with this data and these batches, and what each of them is for."""
         look, dash, _ = self.data.partition("-")
         variant = look if dash and look in VARIANTS else ""
+        is_series, tables = kind_of(self.data) == SERIES, "tables, such as table:PATH and anndata:PATH"
+        unlike_images = self.is_tabular or self.stream or is_series
         reasons = {
             "sampling": "" if batches.in_epochs else "methods that do not draw their images by factors",
             "stream": self._not_streamed(batches, variant),
-            "correlation": "images with known factors" if self.is_tabular or self.stream else "",
-            "hold_out": "images with known factors" if self.is_tabular or self.stream else "",
+            "correlation": "images with known factors" if unlike_images else "",
+            "hold_out": "images with known factors" if unlike_images else "",
             "skip_bad": "" if self.data.partition(":")[0].endswith("pictures") else "data from pictures:PATH",
-            "image_size": "images" if self.is_tabular else "data of this package" if self._is_own else "",
-            **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular else "tables, such as table:PATH and anndata:PATH"),
+            "image_size": "images" if self.is_tabular or is_series else "data of this package" if self._is_own else "",
+            **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular or is_series else tables),
+            "kind": "" if self.is_tabular else tables,
             "texture": "" if variant == "scream" else "scream- variants of the data",
         }
         return {name: reason for name, reason in reasons.items() if reason}
@@ -212,4 +217,6 @@ class DataOptions:
     def _not_streamed(self, batches: type[Single] | Single, variant: str) -> str:
         if not batches.streamed:
             return "methods that learn from single images without labels"
+        if kind_of(self.data) == SERIES:
+            return "images and tables in files"
         return "" if self.in_table and not variant else "images in files, such as arrays:PATH and tfds:NAME"

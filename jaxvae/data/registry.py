@@ -21,6 +21,7 @@ from jaxvae.data.published_files import PUBLISHED_FILES
 from jaxvae.data.rendered_files import RENDERED_FILES
 from jaxvae.data.rooms import Rooms
 from jaxvae.data.scene import Scene
+from jaxvae.data.series import series_file
 from jaxvae.data.source import Source
 from jaxvae.data.sprites import Sprites
 from jaxvae.data.table import Table
@@ -102,6 +103,7 @@ FILES: dict[str, Callable[..., Table]] = {
     "anndata": anndata_file,
     "arrays": array_file,
     "pictures": picture_folder,
+    "series": series_file,
     "table": table_file,
     "tfds": tfds_table,
 }
@@ -112,6 +114,9 @@ FOLDERS = ("pictures", "cars3d", "smallnorb", *RENDERED_FILES)
 
 TABULAR = ("anndata", "table")
 """Keys of `FILES` whose data are tables with named columns."""
+
+SERIES = "series"
+"""Key of `FILES` whose data are series."""
 
 COLUMNED = ("cells",)
 """Keys of `TABLES` whose data are tables with named columns."""
@@ -140,9 +145,9 @@ def open_data(
       image_size: Height and width of the images in pixels; by default, those of the data.
       skip_bad: Whether to skip pictures that cannot be read.
       texture: Path of the background picture of the variant "scream"; by default, a generated picture.
-      columns: Roles and kinds of the columns of a table.
-      schema: Columns of the table that a model was trained on, for new rows; by default, they are found by their
-        values.
+      columns: Roles and kinds of the columns of a table, or roles of the channels and labels of series.
+      schema: Columns of the table, or channels of the series, that a model was trained on, for new rows; by default,
+        they are found by their values.
       training_rows: Function that returns the rows to train on of a table that stays in its file, see
         `jaxvae.data.in_file`. By default, tables are read into memory.
 
@@ -162,6 +167,8 @@ def open_data(
     if not colon and kind in TABLES:
         return TABLES[kind](image_size=image_size)
     others = with_installed("data", {})
+    if colon and kind not in FILES and kind_of(name) == "anndata":
+        kind, where = "anndata", name
     if not colon and kind in others:
         return _own(name, others[kind])
     if colon and where and kind not in FILES and not near(kind, FILES):
@@ -190,6 +197,8 @@ def open_data(
         return streamed_table(path, columns, schema, training_rows)
     if kind == "table":
         return table_file(path, columns, schema)
+    if kind == SERIES:
+        return series_file(path, columns, schema)
     if kind == "pictures":
         return picture_folder(path, image_size=image_size, skip_bad=skip_bad)
     return FILES[kind](path, image_size=image_size)
@@ -198,6 +207,9 @@ def open_data(
 def kind_of(name: str) -> str:
     """Returns the key in `FILES` for a name, which is its prefix or follows from its path; "" for other data."""
     kind, colon, where = name.partition(":")
+    if colon and kind not in FILES and (file := name.rpartition(":")[0]) and where:  # a layer
+        is_file = suffix_of(Path(file)) == ".h5ad" or _is_zarr(Path(file).expanduser())
+        return "anndata" if is_file else kind
     if colon:
         return kind if where else ""
     path = Path(name).expanduser()
@@ -214,7 +226,7 @@ def kind_of(name: str) -> str:
 
 def _kind_of(path: Path) -> str:
     """Returns the key in `FILES` for a path, from its suffix and the shapes of its arrays."""
-    if suffix_of(path) == ".h5ad" or (path.is_dir() and path.suffix.lower() == ".zarr"):
+    if suffix_of(path) == ".h5ad" or _is_zarr(path):
         return "anndata"
     if path.is_dir():
         return "pictures"
@@ -222,6 +234,10 @@ def _kind_of(path: Path) -> str:
         with suppress(*DAMAGED, ValueError):
             return "table" if path.exists() and _is_matrix(path) else "arrays"
     return "arrays" if suffix_of(path) in (".npy", ".npz", ".h5", ".hdf5") else "table"
+
+
+def _is_zarr(path: Path) -> bool:
+    return path.suffix.lower() == ".zarr" and path.is_dir()
 
 
 def _is_matrix(path: Path) -> bool:

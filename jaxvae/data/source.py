@@ -161,6 +161,11 @@ class Wrapper(Generic[S]):
         return schema_of(self.source)
 
     @property
+    def channel_schema(self) -> Schema | None:
+        """Channels of series that were standardized, or None."""
+        return getattr(self.source, "channel_schema", None)
+
+    @property
     def factor_names(self) -> tuple[str, ...]:
         """Names of the K generative factors."""
         return self.source.factor_names

@@ -42,6 +42,7 @@ class Streamed:
     name = property(lambda self: self.table.name)
     event_shape = property(lambda self: self.table.event_shape)
     schema = property(lambda self: self.table.schema)
+    channel_schema = property(lambda self: self.table.channel_schema)
     factor_names = property(lambda self: self.table.factor_names)
     factor_sizes = property(lambda self: self.table.factor_sizes)
     size = property(lambda self: self.table.size)

@@ -49,7 +49,16 @@ IN_ORDER = Origin(None, None)
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=["pixels", "factors", "extras"],
-    meta_fields=["name", "event_shape", "factor_names", "factor_sizes", "storage", "schema", "origin"],
+    meta_fields=[
+        "name",
+        "event_shape",
+        "factor_names",
+        "factor_sizes",
+        "storage",
+        "schema",
+        "origin",
+        "channel_schema",
+    ],
 )
 @dataclass(frozen=True, eq=False)
 class Table:
@@ -74,6 +83,8 @@ class Table:
     """Columns of a table, whose rows are the vectors x; None for other data."""
     origin: Origin = IN_ORDER
     """Names of the examples, and their rows in the file."""
+    channel_schema: Schema | None = None
+    """Channels of series x [T, D] that were standardized, see `jaxvae.data.series`; None for other data."""
 
     @property
     def ids(self) -> Sequence[str] | None:

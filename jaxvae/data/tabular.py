@@ -40,7 +40,7 @@ class Columns:
     split: str | None = None
     """Column of the words train, validation and test, which say which part of a split each row is in."""
     kinds: tuple[str, ...] = ()
-    """Kinds of columns, NAME=KIND each, where the values do not tell."""
+    """Kinds of columns, NAME=KIND each, where the values do not tell. A name without * takes precedence."""
 
 
 def table_file(path: Path, columns: Columns = Columns(), schema: Schema | None = None) -> Table:
@@ -99,7 +99,7 @@ def _from_found(found: Found, columns: Columns, schema: Schema | None, name: str
     columns = expanded(columns, arrays)
     chosen = {each: arrays[each] for each in learned(columns, list(arrays))}
     if schema is None:
-        kinds = dict(pair.partition("=")[::2] for pair in columns.kinds)
+        kinds = kinds_of(columns.kinds, list(chosen))
         check_labels(columns.labels, arrays)
         schema = find_schema(chosen, {index: "identifier", **kinds} if index is not None and index in chosen else kinds)
     elif not columns.use:  # columns that were left out of the training data are left out here as well
@@ -110,6 +110,26 @@ def _from_found(found: Found, columns: Columns, schema: Schema | None, name: str
     named = columns.id or next((each.name for each in schema.columns if each.kind == "identifier"), None) or ""
     ids = arrays.get(named) if found.ids is None else np.array(found.ids, object)
     return table_of(x, schema, arrays, columns, ids=ids, name=name)
+
+
+def kinds_of(pairs: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Parses kinds, NAME=KIND each, and returns them by the names of columns; NAME* stands for all that begin so.
+
+    Raises:
+      ValueError: No column begins so. Names without * are not checked.
+    """
+    kinds: dict[str, str] = {}
+    exact: dict[str, str] = {}
+    for pair in pairs:
+        name, _, kind = pair.partition("=")
+        if name in names or not name.endswith("*"):
+            exact[name] = kind
+            continue
+        matching = [each for each in names if each.startswith(name[:-1])]
+        if not matching:
+            raise ValueError(unknown("column", name, names))
+        kinds |= dict.fromkeys(matching, kind)
+    return kinds | exact
 
 
 def _texts(columns: Columns, schema: Schema | None) -> Texts:

@@ -55,9 +55,8 @@ def of_series(run: Run, batch: Batch, values: np.ndarray, order: np.ndarray) -> 
     codes = np.asarray(run.encode_batch(few).mean)
     rebuilt = run.decoder(codes)
     latents = [int(latent) for latent in order[:SHOWN_LATENTS]]
-    moved = jax.jit(lambda params, base, values: traverse(run.method, params, base, values, latents))(
-        run.state.params, codes[0], jnp.asarray(values)
-    )
+    move = partial(traverse, run.method, latents=latents)
+    moved = (jax.jit(move) if run.method.networks else move)(run.state.params, codes[0], jnp.asarray(values))
     levels = np.broadcast_to(values, (codes.shape[1], np.shape(values)[-1]))[latents]
     observed, reconstructed = (np.asarray(each, np.float64) for each in (few["x"], rebuilt))
     return OfSeries(observed, reconstructed, latents, levels, np.asarray(moved))

@@ -76,8 +76,9 @@ how few pixels a latent changes (`parts`, a Hoyer sparsity), what share of a pix
 ## Codes in files
 
 `jaxvae encode RUN --out codes.csv` writes the codes of all examples of the run's data, and `jaxvae encode RUN DATA`
-those of other data, named as for `--data`, or of a picture. The id of a row is the name of the
-picture file, or else the number of the row. `jaxvae decode RUN codes.csv --out decoded.npz` decodes the codes with the
+those of other data, named as for `--data`, or of a picture. If the run holds examples out, the column part says which
+rows it was trained on: train, validation or test. The id of a row is the name of the picture file, or else the number
+of the row. `jaxvae decode RUN codes.csv --out decoded.npz` decodes the codes with the
 model of the run. `jaxvae.runs.codes` describes the files.
 
 `jaxvae score codes.csv --factors factors.csv`, or with names of columns in one file, computes the metrics of codes

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import jax
 
+from jaxvae.data.series import columns_of
 from jaxvae.data.source import UNSHARDED, Shard
 from jaxvae.schema import Schema
 from jaxvae.training.run_folder import TRAINED, read_trained
@@ -30,6 +31,8 @@ class Absent:
     """Columns of a table, or None."""
     reason: str
     """Reason why the data is unavailable, and what to do."""
+    channel_schema: Schema | None = None
+    """Channels of series that were standardized, or None."""
 
     def at(self, index: jax.Array) -> dict[str, jax.Array]:
         """Raises NoExamples."""
@@ -56,13 +59,15 @@ class Absent:
 
 
 def trained_schema(folder: Path) -> Schema | None:
-    """Returns the columns of the table that the run in the folder was trained on, or None."""
+    """Returns the columns of the table, or the channels of the series, that the run in the folder was trained on; None
+    for other data.
+    """
     known = absent_source(folder, "")
-    return None if known is None else known.schema
+    return None if known is None else columns_of(known)
 
 
-def _schema(noted: Mapping[str, Any]) -> Schema | None:
-    return Schema.from_json(noted["columns"], noted.get("labels")) if "columns" in noted else None
+def _schema(noted: Mapping[str, Any], name: str) -> Schema | None:
+    return Schema.from_json(noted[name], noted.get("labels")) if name in noted else None
 
 
 def absent_source(folder: Path, reason: str) -> Absent | None:
@@ -89,8 +94,9 @@ def source_of(noted: Any, reason: str) -> Absent | None:
             factor_names=tuple(noted["factors"]),
             factor_sizes=tuple(map(int, noted["factors"].values())),
             size=int(noted["images"]),
-            schema=_schema(noted),
+            schema=_schema(noted, "columns"),
             reason=reason,
+            channel_schema=_schema(noted, "channels"),
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         return None

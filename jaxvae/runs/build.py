@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxvae.data import InClasses, Parts, Source
+from jaxvae.data.series import channels_of
 from jaxvae.data.source import S, on_device, sharing_arrays
 from jaxvae.method import Method, Network
 from jaxvae.methods import Likelihood, likelihood_for, method_named
@@ -116,6 +117,8 @@ def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[st
 def _check_columns(config: Config[Any, Any, Any, Any], source: Examples) -> None:
     """Raises ValueError for a table with columns that the method cannot learn from."""
     schema = schema_of(source)
+    if channels_of(source) is not None:
+        _check_scale(config)
     if schema is None:
         return
     if getattr(config.options, "output", "linear") == "sigmoid":
@@ -131,6 +134,18 @@ def _check_columns(config: Config[Any, Any, Any, Any], source: Examples) -> None
                 f"{config.method} takes neither missing values nor counts, and column {column.name!r} {what}: choose a "
                 f"method with a likelihood, such as vae, or --drop {column.name}"
             )
+
+
+def _check_scale(config: Config[Any, Any, Any, Any]) -> None:
+    """Raises ValueError for a method of values in [0, 1], where the channels of series are standardized."""
+    likelihood, output = (getattr(config.options, name, "") for name in ("likelihood", "output"))
+    if likelihood in ("bernoulli", "continuous-bernoulli"):
+        raise ValueError(
+            f"the {likelihood} likelihood is for values in [0, 1], and the channels of series are standardized: choose "
+            "--likelihood gaussian or laplace"
+        )
+    if output == "sigmoid":
+        raise ValueError("--output sigmoid is for values in [0, 1], and series are standardized: leave it out")
 
 
 def _check_library(config: Config[Any, Any, Any, Any], source: Examples) -> None:

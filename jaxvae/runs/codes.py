@@ -1,12 +1,13 @@
 """Files of codes: one row per example, in the formats that other programs read.
 
 - `.csv`, `.tsv`, `.parquet`, `.feather`: columns id, z0 z1 ... (posterior means), sd0 sd1 ... (posterior standard
-  deviations), cluster where the prior is a mixture, and the factors where they are known
-- `.npz`: the same as arrays `ids`, `means` [N, D], `standard_deviations` [N, D], `clusters` [N], `factors` [N, K] and
-  `factor_names` [K], and `settings`, a JSON text
+  deviations), cluster where the prior is a mixture, part where the run holds examples out (train, validation or test),
+  and the factors where they are known
+- `.npz`: the same as arrays `ids`, `means` [N, D], `standard_deviations` [N, D], `clusters` [N], `part` [N],
+  `factors` [N, K] and `factor_names` [K], and `settings`, a JSON text
 - `.npy`: the means alone, [N, D]
-- `.h5ad`: AnnData without X: the means in `obsm["X_jaxvae"]`, the standard deviations in `obsm["X_jaxvae_sd"]`, cluster
-  and factors in `obs`, the ids as its names, and the settings in `uns["jaxvae"]`
+- `.h5ad`: AnnData without X: the means in `obsm["X_jaxvae"]`, the standard deviations in `obsm["X_jaxvae_sd"]`, the
+  cluster, the part and the factors in `obs`, the ids as its names, and the settings in `uns["jaxvae"]`
 
 Parquet and Feather files need `pip install 'jaxvae[tables]'`, and h5ad files `pip install 'jaxvae[anndata]'`. Files
 are written whole or not at all.
@@ -60,14 +61,17 @@ class Codes(NamedTuple):
     """Names of the K factors."""
     factor_values: tuple[tuple[str, ...], ...] = ()
     """Texts of the values of each factor, in the order of their numbers; empty if values are their numbers."""
+    part: np.ndarray | None = None
+    """Part of the run's data that each example is in, as words: train, validation or test, str [N]; None if the run
+    holds no examples out, or the examples are of other data."""
 
     def labels(self) -> dict[str, np.ndarray]:
-        """Returns the columns besides the ids and the codes: cluster, and the factors by name.
+        """Returns the columns besides the ids and the codes: cluster, part, and the factors by name.
 
         A factor whose name is one of those of other columns gets the prefix "factor_". Missing labels are "".
         """
-        own = {"cluster": self.clusters} if self.clusters is not None else {}
-        names = [column_of_factor(name) for name in self.factor_names]
+        own = {name: of for name, of in {"cluster": self.clusters, "part": self.part}.items() if of is not None}
+        names = [f"factor_{name}" if name in own else column_of_factor(name) for name in self.factor_names]
         if self.factors is None:
             return own
         values = list(self.factors.T)
@@ -112,10 +116,11 @@ def write_codes(path: Path, codes: Codes, settings: Mapping[str, Any]) -> None:
     check_out(path)
     match path.suffix.lower():
         case ".npz":
-            given = {"clusters": codes.clusters, "factors": codes.factors}
+            given = {"clusters": codes.clusters, "part": codes.part, "factors": codes.factors}
             more = {name: array for name, array in given.items() if array is not None}
             if codes.factors is not None:
-                more["factor_names"] = np.array(codes.factor_names)
+                names = {"part": "factor_part"} if codes.part is not None else {}
+                more["factor_names"] = np.array([names.get(name, name) for name in codes.factor_names])
             write_arrays(
                 path,
                 ids=codes.ids,

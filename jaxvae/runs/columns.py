@@ -185,12 +185,19 @@ def _plain(path: Path, name: str, values: Any) -> np.ndarray:
     if isinstance(values, np.ndarray) and values.dtype.kind in "biuf":
         return values.astype(str) if name == "id" else values.astype(np.float64)
     texts = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in values]
-    cells = ["" if text is None else text for text in texts]
+    cells = ["" if _is_missing(text) else text for text in texts]
     if any(isinstance(cell, list | dict | tuple | np.ndarray) for cell in cells):
         raise ValueError(f"{path}: the column {printable(name)!r} holds lists, and must hold numbers or words")
     if name != "id" and all(isinstance(cell, int | float | Decimal) or cell == "" for cell in cells):
         return np.array([np.nan if cell == "" else cell for cell in cells], np.float64)
     return np.array([str(cell) for cell in cells])
+
+
+def _is_missing(value: Any) -> bool:
+    """Whether a value is None, NaN, pandas.NA or NaT."""
+    if isinstance(value, float | np.floating):
+        return bool(np.isnan(value))
+    return value is None or type(value).__name__ in ("NAType", "NaTType")
 
 
 def _read_npz(path: Path, matrix: str) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Codes of all examples of a data set, and examples of codes: a run used as a map in both directions."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from jaxvae.analysis import Clusters, find_clusters
 from jaxvae.data import Source, Streamed, Table, one_picture, open_data, origin_of, picture_folder
 from jaxvae.data.in_file import is_streamable
 from jaxvae.data.pictures import PICTURES
-from jaxvae.data.registry import kind_of
+from jaxvae.data.registry import SERIES, kind_of
+from jaxvae.data.series import as_they_are, channels_of
 from jaxvae.data.source import on_device
 from jaxvae.data.tabular import Columns
 from jaxvae.files import printable
@@ -22,10 +24,12 @@ from jaxvae.runs.codes import Codes
 from jaxvae.runs.config import Config
 from jaxvae.runs.load import ENCODED, Run
 from jaxvae.runs.score import independent
-from jaxvae.schema import schema_of
+from jaxvae.schema import Schema, schema_of
 
 MOST = 2**31 - 1
 """Largest number of examples that have a number."""
+PARTS = ("train", "validation", "test")
+"""Words for the parts of a run's data, in the order of `jaxvae.data.splits.Parts`."""
 
 
 def encode_all(
@@ -37,6 +41,9 @@ def encode_all(
     progress: Callable[[int], None] = lambda done: None,
 ) -> Codes:
     """Computes the codes of all examples of a data set, in the order of its file.
+
+    If the run holds examples out, the data of the run are those of all parts, and the codes say which part each
+    example is in.
 
     Every chunk that the encoder sees has the same number of examples, so that the code of an example does not depend on
     the others.
@@ -59,8 +66,32 @@ def encode_all(
         raise ValueError(f"{run.method.name} learns no code: there is nothing to encode with")
     if limit is not None and limit < 1:
         raise ValueError(f"--limit must be at least 1, got {limit}")
-    own = source is None
-    source = independent(run.source if source is None else source)
+    pieces = {"": run.source if source is None else source}
+    if source is None and run.parts is not None and run.parts.held_out is not None:
+        pieces = {name: part for name, part in zip(PARTS, run.parts, strict=True) if part is not None}
+    found: list[tuple[Codes, np.ndarray]] = []
+    for part in pieces.values():
+        done = sum(len(rows) for _, rows in found)
+        found.append(_encoded(run, part, source is None, limit, chunk, partial(_tell, progress, done)))
+    codes = found[0][0]
+    if len(found) > 1:
+        order = np.argsort(np.concatenate([rows for _, rows in found]), kind="stable")[:limit]
+        codes = _joined([codes for codes, _ in found], list(pieces), order)
+    clusters = clusters_of(run)
+    return codes if clusters is None else codes._replace(clusters=clusters.of_points(codes.means))
+
+
+def _tell(progress: Callable[[int], None], before: int, done: int) -> None:
+    progress(before + done)
+
+
+def _encoded(
+    run: Run, source: Source, own: bool, limit: int | None, chunk: int, progress: Callable[[int], None]
+) -> tuple[Codes, np.ndarray]:
+    """Computes the codes of a source as `encode_all` does, without clusters, and returns the rows of its examples in
+    their file, int [N].
+    """
+    source = independent(source)
     count = min(source.size, limit or source.size)
     if source.size > MOST:
         raise ValueError(f"{source.name} has {source.size:,} examples, and at most {MOST:,} can be encoded")
@@ -87,12 +118,18 @@ def encode_all(
     whole = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     rows = order if origin.rows is None else origin.rows[order]
     ids = rows if origin.ids is None else np.array([printable(str(origin.ids[place])) for place in order])
-    found = clusters_of(run)
-    clusters = None if found is None else found.of_points(whole["mean"])
     deviations = np.exp(0.5 * whole["logvar"])
-    return Codes(
-        ids, whole["mean"], deviations, clusters, whole.get("factors"), tuple(source.factor_names), origin.label_values
-    )
+    names, values = tuple(source.factor_names), origin.label_values
+    return Codes(ids, whole["mean"], deviations, None, whole.get("factors"), names, values), rows
+
+
+def _joined(found: list[Codes], parts: list[str], order: np.ndarray) -> Codes:
+    """Joins the codes of parts of a data set, and takes these of all their examples."""
+    fields = ("ids", "means", "standard_deviations", "factors")
+    columns = {name: [getattr(codes, name) for codes in found] for name in fields}
+    joined = {name: np.concatenate(each)[order] for name, each in columns.items() if each[0] is not None}
+    words = np.repeat(parts, [len(codes.means) for codes in found])
+    return found[0]._replace(part=words[order], **joined)
 
 
 def _is_streamed(name: str) -> bool:
@@ -108,6 +145,8 @@ def _none_to_learn_from(table: Table) -> None:
 def open_other(run: Run, name: str) -> Source:
     """Opens other data for a run, with the run's own options of the data. The rows of tables stay in their file if
     those of the run did, and if the file has a format that can be read in blocks.
+
+    The channels of series are scaled as those of the run; if it does not scale its own, they are left as they are.
 
     Pictures are cropped and resized to the size of those that the run was trained on. Methods whose encoder sees a
     factor besides the example, such as ivae, get the factor of the same name.
@@ -138,9 +177,14 @@ def open_other(run: Run, name: str) -> Source:
         skip_bad=bool(options and options.skip_bad),
         texture=texture,
         columns=options.of_table if options else Columns(),
-        schema=schema_of(run.source),
+        schema=_scale_of(run) if kind_of(name) == SERIES else schema_of(run.source),
         training_rows=_none_to_learn_from if options and options.stream and _is_streamed(name) else None,
     )
+    if channels_of(run.source) is not None and channels_of(source) is None:
+        raise ValueError(
+            f"the run standardizes the channels of its series, and {name} is not scaled so: name other series as "
+            "series:FILE"
+        )
     if not isinstance(run.config, Config) or not _sees_more(run):
         return source
     wrapped = run.config.batches.wrap(source, run.config.method)
@@ -151,6 +195,12 @@ def open_other(run: Run, name: str) -> Source:
             "encoder needs the same ones"
         )
     return wrapped
+
+
+def _scale_of(run: Run) -> Schema | None:
+    """Returns the channels of the series of a run, with a mean of 0 and a scale of 1 if it does not scale series."""
+    shape = run.source.event_shape
+    return channels_of(run.source) or (as_they_are(shape[1]) if len(shape) == 2 else None)
 
 
 def decode_all(run: Run, codes: np.ndarray, *, chunk: int = ENCODED) -> np.ndarray:

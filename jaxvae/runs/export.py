@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
+from jaxvae.data.series import columns_of
 from jaxvae.files import printable, write_bytes, write_json
 from jaxvae.method import Nets, no_code, no_image
 from jaxvae.runs.absent import NoExamples, source_of
@@ -32,7 +33,6 @@ from jaxvae.runs.build import build_without_data
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import MODEL
 from jaxvae.runs.load import OwnConfig, Run
-from jaxvae.schema import schema_of
 from jaxvae.training import TrainState, make_train_step
 from jaxvae.training.run_folder import TRAINED, read_trained
 from jaxvae.training.steps import described_data
@@ -322,8 +322,8 @@ def _compare(part: Part, outputs: list[np.ndarray], close: float) -> None:
 
 
 def _columns(run: Run) -> list[dict[str, Any]] | None:
-    """Describes how the columns of a table become the entries of x: kind, mean, scale and values of each."""
-    schema = schema_of(run.source)
+    """Describes how the columns of a table, or channels of series, become x: kind, mean, scale and values of each."""
+    schema = columns_of(run.source)
     return None if schema is None else [asdict(column) for column in schema.columns]
 
 

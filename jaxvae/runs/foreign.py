@@ -72,7 +72,8 @@ def read_foreign(
       codes: File of codes, see `jaxvae.runs.columns.read_columns`. Its codes are the columns z0, z1 ... or, where there
         are none, all columns of numbers besides id, cluster and the factors.
       factors: The path of a file, or names of columns of the file of codes. Of a file, all columns are factors but the
-        id and those of codes. Rows are matched by the column id if both files have it, and otherwise by their order.
+        id, those of codes, and the column part that `jaxvae encode` writes. Rows are matched by the column id if both
+        files have it, and otherwise by their order.
       columns: Names of the columns that are codes, if they are others.
       bins: Number of bins of factors that are continuous.
       binning: Edges of the bins: "quantiles" of the values, or of equal "width" between the lowest and the highest.
@@ -93,7 +94,7 @@ def read_foreign(
     else:
         read = read_columns(place, "factor")
         other, matched = _matched(codes, there, place, read)
-        found = {name: column for name, column in other.items() if not OWN.fullmatch(name)}
+        found = {name: column for name, column in other.items() if not _is_of_codes(name, column)}
         if not found:
             raise ValueError(f"{place}: there is no column of factors in it, only {listed(list(other))}")
     names = list(columns) or numbered(there, "z")
@@ -157,6 +158,12 @@ def score_foreign(
         "asked": list(metrics),
         **score_arrays(foreign.codes, sampled, factors, metrics, quantised=quantised),
     }
+
+
+def _is_of_codes(name: str, column: np.ndarray) -> bool:
+    """Whether a column is one of those that `jaxvae encode` writes besides factors."""
+    is_part = name == "part" and set(column.astype(str).tolist()) <= {"train", "validation", "test"}
+    return bool(OWN.fullmatch(name)) or is_part
 
 
 def column_is_of_numbers(column: np.ndarray) -> bool:

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxvae.data.series import channels_of
 from jaxvae.data.source import Source
 from jaxvae.data.splits import HeldOut, Parts
 from jaxvae.data.subsets import Subset
@@ -80,6 +81,8 @@ class Run(NamedTuple):
     """Rows of metrics.jsonl."""
     held_out: HeldOut | None = None
     """Examples that the run was not trained on and is scored on; None if it was trained on all."""
+    parts: Parts | None = None
+    """All parts of the data, of which `source` is the training part; None if they are not known."""
 
     @property
     def evaluation_key(self) -> jax.Array:
@@ -100,6 +103,10 @@ class Run(NamedTuple):
             missing = sum(column.has_missing for column in schema.used)
             text = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
             return f"A table of {self.source.size:,} rows. Columns: {text}; {missing} have missing values."
+        if (channels := channels_of(self.source)) is not None:
+            named = [f"{each.name} (mean {each.mean:.4g}, scale {each.scale:.4g})" for each in channels.columns]
+            more = f" and {len(named) - 8} more" if len(named) > 8 else ""
+            return f"{self.source.size:,} series of standardized channels: {', '.join(named[:8])}{more}."
         source = self.source
         while isinstance(source, Subset):
             source = source.source
@@ -131,7 +138,7 @@ class Run(NamedTuple):
         Args:
           examples: One example or more, of the shape that the run was trained on: [N, *event_shape]. Pictures are in
             [0, 1], unless the likelihood is for other values. Rows of a table are as its schema encodes them, with
-            NaN for missing values.
+            NaN for missing values, and series of a file are standardized as `source.channel_schema` says.
 
         Returns:
           Means and log-variances, [N, D] each.
@@ -253,7 +260,7 @@ def load_run(
         return Run(folder, config, fit.source, fit.method, fit.state, read_history(folder))
     if data is not None:
         config = config.with_flags(data=data)
-    held_out, pulled = None, is_pulled(folder)
+    parts, pulled = None, is_pulled(folder)
     if needs_data and (data is not None or not pulled):
         try:
             parts, method = build_parts(config, trained_schema(folder))
@@ -264,14 +271,15 @@ def load_run(
         else:
             check_data(folder, described_data(parts.training))
             parts = parts_kept_once(parts)
-            source, held_out = parts.training, parts.held_out
+            source = parts.training
     else:
         reason = "pulled without its data: say where they are with --data" if pulled else "loaded without its data"
         absent = absent_source(folder, f"the run in {folder} was {reason}")
         if absent is None:
             raise RunFolderError(f"the run in {folder} does not say enough about its data: load it with the data")
         source, method = build_without_data(config, absent)
-    return _restored(folder, config, source, method, checkpoint)._replace(held_out=held_out)
+    run = _restored(folder, config, source, method, checkpoint)
+    return run if parts is None else run._replace(held_out=parts.held_out, parts=parts)
 
 
 def load_own_run(
@@ -321,7 +329,8 @@ def trained_run(
     state: TrainState,
 ) -> Run:
     """Returns a run whose training has just ended in `state`, as `load_run` would load it from its folder."""
-    return Run(folder, config, parts.training, method, on_one_device(state), read_history(folder), parts.held_out)
+    history = read_history(folder)
+    return Run(folder, config, parts.training, method, on_one_device(state), history, parts.held_out, parts)
 
 
 def _restored(

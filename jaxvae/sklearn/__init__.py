@@ -168,8 +168,9 @@ _DOC = """{summary}
     """
 _DECODER = """network: Architecture of the networks: "mlp", "mlp-small", "selu", "gelu" or "xtanh".
       likelihood: Likelihood of a value given the code. For vectors: "gaussian" ("auto" is the same), "laplace",
-        or "bernoulli" for values in [0, 1]. For tables, "auto" is a likelihood for each kind of column; "gaussian" and
-        "laplace" are for the real columns, and "poisson", "negative-binomial" and "zero-inflated" for the counts.
+        or, for values in [0, 1] with standardize=False, "bernoulli" or "continuous-bernoulli". For tables, "auto" is a
+        likelihood for each kind of column; "gaussian" and "laplace" are for the real columns, and "poisson",
+        "negative-binomial" and "zero-inflated" for the counts.
       scale: Standard deviation of the gaussian, or scale of the laplace likelihood, of standardized values. With the
         likelihood "auto", each real column of a table has a learned standard deviation instead."""
 _FITTED = {

@@ -36,7 +36,7 @@ from jaxvae.sklearn.columns import (
     warn_of_counts,
 )
 from jaxvae.sklearn.fitting import fit, rows_to_train_on
-from jaxvae.sklearn.settings import config_of
+from jaxvae.sklearn.settings import IN_UNIT_INTERVAL, config_of
 from jaxvae.training import TrainState
 
 CHUNK = 512
@@ -256,9 +256,10 @@ class VectorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         """
         if self.schema_ is not None:
             return rows_of(self.schema_, X)
-        if self._judged_by[0] == "bernoulli" and (X.min() < 0 or X.max() > 1):
+        if self._judged_by[0] in IN_UNIT_INTERVAL and (X.min() < 0 or X.max() > 1):
             raise ValueError(
-                f"the bernoulli likelihood is for values in [0, 1], found {X.min():g} to {X.max():g}: rescale them"
+                f"the {self._judged_by[0]} likelihood is for values in [0, 1], found {X.min():g} to {X.max():g}: "
+                "rescale them"
             )
         with np.errstate(over="ignore"):
             rows = ((X - self.mean_) / self.scale_).astype(np.float32)

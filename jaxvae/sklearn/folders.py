@@ -13,7 +13,7 @@ from jaxvae.runs.load import load_run
 from jaxvae.schema import Column, Schema, schema_of
 from jaxvae.sklearn.estimators import VectorEncoder
 from jaxvae.sklearn.labels import SemiSupervisedVectorAutoencoder
-from jaxvae.sklearn.settings import params_of
+from jaxvae.sklearn.settings import IN_UNIT_INTERVAL, params_of
 from jaxvae.training.checkpoints import Checkpoints
 from jaxvae.training.run_folder import RunFolderError, read_settings, write_history
 from jaxvae.training.steps import described
@@ -94,7 +94,7 @@ def _columns(estimator: VectorEncoder) -> Schema | None:
     """The columns of X with their means and scales, also of vectors; None for values in [0, 1] as they are."""
     if estimator.schema_ is not None:
         return estimator.schema_
-    if estimator._judged_by[0] in ("bernoulli", "continuous-bernoulli"):
+    if estimator._judged_by[0] in IN_UNIT_INTERVAL:
         return None
     names = getattr(estimator, "feature_names_in_", [f"x{d}" for d in range(estimator.n_features_in_)])
     columns = zip(names, estimator.mean_.tolist(), estimator.scale_.tolist(), strict=True)

@@ -19,6 +19,8 @@ VECTORS, TABLE = "arrays:X", "table:X"
 RENAMED = {"n_components": "latents", "max_iter": "steps", "validation_fraction": "validation"}
 STOPPING = ("validation_fraction", "validate_every", "patience")
 """Parameters of early stopping."""
+IN_UNIT_INTERVAL = ("bernoulli", "continuous-bernoulli")
+"""Likelihoods of values in [0, 1], which are not standardized."""
 OWN = ("standardize", "kinds", "verbose", "random_state", "early_stopping")
 """Parameters that are not those of a run."""
 
@@ -54,8 +56,10 @@ def config_of(
     params = {key: value.item() if isinstance(value, np.generic) else value for key, value in params.items()}
     if vectors and params.get("likelihood") == "auto":
         params["likelihood"] = "gaussian"
-    if vectors and params.get("likelihood") == "bernoulli" and params["standardize"]:
-        raise ValueError("the bernoulli likelihood is for values in [0, 1] as they are: set standardize=False")
+    if vectors and params.get("likelihood") in IN_UNIT_INTERVAL and params["standardize"]:
+        raise ValueError(
+            f"the {params['likelihood']} likelihood is for values in [0, 1] as they are: set standardize=False"
+        )
     if not vectors and params.get("noise") == "learned":
         raise ValueError("noise='learned' is for vectors: the real columns of a table have learned scales already")
     left_out = (*OWN, *(() if params["early_stopping"] else STOPPING))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxvae.data.fingerprint import fingerprint
+from jaxvae.data.series import channels_of
 from jaxvae.data.source import UNSHARDED, Shard, Source
 from jaxvae.method import Batch, Method, Terms
 from jaxvae.schema import schema_of
@@ -57,7 +58,7 @@ def described(method: Method, data: Mapping[str, Any], batch_size: int, seed: in
 
 def described_data(source: Source) -> dict[str, Any]:
     """Describes the data by name, number and shape of images, factors and `fingerprint`, as JSON values."""
-    content, schema = fingerprint(source), schema_of(source)
+    content, schema, channels = fingerprint(source), schema_of(source), channels_of(source)
     return {
         "name": source.name,
         "images": int(source.size),
@@ -65,6 +66,7 @@ def described_data(source: Source) -> dict[str, Any]:
         "factors": {name: int(size) for name, size in zip(source.factor_names, source.factor_sizes, strict=True)},
         **({} if content is None else {"fingerprint": content}),
         **({} if schema is None else {"columns": schema.to_json(), "labels": dict(schema.labels)}),
+        **({} if channels is None else {"channels": channels.to_json(), "labels": dict(channels.labels)}),
     }
 
 

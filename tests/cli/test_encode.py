@@ -296,6 +296,14 @@ def test_values_that_the_run_was_not_trained_on(run):
         encode_all(run, real)
 
 
+@pytest.mark.parametrize("command", ["encode", "decode", "export", "push", "report", "explore"])
+def test_the_help_says_which_checkpoint_is_best(command, capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    told = " ".join(re.sub(r"\W+", " ", capsys.readouterr().out).split())
+    assert "best lowest validation loss or without validation lowest mean loss over the logging interval" in told
+
+
 def test_origins_follow_the_examples():
     ids = [f"e{row}" for row in range(24)]
     table = from_arrays(IMAGES, FACTORS, ids=ids)

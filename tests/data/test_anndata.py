@@ -13,6 +13,7 @@ from scipy import sparse
 from jaxvae.cli.main import main
 from jaxvae.data import DataOptions, open_data
 from jaxvae.data.anndata import LeftOut, NotCounts, anndata_file
+from jaxvae.data.registry import kind_of
 from jaxvae.data.tabular import Columns, table_file
 from jaxvae.runs import load_run
 from jaxvae.schema import Schema
@@ -89,6 +90,24 @@ def test_layers_are_named_behind_the_file(tmp_path):
     shutil.move(path, tmp_path / "a:b.h5ad")
     np.testing.assert_array_equal(x_of(open_data(f"anndata:{tmp_path / 'a:b.h5ad'}:doubled")), x_of(doubled))
     np.testing.assert_array_equal(2 * x_of(open_data(f"anndata:{tmp_path / 'a:b.h5ad'}")), x_of(doubled))
+
+
+@pytest.mark.parametrize("kind", ["dense", "zarr-csr"])
+def test_a_layer_may_be_named_behind_a_bare_path(kind, tmp_path, monkeypatch):
+    data = cells()
+    data.layers["twice"] = 2 * data.X
+    path = saved(tmp_path, data, kind)
+    whole = x_of(open_data(f"anndata:{path}:twice"))
+    assert kind_of(f"{path}:twice") == kind_of(str(path)) == "anndata"
+    np.testing.assert_array_equal(x_of(open_data(f"{path}:twice")), whole)
+    monkeypatch.chdir(tmp_path)
+    options = DataOptions(data=f"{path.name}:twice", label_columns=("type",))
+    assert options.is_tabular
+    np.testing.assert_array_equal(x_of(options.open()), whole)
+    with pytest.raises(ValueError, match="thrice"):
+        open_data(f"{path}:thrice")
+    with pytest.raises(ValueError, match="nowhere.h5ad: there is no such file"):
+        open_data("nowhere.h5ad:twice")
 
 
 def test_a_layer_where_there_is_no_x(tmp_path):

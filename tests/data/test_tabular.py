@@ -152,6 +152,27 @@ def test_columns_are_chosen_by_name_and_beginning():
         from_columns(table, Columns(use=("lef_0",)))
 
 
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_kind_is_given_to_all_columns_that_begin_so(streamed, tmp_path):
+    """A name without * takes precedence, and columns that are not learned from are left alone."""
+    names = ("gene_a", "gene_b", "gene_c", "other", "gene_id")
+    table = {name: (np.arange(60) * (place + 1)) % 7 for place, name in enumerate(names)}
+    columns = Columns(kinds=("gene_b=categorical", "gene*=real"), labels=("gene_id",))
+    if streamed:
+        pytest.importorskip("pyarrow")
+        pd.DataFrame(table).to_parquet(tmp_path / "x.parquet")
+        found = open_data(f"table:{tmp_path / 'x.parquet'}", columns=columns, training_rows=lambda table: None)
+    else:
+        found = from_columns(table, columns)
+    assert [column.kind for column in found.schema.columns] == ["real", "categorical", "real", "count"]
+    assert (
+        from_columns({"a*": np.arange(40) % 5, "ab": np.arange(40) % 7}, Columns(kinds=("a*=real",)))
+        .schema.used[1]
+        .kind
+        == "count"
+    )
+
+
 def test_a_kind_that_is_given_is_taken():
     table = from_columns({"rating": np.arange(40) % 5, "age": np.arange(40) % 7}, Columns(kinds=("age=real",)))
     assert [column.kind for column in table.schema.columns] == ["count", "real"]
@@ -274,6 +295,7 @@ def test_a_column_of_lists_is_text():
         (Columns(kinds=("a",)), "--kind takes NAME=KIND, such as age=real, got 'a'"),
         (Columns(kinds=("z=real",)), "unknown column 'z'"),
         (Columns(kinds=("a=number",)), "unknown kind 'number'"),
+        (Columns(kinds=("z*=real",)), r"unknown column 'z\*'"),
         (Columns(kinds=("a=count",)), "column 'a' has negative or fractional values, and can't be a count"),
         (Columns(kinds=("a=binary",)), "column 'a' has 7 values, and a binary column has 2"),
         (Columns(labels=("z",)), "unknown column 'z'"),

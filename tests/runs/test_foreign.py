@@ -9,6 +9,7 @@ import pytest
 from jaxvae.cli.main import main
 from jaxvae.metrics import METRICS, UNSUPERVISED, infomec, mig
 from jaxvae.runs.codes import write_columns
+from jaxvae.runs.columns import read_columns
 from jaxvae.runs.foreign import read_foreign, score_foreign
 from jaxvae.runs.score import THOROUGH
 from tests.report.page_parts import ATTACK, Page
@@ -168,6 +169,34 @@ def test_a_factor_without_a_value_is_named(value, tmp_path):
         ValueError, match=re.escape("the factor 'kind' has no value in 2 of 4 rows (the first is row 1)")
     ):
         read_foreign(path, ["kind"])
+
+
+@pytest.mark.parametrize("categorical", [False, True])
+@pytest.mark.parametrize("gap", [None, float("nan"), "NA"])
+def test_labels_that_are_missing_in_anndata_are_missing(gap, categorical, tmp_path):
+    """They are no class of their own, exactly as the empty cells of a csv file."""
+    anndata, pandas = pytest.importorskip("anndata"), pytest.importorskip("pandas")
+    missing = pandas.NA if gap == "NA" else gap
+    labels = pandas.Series(["B", missing, "T", "B"], dtype="category" if categorical else object)
+    if gap == "NA" and not categorical:
+        labels = labels.astype("string")
+    more = {"batch": pandas.array([1, 2, None, 2], dtype="Int64"), "whole": ["x", "y", "x", "z"]}
+    obs = pandas.DataFrame({"type": labels.array, **more}, index=list("abcd"))
+    path = tmp_path / "codes.h5ad"
+    with anndata.settings.override(allow_write_nullable_strings=True):
+        anndata.AnnData(obs=obs, obsm={"X_vae": CODES[:4]}).write_h5ad(path)
+    with pytest.raises(
+        ValueError, match=re.escape("the factor 'type' has no value in 1 of 4 rows (the first is row 1)")
+    ):
+        read_foreign(path, ["type"])
+    with pytest.raises(
+        ValueError, match=re.escape("the factor 'batch' has no value in 1 of 4 rows (the first is row 2)")
+    ):
+        read_foreign(path, ["batch"])
+    (tmp_path / "codes.csv").write_text("id,type,batch,whole\na,B,1,x\nb,,2,y\nc,T,,x\nd,B,2,z\n")
+    from_text, from_anndata = (read_columns(tmp_path / name, "z") for name in ("codes.csv", "codes.h5ad"))
+    for name, column in from_text.items():
+        np.testing.assert_array_equal(from_anndata[name], column)
 
 
 def test_samples_are_of_the_posteriors(tmp_path):
