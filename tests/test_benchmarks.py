@@ -87,7 +87,7 @@ def test_our_own_peer_runs(method):
     assert [run(2), run(3)] == [2, 5]
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_the_benchmark_of_accelerators_runs_on_a_cpu(tmp_path, monkeypatch):
     monkeypatch.setattr(record, "FOLDER", tmp_path)
     sizes = {"networks": ("mlp",), "batches": (2,), "members": (2,), "pairs": (16,), "methods": ("vae",)}

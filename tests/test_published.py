@@ -44,7 +44,7 @@ def test_first_what_was_interrupted_then_what_the_table_lacks_most(tmp_path):
     assert in_order([], tmp_path)[0].key == first[40]
 
 
-@pytest.mark.process
+@pytest.mark.slow
 def test_rows_are_written_and_a_stopped_queue_ends_in_the_same_bits(tmp_path, monkeypatch):
     monkeypatch.setattr(published, "BLOCKS", (TINY,))
     monkeypatch.setattr(published, "SEEDS", range(1))

@@ -95,7 +95,7 @@ def test_a_run_of_two_processes_survives_the_loss_of_one(images, tmp_path):
         np.testing.assert_allclose(row, want, rtol=1e-5, atol=1e-5 * max(want))
 
 
-@pytest.mark.parametrize("lost", [0, 1])
+@pytest.mark.parametrize("lost", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_others_of_a_process_that_dies_end_with_a_line(images, tmp_path, lost):
     run = tmp_path / "run"
     processes = start_both(images, run, "--steps", 1_000_000)
@@ -118,7 +118,7 @@ def wait_for_a_row(run, processes):
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("asked", [0, 1])
+@pytest.mark.parametrize("asked", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_sigterm_of_one_process_stops_both(images, tmp_path, asked):
     """As where one machine of several is taken back."""
     run = tmp_path / "run"
