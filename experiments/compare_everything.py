@@ -3,10 +3,10 @@
     python experiments/compare_everything.py      2 cores: about an hour; with --runs FOLDER it resumes
 
 The data are upright sprites, of which all images are known; `--worlds` adds the landscape of first runs. Deep methods
-get the same number of steps, the same networks and their own default settings; baselines get all images. All codes
-have the same size. Each model is a run of `jaxvae train` or `jaxvae fit`, and the table is that of `jaxvae compare`.
-VA-GAN, ICAM and equivariant rendering are left out: they learn from cases and controls, or from clips, and have no
-code of an image.
+get the same number of steps, the same networks as far as they take them, and their own default settings; baselines get
+all images. All codes have the same size. Each model is a run of `jaxvae train` or `jaxvae fit`, and the table is that
+of `jaxvae compare`. VA-GAN, ICAM and equivariant rendering are left out: they learn from cases and controls, or from
+clips, and have no code of an image.
 """
 
 from dataclasses import dataclass
@@ -45,6 +45,8 @@ TOLD = {
     "canonical-polyadic": "all factors",
 }
 """What else than images a method learns from."""
+OTHER_NETWORKS = {"alae": "mlp", "mcr2": "mlp", "tripod": "gelu"}
+"""Networks of methods that have their own, or whose loss needs smooth ones."""
 LATENTS = 6
 
 
@@ -71,8 +73,15 @@ def train_all(data: str, image_size: int, folder: Path, args: Args) -> None:
     budget = ["--steps", str(args.steps), "--batch-size", str(args.batch_size), "--latents", str(LATENTS)]
     for name in METHODS:
         if name not in NO_CODE:
-            network = "mlp" if name == "alae" else "mlp-small"  # ALAE has networks of its own
-            runs = ["--network", network, "--seeds", f"0:{args.seeds}", "--run", str(folder / name), "--resume"]
+            runs = [
+                "--network",
+                OTHER_NETWORKS.get(name, "mlp-small"),
+                "--seeds",
+                f"0:{args.seeds}",
+                "--run",
+                str(folder / name),
+                "--resume",
+            ]
             jaxvae(["train", name, *world, *budget, *runs])
     for name in BASELINES:
         for seed in range(args.seeds):
