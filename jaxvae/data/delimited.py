@@ -157,7 +157,7 @@ def decimal_mark(
     comma = found.get("comma") or found.get("thousands")
     if comma and (point := found.get("point")):
         raise ValueError(f"the cell {comma} has a comma between digits, and {point} a decimal point: {advice}")
-    if comma and cells.separator == "," and "comma" not in found:
+    if comma and "comma" not in found:
         raise ValueError(f"the comma in the cell {comma} may be a decimal mark or separate thousands: {advice}")
     return "," if comma else "."
 

@@ -77,9 +77,9 @@ OF_DECODERS: dict[str, Callable[..., Result]] = {"pipe": pipe}
 def _of_values(metric: Callable[..., Result]) -> Callable[..., Result]:
     """Makes the form of a metric with bins in which each value of a latent [N, D] is a category of its own."""
 
-    def compute(codes: ArrayLike, factors: ArrayLike) -> Result:
+    def compute(codes: ArrayLike, *factors: ArrayLike) -> Result:
         numbers = np.stack([np.unique(latent, return_inverse=True)[1] for latent in np.asarray(codes).T], axis=1)
-        result = metric(numbers, factors, num_bins=max(USUAL_BINS, int(numbers.max(initial=0)) + 1))
+        result = metric(numbers, *factors, num_bins=max(USUAL_BINS, int(numbers.max(initial=0)) + 1))
         return replace(result, definition=f"{result.definition}; values of quantised codes as categories")
 
     return compute
@@ -87,7 +87,10 @@ def _of_values(metric: Callable[..., Result]) -> Callable[..., Result]:
 
 OF_QUANTISED: dict[str, Callable[..., Result]] = {
     "infomec": partial(infomec, discrete_codes=True),
-    **{metric.__name__: _of_values(metric) for metric in (mig, mig_sup, jemmig, dcimig, med, modularity)},
+    **{
+        metric.__name__: _of_values(metric)
+        for metric in (mig, mig_sup, jemmig, dcimig, med, modularity, mutual_information_score)
+    },
     "pipe": partial(pipe, resampling="permuted"),
 }
 """Forms of metrics for quantised codes, whose latents have few values each (`jaxvae.method.Method.quantised`): values

@@ -144,8 +144,11 @@ def test_commas_and_points_in_numbers_are_refused(separator, cells, message, rea
     assert "\n" not in str(caught.value)
 
 
-def test_a_comma_that_may_separate_thousands_is_refused(tmp_path):
-    path = write(tmp_path, "a,b", ['"1,234"', "5"] * 20, [str(i % 3) for i in range(N)])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_comma_that_may_separate_thousands_is_refused(tmp_path, separator):
+    cell = '"1,234"' if separator == "," else "1,234"
+    header = f"a{separator}b"
+    path = write(tmp_path, header, [cell, "5"] * 20, [str(i % 3) for i in range(N)], separator=separator)
     with pytest.raises(
         ValueError, match="the comma in the cell '1,234' of column 'a' may be a decimal mark or separate"
     ):

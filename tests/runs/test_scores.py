@@ -10,7 +10,7 @@ import pytest
 from jaxvae.analysis import Representation
 from jaxvae.data import from_arrays, split
 from jaxvae.method import Method, Network, Posterior
-from jaxvae.metrics import dcimig, infomec, jemmig, med, mig, mig_sup, modularity
+from jaxvae.metrics import dcimig, infomec, jemmig, med, mig, mig_sup, modularity, mutual_information_score
 from jaxvae.report.collect import collect
 from jaxvae.report.page import report_html
 from jaxvae.runs import evaluate, represent
@@ -115,7 +115,11 @@ def test_latents_of_quantised_codes_are_categories(tmp_path):
     assert codes.sample(0).size == len(np.unique(codes.sample(0)))
     binned = {"mig": mig, "mig_sup": mig_sup, "jemmig": jemmig, "dcimig": dcimig, "med": med, "modularity": modularity}
     plain, found = (
-        score(run._replace(method=run.method._replace(quantised=quantised)), codes, ("infomec", "sap", *binned))
+        score(
+            run._replace(method=run.method._replace(quantised=quantised)),
+            codes,
+            ("infomec", "sap", "mutual_information_score", *binned),
+        )
         for quantised in (False, True)
     )
     expected = infomec(chosen, factors, discrete_codes=True)
@@ -125,6 +129,9 @@ def test_latents_of_quantised_codes_are_categories(tmp_path):
             assert found[kind][name]["score"] == pytest.approx(metric(chosen, factors).score)
             assert found[kind][name]["score"] != pytest.approx(plain[kind][name]["score"], abs=1e-3)
             assert found[kind][name]["definition"].endswith("; values of quantised codes as categories")
+        dependence = mutual_information_score(chosen)
+        assert found[kind]["mutual_information_score"]["score"] == pytest.approx(dependence.score)
+        assert dependence.score != pytest.approx(plain[kind]["mutual_information_score"]["score"], rel=1e-3)
         assert found[kind]["infomec"]["infom"] == pytest.approx(expected.infom)
         assert found[kind]["infomec"]["infoe"] == pytest.approx(expected.infoe)
         assert found[kind]["infomec"]["definition"].startswith("InfoM, plug-in, ")
