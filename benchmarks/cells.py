@@ -254,7 +254,7 @@ def main(args: Args) -> None:
     """Prints the losses, a row per peer and the scores, and writes results/cells.json."""
     from benchmarks.record import path, record
 
-    found = json.loads(path("cells").read_text()) if path("cells").exists() else {}
+    found = json.loads(path("cells").read_text("utf-8")) if path("cells").exists() else {}
     settings = {name: value for name, value in vars(args).items() if name not in ("scvi_python", "only")}
     of_scores = {name: value for name, value in settings.items() if name.startswith(("score", "seeds"))}
     of_speed = {name: value for name, value in settings.items() if name not in of_scores}
