@@ -324,7 +324,7 @@ def main(args: Args) -> None:
     """Prints what is measured, and writes results/cells.json."""
     from benchmarks.record import path, record
 
-    found = json.loads(path("cells").read_text()) if path("cells").exists() else {}
+    found = json.loads(path("cells").read_text("utf-8")) if path("cells").exists() else {}
     settings = {name: value for name, value in vars(args).items() if name not in ("scvi_python", "only")}
     of = {
         "scores": [name for name in settings if name.startswith(("score", "seeds", "starts"))],

@@ -229,10 +229,10 @@ def main(args: Args) -> None:
         args.rows = 20_000
     if args.forms:
         path = args.results / "what_metrics_see.json"
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text("utf-8"))
         record["infomec"] = four_forms(args.seeds, args.rows)
         print_rows(record["infomec"])
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         return
     metrics, values = scores(), {}
     for seed in range(args.seeds):

@@ -226,7 +226,7 @@ def _batch_size(run: Run) -> int:
 
 def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(run.state.params))
-    seconds = sum(row["seconds"] for row in run.history)
+    seconds = [row["seconds"] for row in run.history if "seconds" in row]
     speeds = [row["steps_per_second"] for row in run.history if "steps_per_second" in row]
     error = scores["properties"]["reconstruction_error"]
     if isinstance(run.config, BaselineConfig):
@@ -240,7 +240,7 @@ def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
         "steps": steps,
         "seed": str(run.config.seed),
         "parameters": f"{parameters:,}" if parameters else "",
-        "training time": f"{seconds:.0f} s",
+        "training time": f"{sum(seconds):.0f} s" if seconds else "",
         "speed": f"{np.median(speeds):.0f} steps/s" if speeds else "",
         "reconstruction error": "" if error is None else f"{error:.3g} (squared, per value)",
         "device": jax.devices()[0].device_kind,
