@@ -57,7 +57,7 @@ def main(args: Args) -> None:
         method = tripod(networks, hyperparameters=Tripod(args.learning_rate), **options)
         settings = {"seeds": range(args.seeds), "steps": args.steps, "batch_size": args.batch_size}
         *_, (_, states, terms) = train_population(method, source, **settings, log_every=max(1, args.steps // 10))
-        scores[name] = scored(method, states, source)
+        scores[name] = scored(method, states, source, {"InfoE": 2 / 3})
         cells = {score: shown(values, 4 if score == "squared error" else 2) for score, values in scores[name].items()}
         penalties = {term: shown(terms[term]) if term in terms else "" for term in ("multi_information", "mixing")}
         rows.append({"form": name, **cells, **penalties})
