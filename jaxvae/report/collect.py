@@ -19,6 +19,7 @@ from jaxvae.analysis import (
 )
 from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
+from jaxvae.report.clusters import of_clusters
 from jaxvae.report.data import MOST_LATENTS, ReportData
 from jaxvae.report.live import live_model
 from jaxvae.report.loadings import loadings_of
@@ -88,7 +89,8 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         latent_factor=[latents.factors[d] for d in order],
         pictures={name: values if name.endswith("map") else _pixels(values) for name, values in pictures.items()},
         map_correlation=_map_correlation(pictures),
-        of_columns=of_columns(run, codes, order),
+        of_columns=of_columns(run, codes, order, int(latents.active.sum())),
+        of_clusters=of_clusters(run, codes),
         of_series=of_series(run, batch, swept, order),
         loadings=loadings_of(run),
         of_splits=of_splits(run, codes),
