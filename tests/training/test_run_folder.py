@@ -102,6 +102,16 @@ def test_a_line_that_is_no_row_is_named_and_nothing_is_dropped(tmp_path, line):
     assert (tmp_path / "metrics.jsonl").read_text(encoding="latin-1") == text
 
 
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_rows_are_read_from_regular_files(tmp_path, kind):
+    path = tmp_path / "metrics.jsonl"
+    make = {"pipe": os.mkfifo, "folder": os.mkdir, "device": lambda path: os.symlink("/dev/zero", path)}
+    make[kind](path)
+    for read in (read_history, lambda folder: cut_history(folder, 5)):
+        with pytest.raises(RunFolderError, match="metrics.jsonl is not a regular file: remove it"):
+            read(tmp_path)
+
+
 def test_a_number_that_is_not_finite_is_a_number(tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 5, "loss": NaN, "kl": Infinity, "seconds": 1}\n')
     (row,) = read_history(tmp_path)
