@@ -1,10 +1,12 @@
 """Do relations of one factor, without its values, tie a latent to it? (Ridgeway, 2016)
 
     python experiments/known_relations.py          2 cores: about 3 minutes
+    python experiments/known_relations.py --factor scale   of another factor, into results of its own
     python experiments/known_relations.py --full   conv networks and more steps, for an accelerator
 
-Constrained autoencoders know a relation in the horizontal position of sprites: shared values, distances, ranks or
-analogies. The same method with a weight of 0 knows nothing. The first latent is compared with every factor.
+Constrained autoencoders know a relation in a factor of sprites, the horizontal position or another: shared values,
+distances, ranks or analogies. The same method with a weight of 0 knows nothing. The first latent is compared with every
+factor.
 """
 
 from dataclasses import dataclass
@@ -22,7 +24,6 @@ from jaxvae.networks import analogy_weights, autoencoder
 from jaxvae.training import train_population
 
 CLAIM = "A relation of one factor ties the first latent to it and to no other, and without the relation nothing does."
-FACTOR = "x"
 FORMS = {
     "groups": {},
     "distances": {},
@@ -38,6 +39,8 @@ FORMS = {
 class Args:
     """Flags of the experiment."""
 
+    factor: str = "x"
+    """that the relation is of"""
     weight: float = 10.0
     """of the constraint; 0 is added"""
     seeds: int = 3
@@ -69,25 +72,26 @@ def main(args: Args) -> None:
             **options,
         )
         settings = {"seeds": range(args.seeds), "steps": args.steps, "batch_size": args.batch_size}
-        wrapped = Constraints(source, FACTOR, constraint)
+        wrapped = Constraints(source, args.factor, constraint)
         *_, (_, states, terms) = train_population(method, wrapped, **settings, log_every=max(1, args.steps // 10))
         first = np.asarray(posteriors(method, states, images).mean)[:, :, 0]
         found = {
             name: np.array([abs(stats.spearmanr(code, factors[:, k]).statistic) for code in first])
             for k, name in enumerate(names)
         }
-        own[form] = found[FACTOR]
+        own[form] = found[args.factor]
         cells = {f"|rank correlation| with {name}": shown(values) for name, values in found.items()}
-        rows.append({"relation of x": form, **cells, "reconstruction": shown(terms["reconstruction"], 1)})
-        axis.plot([len(rows)] * args.seeds, found[FACTOR], "o", alpha=0.7)
+        rows.append({f"relation of {args.factor}": form, **cells, "reconstruction": shown(terms["reconstruction"], 1)})
+        axis.plot([len(rows)] * args.seeds, found[args.factor], "o", alpha=0.7)
         print(rows[-1], flush=True)
-    axis.set(ylabel="|rank correlation| of the first latent with x", xticks=range(1, 1 + len(rows)))
+    axis.set(ylabel=f"|rank correlation| of the first latent with {args.factor}", xticks=range(1, 1 + len(rows)))
     axis.set_xticklabels(list(cases), rotation=30, ha="right", fontsize=8)
     figure.tight_layout()
-    found = "|rank correlation| with x minus that without the relation, same seeds: " + ", ".join(
+    found = f"|rank correlation| with {args.factor} minus that without the relation, same seeds: " + ", ".join(
         f"{form} {shown(own[form] - own['no relation'])}" for form in FORMS
     )
-    conclude("known_relations", CLAIM, rows, found, figure, args)
+    name = "known_relations" if args.factor == "x" else f"known_relations_{args.factor}"
+    conclude(name, CLAIM, rows, found, figure, args)
 
 
 if __name__ == "__main__":
