@@ -1,6 +1,6 @@
 """Does a factorised support disentangle factors that are correlated in the training data? (Roth et al., 2023)
 
-    python experiments/correlated_factors.py          2 cores: about 10 minutes
+    python experiments/correlated_factors.py          2 cores: about 5 minutes
     python experiments/correlated_factors.py --full   networks and steps of the paper, for an accelerator
 
 beta-TCVAEs and HFS-VAEs of several weights are trained on small rooms whose scale follows the hue of the floor and
