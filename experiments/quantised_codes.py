@@ -142,7 +142,7 @@ def scored(
 
 def kept(folder: str, name: str, method: Method, source: Table, args: Args) -> Codes:
     """Codes of a method, from the folder if they are there, and otherwise of models that are trained."""
-    path = Path(folder) / f"{source.name} {name} {args.steps} steps {args.seeds} seeds.npz".replace(" ", "-")
+    path = Path(folder) / f"{source.name} {source.event_shape[0]} {name} {args.steps} steps {args.batch_size} images {args.seeds} seeds.npz".replace(" ", "-")
     if folder and path.exists():
         with np.load(path) as arrays:
             return Codes(**arrays)

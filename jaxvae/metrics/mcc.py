@@ -55,8 +55,9 @@ def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson",
         raise ValueError(str(error).replace("codes", "factors")) from error
     if len(continuous) != len(sources):
         raise ValueError(f"codes and factors must have as many rows; got {len(continuous)} and {len(sources)}")
-    if not (np.ptp(np.where(known, sources, np.nanmin(sources, axis=0)), axis=0) > 0).any():
-        raise ValueError("every factor is constant in these examples: there is nothing to be informed about")
+    low, high = np.where(known, sources, np.inf).min(axis=0), np.where(known, sources, -np.inf).max(axis=0)
+    if known.any(axis=0).all() and not (low < high).any():
+        raise ValueError("every factor is constant in these examples: there is nothing to correlate with")
     if known.all():
         strength, note = _strength(sources, continuous, correlation), ""
     else:
