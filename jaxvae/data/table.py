@@ -208,7 +208,8 @@ def from_arrays(
             raise ValueError(f"{name}: {len(sizes)} factors but {len(names)} names")
         if len({*names}) < len(names):
             names = tuple(f"{each} {k + 1}" if names.count(each) > 1 else each for k, each in enumerate(names))
-            warnings.warn(f"{name}: factors of one name are told apart by their place: {', '.join(names)}", stacklevel=2)
+            told = f"{name}: factors of one name are told apart by their place: {', '.join(names)}"
+            warnings.warn(told, stacklevel=2)
         if order is not None:
             ordered = aligned(examples.shape, examples.dtype)
             examples, columns = np.take(examples, order, axis=0, out=ordered), columns[order]

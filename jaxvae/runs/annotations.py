@@ -35,9 +35,9 @@ def annotations(run: Run, codes: Codes, labels: Mapping[str, np.ndarray]) -> dic
 
     Returns:
       "method"; "settings", the configuration as JSON text; "scores", those of the codes for each label of 2 to 100
-      values (`jaxvae.metrics.class_matching`), if they can be computed; "kl", the KL of each latent in nats [K], if the posteriors have a
-      variance; and for an additive decoder the latents by their effect, "order" [K], and the columns of the table that
-      each direction raises most, "top_genes".
+      values (`jaxvae.metrics.class_matching`), if they can be computed; "kl", the KL of each latent in nats [K], if the
+      posteriors have a variance; and for an additive decoder the latents by their effect, "order" [K], and the columns
+      of the table that each direction raises most, "top_genes".
     """
     known: dict[str, Any] = {
         "method": run.method.name,
