@@ -16,7 +16,8 @@ BLOCKS = re.findall(r"^```(python|sh)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILIN
 
 
 @pytest.mark.process
-def test_the_page_runs(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("steps", [150, pytest.param(600, marks=pytest.mark.slow)])
+def test_the_page_runs(steps, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "document"}
     for language, block in BLOCKS:
@@ -24,7 +25,7 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
             exec(compile(block, "poses.md", "exec"), names)
             continue
         for line in block.splitlines():
-            main(shlex.split(line)[1:])
+            main(shlex.split(line.replace("--steps 600", f"--steps {steps}"))[1:])
     printed = capsys.readouterr().out
     assert "(1200, 26)" in printed
     assert re.search(r"vae-sne on poses \((800|1,000) rows, (200|400) for testing\)", printed)

@@ -6,7 +6,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
 from jaxvae.data.source import UNSHARDED, S, Shard, Wrapper
 from jaxvae.data.subsets import Subset, all_factors
@@ -42,6 +41,8 @@ def squares(*, image_size: int | None = None, images: int = 4000, seed: int = 0)
     side = 32 if image_size is None else image_size
     if side < 16 or images < 2:
         raise ValueError(f"squares need at least 16 pixels a side and 2 images, got {side} and {images}")
+    from scipy.ndimage import gaussian_filter  # a quarter of a second, of every command
+
     rng = np.random.default_rng(seed)
     scale = side / PAPER_SIDE
     noise = gaussian_filter(rng.normal(0, 50, (images, side, side)), (0, *[max(1.0, 2.5 * scale)] * 2))

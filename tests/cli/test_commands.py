@@ -95,9 +95,35 @@ def test_many_runs_in_one_command(tmp_path, capsys):
 
 @pytest.mark.process
 def test_several_devices(tmp_path, capsys):
-    main(["train", "beta-vae", *TINY, "--devices", "4", "--microbatch", "2", "--run", str(tmp_path / "four")])
-    main(["train", "beta-vae", *TINY, "--devices", "2", "--backend", "pmap", "--run", str(tmp_path / "two")])
-    main(["train", "beta-vae", *TINY, "--run", str(tmp_path / "one")])
+    main(
+        [
+            "train",
+            "beta-vae",
+            *TINY,
+            "--devices",
+            "4",
+            "--microbatch",
+            "2",
+            "--no-score",
+            "--run",
+            str(tmp_path / "four"),
+        ]
+    )
+    main(
+        [
+            "train",
+            "beta-vae",
+            *TINY,
+            "--devices",
+            "2",
+            "--backend",
+            "pmap",
+            "--no-score",
+            "--run",
+            str(tmp_path / "two"),
+        ]
+    )
+    main(["train", "beta-vae", *TINY, "--no-score", "--run", str(tmp_path / "one")])
     losses = [
         json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1])["loss"]
         for name in ("four", "two", "one")
@@ -120,7 +146,16 @@ def test_several_devices(tmp_path, capsys):
 @pytest.mark.process
 def test_what_a_run_has_switched_on_may_be_said_again(tmp_path):
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), np.uint8))
-    flags = ["--data", f"arrays:{tmp_path / 'images.npy'}", "--stream", "--batch-size", "8", "--steps", "2"]
+    flags = [
+        "--data",
+        f"arrays:{tmp_path / 'images.npy'}",
+        "--stream",
+        "--batch-size",
+        "8",
+        "--steps",
+        "2",
+        "--no-score",
+    ]
     main(["train", "beta-vae", *flags, "--run", str(tmp_path / "run")])
     main(["train", "beta-vae", *flags, "--run", str(tmp_path / "run"), "--resume"])
 
@@ -300,7 +335,7 @@ def test_a_folder_that_can_not_be_written(tmp_path, capsys):
 
 @pytest.mark.process
 def test_tensorboard_events_and_what_to_install_without_it(tmp_path, capsys, monkeypatch):
-    main(["train", "vae", *TINY, "--run", str(tmp_path / "run"), "--tensorboard"])
+    main(["train", "vae", *TINY, "--run", str(tmp_path / "run"), "--tensorboard", "--no-score"])
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(SystemExit) as stop:

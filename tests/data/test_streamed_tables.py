@@ -236,7 +236,7 @@ print(max(peak) - before)
 
 @pytest.mark.process
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux")
-@pytest.mark.parametrize("ending", ["npy", "parquet"])
+@pytest.mark.parametrize("ending", ["npy", pytest.param("parquet", marks=pytest.mark.slow)])
 def test_memory_does_not_grow_with_the_file(ending, tmp_path):
     """40 MB as float32; the table in memory takes several times as much."""
     matrix = RNG.normal(size=(200_000, 50)).astype(np.float32)

@@ -154,6 +154,7 @@ def test_pictures_of_a_method_are_counted(browser):
         assert browser.get_log("browser") == []
 
 
+@pytest.mark.slow  # a measurement
 def test_milliseconds_of_a_frame_at_64_pixels(browser, capsys):
     source = Sprites(64)
     run = untrained(beta_vae(autoencoder("conv", source.event_shape, latent_dim=10), hyperparameters=BetaVAE()), source)

@@ -70,7 +70,7 @@ def report_of(words, tmp_path):
 
 
 @pytest.mark.process
-@pytest.mark.parametrize("name", ["va-gan", pytest.param("icam", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow) for name in ("va-gan", "icam")])
 def test_maps_of_a_run_are_shown(name, tmp_path):
     codes, scores, page, anchors = report_of([name], tmp_path)
     assert {"drawn", "data", "training"} <= anchors

@@ -116,22 +116,6 @@ def test_the_theorem():
 
 
 @pytest.mark.process
-def test_failed_models_are_counted_and_numbers_may_miss():
-    rows = table()
-    for row in rows[:7]:
-        row.update(dict.fromkeys(SCORES), failure="diverged")
-    page = Page(study_html(rows, "small"))
-    assert "180 models, 7 failed" in page.words
-    assert "nan" not in page.words
-    # Two kinds of codes, three maps, six metrics, six methods and shares of variance, each of two data sets; transfer.
-    assert len(page.all("img")) == 2 * (2 + 3 + 6 + 6 + 1) + 1
-    assert len(page.all("source")) == len(page.all("img"))  # each is drawn for dark pages as well
-    assert all(picture["alt"] for picture in page.all("img"))
-    assert page.words.count("shown") >= 7
-    assert "not testable at this scale" not in page.words
-
-
-@pytest.mark.process
 def test_a_table_without_scores_is_told_without_numbers():
     page = Page(study_html(table(others=None), "small"))
     assert "nan" not in page.words
@@ -185,17 +169,29 @@ def test_the_committed_study_says_what_its_table_says():
 
 
 @pytest.mark.process
-def test_the_command_and_the_speed_that_it_measured(tmp_path, capsys, monkeypatch):
+def test_the_command_counts_failed_models_and_tells_the_speed_that_it_measured(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(study_command, "measure_speed", lambda: Speed("a chip", {"beta-vae, 1": 10.0}, 1234.0))
     noted, page, rows = tmp_path / "new" / "speed.json", tmp_path / "pages" / "page.html", tmp_path / "all.parquet"
     main(["study", "speed", "--out", str(noted)])
     assert "1,234 hours of a chip" in capsys.readouterr().out
-    write_table(rows, table(), {"preset": "small"})
+    of_seeds = table()
+    for row in of_seeds[:7]:
+        row.update(dict.fromkeys(SCORES), failure="diverged")
+    write_table(rows, of_seeds, {"preset": "small"})
     main(["study", "report", str(rows), "--speed", str(noted), "--out", str(page)])
     assert capsys.readouterr().out == f"page: {page}\n"
     html = page.read_text()
     assert "1,234 hours of it for all" in html
-    assert Page(html).words.count("180 models of 5,000 updates, 5 seeds, 1.00 hours.") == 8
+    page_of_it = Page(html)
+    assert page_of_it.words.count("180 models of 5,000 updates, 5 seeds, 1.00 hours.") == 8
+    assert "180 models, 7 failed" in page_of_it.words
+    assert "nan" not in page_of_it.words
+    # Two kinds of codes, three maps, six metrics, six methods and shares of variance, each of two data sets; transfer.
+    assert len(page_of_it.all("img")) == 2 * (2 + 3 + 6 + 6 + 1) + 1
+    assert len(page_of_it.all("source")) == len(page_of_it.all("img"))  # each is drawn for dark pages as well
+    assert all(picture["alt"] for picture in page_of_it.all("img"))
+    assert page_of_it.words.count("shown") >= 7
+    assert "not testable at this scale" not in page_of_it.words
     assert len(html) < 5_000_000
     assert not re.findall(r"https?:", html)
     noted.write_text("[]")
