@@ -60,7 +60,7 @@ def main(args: Args) -> None:
     fallen = 0
     for file in sorted(FOLDER.glob("*.json")):
         print(file.stem)
-        for change in changes(committed(file, args.against), json.loads(file.read_text()).get("ratios", {})):
+        for change in changes(committed(file, args.against), json.loads(file.read_text("utf-8")).get("ratios", {})):
             before, now = (f"{ratio:7.2f}" if ratio is not None else "      -" for ratio in change[1:])
             fell = change.fell(args.allowed)
             fallen += fell

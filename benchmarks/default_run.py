@@ -79,7 +79,7 @@ def run(name: str, seed: int) -> dict[str, Any]:
 
 def read() -> list[dict[str, Any]]:
     """The rows there are."""
-    return [json.loads(line) for line in RESULTS.read_text().splitlines()] if RESULTS.exists() else []
+    return [json.loads(line) for line in RESULTS.read_text("utf-8").splitlines()] if RESULTS.exists() else []
 
 
 def table(rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -100,7 +100,7 @@ def main(args: Args) -> None:
     if args.jobs:
         with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
             for future in as_completed([pool.submit(run, *what) for what in missing]):
-                with RESULTS.open("a") as file:
+                with RESULTS.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(future.result()) + "\n")
     print(*table(read()), sep="\n")
 

@@ -236,7 +236,7 @@ def main(args: Args) -> None:
 
 def agreement() -> list[dict[str, Any]]:
     """DCI disentanglement with LightGBM's trees beside what the public reference code gave, on the tests' codes."""
-    cases = json.loads((GOLDEN / "reference.json").read_text())["cases"]
+    cases = json.loads((GOLDEN / "reference.json").read_text("utf-8"))["cases"]
     with np.load(GOLDEN / "reference.npz") as arrays:
         factors = arrays["factors"][:2000].astype(int)
         found = {

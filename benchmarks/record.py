@@ -26,7 +26,7 @@ def record(
         **more,
         "rows": rows,
     }
-    path(name).write_text(json.dumps(content, indent=1, default=str) + "\n")
+    path(name).write_text(json.dumps(content, indent=1, default=str) + "\n", "utf-8")
 
 
 def path(name: str) -> Path:
@@ -36,7 +36,7 @@ def path(name: str) -> Path:
 
 def earlier_rows(name: str) -> list[dict[str, Any]]:
     """The rows that the results hold already."""
-    return json.loads(path(name).read_text())["rows"] if path(name).exists() else []
+    return json.loads(path(name).read_text("utf-8"))["rows"] if path(name).exists() else []
 
 
 def machine() -> dict[str, Any]:
@@ -54,7 +54,7 @@ def machine() -> dict[str, Any]:
 
 def _processor() -> str:
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
         return platform.processor()
     return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -46,7 +46,9 @@ class Args:
 
 def anonymous() -> int:
     """Bytes of anonymous memory of this process."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssAnon"))
+    line = next(
+        line for line in Path("/proc/self/status").read_text("utf-8").splitlines() if line.startswith("RssAnon")
+    )
     return int(line.split()[1]) * 1024
 
 

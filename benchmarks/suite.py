@@ -84,7 +84,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     rows = [{"file": name, **file} for name, file in sorted(files.items(), key=lambda item: -item[1]["seconds"])]
     slowest = sorted(TIMING.cases.items(), key=lambda item: -item[1]["seconds"])[:SLOWEST]
     layer = session.config.option.markexpr or "default"
-    layers = json.loads(path("suite").read_text())["layers"] if path("suite").exists() else {}
+    layers = json.loads(path("suite").read_text("utf-8"))["layers"] if path("suite").exists() else {}
     layers[layer] = {
         "total": total,
         "slowest": [{"case": name, **_rounded(case)} for name, case in slowest],

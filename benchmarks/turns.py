@@ -77,3 +77,35 @@ def serve(run: Callable[[int], Any]) -> None:
             "cpu_ms": (time.process_time() - cpu) / steps * 1e3,
         }
         print(json.dumps(answer), flush=True)
+
+
+class Curve:
+    """Seconds of training, by the wall and of all cores, and the loss after each epoch.
+
+    The time that the loss takes is left out.
+    """
+
+    def __init__(self, terms: Callable[..., Mapping[str, float]]):
+        """`terms` computes the terms of the loss, of which one is "loss", from the arguments of `note`."""
+        self._terms = terms
+        self._found: dict[str, list[float]] = {"seconds": [], "cpu_seconds": []}
+        self._spent, self._spent_cpu = 0.0, 0.0
+        self.start()
+
+    def start(self) -> None:
+        """Starts the clock."""
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def note(self, *arguments: Any) -> None:
+        """Notes the end of an epoch."""
+        self._spent += time.perf_counter() - self._wall
+        self._spent_cpu += time.process_time() - self._cpu
+        self._found["seconds"].append(self._spent)
+        self._found["cpu_seconds"].append(self._spent_cpu)
+        for name, value in self._terms(*arguments).items():
+            self._found.setdefault(name, []).append(value)
+        self.start()
+
+    def to_json(self) -> dict[str, list[float]]:
+        """Returns seconds, cpu_seconds and the terms, one value per epoch each."""
+        return {name: [round(value, 4) for value in values] for name, values in self._found.items()}

@@ -6,8 +6,9 @@
 Simulated cells (`jaxvae.data.cells`): counts in which eight programs add up in rates, with two batches. Real cells, if
 scanpy is installed, whose package holds them: 700 blood cells, 765 genes, log-normalized, with ten types
 (`pbmc68k_reduced`). All deep models have the encoder of DRVI and 16 latents. The VAE is DRVI with one split, which is a
-VAE with a library size; the beta-TCVAE has no library size. PCA, ICA and NMF have log-normalized values. The deep
-models have counts on simulated cells and, on blood cells, z-scores of the log-normalized values.
+VAE with a library size and, on simulated cells, the batch as a covariate of its decoder. The beta-TCVAE has neither, as
+no other method than DRVI takes covariates. PCA, ICA and NMF have log-normalized values. The deep models have counts on
+simulated cells and, on blood cells, z-scores of the log-normalized values.
 """
 
 import importlib.util

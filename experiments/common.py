@@ -97,5 +97,5 @@ def conclude(
     shown_settings = {flag: value for flag, value in vars(settings).items() if flag not in ("results", "runs")}
     record = {"claim": claim, "found": found, "settings": shown_settings, "rows": list(rows), **(tables or {})}
     settings.results.mkdir(parents=True, exist_ok=True)
-    (settings.results / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n")
+    (settings.results / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
     figure.savefig(settings.results / f"{name}.png", dpi=110, bbox_inches="tight")

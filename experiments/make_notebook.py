@@ -30,4 +30,4 @@ if __name__ == "__main__":
     import nbformat
 
     for source in SOURCES:
-        nbformat.write(notebook_of(source.read_text()), source.with_suffix(".ipynb"))
+        nbformat.write(notebook_of(source.read_text("utf-8")), source.with_suffix(".ipynb"))

@@ -225,12 +225,12 @@ def give_way() -> None:
     group = Path("/proc/self/autogroup")
     if group.exists():
         with contextlib.suppress(OSError):
-            group.write_text("19")
+            group.write_text("19", "utf-8")
 
 
 def main(args: Args) -> None:
     """Trains what the table lacks until the time is over or SIGTERM comes."""
-    rows = json.loads(args.table.read_text())["rows"] if args.table.exists() else []
+    rows = json.loads(args.table.read_text("utf-8"))["rows"] if args.table.exists() else []
     if args.list:
         for row in rows:
             print(f"finished  {row['key']}  MIG {row['means']['mig']:.3f}  {row['hours']} hours")

@@ -182,12 +182,12 @@ def one(score: Score, codes: Codes) -> float:
 def kept(args: Args, seed: int, name: str, codes: Codes, metrics: dict[str, Score]) -> dict[str, float]:
     """Scores of codes by metric, from the folder for scores if they are there, and otherwise into it."""
     path = Path(args.runs) / f"{args.rows} {seed} {name}.json".replace(" ", "-")
-    found = json.loads(path.read_text()) if args.runs and path.exists() else {}
+    found = json.loads(path.read_text("utf-8")) if args.runs and path.exists() else {}
     missing = {metric: score for metric, score in metrics.items() if metric not in found}
     found |= {metric: one(score, codes) for metric, score in missing.items()}
     if args.runs and missing:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found, indent=1) + "\n")
+        path.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     return found
 
 
@@ -282,8 +282,8 @@ def heat_map(table: np.ndarray, share: np.ndarray, metrics: list[str], names: li
 def write_page(args: Args) -> None:
     """Puts the results of the committed size into the page."""
     if args.results == RESULTS:
-        record = json.loads((args.results / "what_metrics_see.json").read_text())
-        PAGE.write_text(page_with(PAGE.read_text(), record))
+        record = json.loads((args.results / "what_metrics_see.json").read_text("utf-8"))
+        PAGE.write_text(page_with(PAGE.read_text("utf-8"), record), "utf-8")
 
 
 def main(args: Args) -> None:
@@ -292,10 +292,10 @@ def main(args: Args) -> None:
         args.rows = 20_000
     if args.forms:
         path = args.results / "what_metrics_see.json"
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text("utf-8"))
         record["infomec"] = four_forms(args.seeds, args.rows)
         print_rows(record["infomec"])
-        path.write_text(json.dumps(record, indent=1) + "\n")
+        path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         write_page(args)
         return
     metrics, values = scores(), {}

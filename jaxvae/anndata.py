@@ -23,7 +23,6 @@ scanpy's as well: `sc.pp.neighbors(adata, use_rep="X_jaxvae")`, `sc.tl.umap(adat
 For files and run folders, use `jaxvae train drvi --data anndata:FILE --label-columns type donor --covariates donor`.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,26 +30,21 @@ from typing import Any
 
 import numpy as np
 
-from jaxvae.analysis import Representation
 from jaxvae.data import Table
 from jaxvae.data.anndata_object import anndata_object
 from jaxvae.data.tabular import column_array
-from jaxvae.metrics import class_matching
+from jaxvae.runs.annotations import annotations
 from jaxvae.runs.build import build_parts
 from jaxvae.runs.config import default_config
 from jaxvae.runs.encode import encode_all
 from jaxvae.runs.load import Run
 from jaxvae.runs.observe import score_observer
-from jaxvae.runs.splits import split_effects_of
 from jaxvae.schema import Schema, schema_of
-from jaxvae.texts import is_missing
 from jaxvae.training import train as train_method
 from jaxvae.training.optimizers import evaluation_params
 
 KEY = "X_jaxvae"
 """Name of the codes in obsm."""
-TOP = 20
-"""Number of genes of each direction of a latent in uns."""
 
 
 def train(
@@ -135,7 +129,7 @@ def train(
     run = Run(Path(), config, parts.training, built, state, history, parts.held_out)
     codes = encode_all(run, config.batches.wrap(table(schema_of(parts.training)), method))
     adata.obsm[KEY] = codes.means
-    adata.uns["jaxvae"] = _in_words(run, adata, codes, labels)
+    adata.uns["jaxvae"] = annotations(run, codes, {str(label): column_array(adata.obs[label]) for label in labels})
     return run
 
 
@@ -158,27 +152,3 @@ def encode(run: Run, adata: Any, *, layer: str | None = None) -> np.ndarray:
     table = anndata_object(adata, layer, schema=schema_of(run.source))
     adata.obsm[KEY] = encode_all(run, table).means
     return adata.obsm[KEY]
-
-
-def _in_words(run: Run, adata: Any, codes: Any, labels: Sequence[str]) -> dict[str, Any]:
-    """Returns what is known of a run as values that h5ad files hold."""
-    logvar = 2 * np.log(codes.standard_deviations)
-    representation = Representation(codes.means, logvar, None)
-    known: dict[str, Any] = {
-        "method": run.method.name,
-        "settings": json.dumps(run.config.to_json()),
-        "kl": representation.kl_per_latent(),
-        "scores": {},
-    }
-    for label in labels:
-        values = column_array(adata.obs[label])
-        if len(set(values[~is_missing(values)].tolist())) > 1:
-            known["scores"][str(label)] = class_matching(codes.means, values).scores
-    effects = split_effects_of(run, codes.means)
-    if effects is not None:
-        schema = schema_of(run.source)
-        assert schema is not None
-        top = effects.top(schema.entry_names, TOP)
-        known["order"] = effects.order
-        known["top_genes"] = {name: np.array(genes, str) for name, genes in top.items() if genes}
-    return known

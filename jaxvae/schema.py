@@ -58,6 +58,8 @@ class Schema:
     columns: tuple[Column, ...]
     labels: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """Names of the labels beside x and the texts of their values, in the order of their numbers."""
+    log_size_unit: float | None = None
+    """Logarithm of the counts that a size factor of 1 stands for; None for rows without size factors."""
 
     @cached_property
     def used(self) -> tuple[Column, ...]:

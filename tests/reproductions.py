@@ -47,6 +47,7 @@ def ended(script: Path, limit: int) -> tuple[str, str]:
     command = ["bash" if script.suffix == ".sh" else sys.executable, str(script.resolve())]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # for those that go on as another user
         try:
             run = subprocess.run(
                 command,

@@ -13,6 +13,7 @@ from jaxvae.data.anndata import NotCounts, anndata_file
 from jaxvae.data.anndata_object import anndata_object
 from jaxvae.data.tabular import Columns
 from jaxvae.runs.score import represent, score
+from jaxvae.schema import schema_of
 from tests.data.anndata_cells import GENES, N, anndata, cells, saved, x_of
 
 pytestmark = pytest.mark.process
@@ -130,3 +131,29 @@ def test_missing_labels_are_not_scored():
     with pytest.warns(UserWarning, match="9 of 40 rows without factor 0"):
         train(data, labels=["type"], **TINY)
     assert np.isfinite(data.uns["jaxvae"]["scores"]["type"]["LMS-SMI"])
+
+
+def test_size_factors_of_new_rows_are_in_the_unit_of_the_training_rows():
+    data = cells()
+    data.obs["size"] = np.linspace(1, 3, N)
+    run = train(data, size_factor="size", **TINY)
+    schema, before = schema_of(run.source), data.obsm["X_jaxvae"]
+    whole = anndata_object(data, size_factor="size").extras["log_size"]
+    for rows in (np.arange(N), [3], np.argsort(data.X.sum(axis=1))[-5:]):
+        new = data[rows].copy()
+        table = anndata_object(new, size_factor="size", schema=schema)
+        np.testing.assert_array_equal(table.extras["log_size"], whole[rows])
+        np.testing.assert_allclose(encode(run, new), before[rows], atol=1e-6)
+    with pytest.raises(ValueError, match="trained without size factors, and has no unit for 'size': leave it out"):
+        anndata_object(data, size_factor="size", schema=anndata_object(data).schema)
+
+
+def test_rows_that_are_held_out_do_not_set_the_unit_of_size_factors():
+    data = cells()
+    data.X[::4] *= 50
+    data.obs["size"] = np.linspace(1, 3, N)
+    data.obs["part"] = np.where(np.arange(N) % 4 == 0, "validation", "train")
+    run = train(data, size_factor="size", split_column="part", **TINY)
+    batch = run.source.at(jnp.arange(run.source.size))
+    assert len(batch["x"]) == N * 3 // 4
+    np.testing.assert_allclose(batch["log_size"].mean(), jnp.log(batch["x"].sum(axis=1)).mean(), rtol=1e-5)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from benchmarks import accelerator, check, record, tpu
+from benchmarks import accelerator, cells_curves, check, record, tpu, turns
 from benchmarks.collectives import received
 from benchmarks.train_step import jax_training, multiply_adds
 from benchmarks.turns import Worker, take_turns
@@ -115,3 +115,45 @@ def test_methods_compile_for_tpus(method):
     assert "failed" not in row
     assert row["flops"] > 0
     assert row["collectives"]["all-reduce"] >= 4 * row["parameters"]
+
+
+def test_time_to_the_loss_that_both_peers_reach():
+    def run(seconds, loss):
+        return {"seconds": seconds, "cpu_seconds": [2 * each for each in seconds], "loss": loss, "reconstruction": loss}
+
+    runs = {
+        "jaxvae, drvi": [run([3.0, 4.0, 5.0], [9.0, 7.0, 5.0]), run([3.0, 4.0, 5.0], [9.0, 6.9, 6.0])],
+        "scvi-tools, drvi": [run([2.0, 6.0, 10.0], [9.0, 8.0, 7.0]), run([2.0, 6.0, 10.0], [9.0, 6.5, 6.8])],
+        "jaxvae, vae": [run([1.0], [4.0])],
+    }
+    rows, speeds, targets = cells_curves.compared(runs)
+    assert targets == {"DRVI, against scvi-tools": 7.0}
+    ours, theirs, alone = rows
+    assert (ours["first_epoch_seconds"], ours["epoch_seconds"], ours["epoch_cpu_seconds"]) == (3.0, 1.0, 2.0)
+    assert ours["seconds_to_loss, DRVI, against scvi-tools"] == 4.0
+    assert theirs["seconds_to_loss, DRVI, against scvi-tools"] == 8.0  # of 10 and 6 seconds
+    assert theirs["best_loss"] == 6.75
+    assert "seconds_to_loss, DRVI, against scvi-tools" not in alone
+    assert speeds == {
+        "DRVI, against scvi-tools, time per epoch": 4.0,
+        "DRVI, against scvi-tools, CPU time per epoch": 4.0,
+        "DRVI, against scvi-tools, time to the same validation loss": 2.0,
+    }
+    with pytest.raises(ValueError, match="the lowest loss is 4.0, and 3.0 was to be reached"):
+        cells_curves.seconds_to(runs["jaxvae, vae"][0], 3.0)
+
+
+def test_the_clock_stands_still_during_validation(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(turns.time, "perf_counter", lambda: now[0])
+
+    def terms(loss):
+        now[0] += 100
+        return {"loss": loss}
+
+    curve = turns.Curve(terms)
+    for loss in (2.0, 1.0):
+        now[0] += 3
+        curve.note(loss)
+    assert curve.to_json()["seconds"] == [3.0, 6.0]
+    assert curve.to_json()["loss"] == [2.0, 1.0]

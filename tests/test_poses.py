@@ -4,8 +4,10 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from experiments.simulated_poses import pose_windows
 from jaxvae.cli.main import main
 
 pytest.importorskip("pyarrow", reason="needs pip install 'jaxvae[tables]'")
@@ -32,3 +34,18 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     for text in ("Series and reconstructions", "What each latent changes", "over time for 5 values of latent"):
         assert text in page
     assert "Latents and groups" in (tmp_path / "runs/joints/report/index.html").read_text()
+
+
+@pytest.mark.process
+def test_the_experiments_have_the_windows_of_the_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "document"}
+    for _, block in [each for each in BLOCKS if each[0] == "python"][:2]:
+        exec(compile(block, "poses.md", "exec"), names)
+    table, windows = names["table"], pose_windows()
+    assert sorted(windows) == sorted(table.columns)
+    for name, values in windows.items():
+        if values.dtype.kind == "f":
+            np.testing.assert_allclose(values, table[name], rtol=1e-12)
+        else:
+            assert values.tolist() == table[name].tolist()

@@ -1,12 +1,15 @@
 """Files are written whole or not at all, in UTF-8, and inside of their folder."""
 
+import ast
 import json
 import os
 import resource
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jaxvae.files import (
@@ -187,3 +190,79 @@ def test_any_locale(locale, tmp_path):
     )
     assert (tmp_path / "a.json").read_bytes() == '["↑ é"]'.encode()
     assert done.stdout == r"Tr\xe4uble \u2191" + "\n"
+
+
+def calls_that_open_text(tree):
+    """Calls of open, read_text and the like that do not name an encoding."""
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or any(word.arg == "encoding" for word in node.keywords):
+            continue
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        modes = [*node.args, *(word.value for word in node.keywords if word.arg == "mode")]
+        modes = [each.value for each in modes if isinstance(each, ast.Constant)]
+        modes = [each for each in modes if isinstance(each, str) and each and set(each) <= set("rwxabt+")]
+        plain = isinstance(node.func, ast.Name) or bool(modes)
+        opens = name in ("open", "fdopen", "NamedTemporaryFile") and plain and not any("b" in each for each in modes)
+        reads = name == "read_text" and not node.args
+        writes = name == "write_text" and isinstance(node.func, ast.Attribute) and len(node.args) < 2
+        if opens or reads or writes or name == "TextIOWrapper":
+            yield node.lineno
+
+
+def test_text_that_is_opened_without_an_encoding_is_found():
+    lines = [
+        *("open('a')", "open('a', 'w')", "path.open('a')", "os.fdopen(3, mode='w')", "path.read_text()"),
+        *("path.write_text('x')", "io.TextIOWrapper(file)"),
+    ]
+    fine = [
+        *("open('a', 'rb')", "open('a', encoding='utf-8')", "path.read_text('utf-8')", "write_text(path, 'x')"),
+        *("os.open(path, 0)", "Image.open(file)"),
+    ]
+    assert list(calls_that_open_text(ast.parse("\n".join(lines + fine)))) == [*range(1, len(lines) + 1)]
+
+
+@pytest.mark.parametrize("folder", ["jaxvae", "experiments", "benchmarks"])
+def test_every_text_names_its_encoding(folder):
+    """Otherwise it is that of the locale."""
+    root = Path(__file__).parents[1]
+    found = {
+        path.relative_to(root).as_posix(): lines
+        for path in (root / folder).rglob("*.py")
+        if (lines := list(calls_that_open_text(ast.parse(path.read_text(encoding="utf-8")))))
+    }
+    assert found == {}
+
+
+@pytest.mark.process
+def test_commands_open_every_text_as_utf_8(tmp_path):
+    """In a locale of ASCII, with names that it lacks; what opens a text in the encoding of the locale is an error."""
+    images = np.random.default_rng(0).integers(0, 256, (40, 8, 8), np.uint8)
+    factors = np.stack([np.arange(40) % 2, np.arange(40) % 3], axis=1)
+    np.savez(tmp_path / "images.npz", images=images, factors=factors, factor_names=["größe", "色"])
+    rows = [f"行{i},{i % 3},{0.5 * i + 0.25},{i * i % 7 + 0.5}" for i in range(40)]
+    (tmp_path / "table.csv").write_text("\n".join(["名,größe,ä,ö", *rows]), encoding="utf-8")
+    code = (
+        "import pathlib, warnings; from jaxvae.cli.main import main; "
+        "warnings.filterwarnings('error', category=EncodingWarning, module='jaxvae'); "
+        "[main(line.split()) for line in pathlib.Path('lines').read_text('utf-8').splitlines()]"
+    )
+    small = "--network mlp-small --batch-size 8"
+    lines = [
+        f"train vae --data arrays:images.npz {small} --steps 2 --run r",
+        "train --run r --resume --steps 4 --no-score",
+        "compare r --num-samples 40 --out c.html --csv c.csv --latex c.tex --markdown c.md",
+        "encode r --out codes.csv",
+        "score codes.csv --factors größe --metrics mig --out scores.html",
+        f"train vae --data table:table.csv --label-columns größe {small} --steps 2 --no-score --run t",
+        "encode t --out rows.tsv",
+        "fit pca --data table:table.csv --label-columns größe --latents 2 --run p",
+    ]
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "gbk"}
+    command = [sys.executable, "-X", "warn_default_encoding", "-c", code]
+    (tmp_path / "lines").write_text("\n".join(lines), encoding="utf-8")
+    environment = {**os.environ, **locale, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert b"Traceback" not in done.stderr
+    assert "größe" in (tmp_path / "r" / "report" / "index.html").read_text(encoding="utf-8")
+    assert "行39" in (tmp_path / "rows.tsv").read_text(encoding="utf-8")

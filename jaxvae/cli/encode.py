@@ -15,6 +15,7 @@ from jaxvae.cli.terminal import parse, usage_errors, use_compilation_cache
 from jaxvae.cli.terminal import say as print
 from jaxvae.data.series import channels_of, unscaled
 from jaxvae.runs.absent import absent_source
+from jaxvae.runs.annotations import annotations_of_file
 from jaxvae.runs.codes import FORMATS, check_out, write_arrays, write_codes, write_columns, write_pictures
 from jaxvae.runs.columns import numbered, numbers_of, read_columns
 from jaxvae.runs.encode import decode_all, encode_all, latents_of, open_other, settings_of
@@ -78,7 +79,8 @@ def encode_command(arguments: list[str]) -> None:
         args.out.parent.mkdir(parents=True, exist_ok=True)
         codes = encode_all(run, other, limit=args.limit, progress=_progress())
         settings = {"jaxvae": jaxvae.__version__, **settings_of(run, (other or run.source).name)}
-        write_codes(args.out, codes, settings)
+        known = annotations_of_file(run, codes) if args.out.suffix.lower() == ".h5ad" else {}
+        write_codes(args.out, codes, settings, known)
     labels = ", ".join(codes.labels())
     count, latents = codes.means.shape
     print(f"{count:,} codes of {latents} latents{f', with {labels}' if labels else ''}: {args.out}")

@@ -19,6 +19,7 @@ from jaxvae.cli.signals import interruptible
 from jaxvae.cli.terminal import FAILURE, USAGE, print_in_any_encoding, stop, usage_errors
 from jaxvae.cli.terminal import say as print
 from jaxvae.data.anndata import LeftOut, NotCounts
+from jaxvae.files import printable
 from jaxvae.training import NonFiniteLoss, NothingToTrain, tune_allocator
 from jaxvae.training.checkpoints import DamagedCheckpoint
 from jaxvae.training.peers import GRACE
@@ -117,7 +118,7 @@ def _warnings_in_a_line() -> Iterator[None]:
             if issubclass(category, ours):
                 print(f"jaxvae: {message}", file=sys.stderr)
             else:
-                show(message, category, *where, **more)
+                show(printable(str(message)), category, *where, **more)
 
         warnings.showwarning = say
         yield

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -47,7 +47,15 @@ def parse(kind: Any, command: str, arguments: list[str], default: Any = tyro.MIS
     # Boolean flags that are True in the run to be resumed can be repeated or negated.
     pairs = () if "--resume" in arguments else (tyro.conf.FlagCreatePairsOff,)
     config = (tyro.conf.SuppressFixed, tyro.conf.OmitArgPrefixes, *pairs)
-    return tyro.cli(kind, prog=f"jaxvae {command}", args=arguments, config=config, **options)
+    said = io.StringIO()
+    try:
+        with ExitStack() as stack:
+            if printable("".join(arguments)) != "".join(arguments):  # which tyro's errors would repeat
+                stack.enter_context(redirect_stdout(said))
+                stack.enter_context(redirect_stderr(said))
+            return tyro.cli(kind, prog=f"jaxvae {command}", args=arguments, config=config, **options)
+    finally:
+        say(said.getvalue(), end="", file=sys.stderr)
 
 
 def folders_first(arguments: list[str], flag: str, names: Collection[str]) -> list[str]:

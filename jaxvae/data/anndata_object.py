@@ -31,11 +31,12 @@ def anndata_object(
       schema: Columns that a model was trained on, for new rows.
 
     Returns:
-      A table. With size factors, "log_size" [N] is in its batches: their logarithms, whose mean is that of the
-      logarithms of the rows' sums.
+      A table. With size factors, "log_size" [N] is in its batches: their logarithms, in the unit that makes their mean
+      over the training rows that of the logarithms of these rows' sums. The schema keeps the unit for new rows.
 
     Raises:
-      ValueError: There is no such layer or column, the matrix cannot be learned from, or a size factor is not positive.
+      ValueError: There is no such layer or column, the matrix cannot be learned from, a size factor is not positive, or
+        the rows are new and the model was trained without size factors.
     """
     layers = list(adata.layers)
     if layer is not None and layer not in layers:
@@ -48,17 +49,22 @@ def anndata_object(
     if matrix.shape[0] < 1 or not names:
         raise ValueError(f"there is nothing to learn from: the matrix has the shape {matrix.shape}")
     table = table_of_matrix(matrix, adata.obs, names, columns, schema, "adata", others)
-    return table if size_factor is None else _with_sizes(table, adata, size_factor)
+    return table if size_factor is None else _with_sizes(table, adata, size_factor, new_rows=schema is not None)
 
 
-def _with_sizes(table: Table, adata: Any, name: str) -> Table:
+def _with_sizes(table: Table, adata: Any, name: str, *, new_rows: bool) -> Table:
     if name not in adata.obs:
         raise ValueError(unknown("column", name, [str(each) for each in adata.obs]))
     sizes = np.asarray(adata.obs[name], np.float64)
     if not (np.isfinite(sizes).all() and (sizes > 0).all()):
         wrong = int((~(np.isfinite(sizes) & (sizes > 0))).sum())
         raise ValueError(f"size factors must be positive numbers, and {wrong} of {len(sizes)} in {name!r} are not")
-    rows = slice(None) if table.origin.rows is None else table.origin.rows
-    log_size, totals = np.log(sizes[rows]), np.nansum(np.asarray(table.pixels, np.float64), axis=1)
-    log_size += np.log(totals).mean() - log_size.mean()
-    return replace(table, extras={**table.extras, "log_size": log_size.astype(np.float32)})
+    assert table.schema is not None
+    schema, log_size = table.schema, np.log(sizes[slice(None) if table.origin.rows is None else table.origin.rows])
+    if not new_rows:
+        totals = np.nansum(np.asarray(table.pixels, np.float64), axis=1)
+        schema = replace(schema, log_size_unit=float(np.log(totals).mean() - log_size.mean()))
+    elif schema.log_size_unit is None:
+        raise ValueError(f"the model was trained without size factors, and has no unit for {name!r}: leave it out")
+    log_size += schema.log_size_unit
+    return replace(table, schema=schema, extras={**table.extras, "log_size": log_size.astype(np.float32)})

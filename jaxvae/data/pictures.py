@@ -4,7 +4,7 @@ Files are read as follows:
 
 - Grey levels are kept. Pictures of 8 bits remain bytes. Pictures of 16 bits (65,535 is white; 4,095 in TIFF files of 12
   bits) and of floats (1 is white) become floats, and so do all other pictures of the same folder. Pillow itself reduces
-  colours of 16 bits to 8.
+  colours of 16 bits, and greys of 16 bits with transparency, to 8.
 - The EXIF orientation is applied.
 - Transparent pixels show a white background.
 - Every page of a TIFF file and every frame of an animation is a separate picture. Thumbnails in a TIFF file or a

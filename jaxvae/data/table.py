@@ -183,6 +183,9 @@ def from_arrays(
     Raises:
       ValueError: An argument has another shape, type or range; the message says which one was found.
     """
+    for what, array in (("examples", examples), ("factors", factors)):
+        if np.ma.isMaskedArray(array):
+            raise ValueError(f"{name}: {what} are a masked array, whose mask is not read: call its method filled")
     examples = _real(np.asanyarray(examples), name) if real else _images(np.asanyarray(examples), name)
     extras = dict(extras or {})
     for column, values in extras.items():
@@ -199,6 +202,8 @@ def from_arrays(
         names = tuple(factor_names or (f"factor{k}" for k in range(columns.shape[1])))
         if len(names) != len(sizes):
             raise ValueError(f"{name}: {len(sizes)} factors but {len(names)} names")
+        if len({*names}) < len(names):
+            raise ValueError(f"{name}: two factors have the same name, among {', '.join(names)}: rename one")
         if order is not None:
             ordered = aligned(examples.shape, examples.dtype)
             examples, columns = np.take(examples, order, axis=0, out=ordered), columns[order]
@@ -285,6 +290,8 @@ def pack(images: np.ndarray, name: str, real: bool = False, missing: bool = Fals
         if low < -ROUNDING or high > 1 + ROUNDING:
             raise ValueError(f"{name}: images must be in [0, 1], found {low:.7g} to {high:.7g}: rescale them")
         images = np.clip(images, 0, 1)
+    if real and images.dtype.itemsize > 4 and max(abs(low), abs(high)) > np.finfo(np.float32).max:
+        raise ValueError(f"{name}: values from {low:g} to {high:g} are beyond float32: rescale them")
     return images if images.dtype == np.float32 else images.astype(np.float32), "floats"
 
 

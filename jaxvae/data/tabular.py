@@ -210,8 +210,8 @@ def table_of(
 
 
 def schema_on(table: Table, rows: np.ndarray) -> Schema | None:
-    """Returns the columns of a table with the means and standard deviations of some rows [n], such as those to train
-    on; None for other data.
+    """Returns the columns of a table with the means, standard deviations and unit of size factors of some rows [n],
+    such as those to train on; None for other data.
     """
     if table.schema is None:
         return None
@@ -226,7 +226,10 @@ def schema_on(table: Table, rows: np.ndarray) -> Schema | None:
         elif column.kind == "real":
             mean, scale = column.mean + column.scale * float(values.mean()), column.scale * float(values.std())
             columns[column.name] = replace(column, mean=mean, scale=scale or 1.0)
-    return replace(table.schema, columns=tuple(columns.values()))
+    unit = table.schema.log_size_unit
+    if unit is not None:
+        unit += float((np.log(np.nansum(x, axis=1)) - np.asarray(table.extras["log_size"], np.float64)[rows]).mean())
+    return replace(table.schema, columns=tuple(columns.values()), log_size_unit=unit)
 
 
 def learned(columns: Columns, names: Sequence[str]) -> list[str]:

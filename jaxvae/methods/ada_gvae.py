@@ -21,7 +21,7 @@ Presets. The defaults are the study's rate and the least of its weights. study: 
 nets and the rest those of the large-scale study.
 
 Measured here. MIG 0.44 ± 0.09 (Ada-GVAE) and 0.46 ± 0.11 (Ada-ML-VAE), 0.56 ± 0.02 when told which factors are shared,
-0.25 ± 0.13 for a beta-VAE, beta 4 (experiments/shared_factors.py, 5 seeds). Defaults: 0.28 ± 0.07, VAE 0.07 ± 0.06
+0.25 ± 0.13 for a beta-VAE, beta 4 (experiments/shared_factors.py, 5 seeds). Defaults: 0.28 ± 0.08, VAE 0.07 ± 0.07
 (experiments/compare_everything.py, 3 seeds).
 """
 

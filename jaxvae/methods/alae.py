@@ -25,7 +25,7 @@ these MLPs for MNIST (50 latents, batches of 128, 600 epochs), on sprites of 32 
 
 Measured here. Digits: the error in the code falls 14 ± 21 times, to 0.09 ± 0.07 of its variance; a classifier sees the
 same digit in 0.77 ± 0.20 of the reconstructions (VAE 0.99) (experiments/latent_reciprocity.py, 3 seeds). Upright
-sprites, 3,000 updates: squared error 0.775 ± 2.347, MIG 0.04 ± 0.07 (experiments/compare_everything.py).
+sprites, 3,000 updates: squared error 7 ± 16, MIG 0.03 ± 0.02 (experiments/compare_everything.py).
 """
 
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ updates of our choice (both from memory). study: beta among 1, 2, 4, 6, 8, 16.
 
 Measured here. From beta 1 to 8, total correlation falls from 1.64 ± 0.43 to 0.00 nats, mutual information from 6.72 ±
 0.13 to 1.77 ± 0.04, and reconstruction gets worse from 6.7 ± 1.1 to 28.3 ± 0.0 nats (experiments/exact_terms.py, 5
-seeds). Defaults on upright sprites: MIG 0.09 ± 0.09 (experiments/compare_everything.py, 3 seeds).
+seeds). Defaults on upright sprites: MIG 0.087 ± 0.085 (experiments/compare_everything.py, 3 seeds).
 """
 
 from collections.abc import Mapping

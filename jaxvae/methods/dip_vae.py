@@ -21,7 +21,7 @@ Presets. The defaults are one of the study's strengths, at its rate and ratios. 
 
 Measured here. Gaussian total correlation of means / samples at lambda_od 20: I 0.006 / 0.005, II 0.018 / 0.003, VAE
 0.37 / 0.03; active latents of 6: I 6.0 ± 0.0, II 5.4 ± 0.7 to 3.8 ± 1.0 (experiments/dip_moments.py, batches of 256).
-Defaults on upright sprites: MIG 0.04 ± 0.09 (I), 0.06 ± 0.12 (II) (experiments/compare_everything.py, 3 seeds).
+Defaults on upright sprites: MIG 0.04 ± 0.10 (I), 0.06 ± 0.13 (II) (experiments/compare_everything.py, 3 seeds).
 """
 
 from collections.abc import Mapping

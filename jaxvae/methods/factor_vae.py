@@ -22,7 +22,7 @@ Presets. The defaults are the study's rates and the least of its gammas. paper: 
 
 Measured here. The discriminator's TC is 0.97 ± 0.06 nats below the exact one and tracks it poorly (rank correlation
 0.73): with gamma 2 to 6 it says 0.12 to 0.04 where 1.31 to 1.36 is true (experiments/discriminator_tc.py). Defaults on
-upright sprites: MIG 0.21 ± 0.20 (experiments/compare_everything.py, 3 seeds).
+upright sprites: MIG 0.22 ± 0.19 (experiments/compare_everything.py, 3 seeds).
 """
 
 from collections.abc import Mapping

@@ -18,7 +18,7 @@ Presets. None; all defaults are our choice.
 
 Measured here. Linear probe of shape and size (shared; 0 is chance) from content / style, groups of 2: ML-VAE 0.66 ±
 0.16 / 0.04 ± 0.07, Group-VAE 0.62 ± 0.16 / 0.05 ± 0.10, VAE 0.28 ± 0.18 / 0.25 ± 0.10; of x and y, the groups' models:
-0.05 to 0.08 / 0.52 to 0.57 (experiments/shared_content.py). MIG 0.15 ± 0.12 (experiments/compare_everything.py).
+0.05 to 0.08 / 0.52 to 0.57 (experiments/shared_content.py). MIG 0.15 ± 0.11 (experiments/compare_everything.py).
 """
 
 from collections.abc import Mapping

@@ -26,7 +26,7 @@ sample. weighted: the same with the weights of their figures, 100, 1, 0, 10, and
 
 Measured here. MCC of iVAE / VAE / linear ICA through two mixing layers: 0.86 ± 0.01 / 0.67 ± 0.04 / 0.67 ± 0.05, 0.67 ±
 0.03 with random segments; through one 0.94 ± 0.04, linear ICA 1.00 (experiments/identifiable_sources.py). Given
-a factor of upright sprites: MIG 0.18 ± 0.20 (experiments/compare_everything.py, 3 seeds).
+a factor of upright sprites: MIG 0.24 ± 0.28 (experiments/compare_everything.py, 3 seeds).
 """
 
 from collections.abc import Mapping

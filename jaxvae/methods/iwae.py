@@ -15,7 +15,7 @@ of 20, Adam at 1e-3 (from memory; its rate decays, and its nets have 200 tanh un
 dSprites.
 
 Measured here. experiments/compare_everything.py, defaults on upright sprites, 3 seeds: squared error 0.003 ± 0.001 (VAE
-0.009 ± 0.001, at a tenth of the rate), MIG 0.14 ± 0.12. The bound itself has no experiment.
+0.009 ± 0.001, at a tenth of the rate), MIG 0.13 ± 0.13. The bound itself has no experiment.
 """
 
 from collections.abc import Mapping

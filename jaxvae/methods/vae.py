@@ -12,7 +12,7 @@ latent: nothing here asks for it.
 Presets. study: its beta-VAE with beta = 1; the default rate is the study's. (The papers' own nets were trained by
 Adagrad and are not offered.)
 
-Measured here. experiments/compare_everything.py, defaults on upright sprites, 3 seeds: MIG 0.07 ± 0.06, squared error
+Measured here. experiments/compare_everything.py, defaults on upright sprites, 3 seeds: MIG 0.07 ± 0.07, squared error
 0.009 ± 0.001. At a rate of 1e-3 the code has 6.72 ± 0.13 nats of mutual information and 1.64 ± 0.43 of total
 correlation (experiments/exact_terms.py, 5 seeds).
 """

@@ -41,7 +41,8 @@ def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson",
       UserWarning: A factor is missing in some examples, which are left out for it.
 
     Raises:
-      ValueError: The codes or factors are not finite, a factor is always missing, or the shapes do not match.
+      ValueError: The codes or factors are not finite, a factor is always missing, all factors are constant, or the
+        shapes do not match.
 
     Reference: Hyvärinen & Morioka (2016); Khemakhem et al. (2020).
     """
@@ -54,6 +55,8 @@ def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson",
         raise ValueError(str(error).replace("codes", "factors")) from error
     if len(continuous) != len(sources):
         raise ValueError(f"codes and factors must have as many rows; got {len(continuous)} and {len(sources)}")
+    if not (np.ptp(np.where(known, sources, np.nanmin(sources, axis=0)), axis=0) > 0).any():
+        raise ValueError("every factor is constant in these examples: there is nothing to be informed about")
     if known.all():
         strength, note = _strength(sources, continuous, correlation), ""
     else:

@@ -19,6 +19,7 @@ from jaxvae.analysis import (
 )
 from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
+from jaxvae.report.clusters import of_clusters
 from jaxvae.report.data import MOST_LATENTS, ReportData
 from jaxvae.report.live import live_model
 from jaxvae.report.loadings import loadings_of
@@ -88,7 +89,8 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         latent_factor=[latents.factors[d] for d in order],
         pictures={name: values if name.endswith("map") else _pixels(values) for name, values in pictures.items()},
         map_correlation=_map_correlation(pictures),
-        of_columns=of_columns(run, codes, order),
+        of_columns=of_columns(run, codes, order, int(latents.active.sum())),
+        of_clusters=of_clusters(run, codes),
         of_series=of_series(run, batch, swept, order),
         loadings=loadings_of(run),
         of_splits=of_splits(run, codes),
@@ -226,7 +228,7 @@ def _batch_size(run: Run) -> int:
 
 def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(run.state.params))
-    seconds = sum(row["seconds"] for row in run.history)
+    seconds = [row["seconds"] for row in run.history if "seconds" in row]
     speeds = [row["steps_per_second"] for row in run.history if "steps_per_second" in row]
     error = scores["properties"]["reconstruction_error"]
     if isinstance(run.config, BaselineConfig):
@@ -240,7 +242,7 @@ def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
         "steps": steps,
         "seed": str(run.config.seed),
         "parameters": f"{parameters:,}" if parameters else "",
-        "training time": f"{seconds:.0f} s",
+        "training time": f"{sum(seconds):.0f} s" if seconds else "",
         "speed": f"{np.median(speeds):.0f} steps/s" if speeds else "",
         "reconstruction error": "" if error is None else f"{error:.3g} (squared, per value)",
         "device": jax.devices()[0].device_kind,

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxvae.report.clusters import OfClusters
 from jaxvae.report.loadings import Loadings
 from jaxvae.report.series import OfSeries
 from jaxvae.report.splits import OfSplits
@@ -85,5 +86,7 @@ class ReportData(NamedTuple):
     """How strongly each latent drives each group of outputs; None for methods without groups."""
     of_splits: OfSplits | None = None
     """Effects of the splits of an additive decoder on columns; None for other decoders."""
+    of_clusters: OfClusters | None = None
+    """Clusters of the rows of a table; None for other examples, or a prior that is no learned mixture."""
     live: Mapping[str, Any] | None = None
     """The decoder as a program of the page, see `jaxvae.report.live.live_model`; None for a page without it."""

@@ -13,6 +13,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullLocator
 from PIL import Image
 
+from jaxvae.files import printable
+
 DPI = 192
 """Resolution of two pixels per CSS pixel: a figure of 1 inch is 96 CSS pixels wide."""
 LOG_RATIO = 8
@@ -191,8 +193,10 @@ def _two_digits(value: float) -> str:
 
 
 def plain(text: str, most: int = 24) -> str:
-    """Escapes a line of text, cut after `most` letters, so that a dollar sign does not start a formula."""
-    text = " ".join(text.split())
+    """Escapes a line of text, cut after `most` letters, so that a dollar sign does not start a formula, and control
+    characters are shown.
+    """
+    text = printable(" ".join(text.split()))
     return (text if len(text) <= most else text[: most - 1] + "…").replace("$", r"\$")
 
 

@@ -39,6 +39,14 @@ class Slider(NamedTuple):
     """The value of each picture, in words without "|"."""
 
 
+class Grid(NamedTuple):
+    """A table of texts with a line of names."""
+
+    names: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    """A text for each name; the first one names the row."""
+
+
 class Section(NamedTuple):
     """A part of the page: texts, pictures and numbers, in the order of these fields. Empty fields are not shown."""
 
@@ -54,6 +62,7 @@ class Section(NamedTuple):
     cards: Sequence[Card] = ()
     sliders: Sequence[Slider] = ()
     scores: Mapping[str, Mapping[str, Any]] = {}
+    grid: Grid | None = None
     settings: str = ""
     commands: str = ""
     versions: str = ""

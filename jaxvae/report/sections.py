@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxvae.report.clusters import clusters_section
 from jaxvae.report.data import MOST_CHARTED, MOST_LATENTS, ReportData
 from jaxvae.report.encoding import PICTURE_BYTES, embed
 from jaxvae.report.figures import (
@@ -54,6 +55,7 @@ def sections(data: ReportData) -> list[Section]:
         _scores,
         _data,
         _planes,
+        lambda data: clusters_section(data.of_clusters),
         _columns,
         lambda data: series_section(data.of_series),
         lambda data: series_traversals(data.of_series),
@@ -147,6 +149,8 @@ def _planes(data: ReportData) -> Section | None:
     if data.of_columns is None or not data.of_columns.planes:
         return None
     caption = "Codes (posterior means) of examples, by the two latents that carry most and by principal components"
+    if any(plane.axes[0].startswith("UMAP") for plane in data.of_columns.planes):
+        caption += "; UMAP keeps neighbours, and its distances between groups tell little"
     cards = [
         Card(
             f"Codes by {plane.label}" if plane.label else "Codes",

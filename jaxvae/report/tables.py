@@ -20,8 +20,12 @@ MOST_POINTS = 3000
 MOST_COLUMNS = 24
 """Largest number of columns in the chart of the effects of the latents."""
 MOST_LABELS = 4
+MOST_EMBEDDED = 2000
+"""Largest number of points in a view by UMAP."""
 MOST_VALUES = 20
 """Largest number of values of a label that have a colour of their own."""
+NEIGHBOURS = 15
+"""Number of neighbours of a point that UMAP looks at, its default."""
 LOW, HIGH = 0.05, 0.95
 """Quantiles between which a latent is moved."""
 
@@ -55,8 +59,11 @@ class OfColumns(NamedTuple):
     """Indices of the latents, the most important first [D]."""
 
 
-def of_columns(run: Run, codes: Representation, order: np.ndarray) -> OfColumns | None:
-    """Collects the data of the section; None for a model of other examples, or without a decoder."""
+def of_columns(run: Run, codes: Representation, order: np.ndarray, active: int = 0) -> OfColumns | None:
+    """Collects the data of the section; None for a model of other examples, or without a decoder.
+
+    `active` is the number of active latents. More than two of them are also drawn by UMAP, if umap-learn is installed.
+    """
     if len(run.source.event_shape) != 1 or run.decoder is None or codes.mean.shape[1] < 1:
         return None
     schema = schema_of(run.source)
@@ -72,7 +79,7 @@ def of_columns(run: Run, codes: Representation, order: np.ndarray) -> OfColumns 
         moved[end][np.diag_indices(len(order))] = ends[end]
     low, high = (by_column(schema, run.decoder(np.asarray(rows, np.float32))) for rows in moved)
     return OfColumns(
-        planes=_planes(run, codes, order),
+        planes=_planes(run, codes, order, active),
         columns=names,
         fit=_fit(schema, x, decoded, observed, expected),
         effects=(high - low) / spread,
@@ -108,7 +115,7 @@ def _fit(
     return fit
 
 
-def _planes(run: Run, codes: Representation, order: np.ndarray) -> list[Plane]:
+def _planes(run: Run, codes: Representation, order: np.ndarray, active: int) -> list[Plane]:
     few = codes.mean[:MOST_POINTS]
     if few.shape[1] < 2:
         return []
@@ -120,6 +127,8 @@ def _planes(run: Run, codes: Representation, order: np.ndarray) -> list[Plane]:
         share = 100 * sizes**2 / max(float((sizes**2).sum()), 1e-12)
         axes = tuple(f"principal component {k + 1} of the codes ({share[k]:.0f} %)" for k in range(2))
         views.append((centred @ directions[:2].T, axes))  # type: ignore[arg-type]
+    if active > 2 and (points := by_umap(few[:MOST_EMBEDDED])) is not None:
+        views.append((points, ("UMAP 1", "UMAP 2")))
     labels: list[tuple[str, np.ndarray, Sequence[str]]] = [("", np.zeros(len(few), int), [])]
     if codes.factors is not None:
         told = origin_of(run.source).label_values
@@ -127,7 +136,25 @@ def _planes(run: Run, codes: Representation, order: np.ndarray) -> list[Plane]:
         for k, name in enumerate(run.source.factor_names[:MOST_LABELS]):
             values = told[k] if k < len(told) else [str(v) for v in range(run.source.factor_sizes[k])]
             labels.append((name, codes.factors[: len(few), k], values))
-    return [Plane(points, axes, *label) for label in labels for points, axes in views]
+    return [
+        Plane(points, axes, name, values[: len(points)], texts)
+        for name, values, texts in labels
+        for points, axes in views
+    ]
+
+
+def by_umap(codes: np.ndarray) -> np.ndarray | None:
+    """Embeds codes [n, D] in two dimensions with umap-learn: [n, 2], the same for the same codes.
+
+    None if umap-learn is not installed, or if there are no more codes than the neighbours that it looks at.
+    """
+    try:
+        from umap import UMAP
+    except ImportError:
+        return None
+    if len(codes) <= NEIGHBOURS:
+        return None
+    return np.asarray(UMAP(n_neighbors=NEIGHBOURS, random_state=0, n_jobs=1).fit_transform(codes), np.float64)
 
 
 def plane_chart(plane: Plane, theme: Theme) -> Image.Image:

@@ -7,7 +7,8 @@
   `factors` [N, K] and `factor_names` [K], and `settings`, a JSON text
 - `.npy`: the means alone, [N, D]
 - `.h5ad`: AnnData without X: the means in `obsm["X_jaxvae"]`, the standard deviations in `obsm["X_jaxvae_sd"]`, the
-  cluster, the part and the factors in `obs`, the ids as its names, and the settings in `uns["jaxvae"]`
+  cluster, the part and the factors in `obs`, the ids as its names, and in `uns["jaxvae"]` the settings and what
+  `jaxvae.anndata.train` writes there: scores by the labels of a table, KL of each latent, top genes
 
 Parquet and Feather files need `pip install 'jaxvae[tables]'`, and h5ad files `pip install 'jaxvae[anndata]'`. Files
 are written whole or not at all.
@@ -101,13 +102,14 @@ def check_out(path: Path, formats: tuple[str, ...] = FORMATS) -> None:
         raise ValueError(f"--out must name a file, and {path} is a folder")
 
 
-def write_codes(path: Path, codes: Codes, settings: Mapping[str, Any]) -> None:
+def write_codes(path: Path, codes: Codes, settings: Mapping[str, Any], known: Mapping[str, Any] = {}) -> None:
     """Writes codes in the format that the ending of the path names, whole or not at all.
 
     Args:
       path: File to write; an existing one is replaced.
       codes: Codes to write.
       settings: JSON values that say where the codes come from, for the formats that have a place for them.
+      known: Further values of `uns["jaxvae"]` in h5ad files, such as `jaxvae.runs.annotations` gives them.
 
     Raises:
       ValueError: See `check_out`.
@@ -132,7 +134,7 @@ def write_codes(path: Path, codes: Codes, settings: Mapping[str, Any]) -> None:
         case ".npy":
             write_arrays(path, means=codes.means)
         case ".h5ad":
-            _write_h5ad(path, codes, settings)
+            _write_h5ad(path, codes, {**_text_of(settings), **known})
         case _:
             write_columns(path, codes.columns(), settings)
 
@@ -211,7 +213,7 @@ def _file_names(ids: np.ndarray) -> list[str]:
     return [name.zfill(width) for name in names] if all(map(str.isdecimal, names)) else names
 
 
-def _write_h5ad(path: Path, codes: Codes, settings: Mapping[str, Any]) -> None:
+def _write_h5ad(path: Path, codes: Codes, uns: Mapping[str, Any]) -> None:
     import anndata
     import h5py
     import pandas
@@ -221,7 +223,7 @@ def _write_h5ad(path: Path, codes: Codes, settings: Mapping[str, Any]) -> None:
         labels["cluster"] = pandas.Categorical(labels["cluster"].astype(str))
     obs = pandas.DataFrame(labels, index=codes.ids.astype(str))
     spreads = {f"{IN_OBSM}_sd": codes.standard_deviations}
-    data = anndata.AnnData(obs=obs, obsm={IN_OBSM: codes.means, **spreads}, uns={"jaxvae": _text_of(settings)})
+    data = anndata.AnnData(obs=obs, obsm={IN_OBSM: codes.means, **spreads}, uns={"jaxvae": dict(uns)})
     content = io.BytesIO()
     with h5py.File(content, "w") as file:
         anndata.io.write_elem(file, "/", data)

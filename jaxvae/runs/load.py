@@ -315,7 +315,7 @@ def load_own_run(
 def stopped_early(folder: Path) -> bool:
     """Whether the run in a folder ended because its validation loss no longer improved."""
     config = config_of(folder)
-    if not isinstance(config, Config):
+    if not isinstance(config, Config) or config.training.patience is None:
         return False
     training = config.training
     return is_out_of_patience(read_history(folder), training.validate_every, training.patience)

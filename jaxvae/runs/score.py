@@ -50,6 +50,15 @@ PRIOR_WEIGHTS = ("beta", "rate", "gamma", "prior_weight")
 """Hyperparameters that weigh the prior against the reconstruction. The first one that a method has is used."""
 
 
+class Scored(TypedDict):
+    """What scores.json holds of a metric, besides numbers of its own."""
+
+    score: float | None
+    definition: str
+    interval: NotRequired[tuple[float, float] | None]
+    error: NotRequired[str]
+
+
 class Scores(TypedDict):
     """Content of scores.json, see `score`."""
 
@@ -62,8 +71,8 @@ class Scores(TypedDict):
     """Part of the data that the examples are from, and their number, such as "test, 180 examples"."""
     asked: list[str]
     properties: dict[str, float | None]
-    metrics: dict[str, dict[str, Any]]
-    sampled: dict[str, dict[str, Any]]
+    metrics: dict[str, Scored]
+    sampled: dict[str, Scored]
 
 
 def represent(run: Run, num_samples: int) -> Representation:

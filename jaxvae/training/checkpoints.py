@@ -7,6 +7,7 @@ checkpoint has no manifest, and a checkpoint that was changed later does not mat
 import hashlib
 import json
 import math
+import stat
 import warnings
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,7 @@ import optax
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from jaxvae.files import inside, write_text
+from jaxvae.files import JSON_BYTES, inside, read_json, write_text
 from jaxvae.training.engine import TrainState
 from jaxvae.training.processes import is_primary_process, wait_for_all
 from jaxvae.training.run_folder import RunFolderError
@@ -41,7 +42,9 @@ def saved_steps(folder: Path) -> list[int]:
 def damage(checkpoint: Path) -> str | None:
     """Describes the damage to the files of a checkpoint, or returns None if it verifies."""
     try:
-        noted = (checkpoint / MANIFEST).read_bytes()
+        about = (checkpoint / MANIFEST).stat()
+        regular = stat.S_ISREG(about.st_mode) and about.st_size <= JSON_BYTES  # reading a pipe waits for a writer
+        noted = (checkpoint / MANIFEST).read_bytes() if regular else b""
         found = _digests(checkpoint)
     except FileNotFoundError:
         return UNFINISHED
@@ -51,7 +54,7 @@ def damage(checkpoint: Path) -> str | None:
         return None
     try:
         listed = dict(json.loads(noted))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         listed = found
     wrong = sorted(name for name in listed.keys() | found.keys() if listed.get(name) != found.get(name))
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -82,11 +85,14 @@ def best_step(folder: Path) -> int | None:
     """Returns the step with the lowest validation loss among those that verify, or None.
 
     Without validations, it is the step with the lowest training loss.
+
+    Raises:
+      RunFolderError: A checkpoint that verifies does not say its loss.
     """
     ranks = {}
     for step in saved_steps(folder):
         if damage(folder / str(step)) is None:
-            ranks[step] = _rank(json.loads((folder / str(step) / "metrics" / "metrics").read_bytes()))
+            ranks[step] = _rank(_losses(folder / str(step)))
     return min(ranks, key=lambda step: ranks[step], default=None)
 
 
@@ -273,6 +279,17 @@ def _unreadable(checkpoint: Path, reason: str) -> RunFolderError:
     return RunFolderError(
         f"checkpoint {checkpoint} can't be read ({reason}): delete that folder to go on from the checkpoint before it"
     )
+
+
+def _losses(checkpoint: Path) -> dict[str, float]:
+    try:
+        losses = read_json(checkpoint / "metrics" / "metrics")
+    except (OSError, ValueError) as error:
+        raise _unreadable(checkpoint, f"its losses: {error}") from error
+    numbers = isinstance(losses, dict) and all(isinstance(value, int | float) for value in losses.values())
+    if not numbers or "loss" not in losses:
+        raise _unreadable(checkpoint, "its losses are not numbers")
+    return losses
 
 
 def _rank(metrics: dict[str, float]) -> Any:

@@ -171,7 +171,7 @@ def read_history(folder: Path) -> list[dict[str, Any]]:
     """Returns the rows of metrics.jsonl, in order, without an incomplete last line.
 
     Raises:
-      RunFolderError: Any other line is not a row of numbers; the message names the line.
+      RunFolderError: Any other line is not a row of numbers; the message names the line. Or it is not a regular file.
     """
     return [row for _, row in _lines(folder)]
 
@@ -207,6 +207,8 @@ def _lines(folder: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
     path = folder / HISTORY
     if not path.exists():
         return
+    if not path.is_file():  # opening a pipe would wait for a writer
+        raise RunFolderError(f"{path} is not a regular file: remove it, or replace it by the rows of the run")
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             row, cut_off = _row_of(line)

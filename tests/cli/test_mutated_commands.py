@@ -4,21 +4,32 @@ import os
 import random
 import signal
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Literal, get_args, get_type_hints
+from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import jaxvae.cli.explore
+import jaxvae.cli.study
 import jaxvae.runs.hub
+from jaxvae.cli.compare import CompareArgs
+from jaxvae.cli.encode import DecodeArgs, EncodeArgs
+from jaxvae.cli.evaluate import EvaluateArgs, ReportArgs
+from jaxvae.cli.explore import ExploreArgs
+from jaxvae.cli.export import ExportArgs
+from jaxvae.cli.figures import FiguresArgs
 from jaxvae.cli.flags import GROUPS
+from jaxvae.cli.hub import PullArgs, PushArgs
 from jaxvae.cli.main import COMMANDS, main
+from jaxvae.cli.score import ScoreArgs
+from jaxvae.cli.study import StudyArgs
 from jaxvae.cli.train import RunFlags
 from jaxvae.methods import METHODS
 from jaxvae.metrics import BY_NAME
-from jaxvae.runs.baseline import BASELINES
+from jaxvae.runs.baseline import BASELINES, BaselineConfig
 from jaxvae.runs.config import default_config
 
 LINES = 300
@@ -49,7 +60,10 @@ LARGE = ("steps", "batch_size", "latents", "examples", "num_samples", "microbatc
 VALID = {
     "optimizer": ("adam", "lion", "adamw"),
     "latents": ("2", "4"),
-    "data": ("digits", "sprites", "squares", "color-sprites", "arrays:IMAGES", "pictures:PICTURES"),
+    "data": (
+        *("digits", "sprites", "squares", "color-sprites", "arrays:IMAGES", "pictures:PICTURES"),
+        *("table:TABLE", "TABLE", "series:SERIES", "clusters"),
+    ),
     "network": ("mlp-small",),
     "num_samples": ("100",),
     "microbatch": ("4",),
@@ -65,7 +79,23 @@ VALID = {
     "options": ("max_iter=5",),
     "out": ("OUT.html",),
     "factors": ("z0", "shape", "CODES"),
-    "columns": ("z0", "z1"),
+    "columns": ("z0", "z1", "x*"),
+    "drop": ("x1",),
+    "label_columns": ("kind",),
+    "id_column": ("name",),
+    "group_column": ("group",),
+    "kind": ("x0=real", "x*=real", "group=categorical"),
+    "validation": ("0.2",),
+    "test": ("0.2",),
+    "csv": ("NEW.csv",),
+    "latex": ("NEW.tex",),
+    "markdown": ("NEW.md",),
+    "folder": ("NEW",),
+    "style": ("ggplot",),
+    "score": ("mig", "dci"),
+    "license": ("mit",),
+    "revision": ("main",),
+    "scib": ("shape", "z0"),
     "bins": ("2", "5"),
     "limit": ("3", "20"),
     "model_num": ("0", "23"),
@@ -77,8 +107,27 @@ VALID = {
     "texture": ("PICTURES/0.png",),
 }
 OFTEN = {"train": 12, "fit": 4, "evaluate": 3, "compare": 3, "score": 2}
+FLAGS = {
+    "fit": BaselineConfig,
+    "evaluate": EvaluateArgs,
+    "report": ReportArgs,
+    "compare": CompareArgs,
+    "figures": FiguresArgs,
+    "explore": ExploreArgs,
+    "encode": EncodeArgs,
+    "decode": DecodeArgs,
+    "score": ScoreArgs,
+    "export": ExportArgs,
+    "push": PushArgs,
+    "pull": PullArgs,
+    "study": StudyArgs,
+}
+"""Classes whose fields are the flags of a command."""
+PLACES = ("run", "runs", "codes", "examples", "repository", "config", "baseline")
+"""Fields that are no flags, or that every line has."""
 """How often these commands are drawn; each of the others once, and a word that is none a tenth as often."""
 NO_COMMANDS = ("", "trian", "--help", "--version")
+STUDY = Path(__file__).parents[2] / "benchmarks" / "results" / "study" / "small.parquet"
 NEVER = ("distributed", "coordinator_timeout", "wandb", "mlflow")
 """Flags that reach other processes or servers."""
 
@@ -93,6 +142,10 @@ def place(tmp_path_factory):
     for number, image in enumerate(images[:9]):
         Image.fromarray(image[..., 0]).save(place / "pictures" / f"{number}.png")
     small = [f"--{name.replace('_', '-')}={value}" for name, value in SMALL.items()]
+    rng = np.random.default_rng(1)
+    rows = [f"row{i},{i % 3},{'ab'[i % 2]},{x:.3f},{y:.3f}" for i, (x, y) in enumerate(rng.normal(size=(24, 2)))]
+    (place / "table.csv").write_text("\n".join(["name,group,kind,x0,x1", *rows]), encoding="utf-8")
+    np.savez(place / "series.npz", series=rng.normal(size=(24, 16, 2)), factors=np.arange(24)[:, None] % 2)
     main(["train", "vae", "--data", "sprites", *small, "--network", "mlp-small", "--run", str(place / "run")])
     main(["encode", str(place / "run"), "--limit", "60", "--out", str(place / "codes.csv")])
     return place
@@ -106,10 +159,10 @@ def flag(rng, name, hint):
             [rng.choice(["--no-" + word[2:], word, word + "s"])] if rng.random() < 0.2 else [word, rng.choice(STRANGE)]
         )
     words = [each for kind in (hint, *get_args(hint)) for each in get_args(kind) if isinstance(each, str)]
-    if name in VALID or words:
-        return [word, rng.choice(VALID.get(name) or words)]
     if hint is bool:
         return [rng.choice([word, "--no-" + word[2:]])]
+    if name in VALID or words:
+        return [word, rng.choice(VALID.get(name) or words)]
     return [word, rng.choice(["1", "2", "3"]) if name not in LARGE else SMALL.get(name, "4")]
 
 
@@ -118,19 +171,24 @@ def run_of(rng):
 
 
 def train_line(rng):
-    method = rng.choice([*METHODS])
+    method, data = rng.choice([*METHODS]), rng.choice(VALID["data"])
     config = default_config(method)
     hints = {name: hint for section in GROUPS for name, hint in get_type_hints(type(getattr(config, section))).items()}
     hints |= {name: hint for name, hint in get_type_hints(RunFlags).items() if name not in NEVER}
+    if rng.random() < 0.8:  # flags of other data are refused at once
+        idle = config.with_flags(data=data).idle()
+        hints = {name: hint for name, hint in hints.items() if name not in idle}
     if rng.random() < 0.1:
         method = rng.choice(["", "vaes", *STRANGE])
     flags = [part for name in rng.sample([*hints], rng.randint(0, 5)) for part in flag(rng, name, hints[name])]
-    small = {**SMALL, "run": "NEW"} | ({"network": "mlp-small"} if "network" in hints and rng.random() < 0.7 else {})
+    small = {**SMALL, "run": "NEW"}
+    if data in ("table:TABLE", "TABLE", "series:SERIES", "clusters") and rng.random() < 0.9:
+        small.pop("image_size")
+    small |= {"network": "mlp-small"} if "network" in hints and rng.random() < 0.7 else {}
     given = [part for name, value in small.items() for part in (f"--{name.replace('_', '-')}", value)]
-    data = ["--data", rng.choice(VALID["data"])]
     return [
         method,
-        *data,
+        *("--data", data),
         *given,
         *flags,
         *(["--no-score"] if rng.random() < 0.9 else []),
@@ -139,28 +197,8 @@ def train_line(rng):
 
 
 def other_line(rng, word):
-    hints = {
-        "fit": {"data": str, "latents": int, "seed": int, "options": str, "image_size": int, "examples": int},
-        "evaluate": {"metrics": str, "checkpoint": str, "num_samples": int, "data": str},
-        "report": {"checkpoint": str, "num_samples": int, "data": str},
-        "compare": {"metrics": str, "num_samples": int, "out": str},
-        "figures": {"num_samples": int, "format": Literal["pdf", "svg", "png"]},
-        "explore": {"checkpoint": str, "num_samples": int, "data": str, "port": int, "no_browser": bool},
-        "encode": {"checkpoint": str, "limit": int, "data": str},
-        "export": {"checkpoint": str, "format": Literal["stablehlo", "safetensors", "onnx"]},
-        "push": {"checkpoint": str, "private": bool, "license": str},
-        "pull": {"revision": str, "trust": bool},
-        "decode": {"checkpoint": str},
-        "score": {
-            "metrics": str,
-            "factors": str,
-            "columns": str,
-            "bins": int,
-            "binning": Literal["quantiles", "width"],
-        },
-        "study": {"preset": str, "shard": str, "num_samples": int},
-        "list": {"data": str},
-    }[word]
+    hints = get_type_hints(FLAGS[word]) if word in FLAGS else {"data": str}
+    hints = {name: hint for name, hint in hints.items() if name not in PLACES}
     flags = [
         part
         for name in rng.sample([*hints], rng.randint(0, min(3, len(hints))))
@@ -179,7 +217,10 @@ def other_line(rng, word):
             "NEW",
         ],
         "study": rng.choice(
-            [["--model-num", "5"], ["--model-num", rng.choice(STRANGE)], ["merge", "RUN"], ["report", "RUN"]]
+            [
+                *(["--model-num", "5"], ["--model-num", rng.choice(STRANGE)], ["merge", "RUN"], ["report", "RUN"]),
+                *(["report", "STUDY", "--out", "NEW.html"], ["speed", "--out", "NEW.json"]),
+            ]
         ),
         "list": [],
         "encode": [
@@ -187,7 +228,7 @@ def other_line(rng, word):
             *["--out", rng.choice(["NEW.csv", "NEW.npz", "NEW.h5ad", rng.choice(STRANGE)])],
             *["--limit", "20"],
         ],
-        "figures": [run_of(rng), "--out", "NEW"],
+        "figures": [rng.choice([run_of(rng), "STUDY"]), "--out", "NEW"],
         "export": [run_of(rng), "--out", rng.choice(["NEW", "NEW.zip", "RUN"])],
         "push": [run_of(rng), rng.choice(["me/model", rng.choice(STRANGE)])],
         "pull": [rng.choice(["me/model", "model", rng.choice(STRANGE)]), "--run", rng.choice(["NEW", "RUN"])],
@@ -249,6 +290,8 @@ def test_mutated_command_lines(place, tmp_path, monkeypatch, capsys, seed):
     monkeypatch.setattr(jaxvae.runs.hub, "check_token", lambda: None)
     monkeypatch.setattr(jaxvae.runs.hub, "push", lambda *given, **more: "pushed nowhere")
     monkeypatch.setattr(jaxvae.runs.hub, "fetch", without_network)
+    speed = SimpleNamespace(_asdict=dict, hours=1.0, device="none")
+    monkeypatch.setattr(jaxvae.cli.study, "measure_speed", lambda: speed)
     bad, usable = [], 0
     for number in range(LINES):
         names = {
@@ -256,6 +299,9 @@ def test_mutated_command_lines(place, tmp_path, monkeypatch, capsys, seed):
             "PICTURES": place / "pictures",
             "RUN": place / "run",
             "CODES": place / "codes.csv",
+            "TABLE": place / "table.csv",
+            "SERIES": place / "series.npz",
+            "STUDY": STUDY,
             "NEW": tmp_path / f"{number}",
         }
         line = command_line(random.Random(1000 * seed + number))
@@ -268,3 +314,15 @@ def test_mutated_command_lines(place, tmp_path, monkeypatch, capsys, seed):
             bad.append((line, told or shown.err[-300:]))
     assert not bad, "\n".join(map(str, bad))
     assert usable > LINES / 5
+
+
+def test_every_command_has_lines():
+    """So that a new one, or a new flag, is among the mutated lines as well."""
+    assert {"train", "list", *FLAGS} == set(COMMANDS)
+    drawn = {word: [] for word in COMMANDS}
+    for number in range(3000):
+        word, *line = command_line(random.Random(number))
+        drawn.get(word, []).extend(line)
+    for word, kind in FLAGS.items():
+        flags = [name for name in get_type_hints(kind) if name not in PLACES]
+        assert [name for name in flags if f"--{name.replace('_', '-')}" not in drawn[word]] == []

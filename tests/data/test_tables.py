@@ -138,6 +138,8 @@ def test_streamed_from_a_file_is_the_table_itself(dtype, factors, tmp_path):
         (np.zeros((3, 4, 4)), np.zeros((2, 1)), r"must be \[3, K\], one row per image, got shape \(2, 1\)"),
         (np.zeros((3, 4, 4)), np.array([["a"], ["b"], ["c"]]), "must be finite numbers"),
         (np.zeros((3, 4, 4)), np.array([[0], [1], [np.inf]]), "must be finite numbers"),
+        (np.ma.masked_equal(np.zeros((3, 4, 4)), 0), None, "examples are a masked array, whose mask is not read"),
+        (np.zeros((3, 4, 4)), np.ma.masked_equal([[0], [1], [2]], 1), "factors are a masked array"),
     ],
 )
 def test_bad_arrays(images, factors, message):
@@ -175,3 +177,14 @@ def test_what_rounding_leaves_beyond_zero_and_one_is_clipped(dtype):
 def test_as_many_names_as_factors():
     with pytest.raises(ValueError, match="2 factors but 1 names"):
         from_arrays(np.zeros((3, 4, 4)), np.zeros((3, 2)), factor_names=("a",))
+    with pytest.raises(ValueError, match="two factors have the same name, among a, a: rename one"):
+        from_arrays(np.zeros((3, 4, 4)), np.zeros((3, 2)), factor_names=("a", "a"))
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, np.longdouble("1e500")])
+def test_values_beyond_float32_are_refused(value):
+    values = np.zeros((3, 4), np.asarray(value).dtype)
+    values[1, 2] = value
+    with pytest.raises(ValueError, match="are beyond float32: rescale them"):
+        from_arrays(values, real=True)
+    assert from_arrays(np.full((3, 4), 3.4e38), real=True).storage == "floats"

@@ -1,5 +1,8 @@
 """Checkpoints that were damaged on the disk: seen, passed over, and the run ends in the same bits."""
 
+import hashlib
+import json
+import os
 import shutil
 import time
 import warnings
@@ -9,7 +12,15 @@ import numpy as np
 import pytest
 
 from jaxvae.training import train
-from jaxvae.training.checkpoints import DamagedCheckpoint, damage, newest_step, restore, saved_steps
+from jaxvae.training.checkpoints import (
+    MANIFEST,
+    DamagedCheckpoint,
+    best_step,
+    damage,
+    newest_step,
+    restore,
+    saved_steps,
+)
 from jaxvae.training.run_folder import RunFolderError
 from tests.faults.tiny import SOURCE, rows, same_bits, tiny
 
@@ -60,6 +71,37 @@ def delete(path, rng):
 def extend(path, rng):
     path.write_bytes(path.read_bytes() + b"\0")
     return True
+
+
+def manifest_of(checkpoint):
+    files = [path for path in checkpoint.rglob("*") if path.is_file() and path.name != MANIFEST]
+    digests = {path.relative_to(checkpoint).as_posix(): hashlib.sha256(path.read_bytes()) for path in sorted(files)}
+    return json.dumps({name: digest.hexdigest() for name, digest in digests.items()}, indent=0) + "\n"
+
+
+@pytest.mark.parametrize("kind", ["pipe", "deep", "large"])
+def test_a_manifest_of_a_stranger_is_damage(copy, kind):
+    """A pipe would be waited for, and a hundred thousand brackets end in a traceback."""
+    manifest = copy / "checkpoints" / "12" / MANIFEST
+    manifest.unlink()
+    if kind == "pipe":
+        os.mkfifo(manifest)
+    else:
+        manifest.write_text("[" * 100_000)
+        os.truncate(manifest, 65 << 20 if kind == "large" else 100_000)
+    assert damage(manifest.parent) == f"not as it was written: {MANIFEST}"
+    with pytest.warns(DamagedCheckpoint, match="12 is left out"):
+        assert newest_step(manifest.parent.parent) == 8
+
+
+@pytest.mark.parametrize("losses", ["[" * 100_000, "{}", '{"loss": "low"}', "[1]"])
+def test_losses_of_a_stranger_are_one_line(copy, losses):
+    checkpoint = copy / "checkpoints" / "12"
+    (checkpoint / "metrics" / "metrics").write_text(losses)
+    (checkpoint / MANIFEST).write_text(manifest_of(checkpoint))
+    assert damage(checkpoint) is None
+    with pytest.raises(RunFolderError, match="checkpoints/12 can't be read .its losses"):
+        best_step(checkpoint.parent)
 
 
 @pytest.mark.parametrize("corrupt", [flip_bit, truncate, half_written, delete, extend])

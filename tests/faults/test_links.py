@@ -1,11 +1,12 @@
 """A run folder from a stranger may hold symbolic links: nothing is written to where they lead."""
 
 import os
+import warnings
 
 import numpy as np
 import pytest
 
-from jaxvae.cli.main import main
+from jaxvae.cli.main import COMMANDS, main
 from jaxvae.files import LeadsOutside
 from jaxvae.runs.config import default_config
 from jaxvae.runs.folder import open_run
@@ -99,6 +100,25 @@ def test_escape_sequences_in_names_do_not_reach_the_terminal(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "\x1b" not in printed.out + printed.err
     assert r"a\x1b[2J\x1b]0;owned\x07: images must be in [0, 1], found 7 to 7" in printed.err
+
+
+@pytest.mark.parametrize(
+    "words", [["encode", "r", "--out", "c.csv", "--flag\x1b[2J", "3"], ["explore", "r", "--port", "\x1b[2J"]]
+)
+def test_escape_sequences_in_words_are_not_repeated(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(words)
+    assert stop.value.code == 2
+    printed = capsys.readouterr()
+    assert "\x1b" not in printed.out + printed.err
+    assert r"\x1b[2J" in printed.err
+
+
+def test_escape_sequences_in_warnings_are_shown(monkeypatch):
+    monkeypatch.setitem(COMMANDS, "list", lambda words: warnings.warn("a\x1b[2J", stacklevel=2))
+    with pytest.warns(UserWarning, match="a") as caught:
+        main(["list"])
+    assert str(caught[0].message) == r"a\x1b[2J"
 
 
 @pytest.mark.process

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import gammaln, log_softmax, logsumexp
 
-from benchmarks.cells_scores import converted
+from benchmarks.cells_scores import converted, with_our_inputs, with_their_inputs
 from jaxvae.data import cells
 from jaxvae.method import Context, Nets
 from jaxvae.runs.build import build_method, networks_of
@@ -90,3 +90,36 @@ def test_the_loss_of_converted_parameters_is_theirs():
         weights, batch["x"].astype(np.float64), batch["aux"].astype(np.float64), np.asarray(noise, float)
     )
     np.testing.assert_allclose(loss(params, batch, key), theirs, rtol=1e-5)
+
+
+def test_their_inputs_give_the_posterior_of_ours_at_the_start():
+    table = cells(cells=32, genes=20)
+    config = default_config("drvi").with_flags(
+        data="cells", covariates=("batch",), latents=LATENTS, hidden=(UNITS,), dropout=0.0
+    )
+    source = config.batches.wrap(table, "drvi")
+    method = build_method(config, networks_of(config, source), source)
+    x = source.at(jnp.arange(ROWS))["x"]
+    means = np.array([column.mean for column in source.schema.used])
+    weights = state(x.shape[1])
+    posteriors, gradients, moved = [], [], []
+    for centred in (True, False):
+        one = method if centred else with_their_inputs(method, means)
+        params = jax.tree.map(jnp.float32, converted(weights, means, centred=centred))
+        back = params if centred else with_our_inputs(params, means)
+        moved.append(back["encoder"]["Dense_0"]["bias"])
+
+        def posterior(encoder, one=one, params=params):
+            found = one.encode(Nets(one.networks, {**params, "encoder": encoder}), {"x": x})
+            return found.mean[:, 0].sum(), found
+
+        (_, found), gradient = jax.jit(jax.value_and_grad(posterior, has_aux=True))(params["encoder"])
+        posteriors.append(found)
+        gradients.append(gradient["Dense_0"])
+    for ours, theirs in zip(*posteriors, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    ours, theirs = gradients
+    np.testing.assert_allclose(ours["bias"], theirs["bias"], atol=1e-3)
+    # The kernels learn from other inputs, so that training goes another way.
+    assert np.abs(ours["kernel"] - theirs["kernel"]).max() > 0.05
+    np.testing.assert_allclose(*moved, atol=1e-4)

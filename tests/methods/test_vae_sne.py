@@ -9,9 +9,12 @@ import pytest
 from method_table import LATENTS, build_and_trace, loss_of, make, own
 
 from jaxvae import losses
+from jaxvae.data import cells
 from jaxvae.method import Context, Nets
 from jaxvae.methods import vae_sne
 from jaxvae.networks import autoencoder, mixture_prior
+from jaxvae.runs.build import build_method, networks_of
+from jaxvae.runs.config import default_config
 from jaxvae.training import make_train_step
 
 KEY = jax.random.key(1)
@@ -160,3 +163,33 @@ def test_perplexities_are_of_the_global_batch(params, batch):
         return jax.vmap(lambda part: neighbours(part, "data"), axis_name="data")(parts).mean(), neighbours(batch)
 
     np.testing.assert_allclose(*split_and_whole({"x": batch["x"]}), rtol=1e-4)
+
+
+def test_cells_have_a_count_likelihood_and_neighbours_by_logarithms_at_one_total(monkeypatch):
+    """Not by raw counts, of which a few genes and the depth of sequencing would make most of the distances."""
+    source = cells(cells=40, genes=60, programs=2)
+    config = default_config("vae-sne").with_flags(data="cells", hidden=(4,), components=2)
+    method = build_method(config, networks_of(config, source), source)
+    seen = []
+    affinities = losses.neighbour_affinities
+
+    def capture(x, *given, **options):
+        seen.append(x)
+        return affinities(x, *given, **options)
+
+    monkeypatch.setattr(losses, "neighbour_affinities", capture)
+
+    @jax.jit
+    def features(key, batch):
+        """What distances are taken of; the compiler leaves out the rest of the loss."""
+        params = {name: net.init(key) for name, net in method.networks.items()}
+        assert params["decoder"]["likelihood"].shape == (source.schema.width,)  # a dispersion for each gene
+        ctx = Context(KEY, method.hyperparameters, jnp.int32(0), source.size)
+        method.objectives[0].loss(Nets(method.networks, params), batch, ctx)
+        return seen[0]
+
+    found = features(KEY, source.at(jnp.arange(40)))
+    counts = np.asarray(source.pixels, np.float64)
+    means = np.array([column.mean for column in source.schema.used])
+    at_one_total = np.log1p(counts / counts.sum(axis=1, keepdims=True) * means.sum())
+    np.testing.assert_allclose(found, at_one_total - np.log1p(means), atol=1e-5)

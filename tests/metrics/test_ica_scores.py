@@ -56,3 +56,11 @@ def test_amari_index_by_its_formula():
 def test_bad_matrices(matrix, message):
     with pytest.raises(ValueError, match=message):
         amari_index(matrix)
+
+
+def test_constant_factors_are_told():
+    codes = np.random.default_rng(0).normal(size=(20, 2))
+    for factors in (np.zeros((20, 2)), np.where(np.arange(20)[:, None] < 5, np.nan, [[1.0, 2.0]])):
+        with pytest.raises(ValueError, match="every factor is constant"):
+            mcc(codes, factors)
+    assert mcc(codes, np.stack([codes[:, 0], np.zeros(20)], axis=1)).score == pytest.approx(0.5)

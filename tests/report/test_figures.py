@@ -1,11 +1,22 @@
 import math
+import warnings
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from jaxvae.report.figures import DARK, LIGHT, curve, heat_map, latent_chart, logged_terms, term_values, wants_log_axis
+from jaxvae.report.figures import (
+    DARK,
+    LIGHT,
+    curve,
+    heat_map,
+    latent_chart,
+    logged_terms,
+    plain,
+    term_values,
+    wants_log_axis,
+)
 
 HISTORY = [{"step": s, "loss": 100.0 / s, "kl": float(s), "seconds": 1.0, "steps_per_second": 9.0} for s in (1, 5, 20)]
 
@@ -75,6 +86,14 @@ def test_heat_map_of_a_factor_without_entropy():
 def test_names_with_formula_signs_are_text():
     latent_chart(np.ones(2), ["$\\frac", "a_b^c $"], [True, True], "nats", LIGHT)
     heat_map(np.eye(2), ["$x", "y"], ["$\\bad$", "a\nb"], LIGHT)
+
+
+def test_control_characters_in_names_are_shown():
+    """The font has no glyph for them, and the warning that says so would repeat them."""
+    assert plain("a\x1b[2J\tb") == r"a\x1b[2J b"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        heat_map(np.eye(2), ["x\x1b[2J", "y"], ["a\x07", "b"], LIGHT)
 
 
 def test_logged_terms_are_in_order_and_leave_the_machine_out():

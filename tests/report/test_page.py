@@ -274,7 +274,11 @@ def test_charts_of_hundreds_of_latents_and_factors_are_of_some(most, monkeypatch
         mutual_information=np.full((500, 300), 0.1),
         scores={"dci": {"score": 0.1, "definition": "DCI", "importance": np.full((500, 300), 0.01).tolist()}},
     )
-    page = Page(report_html(data))
+    html = report_html(data)
+    page = Page(html)
+    assert len(html.encode()) < 5_000_000
+    usual = len(Page(report_html(small_report(latents=32))).all("img"))
+    assert len(page.all("img")) <= usual + 2  # the map of importances, for light and for dark pages
     assert f"Charted are the {most} most informative of 500 latents and the first {most} of 300 factors" in page.words
     pictures = {picture["alt"].partition(" ")[0]: picture for picture in page.all("img")}
     for name in ("KL", "Mutual", "Importance"):

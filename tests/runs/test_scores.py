@@ -16,8 +16,9 @@ from jaxvae.report.page import report_html
 from jaxvae.runs import evaluate, represent
 from jaxvae.runs.config import default_config
 from jaxvae.runs.load import OwnConfig, Run
-from jaxvae.runs.score import score
+from jaxvae.runs.score import read_scores, score
 from jaxvae.training import make_train_step
+from jaxvae.training.run_folder import RunFolderError
 from jaxvae.training.validation import PosteriorCollapse
 
 pytestmark = pytest.mark.process
@@ -77,8 +78,29 @@ def test_scores_of_the_same_codes_are_kept_beside_each_other(tmp_path):
     later = run._replace(state=run.state._replace(step=run.state.step + 1))
     evaluate(later, represent(later, 40), ("irs",))
     assert set(json.loads((tmp_path / "scores.json").read_text())["metrics"]) == {"irs"}
-    (tmp_path / "scores.json").write_text("{")
-    assert set(evaluate(run, represent(run, 40), ("mig",))["metrics"]) == {"mig"}
+    for text in ("{", json.dumps({**json.loads((tmp_path / "scores.json").read_text()), "metrics": {"sap": {}}})):
+        (tmp_path / "scores.json").write_text(text)  # damaged, or of a stranger: scored anew
+        assert set(evaluate(run, represent(run, 40), ("mig",))["metrics"]) == {"mig"}
+
+
+@pytest.mark.parametrize("result", [{}, {"score": "x"}, {"score": 0.5, "definition": "", "interval": "ab"}])
+def test_scores_of_other_kinds_are_refused(tmp_path, result):
+    run = run_of(tmp_path, RNG.integers(0, 3, (60, 2)))
+    kept = json.loads(json.dumps(evaluate(run, represent(run, 40), ("mig",))))
+    (tmp_path / "scores.json").write_text(json.dumps({**kept, "metrics": {"mig": {"definition": "", **result}}}))
+    with pytest.raises(RunFolderError, match="can't read .*scores.json"):
+        read_scores(tmp_path)
+
+
+def test_rows_without_a_time_are_reported(tmp_path):
+    run = run_of(tmp_path, RNG.integers(0, 3, (60, 2)))._replace(history=[{"step": 5, "loss": 1.0}])
+    codes = represent(run, 40)
+    data = collect(run, codes, score(run, codes, ("mig",)))
+    assert data.summary["training time"] == data.summary["speed"] == ""
+    timed = collect(
+        run._replace(history=[{"step": 5, "seconds": 2.6}, {"step": 6}]), codes, score(run, codes, ("mig",))
+    )
+    assert timed.summary["training time"] == "3 s"
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -15,7 +15,7 @@ from jaxvae.data import Epochs, Shard, Sprites, from_arrays
 from jaxvae.method import Method, Network, Objective
 from jaxvae.methods import BetaTCVAE, FactorVAE, beta_tc_vae, beta_vae, factor_vae
 from jaxvae.networks import discriminator
-from jaxvae.training import NonFiniteLoss, check, choose_devices, train, train_population
+from jaxvae.training import NonFiniteLoss, check, choose_devices, run_folder, train, train_population
 from jaxvae.training.checkpoints import Checkpoints, best_step, newest_step, restore, saved_steps
 from jaxvae.training.engine import make_train_step
 from jaxvae.training.run_folder import read_history
@@ -61,6 +61,19 @@ def test_a_resumed_run_ends_in_the_same_bits(tmp_path, first_part, whole_run):
     done = [row for row in rows(tmp_path / "parts") if row["step"] > first_part]
     assert done[-1] == rows(folder)[-1]
     assert [row["step"] for row in rows(folder)] == [4, 6, 8, 12, 14]
+
+
+def test_a_resumed_run_reads_its_rows_once(tmp_path, monkeypatch):
+    """And once more with validation, whose earlier losses it needs; what is logged later reads none."""
+    decoded, decode = [], run_folder._decode_row
+    monkeypatch.setattr(run_folder, "_decode_row", lambda line: decoded.append(1) or decode(line))
+    run(tmp_path / "r", 2)
+    for steps, times, validation in ((6, 1, {}), (10, 2, {"validation": SOURCE, "validate_every": 2})):
+        rows = f'{{"step": {steps - 4}, "loss": 1.5, "seconds": 0.5}}\n' * 2000
+        (tmp_path / "r" / "metrics.jsonl").write_text(rows)
+        decoded.clear()
+        run(tmp_path / "r", steps, log_every=1, **validation)
+        assert len(decoded) == times * 2000
 
 
 def scheduled():
