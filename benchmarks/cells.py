@@ -334,9 +334,9 @@ def main(args: Args) -> None:
     measured = {"speed": speed, "curves": curves, "scores": scores}
     kept, ratios = found.get("settings", {}), found.get("ratios", {})
     with tempfile.TemporaryDirectory() as name:
-        peers = Peers(args, Path(name))
+        peers, versions = Peers(args, Path(name)), {}
         if args.scvi_python:
-            found |= peers.answer("versions")
+            versions = peers.answer("versions")
         for part, measure_part in measured.items():
             if args.only not in (None, part) or (part == "scores" and not (args.scvi_python and args.seeds)):
                 continue
@@ -344,8 +344,11 @@ def main(args: Args) -> None:
                 continue
             kept |= {each: settings[each] for each in of[part]}
             new = measure_part(peers)
-            ratios |= new.pop("ratios", {})
-            found |= new
+            own = new.pop("ratios", {})
+            if part != "scores":  # which has no ratios; those of the other part are kept
+                of_speed = part == "speed"
+                ratios = {each: value for each, value in ratios.items() if (", against " in each) != of_speed} | own
+            found |= {**new, f"versions, {part}": versions}
             for ratio, value in ratios.items():
                 print(f"{value:6.2f}  {ratio}", flush=True)
             more = {key: value for key, value in found.items() if key not in ("machine", "settings", "rows", "ratios")}

@@ -67,7 +67,9 @@ def shown(values: Sequence[float] | np.ndarray, digits: int = 2) -> str:
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Prints a table with a line of names."""
+    """Prints a table with a line of names; nothing for a table without rows."""
+    if not rows:
+        return
     columns = list(rows[0])
     cells = [columns, *([str(row[column]) for column in columns] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]

@@ -234,11 +234,12 @@ def compared(scores: Mapping[str, Scores], typed: list[str], args: Args) -> tupl
                 difference = one["Rand"] - other["Rand"]
                 row[f"{data}, Rand"] = shown(difference)
                 of_rand.append(interval(difference))
-        mean = np.mean([scores[data][named(weight)]["Rand"] - scores[data][first]["Rand"] for data in typed], axis=0)
+        rand = [scores[data][named(weight)]["Rand"] - scores[data][first]["Rand"] for data in typed]
         kept = [models[named(weight)]["neighbours"] - models[first]["neighbours"] for models in scores.values()]
-        row["all, Rand"], row["all, neighbours"] = shown(mean), shown(np.mean(kept, axis=0), 3)
+        row["all, Rand"] = shown(np.mean(rand, axis=0)) if rand else ""
+        row["all, neighbours"] = shown(np.mean(kept, axis=0), 3)
         rows.append(row)
-        if all(m - half > 0 for m, half in of_rand) and all(m + half >= 0 for m, half in of_neighbours):
+        if of_rand and all(m - half > 0 for m, half in of_rand) and all(m + half >= 0 for m, half in of_neighbours):
             better.append(weight)
     return rows, better
 

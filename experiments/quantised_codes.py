@@ -142,12 +142,13 @@ def scored(
 
 def kept(folder: str, name: str, method: Method, source: Table, args: Args) -> Codes:
     """Codes of a method, from the folder if they are there, and otherwise of models that are trained."""
-    path = Path(folder) / f"{source.name} {name} {args.steps} steps {args.seeds} seeds.npz".replace(" ", "-")
+    settings = f"{args.steps} steps {args.batch_size} images {args.seeds} seeds"
+    path = Path(folder) / f"{source.name} {source.event_shape[0]} {name} {settings}.npz".replace(" ", "-")
     if folder and path.exists():
         with np.load(path) as arrays:
             return Codes(**arrays)
-    settings = {"seeds": range(args.seeds), "steps": args.steps, "batch_size": args.batch_size}
-    *_, (_, states, _) = train_population(method, source, **settings, log_every=args.steps)
+    members = {"seeds": range(args.seeds), "steps": args.steps, "batch_size": args.batch_size}
+    *_, (_, states, _) = train_population(method, source, **members, log_every=args.steps)
     codes = encoded(method, states, chosen_examples(source)[0])
     if folder:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -33,6 +33,7 @@ def test_the_page_runs(tmp_path, monkeypatch, capsys):
     page = (tmp_path / "runs/series/report/index.html").read_text()
     for text in ("Series and reconstructions", "What each latent changes", "over time for 5 values of latent"):
         assert text in page
+    assert "typical if its mean in the cluster is far from" in (tmp_path / "runs/poses/report/index.html").read_text()
     assert "Latents and groups" in (tmp_path / "runs/joints/report/index.html").read_text()
 
 

@@ -1,6 +1,7 @@
 """Examples in memory, as bits, bytes or floats, with or without factors."""
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -180,6 +181,9 @@ def from_arrays(
       real: Whether values may be any finite numbers. The Bernoulli likelihood is not for them. uint8 is still 0 to 255.
       ids: Names of the N examples, which files of codes repeat. By default, they have none.
 
+    Warns:
+      UserWarning: Factors have the same name; their places are added to the names.
+
     Raises:
       ValueError: An argument has another shape, type or range; the message says which one was found.
     """
@@ -203,7 +207,9 @@ def from_arrays(
         if len(names) != len(sizes):
             raise ValueError(f"{name}: {len(sizes)} factors but {len(names)} names")
         if len({*names}) < len(names):
-            raise ValueError(f"{name}: two factors have the same name, among {', '.join(names)}: rename one")
+            names = tuple(f"{each} {k + 1}" if names.count(each) > 1 else each for k, each in enumerate(names))
+            told = f"{name}: factors of one name are told apart by their place: {', '.join(names)}"
+            warnings.warn(told, stacklevel=2)
         if order is not None:
             ordered = aligned(examples.shape, examples.dtype)
             examples, columns = np.take(examples, order, axis=0, out=ordered), columns[order]

@@ -17,8 +17,8 @@ ratios, over the first `annealing` updates: large neighbourhoods lay out the who
 are of pixels unless `features` gives others: standardise columns of different units first.
 
 When to use. For a map of data in two latents that takes new points. Not to count clusters: there are several for each
-type. A smaller weight, such as sne=0.1, gives fewer of them and keeps fewer neighbours. Where the number of types is
-known, k-means of the map agrees better with them. Nor for the best neighbourhoods of given points: t-SNE keeps more.
+type. A smaller weight may give fewer of them and may keep fewer neighbours. Where the number of types is known, take
+k-means of the map. Nor for the best neighbourhoods of given points: t-SNE keeps more.
 
 Presets. No code of the paper was ever published: of the constants, P is second-hand, and all others are our choice.
 successor: nets and batches of the first author's later code. sphere: the polar variant. Both on scikit-learn's digits;
@@ -26,7 +26,8 @@ the paper's own data are no part of this package.
 
 Measured here. Common 1 % nearest neighbours of held-out digits: 0.33 ± 0.02, VAE 0.29 ± 0.02, PCA 0.17, t-SNE of the
 test points 0.65; 29 ± 5 clusters for 10 digits (experiments/neighbour_embedding.py). 14 ± 7 clusters for 4 behaviours,
-with 0.31 ± 0.03 of the neighbours; with sne=0.1, 8 ± 2 clusters and 0.17 ± 0.04 (experiments/maps.py).
+with 0.31 ± 0.03 of the neighbours; with sne=0.1, 8 ± 2 clusters and 0.17 ± 0.04; on simulated
+cells sne=0.1 changes neither (experiments/maps.py).
 """
 
 from collections.abc import Callable, Mapping

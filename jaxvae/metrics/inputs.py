@@ -136,13 +136,20 @@ def warn_of_fine_factors(data: Examples, num_bins: int, stacklevel: int = 3) -> 
         )
 
 
+def without_mask(what: str, array: ArrayLike) -> ArrayLike:
+    """Returns the array, or raises ValueError if some of its values are masked: NumPy would drop the mask."""
+    if np.ma.is_masked(array):
+        raise ValueError(f"{what} are a masked array, whose mask is not read: call its method filled")
+    return array
+
+
 def checked_codes(codes: ArrayLike) -> Array[np.float64]:
     """Returns codes as float64 [N, D].
 
     Raises:
       ValueError: The codes do not have two axes, are empty, or their values (or the range of these) are not finite.
     """
-    array = np.asarray(codes).astype(np.float64)
+    array = np.asarray(without_mask("codes", codes)).astype(np.float64)
     _require_table("codes", array)
     if not np.isfinite(array).all():
         rows, columns = (sorted(set(axis.tolist())) for axis in np.nonzero(~np.isfinite(array)))
@@ -179,7 +186,7 @@ def checked_factors(factors: ArrayLike, binning: Binning | None = None, *, conti
         choose("kind", binning.kind, ("width", "quantiles"))
         if binning.num_bins < 2:
             raise ValueError(f"factors need at least 2 bins, got {binning.num_bins}")
-    array = np.asarray(factors)
+    array = np.asarray(without_mask("factors", factors))
     _require_table("factors", array)
     if array.dtype.kind == "O":
         array = _numbers_of(array)

@@ -1,5 +1,6 @@
 """Mean correlation coefficient (MCC)."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,7 +9,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import linear_sum_assignment
 from scipy.stats import rankdata
 
-from jaxvae.metrics.inputs import checked_codes, choose, known_rows, missing_note
+from jaxvae.metrics.inputs import checked_codes, choose, known_rows, missing_note, without_mask
 from jaxvae.metrics.results import Result
 
 
@@ -17,9 +18,9 @@ class MCC(Result):
     """Mean correlation coefficient, with the quantities that it is computed from."""
 
     over_factors: float
-    """Sum over the matched pairs divided by K. It includes the factors that have no code of their own."""
+    """Sum over the matched pairs divided by the number of factors that vary, also those without a code of their own."""
     match: np.ndarray
-    """Code of each factor [K]; -1 for none."""
+    """Code of each factor [K]; -1 for none, and for a constant factor."""
     correlation: np.ndarray
     """Absolute correlations [K, D]; 0 if the factor or the code is constant."""
     num_samples: int
@@ -29,8 +30,8 @@ def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson",
     """Mean correlation coefficient: mean absolute correlation of factors and codes under the best matching.
 
     Each factor is matched to its own code such that the sum of absolute correlations is largest. The score is the mean
-    over the min(D, K) pairs. With fewer codes than factors, it ignores the missing factors; see `over_factors`. Chance
-    level is of order 1 / sqrt(N), and higher with many codes.
+    over the min(D, K) pairs of codes and factors that vary. With fewer codes than factors, it ignores the missing
+    factors; see `over_factors`. Chance level is of order 1 / sqrt(N), and higher with many codes.
 
     Args:
       codes: Codes [N, D], real.
@@ -38,7 +39,7 @@ def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson",
       correlation: Kind of correlation: Pearson's, or Spearman's rank correlation (ties get their mean rank).
 
     Warns:
-      UserWarning: A factor is missing in some examples, which are left out for it.
+      UserWarning: A factor is constant and left out, or is missing in some examples, which are left out for it.
 
     Raises:
       ValueError: The codes or factors are not finite, a factor is always missing, all factors are constant, or the
@@ -47,7 +48,7 @@ def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson",
     Reference: Hyvärinen & Morioka (2016); Khemakhem et al. (2020).
     """
     choose("correlation", correlation, ("pearson", "spearman"))
-    continuous, sources = checked_codes(codes), np.asarray(factors).astype(np.float64)
+    continuous, sources = checked_codes(codes), np.asarray(without_mask("factors", factors)).astype(np.float64)
     known = ~np.isnan(sources)
     try:
         checked_codes(np.where(known, sources, 0) if known.any() else sources)
@@ -55,21 +56,27 @@ def mcc(codes: ArrayLike, factors: ArrayLike, *, correlation: Literal["pearson",
         raise ValueError(str(error).replace("codes", "factors")) from error
     if len(continuous) != len(sources):
         raise ValueError(f"codes and factors must have as many rows; got {len(continuous)} and {len(sources)}")
-    if not (np.ptp(np.where(known, sources, np.nanmin(sources, axis=0)), axis=0) > 0).any():
-        raise ValueError("every factor is constant in these examples: there is nothing to be informed about")
+    low, high = np.where(known, sources, np.inf).min(axis=0), np.where(known, sources, -np.inf).max(axis=0)
+    varies = (low < high) | ~known.any(axis=0)  # one that is always missing is refused below
+    if not varies.any():
+        raise ValueError("every factor is constant in these examples: there is nothing to correlate with")
+    if not varies.all():
+        constant = np.flatnonzero(~varies).tolist()
+        warnings.warn(f"factors {constant} are constant in these examples and left out", stacklevel=2)
     if known.all():
         strength, note = _strength(sources, continuous, correlation), ""
     else:
         rows = [known_rows(np.where(column, 0, -1), np.arange(len(known))) for column in known.T]
         parts = [_strength(sources[row, k : k + 1], continuous[row], correlation) for k, row in enumerate(rows)]
         strength, note = np.concatenate(parts), missing_note((~known).sum(axis=0), len(known))
-    rows, columns = linear_sum_assignment(strength, maximize=True)
+    rows, columns = linear_sum_assignment(strength[varies], maximize=True)
+    rows = np.flatnonzero(varies)[rows]
     match = np.full(len(strength), -1)
     match[rows] = columns
     return MCC(
         score=float(strength[rows, columns].mean()),
         definition=f"MCC, {correlation}, mean over matched pairs{note}",
-        over_factors=float(strength[rows, columns].sum() / len(strength)),
+        over_factors=float(strength[rows, columns].sum() / varies.sum()),
         match=match,
         correlation=strength,
         num_samples=len(continuous),

@@ -1,5 +1,6 @@
 """Facts about the codes of a run, as values that AnnData objects and h5ad files hold in `uns`."""
 
+import contextlib
 import json
 import warnings
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from jaxvae.training.run_folder import RunFolderError
 
 TOP = 20
 """Number of genes of each direction of a latent."""
+MOST_VALUES = 100
+"""Largest number of values of a label that codes are scored by; the work and memory grow with it."""
 
 
 def annotations(run: Run, codes: Codes, labels: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -31,10 +34,10 @@ def annotations(run: Run, codes: Codes, labels: Mapping[str, np.ndarray]) -> dic
       labels: Labels by name, such as the cell type, [N] each; None or NaN is missing.
 
     Returns:
-      "method"; "settings", the configuration as JSON text; "scores", those of the codes for each label with several
-      values (`jaxvae.metrics.class_matching`); "kl", the KL of each latent in nats [K], if the posteriors have a
-      variance; and for an additive decoder the latents by their effect, "order" [K], and the columns of the table that
-      each direction raises most, "top_genes".
+      "method"; "settings", the configuration as JSON text; "scores", those of the codes for each label of 2 to 100
+      values (`jaxvae.metrics.class_matching`), if they can be computed; "kl", the KL of each latent in nats [K], if the
+      posteriors have a variance; and for an additive decoder the latents by their effect, "order" [K], and the columns
+      of the table that each direction raises most, "top_genes".
     """
     known: dict[str, Any] = {
         "method": run.method.name,
@@ -45,8 +48,9 @@ def annotations(run: Run, codes: Codes, labels: Mapping[str, np.ndarray]) -> dic
         logvar = 2 * np.log(codes.standard_deviations)
         known["kl"] = Representation(codes.means, logvar, None).kl_per_latent()
     for label, values in labels.items():
-        if len(set(values[~is_missing(values)].tolist())) > 1:
-            known["scores"][label] = class_matching(codes.means, values).scores
+        if 1 < len(set(values[~is_missing(values)].tolist())) <= MOST_VALUES:
+            with contextlib.suppress(ValueError):  # codes that are not finite
+                known["scores"][label] = class_matching(codes.means, values).scores
     effects = split_effects_of(run, codes.means)
     schema = schema_of(run.source)
     if effects is not None and schema is not None:

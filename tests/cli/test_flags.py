@@ -166,6 +166,7 @@ def batch_of(config):
     return {name: np.asarray(values).tobytes() for name, values in batch.items()}
 
 
+@pytest.mark.process  # a step of each is traced
 @pytest.mark.parametrize(("method", "flag"), list(cases()))
 def test_a_flag_changes_the_program_or_the_data(method, flag):
     beside = {"batch_size": 20, **BESIDE.get(flag, {}), **BESIDE.get((method, flag), {})}

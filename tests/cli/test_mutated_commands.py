@@ -107,6 +107,7 @@ VALID = {
     "texture": ("PICTURES/0.png",),
 }
 OFTEN = {"train": 12, "fit": 4, "evaluate": 3, "compare": 3, "score": 2}
+"""How often these commands are drawn; each of the others once, and a word that is none a tenth as often."""
 FLAGS = {
     "fit": BaselineConfig,
     "evaluate": EvaluateArgs,
@@ -125,7 +126,6 @@ FLAGS = {
 """Classes whose fields are the flags of a command."""
 PLACES = ("run", "runs", "codes", "examples", "repository", "config", "baseline")
 """Fields that are no flags, or that every line has."""
-"""How often these commands are drawn; each of the others once, and a word that is none a tenth as often."""
 NO_COMMANDS = ("", "trian", "--help", "--version")
 STUDY = Path(__file__).parents[2] / "benchmarks" / "results" / "study" / "small.parquet"
 NEVER = ("distributed", "coordinator_timeout", "wandb", "mlflow")

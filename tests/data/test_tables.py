@@ -177,8 +177,9 @@ def test_what_rounding_leaves_beyond_zero_and_one_is_clipped(dtype):
 def test_as_many_names_as_factors():
     with pytest.raises(ValueError, match="2 factors but 1 names"):
         from_arrays(np.zeros((3, 4, 4)), np.zeros((3, 2)), factor_names=("a",))
-    with pytest.raises(ValueError, match="two factors have the same name, among a, a: rename one"):
-        from_arrays(np.zeros((3, 4, 4)), np.zeros((3, 2)), factor_names=("a", "a"))
+    with pytest.warns(UserWarning, match="factors of one name are told apart by their place: a 1, b, a 3"):
+        table = from_arrays(np.zeros((3, 4, 4)), np.zeros((3, 3)), factor_names=("a", "b", "a"))
+    assert table.factor_names == ("a 1", "b", "a 3")
 
 
 @pytest.mark.parametrize("value", [1e39, -1e300, np.longdouble("1e500")])

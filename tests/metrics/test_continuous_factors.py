@@ -23,6 +23,8 @@ from jaxvae.metrics import (
     z_max_variance,
 )
 
+pytestmark = pytest.mark.process  # every metric, several times
+
 ROWS = 300
 RNG = np.random.default_rng(0)
 VALUES = np.stack([RNG.uniform(size=ROWS), RNG.exponential(size=ROWS), RNG.integers(0, 3, ROWS)], axis=1)

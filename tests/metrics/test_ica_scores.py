@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxvae.metrics import amari_index, mcc
+from jaxvae.metrics import amari_index, mcc, mig
 
 SOURCES = np.random.default_rng(0).laplace(size=(500, 4))
 
@@ -63,4 +63,18 @@ def test_constant_factors_are_told():
     for factors in (np.zeros((20, 2)), np.where(np.arange(20)[:, None] < 5, np.nan, [[1.0, 2.0]])):
         with pytest.raises(ValueError, match="every factor is constant"):
             mcc(codes, factors)
-    assert mcc(codes, np.stack([codes[:, 0], np.zeros(20)], axis=1)).score == pytest.approx(0.5)
+    with pytest.warns(UserWarning, match=r"factors \[1\] are constant in these examples and left out"):
+        one = mcc(codes, np.stack([codes[:, 0], np.zeros(20)], axis=1))
+    assert (one.score, one.over_factors, one.match.tolist()) == (pytest.approx(1), pytest.approx(1), [0, -1])
+
+
+@pytest.mark.parametrize("metric", [mcc, mig])
+def test_masks_are_not_dropped(metric):
+    codes, factors = np.random.default_rng(0).normal(size=(20, 2)), np.arange(40).reshape(20, 2) % 3
+    for masked in (
+        (np.ma.masked_greater(codes, 1), factors),
+        (codes, np.ma.masked_equal(factors, 1)),
+    ):
+        with pytest.raises(ValueError, match="are a masked array, whose mask is not read: call its method filled"):
+            metric(*masked)
+    assert metric(np.ma.array(codes), factors).score == metric(codes, factors).score  # nothing is masked

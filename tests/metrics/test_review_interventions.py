@@ -11,6 +11,8 @@ from review_cases import CASES, GOLDEN, case
 
 from jaxvae.metrics import Binning, SampledCodes, beta_vae_score, factor_vae_score, z_max_variance
 
+pytestmark = pytest.mark.process  # half a minute of draws
+
 OTHER = GOLDEN["review_other"]
 SEEDS = range(6)
 ROUNDING = 1e-4
@@ -88,8 +90,7 @@ HELD_OUT = {
 @pytest.mark.parametrize("key", SCORES)
 @pytest.mark.parametrize("name", CASES)
 def test_scores_by_intervention_on_other_examples(name, key):
-    """They are the table's, and lower where the public code profits from knowing the examples that it tests on."""
+    """They are the table's, but where the public code profits from knowing the examples that it tests on."""
     found, error = scaled(key, name)
     expected = HELD_OUT.get((name, key), OTHER[name][key][0])
-    assert expected <= OTHER[name][key][0]
     assert abs(found.mean() - expected) <= error + ROUNDING

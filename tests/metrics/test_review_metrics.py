@@ -33,6 +33,7 @@ TURN = np.array([[1, 1], [-1, 1]]) / np.sqrt(2)
 LASSO = [name for name in CASES if OTHER[name]["dci_lasso"] is not None]
 
 
+@pytest.mark.process  # half a second for each case
 @pytest.mark.parametrize("name", LASSO)
 def test_dci_of_the_lasso(name):
     codes, factors = case(name)
@@ -80,6 +81,7 @@ def test_irs_with_the_largest_deviation(name):
     assert found.score == pytest.approx(OTHER[name]["irs"][0], abs=6e-5)
 
 
+@pytest.mark.process  # half a second for each case
 @pytest.mark.parametrize("name", CASES)
 def test_explicitness_per_class_and_per_factor(name):
     codes, factors = case(name)
