@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from jaxvae.metrics import METRICS, UNSUPERVISED
+
 FOLDER = Path(__file__).parent.parent / "experiments"
 CLAIMS = [path.stem for path in sorted(FOLDER.glob("*.py")) if "CLAIM" in path.read_text()]
 
@@ -20,6 +22,19 @@ def test_every_claim_has_its_results_its_row_and_its_section():
         assert (FOLDER / "results" / f"{name}.png").stat().st_size > 10_000
         assert table.count(f"| [{name}.py]({name}.py) |") == 1
         assert table.count(f"### {name}.py\n") == 1
+
+
+def test_the_page_of_metrics_has_the_tables_of_its_results():
+    page = (FOLDER / "what_metrics_see.md").read_text()
+    record = json.loads((FOLDER / "results" / "what_metrics_see.json").read_text())
+    assert {"noise 1", "mixing 0.5", "cos and sin", "4 copies", "bent 1", "6 of 8 factors"} <= set(record["rows"][0])
+    names = {row["metric"].partition(",")[0] for row in record["rows"]}
+    assert {*METRICS, *UNSUPERVISED, "pipe"} <= names
+    for name, rows in (("scores", record["rows"]), ("infomec", record["infomec"])):
+        head, _, *lines = page.partition(f"<!-- {name} -->\n")[2].partition(f"\n<!-- end of {name} -->")[0].split("\n")
+        columns = head.strip("| ").split(" | ")
+        cells = [line.strip("| ").replace("`", "").split(" | ") for line in lines]
+        assert cells == [[str(row[column]) for column in columns] for row in rows]
 
 
 @pytest.mark.slow

@@ -120,9 +120,9 @@ of the combinations is held out. The split depends on `--split-seed` and the dat
 anything else are scored on the same examples.
 
 To measure generalization to new combinations, `hold_out` keeps a combination of factors for testing, `Correlated`
-correlates two factors, and `CorrelatedPairs` several pairs. On the command line, `--hold-out shape=2,x=16:32` holds out
-combinations (`recombinations`), and `--correlation scale~shape:0.1` correlates factors (`jaxvae.data.correlations`).
-`Pairs` and `Groups` draw images that share some of their factors:
+correlates two factors, and `CorrelatedPairs` several pairs. On the command line, `--hold-out shape=2,x=16:32` or
+`--hold-out dsprites-range` holds out combinations (`recombinations`), and `--correlation scale~shape:0.1` correlates
+factors (`jaxvae.data.correlations`). `Pairs` and `Groups` draw images that share some of their factors:
 
 ```python
 import jax

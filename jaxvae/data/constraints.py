@@ -1,5 +1,6 @@
 """Constraints on one factor: images that share its value, are ordered or compared by it, or form analogies."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeAlias, TypeVar
@@ -12,6 +13,7 @@ from jaxvae.data.subsets import combined
 from jaxvae.streams import Stream
 
 G = TypeVar("G", bound=GroundTruth)
+Also: TypeAlias = Callable[[jax.Array], jax.Array] | None
 Constraint: TypeAlias = Literal["groups", "distances", "ranks", "analogies"]
 MEMBERS = {"groups": 2, "distances": 3, "ranks": 2, "analogies": 4}
 """Number of images of a constraint."""
@@ -28,6 +30,8 @@ class Constraints(Wrapper[G]):
         ranks       "order" [n, 1] is the sign of the difference of the factor of x and of x2
         analogies   x2 is x with another value of the factor, x3 shares the factor's value of x, and x4 is x3 with the
                     factor's value of x2: x is to x2 as x3 is to x4
+
+    In part of a grid, all images are in the part. Where no analogy is found in it, x2 is x, or x3 is x and x4 is x2.
 
     "values" [n, 1] holds the factor of x, as its index over its number of values minus 1.
     """
@@ -67,9 +71,9 @@ class Constraints(Wrapper[G]):
         def independent(key: jax.Array) -> jax.Array:
             return self.source.sample_factors(key, n, first)
 
-        def with_value(key: jax.Array, value: jax.Array, anchor: jax.Array) -> jax.Array:
+        def with_value(key: jax.Array, value: jax.Array, anchor: jax.Array, also: Also = None) -> jax.Array:
             """Returns independent examples with these values of the factor [n]."""
-            return combined(self.source, lambda key: independent(key).at[:, k].set(value), key, anchor)
+            return combined(self.source, lambda key: independent(key).at[:, k].set(value), key, anchor, also)
 
         more = {}
         match self.constraint:
@@ -85,12 +89,19 @@ class Constraints(Wrapper[G]):
                 more["known"] = (near != far)[:, 0]
             case "analogies":
 
-                def shift(place: jax.Array) -> jax.Array:
-                    return jax.random.randint(jax.random.fold_in(keys[0], place), (), 1, size, jnp.int32)
+                def changed(key: jax.Array) -> jax.Array:
+                    def shift(place: jax.Array) -> jax.Array:
+                        return jax.random.randint(jax.random.fold_in(key, place), (), 1, size, jnp.int32)
 
-                value = (factors[:, k] + jax.vmap(shift)(first + jnp.arange(n))) % size
-                third = with_value(keys[1], factors[:, k], factors)
-                members = [factors, factors.at[:, k].set(value), third, third.at[:, k].set(value)]
+                    return factors.at[:, k].set((factors[:, k] + jax.vmap(shift)(first + jnp.arange(n))) % size)
+
+                second = combined(self.source, changed, keys[0], factors)
+
+                def fourth(third: jax.Array) -> jax.Array:
+                    return third.at[..., k].set(second[:, k])
+
+                third = with_value(keys[1], factors[:, k], factors, fourth)
+                members = [factors, second, third, fourth(third)]
         images = {f"x{number + 1 if number else ''}": self.render(each) for number, each in enumerate(members)}
         values = factors[:, k : k + 1].astype(jnp.float32) / (size - 1)
         return {**images, "factors": factors, "values": values, **more}

@@ -72,8 +72,9 @@ class DataOptions:
     """Share of the examples that are held out for testing. Scores are computed on them; otherwise, on the validation
     examples or on all."""
     hold_out: str | None = None
-    """Combinations of factors that are held out for testing, FACTOR=VALUES between commas, such as shape=2,x=16:32, to
-    measure generalization to new combinations."""
+    """Combinations of factors that are held out for testing, to measure generalization to new combinations: a set of
+    Montero et al. (2021), such as dsprites-range or shapes3d-element, or FACTOR=VALUES and FACTOR>SHARE between commas
+    and in quotes, such as "shape=2,x=16:32" or "shape=2,x>0.5"; see `jaxvae.data.splits`."""
     split_seed: int = 0
     """Random seed of the split. It does not follow --seed, so that runs with several seeds have the same split."""
 

@@ -75,7 +75,11 @@ class GridSubset(Subset[G]):
 
 
 def combined(
-    source: GroundTruth, combine: Callable[[jax.Array], jax.Array], key: jax.Array, anchor: jax.Array
+    source: GroundTruth,
+    combine: Callable[[jax.Array], jax.Array],
+    key: jax.Array,
+    anchor: jax.Array,
+    also: Callable[[jax.Array], jax.Array] | None = None,
 ) -> jax.Array:
     """Combines the factors of different examples, without leaving the source where that is part of a grid.
 
@@ -85,6 +89,8 @@ def combined(
         first combination of each row that is in the part counts.
       key: Random key.
       anchor: Combinations in the source, int32 [n, K], for rows without such a combination.
+      also: Function from combinations, int32 [..., n, K], to others, of the same shape, that must be in the part as
+        well for a combination to count.
 
     Returns:
       Combinations, int32 [n, K].
@@ -93,6 +99,8 @@ def combined(
         return combine(key)
     tried = jax.vmap(lambda number: combine(jax.random.fold_in(key, number)))(jnp.arange(TRIES))
     inside = source.contains(tried)
+    if also is not None:
+        inside &= source.contains(also(tried))
     first = jnp.take_along_axis(tried, jnp.argmax(inside, axis=0)[None, :, None], axis=0)[0]
     return jnp.where(inside.any(axis=0)[:, None], first, anchor)
 
@@ -116,11 +124,12 @@ def hold_out(source: S, combination: Mapping[str, Collection[int]]) -> tuple[Sub
     names, sizes = source.factor_names, source.factor_sizes
     if not combination:
         raise ValueError("name at least one factor to hold out")
+    if unknown := [name for name in combination if name not in names]:
+        raise ValueError(f"{source.name} has no factor {unknown[0]!r}; there are {', '.join(names) or 'none'}")
     for name, values in combination.items():
-        if name not in names:
-            raise ValueError(f"{source.name} has no factor {name!r}; there are {', '.join(names) or 'none'}")
-        if bad := [value for value in values if not 0 <= value < sizes[names.index(name)]]:
-            raise ValueError(f"factor {name!r} takes 0 to {sizes[names.index(name)] - 1}, not {bad[0]}")
+        bad = next((value for value in values if not 0 <= value < sizes[names.index(name)]), None)
+        if bad is not None:
+            raise ValueError(f"factor {name!r} takes 0 to {sizes[names.index(name)] - 1}, not {bad}")
     factors = all_factors(source)
     held = np.ones(len(factors), bool)
     for name, values in combination.items():

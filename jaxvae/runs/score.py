@@ -14,8 +14,9 @@ from jaxvae.analysis import Representation, encode_samples, latent_effects, rand
 from jaxvae.data import Groups
 from jaxvae.data.origin import origin_of
 from jaxvae.data.source import Source
+from jaxvae.data.splits import recombinations_in_words
 from jaxvae.data.table import MISSING
-from jaxvae.files import read_json, write_json
+from jaxvae.files import printable, read_json, write_json
 from jaxvae.losses import negentropy
 from jaxvae.method import Nets, no_code
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED, Metric, metric_named
@@ -68,7 +69,8 @@ class Scores(TypedDict):
     num_examples: NotRequired[int]
     """Number of examples available. Scores without it are from examples that were drawn with replacement."""
     rows: NotRequired[str]
-    """Part of the data that the examples are from, and their number, such as "test, 180 examples"."""
+    """Part of the data that the examples are from, with the combinations of factors that it holds out, and their
+    number, such as "test, 180 examples"."""
     asked: list[str]
     properties: dict[str, float | None]
     metrics: dict[str, Scored]
@@ -250,6 +252,9 @@ def _collapse_in_words(run: Run, codes: Representation) -> str | None:
 
 def _rows_in_words(run: Run, count: int) -> str:
     name, size = "all" if run.held_out is None else run.held_out.name, scored_examples(run).size
+    combinations = run.config.source.hold_out if isinstance(run.config, Config) else None
+    if run.held_out is not None and combinations is not None:
+        name = f"{name} ({printable(recombinations_in_words(combinations))})"
     return f"{name}, {size:,} examples" if count >= size else f"{name}, {count:,} of {size:,} examples"
 
 

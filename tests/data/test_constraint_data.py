@@ -67,14 +67,25 @@ def test_parts_of_a_batch_are_the_batch(constraint):
         np.testing.assert_array_equal(whole[name], np.concatenate([part[name] for part in parts]))
 
 
-@pytest.mark.parametrize("constraint", ["groups", "ranks", "distances"])
+@pytest.mark.parametrize("constraint", ["groups", "ranks", "distances", "analogies"])
 def test_parts_of_a_grid_are_not_left(constraint):
     part = split(SOURCE, 0.5, 0.0, seed=0).training
     seen = set(np.asarray(part.index).tolist())
     batch = drawn(constraint, 100, part)
-    for name in ("x", "x2"):
+    for name in {"x", "x2", "x3", "x4"} & set(batch):
         number = np.rint(batch[name][:, 0, 0, 0] * 255 / 4).astype(int)
         assert set(number.tolist()) <= seen
+
+
+def test_analogies_inside_a_part_of_a_grid_are_analogies():
+    batch = drawn("analogies", source=split(SOURCE, 0.3).training)
+    a, b, c, d = (factors_of(batch[name]) for name in ("x", "x2", "x3", "x4"))
+    np.testing.assert_array_equal(a[:, 0], c[:, 0])
+    np.testing.assert_array_equal(b[:, 0], d[:, 0])
+    np.testing.assert_array_equal(a[:, 1:], b[:, 1:])
+    np.testing.assert_array_equal(c[:, 1:], d[:, 1:])
+    assert (a[:, 0] != b[:, 0]).all()  # 70 % of the grid hold another value for each combination of the others
+    assert (a != c).any(axis=1).mean() > 0.5
 
 
 @pytest.mark.parametrize(
