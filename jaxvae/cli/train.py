@@ -125,7 +125,8 @@ def train_command(arguments: list[str]) -> None:
     use_compilation_cache()
     if is_primary_process() and not flags.resume:
         say_columns(source)
-        schema, named = schema_of(source), getattr(config.options, "likelihood", "auto")
+        schema = schema_of(source)
+        named: Any = getattr(config.options, "likelihood", "auto")
         if schema is not None and (line := likelihoods_in_words(named, schema)):
             print(line)
     if flags.dry_run:

@@ -21,7 +21,7 @@ from jaxvae.schema import Schema, schema_of
 MOST_POINTS = 3000
 PAIRS = ((0, 1), (0, 2), (1, 2))
 """Pairs of latents whose codes are drawn, by their places in the order of the latents."""
-MOST_SMALL = 1500
+MOST_SMALL = 1000
 """Largest number of points in the small charts of the pairs after the first."""
 MOST_COLUMNS = 24
 """Largest number of columns in the chart of the effects of the latents."""
@@ -167,7 +167,7 @@ def _labels(run: Run, codes: Representation) -> list[Label]:
     if codes.factors is None:
         return [("", np.zeros(len(codes.mean), int), [])]
     told = origin_of(run.source).label_values
-    labels = []
+    labels: list[Label] = []
     for k, name in enumerate(run.source.factor_names[:MOST_LABELS]):
         values = told[k] if k < len(told) else [str(v) for v in range(run.source.factor_sizes[k])]
         labels.append((name, codes.factors[:, k], values))

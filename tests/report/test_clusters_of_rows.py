@@ -202,7 +202,7 @@ def test_pairs_of_each_label_follow_its_first_view_and_add_few_bytes():
     of_label = ["Codes by {}", "Codes by {}, further pairs", "Codes by {}"]
     assert [card.title for card in cards] == [each.format(label) for label in ("type", "batch") for each in of_label]
     picture = cards[1].picture
-    assert sum(len(each.uri) for each in (picture.image, *picture.instead.values())) < 300_000
+    assert sum(len(each.uri) for each in (picture.image, *picture.instead.values())) < 250_000
     assert (picture.image.width, picture.image.height) == pytest.approx((4.45 * 192, 2.3 * 192), abs=1)
 
 
