@@ -95,7 +95,7 @@ def test_the_report_has_the_codes_and_the_columns(folder):
         (["--kind", "a0=number"], "unknown kind 'number'"),
         (["--label-columns", "typ"], "unknown column 'typ': did you mean 'type'?"),
         (["--network", "conv"], "network 'conv' needs pictures, and the examples are vectors of"),
-        (["--likelihood", "continuous-bernoulli"], "the continuous-bernoulli likelihood is not for the columns of a table"),
+        (["--likelihood", "continuous-bernoulli"], "the continuous-bernoulli likelihood is not for the columns"),
         (["--image-size", "16"], "--image-size is for images: leave it out"),
     ],
 )
