@@ -9,7 +9,7 @@ from scipy import sparse, stats
 
 from jaxvae.data.anndata import NotCounts
 from jaxvae.method import Nets
-from jaxvae.sklearn import DRVI
+from jaxvae.sklearn import DRVI, VAESNE
 
 pytestmark = pytest.mark.process
 
@@ -54,9 +54,10 @@ def test_the_warmup_is_the_whole_fit(trained):
     assert trained.method_.hyperparameters.warmup == 3
 
 
-def test_scores_have_the_rows_own_library(counts):
-    model = DRVI(**QUICK, likelihood="poisson").fit(counts)
-    x = counts[:, [0, 1, 3, 4, 5, 6]].astype(np.float32)
+@pytest.mark.parametrize(("kind", "asked"), [(DRVI, {}), (VAESNE, {"library": "rows", "kinds": "count"})])
+def test_scores_have_the_rows_own_library(kind, asked, counts):
+    model = kind(**QUICK, **asked, likelihood="poisson").fit(counts)
+    x = counts[:, [int(column.name[1:]) for column in model.schema_.used]].astype(np.float32)
     net = Nets(model.method_.networks, model.state_.params)
     expected = np.asarray(model.method_.expected(net, model.transform(counts), {"x": x}), np.float64)
     np.testing.assert_allclose(expected.sum(axis=1), x.sum(axis=1), rtol=1e-4)

@@ -223,7 +223,7 @@ def test_the_columns_must_be_those_of_the_fit(trained, table):
         (VAE(), lambda t: t.assign(width=t["width"] * 1e300), "too large for float32"),
         (VAE(), lambda t: t.iloc[:2].drop(columns=["name", "colour"]), "2 sample.*minimum of 3"),
         (VAE(likelihood="normal"), lambda t: t, "unknown likelihood 'normal'"),
-        (VAE(likelihood="bernoulli"), lambda t: t, "the bernoulli likelihood is not for the columns of this table"),
+        (VAE(likelihood="bernoulli"), lambda t: t[["size"]], "the bernoulli likelihood is for binary columns"),
         (VAE(likelihood="poisson"), lambda t: t[["size"]], "the poisson likelihood is for count columns"),
         (VAE(kinds={"sice": "real"}), lambda t: t, "unknown column 'sice'.*size"),
         (VAE(kinds={"size": "counts"}), lambda t: t, "unknown kind 'counts'.*count"),

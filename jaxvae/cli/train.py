@@ -26,10 +26,12 @@ from jaxvae.data.splits import Parts
 from jaxvae.files import inside
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, method_named
+from jaxvae.methods.columns import likelihoods_in_words
 from jaxvae.runs.build import CannotOpen, build_method, build_parts, moved, parts_kept_once, with_likelihood
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.folder import known_as, open_run
 from jaxvae.runs.sweep import Member, members_of, parse_seeds, parse_sweep
+from jaxvae.schema import schema_of
 from jaxvae.training import Devices, check, choose_devices, plan, train
 from jaxvae.training.checkpoints import saved_steps
 from jaxvae.training.observers import Observer
@@ -123,6 +125,10 @@ def train_command(arguments: list[str]) -> None:
     use_compilation_cache()
     if is_primary_process() and not flags.resume:
         say_columns(source)
+        schema = schema_of(source)
+        named: Any = getattr(config.options, "likelihood", "auto")
+        if schema is not None and (line := likelihoods_in_words(named, schema)):
+            print(line)
     if flags.dry_run:
         print_plan(config, method, source, devices, len(members))
         return

@@ -74,7 +74,7 @@ from jaxvae.methods.annealed_vae import AnnealedVAE, annealed_vae
 from jaxvae.methods.autoencoding import autoencode, autoencoder_method
 from jaxvae.methods.beta_tc_vae import BetaTCVAE, beta_tc_vae
 from jaxvae.methods.beta_vae import BetaVAE, beta_vae
-from jaxvae.methods.columns import by_columns, likelihood_for, log_library, with_library
+from jaxvae.methods.columns import by_columns, likelihood_for
 from jaxvae.methods.constrained_autoencoder import ConstrainedAutoencoder, constrained_autoencoder
 from jaxvae.methods.control_vae import ControlVAE, control_vae
 from jaxvae.methods.decomposition_vae import DecompositionVAE, decomposition_vae
@@ -92,6 +92,7 @@ from jaxvae.methods.hfs_vae import HFSVAE, hfs_vae
 from jaxvae.methods.icam import ICAM, icam
 from jaxvae.methods.ivae import IVAE, ivae
 from jaxvae.methods.iwae import IWAE, iwae
+from jaxvae.methods.library import given_library, log_library, reading_library, with_library
 from jaxvae.methods.likelihoods import Likelihood, bernoulli, gaussian, laplace, likelihood_of
 from jaxvae.methods.mcr2 import MCR2, mcr2
 from jaxvae.methods.oi_vae import OIVAE, oi_vae
@@ -158,6 +159,7 @@ __all__ = [
     "factor_qvae",
     "factor_vae",
     "gaussian",
+    "given_library",
     "group_vae",
     "hfs_vae",
     "icam",
@@ -171,6 +173,7 @@ __all__ = [
     "method_named",
     "oi_vae",
     "qlae",
+    "reading_library",
     "semi_supervised_vae",
     "tripod",
     "va_gan",

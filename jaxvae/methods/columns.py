@@ -18,10 +18,17 @@ from jaxvae.losses import (
 )
 from jaxvae.losses.checks import check_positive
 from jaxvae.methods.likelihoods import COUNTS, CountColumns, Likelihood, LikelihoodName, likelihood_of
-from jaxvae.schema import Schema
+from jaxvae.schema import Kind, Schema
 
 LEAST_SCALE = 0.01
 """Least learned scale of a real column, in its standard deviations."""
+OWN: dict[Kind, str] = {
+    "real": "gaussian with learned scales",
+    "count": "negative-binomial",
+    "binary": "bernoulli",
+    "categorical": "categorical",
+}
+"""Likelihoods of columns by their kinds, if no other is asked for."""
 
 
 def by_columns(
@@ -105,36 +112,6 @@ def by_columns(
     return Likelihood(nll, mean, start, CountColumns(at_counts, log_means) if len(at_counts) else None)
 
 
-def log_library(counts: CountColumns, x: jax.Array) -> jax.Array:
-    """Computes the logarithm of the sum of each row's counts: [B, D] -> [B].
-
-    Missing counts are taken to be in proportion to the columns' means. A row without counts has a sum of 1e-8.
-    """
-    values = x[:, counts.entries]
-    observed = ~jnp.isnan(values)
-    means = jnp.exp(counts.log_means)[None]
-    share = jnp.where(observed, means, 0).sum(axis=1) / means.sum(axis=1)
-    total = jnp.where(observed, values, 0).sum(axis=1)
-    return jnp.log(jnp.maximum(total, 1e-8)) - jnp.log(jnp.maximum(share, 1e-8))
-
-
-def with_library(counts: CountColumns, raw: jax.Array, log_size: jax.Array | None = None) -> jax.Array:
-    """Returns raw outputs whose expected counts sum to a given size in each row.
-
-    The logarithm of the expected count in column g is log_size + l_g - log sum_h exp(l_h), where l is the raw output
-    plus the logarithm of the column's mean.
-
-    Args:
-      counts: Columns of counts of the likelihood.
-      raw: Raw outputs of a decoder [B, D + ...].
-      log_size: Logarithm of the sum of the expected counts of each row [B]. By default, that of a mean row.
-    """
-    rates = raw[:, counts.entries] + counts.log_means[None]
-    size = jax.nn.logsumexp(counts.log_means) if log_size is None else log_size[:, None]
-    scaled = rates - jax.nn.logsumexp(rates, axis=1, keepdims=True) + size
-    return raw.at[:, counts.entries].set(scaled - counts.log_means[None])
-
-
 def likelihood_for(
     name: LikelihoodName, scale: float, event_shape: tuple[int, ...], schema: Schema | None = None
 ) -> Likelihood:
@@ -143,7 +120,8 @@ def likelihood_for(
     Args:
       name: Name, or "auto" for what suits the data: Bernoulli for images, Gaussian for vectors and series, and for a
         table a likelihood for each kind of column. For a table, "gaussian" and "laplace" are for its real columns, with
-        a fixed scale, and the names of the others for its counts.
+        a fixed scale, "bernoulli" is for its binary columns, and "poisson", "negative-binomial" and "zero-inflated" are
+        for its counts. Columns of other kinds keep their own, as `likelihoods_in_words` says.
       scale: Scale of gaussian and laplace.
       event_shape: Shape of an example.
       schema: Columns of a table.
@@ -153,16 +131,39 @@ def likelihood_for(
     if schema is None:
         suits: LikelihoodName = "bernoulli" if len(event_shape) == 3 else "gaussian"
         return likelihood_of(suits if name == "auto" else name, scale)
-    kinds = {column.kind for column in schema.used}
     if name == "auto":
         return by_columns(schema)
-    if name in ("bernoulli", "continuous-bernoulli"):
-        if kinds != {"binary"} or name != "bernoulli":
-            raise ValueError(f"the {name} likelihood is not for the columns of this table: leave out --likelihood")
-        return by_columns(schema)
-    wanted = "count" if name in COUNTS else "real"
-    if wanted not in kinds:
-        raise ValueError(f"the {name} likelihood is for {wanted} columns, and the table has none: leave it out")
+    if name == "continuous-bernoulli":
+        raise ValueError(f"the {name} likelihood is not for the columns of a table: choose auto")
+    wanted = kind_of_likelihood(name)
+    if not len(schema.entries(wanted)):
+        raise ValueError(f"the {name} likelihood is for {wanted} columns, and the table has none: choose auto")
     if wanted == "real":
         return by_columns(schema, real=name, scale=scale)  # type: ignore[arg-type]
-    return by_columns(schema, counts=name)  # type: ignore[arg-type]
+    return by_columns(schema, counts=name) if wanted == "count" else by_columns(schema)  # type: ignore[arg-type]
+
+
+def kind_of_likelihood(name: LikelihoodName) -> Kind:
+    """Returns the kind of the columns that a likelihood is for."""
+    return "count" if name in COUNTS else "binary" if name == "bernoulli" else "real"
+
+
+def likelihoods_in_words(name: LikelihoodName, schema: Schema) -> str:
+    """Says which columns of a table a likelihood is for, and which others keep the likelihood of their kind.
+
+    Returns:
+      One line; "" for "auto", or if there are no other columns.
+    """
+    numbers = {kind: sum(column.kind == kind for column in schema.used) for kind in OWN}
+    wanted = kind_of_likelihood(name)
+    others = [
+        f"{_counted(numbers[kind], kind)} ({own})" for kind, own in OWN.items() if numbers[kind] and kind != wanted
+    ]
+    if name == "auto" or not others:
+        return ""
+    of_its_kind = f"--likelihood {name} is for {_counted(numbers[wanted], wanted)}"
+    return f"{of_its_kind}; the others keep the likelihood of their kind: {', '.join(others)}"
+
+
+def _counted(number: int, kind: Kind) -> str:
+    return f"{number:,} {kind} column{'s' * (number > 1)}"

@@ -42,8 +42,8 @@ from jaxvae.data import Conditioned, WithCovariates
 from jaxvae.losses import kl_standard_normal, reparameterize
 from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method
-from jaxvae.methods.columns import log_library, with_library
 from jaxvae.methods.entry import Entry, Preset
+from jaxvae.methods.library import log_library, several_counts, with_library
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
 from jaxvae.methods.schedules import linear_ramp
 from jaxvae.networks import DenseLayers, SplitDecoder, autoencoder, with_least_variance
@@ -105,8 +105,7 @@ def drvi(
     hyperparameters = settled(hyperparameters, 0)
     if hyperparameters.warmup is not None and hyperparameters.warmup < 0:
         raise ValueError(f"warmup must be a number of steps >= 0, got {hyperparameters.warmup}")
-    several = likelihood.counts is not None and len(likelihood.counts.entries) > 1
-    counts = likelihood.counts if library == "rows" and several else None
+    counts = several_counts(likelihood) if library == "rows" else None
 
     def raw_of(net: Nets, z: jax.Array, batch: Batch) -> jax.Array:
         raw = net.decoder(z, *([batch["aux"]] if "aux" in batch else []))
@@ -172,10 +171,6 @@ class Networks(Autoencoder):
     def noisy(self) -> tuple[str, ...]:
         """The encoder, with dropout."""
         return super().noisy if self.network in DENSE else ()
-
-    def idle(self, tabular: bool) -> dict[str, str]:
-        """Only tables have counts."""
-        return super().idle(tabular) | ({} if tabular else {"library": "tables of counts, such as anndata:PATH"})
 
 
 ENTRY = Entry(

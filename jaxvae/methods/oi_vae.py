@@ -184,6 +184,6 @@ ENTRY = Entry(
     networks=Networks,
     presets=PRESETS,
     idle=lambda options: (
-        dict.fromkeys(("likelihood", "scale"), "--noise likelihood") if options.noise == "learned" else {}
+        dict.fromkeys(("likelihood", "scale", "library"), "--noise likelihood") if options.noise == "learned" else {}
     ),
 )

@@ -14,7 +14,10 @@ and, as concentration, its length; directions start together and spread after so
 
 Perplexities are fractions of the batch (a neighbourhood's share of the data), at least 5 examples. They fall, by equal
 ratios, over the first `annealing` updates: large neighbourhoods lay out the whole, small ones the details. Distances
-are of pixels unless `features` gives others: standardise columns of different units first.
+are of pixels unless `features` gives others: standardise columns of different units first. On a table, the command
+and the estimator take `jaxvae.networks.neighbour_features`: log(1 + count) for counts, which are first scaled to one
+total if the table holds 50 columns of counts or more and nothing else. The likelihood of counts has no library size
+unless --library rows gives it the sum of each row.
 
 When to use. For a map of data in two latents that takes new points. Not to count clusters: there are several for each
 type. A smaller weight may give fewer of them and may keep fewer neighbours. Where the number of types is known, take

@@ -28,7 +28,7 @@ from jaxvae.report.parts import Card, Picture, Section, Slider, chart
 from jaxvae.report.pictures import Label, comparison, image_grid, image_rows, signed, strip
 from jaxvae.report.series import series_section, series_traversals
 from jaxvae.report.splits import splits_section
-from jaxvae.report.tables import effects_chart, fit_chart, plane_chart
+from jaxvae.report.tables import effects_chart, fit_chart, planes_section
 from jaxvae.runs.latents import ACTIVE_CHANGE
 from jaxvae.runs.score import ACTIVE_KL
 
@@ -54,7 +54,7 @@ def sections(data: ReportData) -> list[Section]:
         _sliders,
         _scores,
         _data,
-        _planes,
+        lambda data: planes_section(data.of_columns),
         lambda data: clusters_section(data.of_clusters),
         _columns,
         lambda data: series_section(data.of_series),
@@ -143,22 +143,6 @@ def _drawn(data: ReportData) -> Section | None:
     image = embed(image_rows(np.stack(rows), [Label(name) for name in data.pictures]))
     picture = Picture(image, f"{len(rows[0])} examples in rows: {', '.join(data.pictures)}", 1.5)
     return Section("drawn", "What the model makes of images", caption=f"{caption}.", picture=picture)
-
-
-def _planes(data: ReportData) -> Section | None:
-    if data.of_columns is None or not data.of_columns.planes:
-        return None
-    caption = "Codes (posterior means) of examples, by the two latents that carry most and by principal components"
-    if any(plane.axes[0].startswith("UMAP") for plane in data.of_columns.planes):
-        caption += "; UMAP keeps neighbours, and its distances between groups tell little"
-    cards = [
-        Card(
-            f"Codes by {plane.label}" if plane.label else "Codes",
-            chart(partial(plane_chart, plane), f"{len(plane.points)} codes by {' and '.join(plane.axes)}"),
-        )
-        for plane in data.of_columns.planes
-    ]
-    return Section("codes", "The codes", caption=f"{caption}.", layout="columns", cards=cards)
 
 
 def _columns(data: ReportData) -> Section | None:

@@ -1,22 +1,28 @@
-"""Section on a model of vectors: codes in a plane, effects of the latents on columns, and the fit of the columns."""
+"""Sections on a model of vectors: codes in planes, effects of the latents on columns, and the fit of the columns."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from PIL import Image
 
 from jaxvae.analysis import Representation
 from jaxvae.data.origin import origin_of
 from jaxvae.report.figures import Theme, figure_of, latent_chart, plain, quiet, render
+from jaxvae.report.parts import Card, Section, chart
 from jaxvae.runs.load import Run
 from jaxvae.runs.score import examples_of, rebuilt_of
 from jaxvae.schema import Schema, schema_of
 
 MOST_POINTS = 3000
+PAIRS = ((0, 1), (0, 2), (1, 2))
+"""Pairs of latents whose codes are drawn, by their places in the order of the latents."""
+MOST_SMALL = 1000
+"""Largest number of points in the small charts of the pairs after the first."""
 MOST_COLUMNS = 24
 """Largest number of columns in the chart of the effects of the latents."""
 MOST_LABELS = 4
@@ -28,6 +34,10 @@ NEIGHBOURS = 15
 """Number of neighbours of a point that UMAP looks at, its default."""
 LOW, HIGH = 0.05, 0.95
 """Quantiles between which a latent is moved."""
+View: TypeAlias = tuple[np.ndarray, tuple[str, str]]
+"""Points [n, 2], and the names of their axes."""
+Label: TypeAlias = tuple[str, np.ndarray, Sequence[str]]
+"""Name of a label, its value's number for each code, and the names of the values."""
 
 
 class Plane(NamedTuple):
@@ -47,6 +57,7 @@ class OfColumns(NamedTuple):
     """How a model of vectors treats the columns."""
 
     planes: Sequence[Plane]
+    """Codes by the two strongest latents, by principal components and by UMAP, for each label in turn."""
     columns: Sequence[str]
     """Names of all columns [P]."""
     fit: np.ndarray
@@ -57,12 +68,15 @@ class OfColumns(NamedTuple):
     in standard deviations of the column [D, P]."""
     order: np.ndarray
     """Indices of the latents, the most important first [D]."""
+    pairs: Sequence[Sequence[Plane]] = ()
+    """Codes by further pairs of the three strongest latents, for each label; empty with fewer active ones."""
 
 
 def of_columns(run: Run, codes: Representation, order: np.ndarray, active: int = 0) -> OfColumns | None:
     """Collects the data of the section; None for a model of other examples, or without a decoder.
 
-    `active` is the number of active latents. More than two of them are also drawn by UMAP, if umap-learn is installed.
+    `active` is the number of active latents. More than two of them are also drawn by further pairs, and by UMAP if
+    umap-learn is installed.
     """
     if len(run.source.event_shape) != 1 or run.decoder is None or codes.mean.shape[1] < 1:
         return None
@@ -84,6 +98,7 @@ def of_columns(run: Run, codes: Representation, order: np.ndarray, active: int =
         fit=_fit(schema, x, decoded, observed, expected),
         effects=(high - low) / spread,
         order=order,
+        pairs=_pairs(run, codes, order) if active > 2 else (),
     )
 
 
@@ -119,8 +134,7 @@ def _planes(run: Run, codes: Representation, order: np.ndarray, active: int) -> 
     few = codes.mean[:MOST_POINTS]
     if few.shape[1] < 2:
         return []
-    first, second = (int(d) for d in order[:2])
-    views = [(few[:, [first, second]], (f"z{first}", f"z{second}"))]
+    views = [_by_latents(few, order[list(PAIRS[0])])]
     if few.shape[1] > 2:
         centred = few - few.mean(axis=0)
         _, sizes, directions = np.linalg.svd(centred, full_matrices=False)
@@ -129,18 +143,35 @@ def _planes(run: Run, codes: Representation, order: np.ndarray, active: int) -> 
         views.append((centred @ directions[:2].T, axes))  # type: ignore[arg-type]
     if active > 2 and (points := by_umap(few[:MOST_EMBEDDED])) is not None:
         views.append((points, ("UMAP 1", "UMAP 2")))
-    labels: list[tuple[str, np.ndarray, Sequence[str]]] = [("", np.zeros(len(few), int), [])]
-    if codes.factors is not None:
-        told = origin_of(run.source).label_values
-        labels = []
-        for k, name in enumerate(run.source.factor_names[:MOST_LABELS]):
-            values = told[k] if k < len(told) else [str(v) for v in range(run.source.factor_sizes[k])]
-            labels.append((name, codes.factors[: len(few), k], values))
-    return [
-        Plane(points, axes, name, values[: len(points)], texts)
-        for name, values, texts in labels
-        for points, axes in views
-    ]
+    return [plane for label in _labels(run, codes) for plane in _coloured(views, label)]
+
+
+def _pairs(run: Run, codes: Representation, order: np.ndarray) -> list[list[Plane]]:
+    """Returns the codes by the pairs of the three strongest latents after the first pair, for each label."""
+    views = [_by_latents(codes.mean[:MOST_SMALL], order[list(pair)]) for pair in PAIRS[1:]]
+    return [_coloured(views, label) for label in _labels(run, codes)]
+
+
+def _by_latents(codes: np.ndarray, pair: np.ndarray) -> View:
+    return codes[:, pair], (f"z{pair[0]}", f"z{pair[1]}")
+
+
+def _coloured(views: Sequence[View], label: Label) -> list[Plane]:
+    """Returns the views, coloured by a label."""
+    name, values, texts = label
+    return [Plane(points, axes, name, values[: len(points)], texts) for points, axes in views]
+
+
+def _labels(run: Run, codes: Representation) -> list[Label]:
+    """Returns the labels that codes are coloured by, or one without a name if there are none."""
+    if codes.factors is None:
+        return [("", np.zeros(len(codes.mean), int), [])]
+    told = origin_of(run.source).label_values
+    labels: list[Label] = []
+    for k, name in enumerate(run.source.factor_names[:MOST_LABELS]):
+        values = told[k] if k < len(told) else [str(v) for v in range(run.source.factor_sizes[k])]
+        labels.append((name, codes.factors[:, k], values))
+    return labels
 
 
 def by_umap(codes: np.ndarray) -> np.ndarray | None:
@@ -157,30 +188,69 @@ def by_umap(codes: np.ndarray) -> np.ndarray | None:
     return np.asarray(UMAP(n_neighbors=NEIGHBOURS, random_state=0, n_jobs=1).fit_transform(codes), np.float64)
 
 
+def planes_section(data: OfColumns | None) -> Section | None:
+    """Builds the section on the codes: charts of their planes, with the further pairs of latents after the first."""
+    if data is None or not data.planes:
+        return None
+    caption = "Codes (posterior means) of examples, by the two latents that carry most"
+    caption += ", by their pairs with the third" if data.pairs else ""
+    caption += " and by principal components"
+    if any(plane.axes[0].startswith("UMAP") for plane in data.planes):
+        caption += "; UMAP keeps neighbours, and its distances between groups tell little"
+    pairs = {planes[0].label: planes for planes in data.pairs}
+    cards = []
+    for plane in data.planes:
+        title = f"Codes by {plane.label}" if plane.label else "Codes"
+        alt = f"{len(plane.points)} codes by {' and '.join(plane.axes)}"
+        cards.append(Card(title, chart(partial(plane_chart, plane), alt)))
+        if planes := pairs.pop(plane.label, ()):
+            alt = f"{len(planes[0].points)} codes by {', and by '.join(' and '.join(each.axes) for each in planes)}"
+            cards.append(Card(f"{title}, further pairs", chart(partial(pairs_chart, planes), alt)))
+    return Section("codes", "The codes", caption=f"{caption}.", layout="columns", cards=cards)
+
+
 def plane_chart(plane: Plane, theme: Theme) -> Image.Image:
     """Draws the points of a plane, in a colour for each value of the label."""
     figure = figure_of(4.45, 3.6, theme)
     axes = figure.add_subplot()
+    _draw_points(axes, plane, theme, size=4)
+    if plane.value_names:
+        legend = axes.legend(
+            fontsize=7, markerscale=2, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), labelcolor=theme.ink
+        )
+        legend.set_in_layout(True)
+    _name_axes(axes, plane, theme)
+    return render(figure)
+
+
+def pairs_chart(planes: Sequence[Plane], theme: Theme) -> Image.Image:
+    """Draws planes side by side, in the colours of `plane_chart`."""
+    figure = figure_of(4.45, 2.3, theme)
+    for place, plane in enumerate(planes):
+        axes = figure.add_subplot(1, len(planes), place + 1)
+        _draw_points(axes, plane, theme, size=2)
+        _name_axes(axes, plane, theme)
+    return render(figure)
+
+
+def _draw_points(axes: Axes, plane: Plane, theme: Theme, size: float) -> None:
     colours = colormaps["tab20"] if len(plane.value_names) > 10 else colormaps["tab10"]
     for value in range(max(1, min(len(plane.value_names), MOST_VALUES))):
         chosen = plane.values == value if plane.value_names else np.ones(len(plane.points), bool)
         colour = colours(value % colours.N) if plane.value_names else theme.accent
         name = plain(plane.value_names[value]) if plane.value_names else ""
         first, second = plane.points[chosen].T
-        axes.scatter(first, second, s=4, color=colour, label=name, linewidths=0, alpha=0.8)
+        axes.scatter(first, second, s=size, color=colour, label=name, linewidths=0, alpha=0.8)
     rest = plane.values >= MOST_VALUES
     if rest.any():
         first, second = plane.points[rest].T
-        axes.scatter(first, second, s=4, color=theme.off, label="others", linewidths=0)
-    if plane.value_names:
-        legend = axes.legend(
-            fontsize=7, markerscale=2, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), labelcolor=theme.ink
-        )
-        legend.set_in_layout(True)
+        axes.scatter(first, second, s=size, color=theme.off, label="others", linewidths=0)
+
+
+def _name_axes(axes: Axes, plane: Plane, theme: Theme) -> None:
     axes.set_xlabel(plane.axes[0], fontsize=8.5, color=theme.muted)
     axes.set_ylabel(plane.axes[1], fontsize=8.5, color=theme.muted)
     quiet(axes, theme)
-    return render(figure)
 
 
 def strongest(data: OfColumns) -> np.ndarray:

@@ -13,10 +13,10 @@ from jaxvae.data import InClasses, Parts, Source
 from jaxvae.data.series import channels_of
 from jaxvae.data.source import S, on_device, sharing_arrays
 from jaxvae.method import Method, Network
-from jaxvae.methods import Likelihood, likelihood_for, method_named
+from jaxvae.methods import Likelihood, given_library, likelihood_for, method_named, reading_library
 from jaxvae.networks import neighbour_features, with_parameters
 from jaxvae.networks.options import Examples
-from jaxvae.runs.config import Config, check_config
+from jaxvae.runs.config import Config, check_config, default_flags
 from jaxvae.schema import Schema, schema_of
 from jaxvae.training import with_dropout
 
@@ -149,14 +149,14 @@ def _check_scale(config: Config[Any, Any, Any, Any]) -> None:
 
 
 def _check_library(config: Config[Any, Any, Any, Any], source: Examples) -> None:
-    """Raises ValueError for a scale of expected counts that was asked for where a row has no sum of counts."""
-    schema = schema_of(source)
-    if schema is None or getattr(config.options, "library", "rows") == "rows":
+    """Raises ValueError for a sum of expected counts that was asked for where a row has no sum of counts."""
+    schema, asked = schema_of(source), getattr(config.options, "library", None)
+    if schema is None or asked is None or asked == default_flags(config.method)["library"]:
         return
     counts = sum(column.kind == "count" for column in schema.used)
     if counts < 2:
         columns = "no column of counts" if not counts else "one column of counts only"
-        raise ValueError(f"--library none is for tables with several columns of counts, got {columns}: leave it out")
+        raise ValueError(f"--library {asked} is for tables with several columns of counts, got {columns}: leave it out")
 
 
 def with_likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Config[Any, Any, Any, Any]:
@@ -221,15 +221,20 @@ def build_method(
       ValueError: Settings are incompatible. The message is one line.
     """
     choices = asdict(config.options)
-    likelihood, schema = likelihood_of_run(config, source), schema_of(source)
+    build = method_named(config.method).build
+    taken = inspect.signature(build).parameters
+    likelihood, schema, of_rows = likelihood_of_run(config, source), schema_of(source), False
     if likelihood is not None:
-        choices["likelihood"] = likelihood._replace(mean=lambda outputs: outputs) if raw else likelihood
+        likelihood = likelihood._replace(mean=lambda outputs: outputs) if raw else likelihood
         del choices["scale"]
-    if schema is not None and "features" in inspect.signature(method_named(config.method).build).parameters:
+        of_rows = "library" not in taken and choices.pop("library") == "rows"
+        choices["likelihood"] = given_library(likelihood) if of_rows else likelihood
+    if schema is not None and "features" in taken:
         choices["features"] = partial(neighbour_features, schema)
     told = config.batches.told(source, config.training.batch_size)
-    build = method_named(config.method).build
     method = build(networks, hyperparameters=config.settled().hyperparameters, **choices, **told)
+    if likelihood is not None and of_rows:
+        method = reading_library(method, likelihood, raw=raw)
     if config.networks.noisy:
         method = with_dropout(method, config.networks.noisy)
     return config.optimization.of(method, config.training.steps)

@@ -148,6 +148,8 @@ class Config(Generic[HP, Options, Batches, Networks]):
         idle |= self.networks.idle(self.source.has_columns)
         if getattr(self.options, "likelihood", "gaussian") not in ("gaussian", "laplace"):
             idle["scale"] = "--likelihood gaussian and laplace"
+        if hasattr(self.options, "library") and not self.source.has_columns:
+            idle["library"] = "tables of counts, such as anndata:PATH"
         if self.source.has_columns:
             idle["images_every"] = "images"
         return idle

@@ -29,6 +29,17 @@ LIKELIHOOD: tuple[tuple[str, Any, Any], ...] = (
         Annotated[float, tyro.conf.arg(help="Standard deviation of the gaussian, or scale of the laplace likelihood.")],
         dataclasses.field(default=1.0),
     ),
+    (
+        "library",
+        Annotated[
+            Literal["none", "rows"],
+            tyro.conf.arg(
+                help="Sum of the expected counts of a row of a table: what the decoder says (none), or the row's own "
+                "sum of counts (rows), which the code then need not hold."
+            ),
+        ],
+        dataclasses.field(default="none"),
+    ),
 )
 
 
@@ -37,7 +48,8 @@ def options_of(entry: Entry) -> type:
 
     Networks and hyperparameters are not included. Options are keyword arguments that take a number or one of several
     words and do not follow from the data. Their help is their paragraph in the builder's docstring. A builder with the
-    argument `likelihood` has the fields `likelihood` (a name) and `scale`.
+    argument `likelihood` has the fields `likelihood` (a name), `scale` and, unless it has this argument itself,
+    `library`.
     """
     told = frozenset(field.name for field in dataclasses.fields(entry.batches))
     return _options_of(entry.build, told)
@@ -65,7 +77,7 @@ def _options_of(build: Callable[..., Method], told: frozenset[str]) -> type:
             kind = Annotated[simple[0], tyro.conf.arg(help=explained.get(name))]
             fields.append((name, kind, dataclasses.field(default=parameter.default)))
     if "likelihood" in parameters:
-        fields += LIKELIHOOD
+        fields += [each for each in LIKELIHOOD if each[0] == "likelihood" or each[0] not in parameters]
     options = dataclasses.make_dataclass("Options", fields, frozen=True)
     options.__doc__ = "Choices that the method offers."
     return options

@@ -132,6 +132,7 @@ _COMMON: dict[str, Any] = {
     "network": "mlp-small",
     "likelihood": "auto",
     "scale": 1.0,
+    "library": "none",
     "standardize": True,
     "kinds": None,
     "max_iter": 5000,
@@ -169,10 +170,12 @@ _DOC = """{summary}
 _DECODER = """network: Architecture of the networks: "mlp", "mlp-small", "selu", "gelu" or "xtanh".
       likelihood: Likelihood of a value given the code. For vectors: "gaussian" ("auto" is the same), "laplace",
         or, for values in [0, 1] with standardize=False, "bernoulli" or "continuous-bernoulli". For tables, "auto" is a
-        likelihood for each kind of column; "gaussian" and "laplace" are for the real columns, and "poisson",
-        "negative-binomial" and "zero-inflated" for the counts.
+        likelihood for each kind of column; "gaussian" and "laplace" are for the real columns, "bernoulli" for
+        the binary ones, and "poisson", "negative-binomial" and "zero-inflated" for the counts.
       scale: Standard deviation of the gaussian, or scale of the laplace likelihood, of standardized values. With the
-        likelihood "auto", each real column of a table has a learned standard deviation instead."""
+        likelihood "auto", each real column of a table has a learned standard deviation instead.
+      library: Sum of the expected counts of a row of a table with several columns of counts: "none" for what the
+        decoder says, or "rows" for the row's own sum of counts, which the code then need not hold."""
 _FITTED = {
     ClusteringVectorAutoencoder: (
         "Also clusters_ (see\n    jaxvae.analysis.find_clusters) and labels_, except on a sphere."
@@ -204,7 +207,7 @@ def _estimator(name: str, base: type[T], **more: Any) -> type[T]:
     common = _COMMON | {key: value for key, value in entry.defaults.items() if key in _COMMON and key != "likelihood"}
     if not issubclass(base, VectorAutoencoder):
         networks: Any = entry.networks()
-        common = {key: value for key, value in common.items() if key not in ("likelihood", "scale")}
+        common = {key: value for key, value in common.items() if key not in ("likelihood", "scale", "library")}
         common |= {"n_components": networks.latents, "network": networks.network, "max_iter": entry.defaults["steps"]}
     fields = entry.networks.__dataclass_fields__
     mixture: dict[str, Any] = {"components": 100} if "components" in fields else {}
@@ -256,6 +259,7 @@ DRVI = _estimator(
     n_components=32,
     network="elu",
     batch_size=128,
+    library="rows",
     splits=None,
     pooling="logsumexp",
 )

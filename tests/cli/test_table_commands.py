@@ -44,11 +44,15 @@ def folder(file, tmp_path_factory):
 
 
 def test_columns_are_shown_before_training(file, tmp_path, capsys):
-    main(["train", "vae", "--data", f"table:{file}", "--run", str(tmp_path / "r"), *TINY, "--steps", "1"])
+    words = ["--likelihood", "poisson", "--steps", "1"]
+    main(["train", "vae", "--data", f"table:{file}", "--run", str(tmp_path / "r"), *TINY, *words])
     shown = capsys.readouterr().out
     assert "columns of mine (? has missing values; --kind NAME=KIND changes one):" in shown
     assert "10 real         a0?, a1?" in shown
     assert "1 count        visits?" in shown
+    others = "10 real columns (gaussian with learned scales), 1 binary column (bernoulli), 1 categorical column"
+    line = f"--likelihood poisson is for 1 count column; the others keep the likelihood of their kind: {others}"
+    assert line in shown
     assert "vae on mine (300 rows): 1 steps of 32 rows" in shown
 
 
@@ -91,7 +95,7 @@ def test_the_report_has_the_codes_and_the_columns(folder):
         (["--kind", "a0=number"], "unknown kind 'number'"),
         (["--label-columns", "typ"], "unknown column 'typ': did you mean 'type'?"),
         (["--network", "conv"], "network 'conv' needs pictures, and the examples are vectors of"),
-        (["--likelihood", "bernoulli"], "the bernoulli likelihood is not for the columns of this table"),
+        (["--likelihood", "continuous-bernoulli"], "the continuous-bernoulli likelihood is not for the columns"),
         (["--image-size", "16"], "--image-size is for images: leave it out"),
     ],
 )
@@ -190,6 +194,7 @@ def test_the_scale_of_columns_is_that_of_the_rows_to_train_on(file, tmp_path):
         ("wae-mmd", ["--output", "sigmoid"], "--output sigmoid is for images; a table has a likelihood for each kind"),
         ("alae", [], "alae takes neither missing values nor counts, and column 'a0' has missing values"),
         ("mcr2", ["--columns", "visits"], "mcr2 takes neither missing values nor counts, and column 'visits' has"),
+        ("vae", ["--library", "rows"], "--library rows is for tables with several columns of counts, got one column"),
         ("drvi", ["--library", "none"], "--library none is for tables with several columns of counts, got one column"),
         ("drvi", ["--library", "none", "--columns", "a0", "a1"], "got no column of counts: leave it out"),
     ],

@@ -9,6 +9,7 @@ from scipy import stats
 from jaxvae.data.tabular import Columns, from_columns
 from jaxvae.method import Network
 from jaxvae.methods import by_columns, likelihood_for
+from jaxvae.methods.columns import likelihoods_in_words
 from jaxvae.networks import autoencoder, inputs, neighbour_features, with_parameters
 from jaxvae.networks.tabular import inputs_width
 from jaxvae.schema import Column, Schema
@@ -157,14 +158,51 @@ def test_parameters_of_the_likelihood_follow_the_outputs():
     ("name", "message"),
     [
         ("poisson", "is for count columns, and the table has none"),
-        ("bernoulli", "not for the columns of this table"),
-        ("continuous-bernoulli", "not for the columns of this table"),
+        ("bernoulli", "is for binary columns, and the table has none: choose auto"),
+        ("continuous-bernoulli", "not for the columns of a table: choose auto"),
     ],
 )
 def test_likelihoods_of_other_columns_are_refused(name, message):
     schema = from_columns({"a": np.arange(20.0) ** 1.5}).schema
     with pytest.raises(ValueError, match=message):
         likelihood_for(name, 1.0, (1,), schema)
+
+
+def test_a_likelihood_is_for_the_columns_of_its_kind_and_others_keep_theirs():
+    source = table(missing=True)
+    shape, x = source.event_shape, jnp.asarray(source.pixels[:6])
+    raw = np.random.default_rng(1).normal(size=(6, 8)).astype(np.float32)
+    raw[:, 6:] = 0.2  # a scale and a dispersion
+    usual = likelihood_for("auto", 1.0, shape, source.schema)
+
+    def without(entries, likelihood):
+        """The terms of the columns but some, which are missing."""
+        return one_program(likelihood.nll)(
+            raw[:, : 6 + len(likelihood.start)], x.at[:, np.array(entries, int)].set(jnp.nan)
+        )
+
+    for name, entries, learned in (("poisson", [1], 1), ("laplace", [0], 1), ("bernoulli", [], 2)):
+        likelihood = likelihood_for(name, 1.0, shape, source.schema)
+        assert len(likelihood.start) == learned
+        if name == "bernoulli":
+            np.testing.assert_array_equal(one_program(likelihood.nll)(raw, x), one_program(usual.nll)(raw, x))
+        else:
+            np.testing.assert_allclose(without(entries, likelihood), without(entries, usual), rtol=1e-6)
+            assert np.abs(without([], likelihood) - without([], usual)).max() > 1e-3
+
+
+def test_a_line_says_which_columns_a_likelihood_is_for():
+    schema = table(missing=False).schema
+    assert likelihoods_in_words("auto", schema) == ""
+    assert likelihoods_in_words("zero-inflated", schema) == (
+        "--likelihood zero-inflated is for 1 count column; the others keep the likelihood of their kind: 1 real column "
+        "(gaussian with learned scales), 1 binary column (bernoulli), 1 categorical column (categorical)"
+    )
+    named = likelihoods_in_words("bernoulli", schema)
+    assert named.startswith("--likelihood bernoulli is for 1 binary column;")
+    assert "1 count column (negative-binomial)" in named
+    counts_only, _ = counts(60)
+    assert likelihoods_in_words("poisson", counts_only) == ""
 
 
 def test_the_default_likelihood_follows_the_data():

@@ -25,7 +25,7 @@ from jaxvae.report.clusters import (
     of_clusters,
 )
 from jaxvae.report.page import report_html
-from jaxvae.report.tables import by_umap, of_columns
+from jaxvae.report.tables import OfColumns, Plane, by_umap, of_columns, planes_section
 from jaxvae.runs.build import build_method, networks_of
 from jaxvae.runs.config import default_config
 from jaxvae.runs.encode import encode_all
@@ -164,6 +164,46 @@ def test_more_than_two_active_latents_have_a_view_by_umap_where_it_is_installed(
         assert Fake.seen[-1]["random_state"] == 0
         assert planes[2].axes == ("UMAP 1", "UMAP 2")
         np.testing.assert_allclose(planes[2].points, codes.mean[:40, :2])
+
+
+def test_further_pairs_of_three_active_latents_are_small_and_few_points(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    monkeypatch.setattr(tables, "MOST_SMALL", 60)
+    run = untrained("vae", 4)
+    codes = represent(run, 100)
+    order = np.array([2, 0, 3, 1])
+    found = of_columns(run, codes, order, 3)
+    ((first, second),) = found.pairs
+    assert (first.axes, second.axes) == (("z2", "z3"), ("z0", "z3"))
+    np.testing.assert_array_equal(first.points, codes.mean[:60, [2, 3]])
+    np.testing.assert_array_equal(second.points, codes.mean[:60, [0, 3]])
+    section = planes_section(found)
+    assert [card.title for card in section.cards] == ["Codes", "Codes, further pairs", "Codes"]
+    assert section.cards[1].picture.alt == "60 codes by z2 and z3, and by z0 and z3"
+    assert "by their pairs with the third" in section.caption
+    few = of_columns(run, codes, order, 2)
+    assert few.pairs == ()
+    assert len(planes_section(few).cards) == 2
+    assert "third" not in planes_section(few).caption
+
+
+def test_pairs_of_each_label_follow_its_first_view_and_add_few_bytes():
+    rng = np.random.default_rng(0)
+
+    def planes(label, *axes):
+        values = rng.integers(0, 12, tables.MOST_SMALL)
+        points = rng.normal(size=(tables.MOST_SMALL, 2))
+        return [Plane(points, each, label, values, [f"value {v}" for v in range(12)]) for each in axes]
+
+    views = [planes(label, ("z0", "z1"), ("a", "b")) for label in ("type", "batch")]
+    pairs = [planes(label, ("z0", "z2"), ("z1", "z2")) for label in ("type", "batch")]
+    data = OfColumns([*views[0], *views[1]], ["x0"], np.ones(1), np.ones((3, 1)), np.arange(3), pairs)
+    cards = planes_section(data).cards
+    of_label = ["Codes by {}", "Codes by {}, further pairs", "Codes by {}"]
+    assert [card.title for card in cards] == [each.format(label) for label in ("type", "batch") for each in of_label]
+    picture = cards[1].picture
+    assert sum(len(each.uri) for each in (picture.image, *picture.instead.values())) < 250_000
+    assert (picture.image.width, picture.image.height) == pytest.approx((4.45 * 192, 2.3 * 192), abs=1)
 
 
 def test_umap_itself_gives_the_same_view_again():

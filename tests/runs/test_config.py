@@ -17,7 +17,7 @@ from jaxvae.runs.options import options_of
 from jaxvae.training import check, evaluation_params, train
 
 PRESETS = [(method, preset) for method, entry in METHODS.items() for preset in entry.presets]
-BERNOULLI = {"likelihood": "auto", "scale": 1.0}
+BERNOULLI = {"likelihood": "auto", "scale": 1.0, "library": "none"}
 LARGE = (("icam", "paper"), ("va-gan", "paper"))
 """Networks of hundreds of layers, which take seconds to build."""
 
