@@ -18,7 +18,7 @@ from jaxvae.training.writers import MACHINE_COLUMNS
 pytestmark = pytest.mark.process
 
 SMALL = ["--data", "sprites", "--image-size", "16", "--batch-size", "16", "--steps", "240"]
-SMALL += ["--log-every", "10", "--checkpoint-every", "50"]
+SMALL += ["--log-every", "10", "--checkpoint-every", "50", "--no-score"]
 
 
 def start(folder, *arguments):

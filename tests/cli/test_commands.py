@@ -95,35 +95,10 @@ def test_many_runs_in_one_command(tmp_path, capsys):
 
 @pytest.mark.process
 def test_several_devices(tmp_path, capsys):
-    main(
-        [
-            "train",
-            "beta-vae",
-            *TINY,
-            "--devices",
-            "4",
-            "--microbatch",
-            "2",
-            "--no-score",
-            "--run",
-            str(tmp_path / "four"),
-        ]
-    )
-    main(
-        [
-            "train",
-            "beta-vae",
-            *TINY,
-            "--devices",
-            "2",
-            "--backend",
-            "pmap",
-            "--no-score",
-            "--run",
-            str(tmp_path / "two"),
-        ]
-    )
-    main(["train", "beta-vae", *TINY, "--no-score", "--run", str(tmp_path / "one")])
+    tiny = [*TINY, "--no-score"]
+    main(["train", "beta-vae", *tiny, "--devices", "4", "--microbatch", "2", "--run", str(tmp_path / "four")])
+    main(["train", "beta-vae", *tiny, "--devices", "2", "--backend", "pmap", "--run", str(tmp_path / "two")])
+    main(["train", "beta-vae", *tiny, "--run", str(tmp_path / "one")])
     losses = [
         json.loads((tmp_path / name / "metrics.jsonl").read_text().splitlines()[-1])["loss"]
         for name in ("four", "two", "one")

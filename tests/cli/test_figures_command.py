@@ -12,7 +12,6 @@ from jaxvae.runs import table
 
 pytestmark = pytest.mark.process
 SETTINGS = ["--data", "sprites", "--image-size", "16", "--batch-size", "16", "--steps", "40", "--log-every", "10"]
-SETTINGS += ["--no-score"]  # that is what is tested
 
 
 @pytest.fixture(scope="module")

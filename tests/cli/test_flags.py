@@ -128,7 +128,7 @@ def other_value(section, name):
 
 
 def cases():
-    """Of what is the same for all methods, one stands for all. Of four of them, one is traced in the layer `process`."""
+    """Of what is the same for all methods, one stands for all; one of four is traced in the layer `process`."""
     seen = set()
     for method in METHODS:
         config = default_config(method)
