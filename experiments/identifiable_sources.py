@@ -110,10 +110,11 @@ def preset_row(args: Args) -> dict[str, Any]:
 
 def main(args: Args) -> None:
     """Trains all of them, and draws MCC over layers and over segments."""
+    path = args.results / "identifiable_sources.json"
+    record = json.loads(path.read_text("utf-8")) if path.exists() else {"rows": []}
+    of_preset = [row for row in record["rows"] if row["method"] == PRESET]
     if args.preset:
-        path = args.results / "identifiable_sources.json"
-        record = json.loads(path.read_text("utf-8"))
-        record["rows"] = [row for row in record["rows"] if row["method"] != PRESET] + [preset_row(args)]
+        record["rows"] = [row for row in record["rows"] if row not in of_preset] + [preset_row(args)]
         print_rows(record["rows"])
         path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         return
@@ -156,7 +157,7 @@ def main(args: Args) -> None:
         f"{name} with {depth}" for depth, name in best.items()
     )
     outcome += "; segments " + ", ".join(f"{n}: {found['iVAE', 2, n].mean():.2f}" for n in few)
-    conclude("identifiable_sources", CLAIM, rows, outcome, figure, args)
+    conclude("identifiable_sources", CLAIM, rows + of_preset, outcome, figure, args)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def other_value(section, name):
 
 
 def cases():
-    """Of what is the same for all methods, one stands for all; one of four is traced in the layer `process`."""
+    """Of what is the same for all methods, one stands for all."""
     seen = set()
     for method in METHODS:
         config = default_config(method)
@@ -137,7 +137,7 @@ def cases():
                 place = (type(section), field.name)
                 if field.name not in (*BEHAVIOUR, *NEED_FILES, *config.idle()) and place not in seen:
                     seen.add(place)
-                    marks = [pytest.mark.slow] if method in LONG or len(seen) % 4 else []
+                    marks = [pytest.mark.slow] if method in LONG else []
                     yield pytest.param(method, field.name, marks=marks)
 
 

@@ -110,9 +110,8 @@ def test_a_shard_that_was_killed_goes_on_to_the_same_table(whole, tmp_path, monk
     told = []
     rows = run_models("tiny", range(4), tmp_path, num_samples=200, progress=told.append)
     assert told == ["beta-vae on sprites: 2 of 4 models"]
-    names = {name for row in rows for name in row}
-    whole_rows = [{name: row[name] for name in names} for row in read_table(whole[0])[0][:4]]
-    assert without_times(rows) == without_times(whole_rows)
+    there = [{name: value for name, value in row.items() if value is not None} for row in read_table(whole[0])[0][:4]]
+    assert without_times(rows) == without_times(there)
 
 
 def test_a_model_that_diverged_is_a_row_that_says_so(whole, tmp_path):

@@ -234,6 +234,10 @@ def test_the_flags_write_to_the_folder_and_the_report_and_resume(tmp_path, capsy
     same_bits(load_run(twice).state, load_run(whole).state)
     assert pictures(twice) == pictures(whole)
     assert rows(twice)[-1] == rows(whole)[-1]
+    main(["train", *TINY, "--steps", "6", "--run", str(tmp_path / "plain")])
+    same_bits(load_run(tmp_path / "plain").state, load_run(whole).state)
+    assert not (tmp_path / "plain" / "images").exists()
+    assert not any(name.startswith("score_") for row in rows(tmp_path / "plain") for name in row)
     main(["report", str(whole), "--num-samples", "300"])
     page = (whole / "report" / "index.html").read_text()
     assert "Scores during training" in page
