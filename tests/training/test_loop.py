@@ -103,7 +103,7 @@ def close(found, expected):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.process)])
+@pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_objectives_move_when_they_are_due(devices, tmp_path, step_by_step):
     """In a resumed run as in updates made one by one."""
     settings = {"seed": 1, "batch_size": 16, "log_every": 1, "devices": choose_devices(devices), "folder": tmp_path}
