@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from jaxvae.cli.main import main
-from jaxvae.metrics import METRICS, UNSUPERVISED, infomec, mig
+from jaxvae.metrics import METRICS, UNSUPERVISED, infomec, information, mig
 from jaxvae.runs.codes import write_columns
 from jaxvae.runs.columns import read_columns
 from jaxvae.runs.foreign import read_foreign, score_foreign
-from jaxvae.runs.score import THOROUGH
+from jaxvae.runs.score import RESAMPLES, THOROUGH, score_arrays
 from tests.report.page_parts import ATTACK, Page
 
 RNG = np.random.default_rng(0)
@@ -69,6 +69,21 @@ def test_values_of_quantised_codes_are_categories(codes, tmp_path, capsys):
         main(["score", str(codes), *words, "--quantised"])
     assert stopped.value.code == 2
     assert "the code 'z0' has 400 different values in 400 examples, so it is not quantised" in capsys.readouterr().err
+
+
+def test_intervals_of_metrics_of_information_take_one_pass_per_half(monkeypatch):
+    """And the scores and intervals are those of each metric alone, to the bit."""
+    names, counted, count = ["mig", "mig_sup", "jemmig", "dcimig", "med"], [], information._counted
+    monkeypatch.setattr(information, "_counted", lambda *given: counted.append(given) or count(*given))
+    alone = {}
+    for name in names:
+        monkeypatch.setattr(information, "_kept", {})
+        alone |= score_arrays(CODES, None, FACTORS, [name])["metrics"]
+    assert len(counted) == 5 * (1 + RESAMPLES)
+    counted.clear()
+    monkeypatch.setattr(information, "_kept", {})
+    assert score_arrays(CODES, None, FACTORS, names)["metrics"] == alone
+    assert len(counted) == 1 + RESAMPLES
 
 
 def test_ids_that_do_not_match(codes, tmp_path):
