@@ -131,6 +131,8 @@ def test_the_only_factor_that_varies():
     grid = GridCodes(lambda factors: 2.0 * factors, SIZES)
     whole, some = z_max_variance(grid, **few), z_max_variance(IDEAL, FACTORS, **few)
     assert whole.score == some.score == 1
+    assert whole.definition.startswith("Z-max variance of a grid, 400 votes")
+    assert some.definition.startswith("Z-max variance among given examples that differ in one factor alone, 400 votes")
     assert (whole.counts.argmax(axis=0) == [0, 1, 2]).all()
     assert (whole.train_examples, whole.test_examples) == (40, 20)
     noise = np.random.default_rng(0).normal(size=(1200, 3))
