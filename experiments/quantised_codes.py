@@ -8,8 +8,11 @@ With `--runs FOLDER` the codes are kept, and scored again without training if th
 QLAEs with several weight decays, and one with fixed values, are compared with a beta-TCVAE, a FactorVAE and a
 FactorQVAE, on upright sprites and on small rooms. InfoM and InfoC are computed from the plug-in information of
 quantised codes, and from that by nearest neighbours of the others, as in the paper. InfoE is that of the public codes,
-on the rows that its regression learned from, and next to it that of unseen rows. The codes of the first QLAE and of the
-beta-TCVAE are also scored in all public forms of InfoMEC.
+on the rows that its regression learned from, and next to it that of unseen rows. MIG cuts the codes of all methods into
+20 bins of equal width. `jaxvae evaluate` takes the values of quantised codes as categories instead
+(`jaxvae.metrics.registry.OF_QUANTISED`), which gives other numbers where two values of a latent share a bin: learned
+and shared values can, fixed ones cannot. The codes of the first QLAE and of the beta-TCVAE are also scored in all
+public forms of InfoMEC.
 """
 
 from collections.abc import Mapping

@@ -4,8 +4,10 @@
     python experiments/tripod_parts.py --full   steps of the paper, for an accelerator
 
 Tripod is trained whole, and without the grid, the penalty on the information, the penalty on the mixing, and both.
-InfoMEC takes the values of the grid as categories, and estimates information by neighbours without the grid. Images are
-in [0, 1], and not in [-1, 1] as in the paper.
+InfoMEC takes the values of the grid as categories, and estimates information by neighbours without the grid. MIG cuts
+the codes of all forms into 20 bins of equal width. `jaxvae evaluate` takes the values of the grid as categories instead
+(`jaxvae.metrics.registry.OF_QUANTISED`), which is the same here, as no two of 12 equidistant values share a bin. Images
+are in [0, 1], and not in [-1, 1] as in the paper.
 """
 
 from dataclasses import dataclass

@@ -87,6 +87,20 @@ Optimizer: TypeAlias = Callable[[Any], optax.GradientTransformation] | optax.Gra
 compilation serves every rate. A transformation that is already built, such as `optax.adam(0.1)`, keeps its own learning
 rate."""
 
+
+def are_weights(params: Params) -> Any:
+    """Tells weights, which decay, from biases and scales, which do not: a mask for `optax.adamw`, among others.
+
+    Weights have two or more axes, and are not named "bias" or "scale": of these, networks side by side have a matrix,
+    with a row for each network.
+    """
+
+    def is_weight(path: tuple[Any, ...], leaf: Any) -> bool:
+        return jnp.ndim(leaf) > 1 and getattr(path[-1] if path else None, "key", None) not in ("bias", "scale")
+
+    return jax.tree_util.tree_map_with_path(is_weight, params)
+
+
 Terms: TypeAlias = dict[str, jax.Array]
 """Named scalars to log, in nats per example unless the name says otherwise."""
 

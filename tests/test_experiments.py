@@ -31,10 +31,24 @@ def test_the_page_of_metrics_has_the_tables_of_its_results():
     names = {row["metric"].partition(",")[0] for row in record["rows"]}
     assert {*METRICS, *UNSUPERVISED, "pipe"} <= names
     for name, rows in (("scores", record["rows"]), ("infomec", record["infomec"])):
-        head, _, *lines = page.partition(f"<!-- {name} -->\n")[2].partition(f"\n<!-- end of {name} -->")[0].split("\n")
-        columns = head.strip("| ").split(" | ")
-        cells = [line.strip("| ").replace("`", "").split(" | ") for line in lines]
-        assert cells == [[str(row[column]) for column in columns] for row in rows]
+        assert_the_table_has(rows, page, name)
+
+
+def test_the_four_forms_of_infomec_are_in_one_table():
+    """Of the same trained codes: two methods on two data sets."""
+    rows = json.loads((FOLDER / "results" / "quantised_codes.json").read_text())["infomec"]
+    assert len(rows) == 4 * 2 * 2
+    assert len({row["form"] for row in rows}) == 4
+    section = (FOLDER / "README.md").read_text().partition("### quantised_codes.py\n")[2].partition("\n### ")[0]
+    assert_the_table_has(rows, section, "infomec")
+
+
+def assert_the_table_has(rows, page, name):
+    """Between two comments, with a column for each of its heads, and all of the rows in their order."""
+    head, _, *lines = page.partition(f"<!-- {name} -->\n")[2].partition(f"\n<!-- end of {name} -->")[0].split("\n")
+    columns = head.strip("| ").split(" | ")
+    cells = [line.strip("| ").replace("`", "").split(" | ") for line in lines]
+    assert cells == [[str(row[column]) for column in columns] for row in rows]
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def factorised_support(
     "hard" is the one-sided Hausdorff distance; the other side is 0. It is 0 if the codes fill a grid, and not invariant
     to rotations of it. Its gradient reaches three or four numbers of each pair of latents, and that of "mean" reaches
     all codes. Scaling the codes by c scales both by c^2, so they need a counterweight. The value depends on B: compare
-    it at equal B only.
+    it at equal B only. "soft" has one temperature for w and v, where the authors' code has two, both 1 by default.
 
     Distances are computed in blocks, with O(B^2 + B D) memory for "hard" and "mean", and O(P B^2) for "soft". If the
     batch is split over devices, each device gathers all codes, B D numbers, and computes the value of the global batch.

@@ -1,6 +1,7 @@
 """Autoencoder with constraints on its code: what is known about one factor, and not its labels (Ridgeway, 2016).
 
-Equation. With the means m of the codes of the images of a constraint, the first latent m_0 tied to the factor,
+Equation. A run takes one relation of one factor. With the means m of the codes of the images of a constraint, and
+the first latent m_0 tied to the factor,
 
     loss = E_q(z|x)[ -log p(x|z) ] + beta KL( q(z|x) || N(0, I) ) + constraint_weight C
 
@@ -72,7 +73,7 @@ def constrained_autoencoder(
     Args:
       networks: Encoder and decoder, and analogy of `jaxvae.networks.analogy_weights` for multiplicative analogies.
       likelihood: Likelihood of an image given its code.
-      constraint: Relation that is known: groups, distances, ranks or analogies.
+      constraint: Relation that is known, one at a time: groups, distances, ranks or analogies.
       distances: Form of the distances: triplets of an image, a nearer and a farther one; or stress, the distances of
         all pairs of the batch.
       analogy: Code of the fourth image of an analogy: swap (latents), additive or multiplicative (vectors).

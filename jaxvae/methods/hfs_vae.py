@@ -75,7 +75,7 @@ def hfs_vae(
       networks: Encoder and decoder.
       likelihood: Likelihood of an image given its code.
       matching: Distance of the supports: hard (the largest distance to the nearest code, as in the paper), mean (the
-        mean of these distances) or soft (weighted by softmax).
+        mean of these distances) or soft (weighted by softmax, with one temperature of 1 where their code has two).
       hinge: Penalty on latents with means that are too close together: none, variance (standard deviations below 1) or
         minimal-support (means that do not reach from 0 to 1).
       hyperparameters: Default values; a sweep replaces some of them.

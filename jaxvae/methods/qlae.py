@@ -34,11 +34,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
 
 from jaxvae.losses import commitment_loss, nearest_value, quantisation_loss, straight_through
-from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Params, Terms
+from jaxvae.method import Batch, Context, Method, Nets, Network, Objective, Terms, are_weights
 from jaxvae.methods.autoencoding import AUTOENCODER, autoencoder_method, point
 from jaxvae.methods.entry import Entry, Preset
 from jaxvae.methods.likelihoods import Likelihood, bernoulli
@@ -69,12 +68,8 @@ PRESETS = {
 
 def decayed(rate: Any, weight_decay: float = WEIGHT_DECAY) -> optax.GradientTransformation:
     """AdamW as the authors use it: gradients clipped element by element, and decay of weights only."""
-    adamw = optax.adamw(rate, weight_decay=weight_decay, mask=_weights)
+    adamw = optax.adamw(rate, weight_decay=weight_decay, mask=are_weights)
     return optax.chain(optax.clip(CLIP_VALUE), adamw)
-
-
-def _weights(params: Params) -> Any:
-    return jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params)
 
 
 def qlae(

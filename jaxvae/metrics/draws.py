@@ -141,7 +141,7 @@ class SampledCodes:
             if not kept.any():
                 raise ValueError(
                     f"no two of {len(self._codes)} examples differ in factor {factor} alone: give more examples, a "
-                    "grid (GridCodes), or fewer bins or factors"
+                    "grid (GridCodes in Python; the commands take examples), or fewer bins or factors"
                 )
             order = np.argsort(line[kept], kind="stable")
             counts = np.unique(line[kept], return_counts=True)[1]

@@ -54,6 +54,8 @@ def information_gaps(
 ) -> InformationGaps:
     """Computes MIG, MIG-sup, JEMMIG and DCIMIG with their defaults from one pass over the contingency tables.
 
+    One after another, the four and MED take a single pass as well: that of the last examples is kept.
+
     Args:
       codes: Codes [N, D], real.
       factors: Factors [N, K], integers, with NaN or None where a value is missing.

@@ -185,8 +185,12 @@ def z_max_variance(
 
     Give `GridCodes`, if there is an encoder. Among codes [N, D], only examples that differ in one factor alone are
     used, which may be few: the review's public code finds none, and returns NaN, for 8 factors in 10 bins and 20,000
-    rows. That code scales the accuracy a to (a - 1/K) / (1 - 1/K), cuts factors into 3 bins or into 10, as the function
-    or its configuration has it, and draws some of its numbers without the seed.
+    rows. The definition says which of the two a score is. `evaluate`, `score` and `jaxvae.runs` always compute the
+    second, of the examples that they score, also where the data are a full grid: votes drawn from it would encode
+    nearly all of it.
+
+    The review's code scales the accuracy a to (a - 1/K) / (1 - 1/K), cuts factors into 3 bins or into 10, as the
+    function or its configuration has it, and draws some of its numbers without the seed.
 
     Args:
       codes: `GridCodes` of a source and an encoder, which draws combinations of factors; or codes [N, D], with batches
@@ -220,6 +224,7 @@ def z_max_variance(
         prune_below,
         convention,
         seed,
+        " of a grid" if isinstance(codes, GridCodes) else " among given examples that differ in one factor alone",
     )
 
 
@@ -232,6 +237,7 @@ def _score_of_votes(
     prune_below: float,
     convention: str,
     seed: int,
+    drawn: str = "",
 ) -> Intervention:
     """Computes the accuracy of a majority vote of codes.
 
@@ -244,6 +250,7 @@ def _score_of_votes(
       prune_below: Standard deviation below which codes have no vote.
       convention: Whether `prune_below` is relative ("paper").
       seed: Random seed.
+      drawn: What the batches are drawn from, for the definition.
     """
     num_train, num_eval, batch_size, num_variance = numbers
     rng, varying = _checked(draws, num_train, num_eval, batch_size, seed)
@@ -265,7 +272,7 @@ def _score_of_votes(
     right = votes[:, np.arange(len(overall)), chosen].sum(axis=1)
     return Intervention(
         score=float(right[1] / num_eval),
-        definition=f"{name}, {num_train} votes of {batch_size} of {train.size} examples, tested on {num_eval} "
+        definition=f"{name}{drawn}, {num_train} votes of {batch_size} of {train.size} examples, tested on {num_eval} "
         f"votes of {test.size} others, {convention} convention{draws.note}",
         train_score=float(right[0] / num_train),
         counts=votes[0],

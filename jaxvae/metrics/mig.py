@@ -21,6 +21,8 @@ class MIG(Result):
     """Mutual information of binned codes and factors in nats [D, K]."""
     factor_entropy: np.ndarray
     """Empirical entropy of each factor in nats [K]."""
+    code_entropy: np.ndarray
+    """Entropy of each binned code on all rows in nats [D]. With it, every normalisation can be computed again."""
     live_codes: int
     """Number of codes that are not constant."""
     ignored_factors: tuple[int, ...]
@@ -85,6 +87,7 @@ def mig_of(data: Examples, information: Information, normalise: Normalise = "fac
         definition=data.describe(f"discretised MIG, {bins}{said(normalise)}"),
         per_factor=data.spread(gaps),
         **{name: np.nan_to_num(array) for name, array in known.items()},
+        code_entropy=information.own_entropy,
         live_codes=int(data.live.sum()),
         ignored_factors=data.ignored_factors,
         num_bins=information.num_bins,

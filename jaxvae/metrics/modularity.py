@@ -140,7 +140,8 @@ def explicitness(
     There is one multinomial regression per factor, or one of two balanced classes per value. The latter does not find
     the middle values of an ordered factor, which no line separates from the others on both sides: perfect codes of a
     uniform factor in 10 bins score 0.78. The review's public code scores the training rows and reports 2 (score - 0.5);
-    its form per factor takes regressions of one value against the others, whose probabilities are made to sum to 1.
+    its form per factor takes balanced regressions of one value against the others, of codes in [0, 1], whose
+    probabilities are made to sum to 1.
 
     Args:
       codes: Codes [N, D], real.

@@ -1,7 +1,8 @@
 """Codes and factors of any program, from files: which columns are which, which rows belong together, and their scores.
 
 Metrics need factors with integer values. Columns of words and of whole numbers have them. Columns of other numbers, and
-of whole numbers with more than 500 different values, are cut into bins, and what is returned says how.
+of whole numbers with more than 500 different values, are cut into bins, and what is returned says how, as does the
+definition of every metric of factors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from jaxvae.choose import unknown
 from jaxvae.files import printable
+from jaxvae.metrics import metric_named
 from jaxvae.metrics.inputs import inner_edges
 from jaxvae.runs.codes import OWN
 from jaxvae.runs.columns import check_cells, listed, numbered, numbers_of, read_columns
@@ -21,6 +23,7 @@ MOST_VALUES = 500
 """Largest number of different whole numbers in a factor that is not cut into bins."""
 ID = "id"
 Binning = Literal["quantiles", "width"]
+KINDS: dict[Binning, str] = {"quantiles": "about equal counts", "width": "equal width"}
 
 
 class Factor(NamedTuple):
@@ -38,11 +41,9 @@ class Factor(NamedTuple):
         """Describes the values, and the binning if there is one."""
         if not self.edges:
             return f"{self.name}: {self.different:,} values"
-        kind = "of about equal counts" if binning == "quantiles" else "of equal width"
         edges = " ".join(f"{edge:.4g}" for edge in self.edges)
-        return (
-            f"{self.name}: {self.different:,} different numbers, cut into {len(self.edges) + 1} bins {kind} at {edges}"
-        )
+        bins = f"{len(self.edges) + 1} bins of {KINDS[binning]}"
+        return f"{self.name}: {self.different:,} different numbers, cut into {bins} at {edges}"
 
 
 class Foreign(NamedTuple):
@@ -128,7 +129,7 @@ def score_foreign(
 
     Returns:
       {"num_samples", "codes" (names), "factors" ({name: {"values", "different", "edges"}}), "binning", "matched",
-      "asked", "metrics", "sampled"}.
+      "asked", "metrics", "sampled"}. Definitions of metrics of factors end with how these were cut into bins.
 
     Raises:
       ValueError: There is no such metric, or a quantised code differs in most examples.
@@ -149,6 +150,12 @@ def score_foreign(
         each.name: {"values": int(each.values.max()) + 1, "different": each.different, "edges": list(each.edges)}
         for each in foreign.factors
     }
+    scores = score_arrays(foreign.codes, sampled, factors, metrics, quantised=quantised)
+    note = _cut_in_words(foreign.factors, binning)
+    for results in scores.values():
+        for name, result in results.items():
+            if result["score"] is not None and metric_named(name).needs_factors:
+                result["definition"] += note
     return {
         "num_samples": len(foreign.codes),
         "codes": list(foreign.code_names),
@@ -156,8 +163,20 @@ def score_foreign(
         "binning": binning,
         "matched": foreign.matched,
         "asked": list(metrics),
-        **score_arrays(foreign.codes, sampled, factors, metrics, quantised=quantised),
+        **scores,
     }
+
+
+def _cut_in_words(factors: Sequence[Factor], binning: Binning) -> str:
+    """Returns what `jaxvae.metrics` adds to the definitions of metrics that cut factors; empty if none is cut."""
+    names: dict[int, list[str]] = {}
+    for factor in factors:
+        if factor.edges:
+            names.setdefault(len(factor.edges) + 1, []).append(factor.name)
+    return "".join(
+        f", factor{'s' * (len(cut) > 1)} {', '.join(cut)} cut into {count} bins of {KINDS[binning]}"
+        for count, cut in names.items()
+    )
 
 
 def _is_of_codes(name: str, column: np.ndarray) -> bool:

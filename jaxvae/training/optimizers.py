@@ -16,7 +16,7 @@ import optax
 import optax.contrib
 
 from jaxvae.choose import choose
-from jaxvae.method import Method, Objective, Optimizer, Params
+from jaxvae.method import Method, Objective, Optimizer, Params, are_weights
 from jaxvae.training.engine import TrainState, built
 
 OptimizerName: TypeAlias = Literal["adam", "adamw", "sgd", "rmsprop", "lion", "muon", "schedule-free"]
@@ -76,9 +76,9 @@ def make_optimizer(
     Args:
       name: Name of the optimizer: adam, adamw, sgd (without momentum), rmsprop, lion, muon (Muon for matrices, Adam for
         all other arrays) or schedule-free (AdamW that needs no schedule).
-      weight_decay: Decoupled weight decay per step, relative to the learning rate. It applies to arrays with two or
-        more axes, so not to biases and scales. By default, that of the optimizer: 1e-4 for adamw, 1e-3 for lion and 0
-        for all others.
+      weight_decay: Decoupled weight decay per step, relative to the learning rate. It applies to
+        `jaxvae.method.are_weights`, so not to biases and scales. By default, that of the optimizer: 1e-4 for adamw,
+        1e-3 for lion and 0 for all others.
 
     Raises:
       ValueError: The name is unknown, weight_decay < 0, or the optimizer has no weight decay.
@@ -89,11 +89,11 @@ def make_optimizer(
     given = {} if weight_decay is None else {"weight_decay": weight_decay}
     match name:
         case "adamw":
-            return partial(optax.adamw, mask=_matrices, **given)
+            return partial(optax.adamw, mask=are_weights, **given)
         case "lion":
-            return partial(optax.lion, mask=_matrices, **given)
+            return partial(optax.lion, mask=are_weights, **given)
         case "muon":
-            return partial(optax.contrib.muon, weight_decay_mask=_matrices, **given)
+            return partial(optax.contrib.muon, weight_decay_mask=are_weights, **given)
         case "schedule-free":
             return partial(_schedule_free, weight_decay=weight_decay or 0.0)
     if weight_decay:
@@ -253,17 +253,8 @@ def _keeps_an_average(part: Any) -> bool:
     return isinstance(part, AverageState | optax.contrib.ScheduleFreeState)
 
 
-def _matrices(params: Any) -> Any:
-    """Tells weights from biases and scales, of which networks side by side have a matrix as well."""
-
-    def is_weight(path: tuple[Any, ...], leaf: Any) -> bool:
-        return jnp.ndim(leaf) > 1 and getattr(path[-1] if path else None, "key", None) not in ("bias", "scale")
-
-    return jax.tree_util.tree_map_with_path(is_weight, params)
-
-
 def _schedule_free(rate: Any, *, weight_decay: float) -> optax.GradientTransformation:
-    decay = optax.masked(optax.add_decayed_weights(weight_decay), _matrices)
+    decay = optax.masked(optax.add_decayed_weights(weight_decay), are_weights)
     squares = optax.scale_by_rms(decay=0.999, eps_in_sqrt=False, bias_correction=True)
     inner = optax.chain(squares, decay, optax.scale_by_learning_rate(rate))
     return optax.contrib.schedule_free(inner, rate, b1=0.9)

@@ -82,6 +82,7 @@ def test_additive_decoders_have_none():
     assert penalty_oracle(parts, Z, SCALE, signs, normals, 0.1).max() < 1e-18
     assert penalty(additive, draws=4, scale=SCALE, derivatives="exact").max() < 1e-9
     assert penalty(additive, draws=4, scale=SCALE).max() < 1e-4
+    assert penalty(additive, draws=4, scale=SCALE, derivatives="exact", normalised=False).max() < 1e-8
     assert penalty(mixed, draws=4, scale=SCALE).min() > 1e-2
 
 

@@ -150,7 +150,7 @@ def test_vmapped_over_seeds_is_the_loop(name, batch):
             np.testing.assert_allclose(b[i], a, rtol=1e-3, atol=1e-5 * max(1.0, np.abs(a).max()))
 
 
-@pytest.mark.parametrize("name", some("vae", "factor-vae", "alae"))
+@pytest.mark.parametrize("name", some("vae", "factor-vae", "alae", "control-vae"))
 def test_checkpoint_round_trip(name, batch, tmp_path):
     init, update = compiled(name)
     state, terms = update(init(jax.random.key(0)), batch)

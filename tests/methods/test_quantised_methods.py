@@ -142,7 +142,7 @@ def test_weights_decay_and_neither_biases_nor_lists():
 
 @pytest.mark.parametrize(("name", "build", "hp"), [("qlae", qlae, QLAE()), ("tripod", tripod, Tripod())])
 def test_the_command_trains_as_the_method_does(name, build, hp):
-    """The optimizer of the command's defaults is that of the builder, to the bit."""
+    """The optimizer of the command's defaults is that of the builder, to the bit, also where biases are matrices."""
     made = networks(name)
     config = default_config(name)
 
@@ -151,7 +151,8 @@ def test_the_command_trains_as_the_method_does(name, build, hp):
 
     of_command, of_builder = build_method(config, made, Source()), build(made, hyperparameters=hp)
     rng = np.random.default_rng(0)
-    params = {"w": jnp.asarray(rng.normal(size=(5, 4)), jnp.float32), "b": jnp.asarray(rng.normal(size=4), jnp.float32)}
+    shapes = {"kernel": (2, 5, 4), "bias": (2, 4)}  # of two networks side by side
+    params = {name: jnp.asarray(rng.normal(size=shape), jnp.float32) for name, shape in shapes.items()}
     gradient = jax.tree.map(lambda leaf: 3 * leaf, params)
     steps = []
     for method in (of_command, of_builder):

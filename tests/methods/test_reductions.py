@@ -122,3 +122,14 @@ def test_warmup_is_linear(name, weight, step, share, params, batch):
     loss = loss_at(name)
     expected, _ = loss(flat.hyperparameters, params, batch)
     np.testing.assert_allclose(loss(warm.hyperparameters, params, batch, step)[0], expected, rtol=1e-6)
+
+
+def test_a_cycle_begins_the_warmup_again(params, batch):
+    """The warmup of 10 steps in cycles of 20."""
+    cyclic, loss = make("beta-vae", cycle=20, hp={"beta": 4.0, "warmup": 10.0}), loss_at("beta-vae")
+    at = jax.jit(jax.vmap(lambda step, params, batch: loss_of(cyclic, params, batch, KEY, step)[0], (0, None, None)))
+    shares = {0: 0.0, 5: 0.5, 19: 1.0, 20: 0.0, 25: 0.5, 30: 1.0, 41: 0.1}
+    found = at(np.array(list(shares), np.int32), own(cyclic, params), batch)
+    for value, share in zip(found, shares.values(), strict=True):
+        flat = make("beta-vae", hp={"beta": 4.0 * share}).hyperparameters
+        np.testing.assert_allclose(value, loss(flat, params, batch)[0], rtol=1e-5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from review_cases import CASES, GOLDEN, case
 
-from jaxvae.metrics import Binning, dcimig, information_gaps, jemmig, mig, mig_sup, modularity
+from jaxvae.metrics import Binning, dcimig, information, information_gaps, jemmig, med, mig, mig_sup, modularity
 
 TEN = {"num_bins": 10, "binning": Binning(10)}
 BITS = math.log(2)
@@ -44,6 +44,39 @@ def test_one_pass_gives_all_four():
         assert result.to_json() == alone.to_json()
 
 
+@pytest.fixture
+def passes(monkeypatch):
+    """Examples of which tables were counted: shapes of the codes."""
+    counted, count = [], information._counted
+    monkeypatch.setattr(information, "_kept", {})
+    monkeypatch.setattr(
+        information, "_counted", lambda data, bins: counted.append(data.codes.shape) or count(data, bins)
+    )
+    return counted
+
+
+def test_metrics_of_the_same_examples_share_one_pass(passes):
+    codes, factors = case("discrete_3_4_10")
+    alone = [metric(codes, factors).to_json() for metric in (mig, mig_sup, jemmig, dcimig, med)]
+    assert passes == [(2000, 5)]
+    mig(codes, factors).mutual_information[:] = mig_sup(codes, factors).code_entropy[:] = 7
+    assert [metric(codes, factors).to_json() for metric in (mig, mig_sup, jemmig, dcimig, med)] == alone
+    assert len(passes) == 1
+    mig(codes, factors, num_bins=10)
+    mig(codes[::-1], factors)
+    mig(codes, factors[::-1])
+    mig(codes[:, ::-1].reshape(1000, 10), factors[:1000])
+    assert passes[1:] == [(2000, 5)] * 3 + [(1000, 10)]
+
+
+def test_the_last_examples_are_kept(passes):
+    codes, factors = case("discrete_3_4_10")
+    for first in (*range(information.KEPT), 0, information.KEPT, 0, 1):
+        mig(codes[first : first + 50], factors[first : first + 50])
+    assert len(information._kept) == information.KEPT
+    assert len(passes) == information.KEPT + 2  # a new one, in place of number 1
+
+
 def test_the_two_forms_of_jemmig_go_in_opposite_directions():
     codes, factors = case("noise0.2")
     assert jemmig(codes, factors, **TEN).score + jemmig(codes, factors, form="authors", **TEN).score == pytest.approx(1)
@@ -51,9 +84,10 @@ def test_the_two_forms_of_jemmig_go_in_opposite_directions():
 
 def test_what_is_reported_suffices_for_every_normalisation():
     codes, factors = case("discrete_3_4_10")
-    found = dcimig(codes, factors, num_bins=10)
-    first, second = np.sort(found.mutual_information / found.code_entropy[:, None], axis=0)[[-1, -2]]
-    assert (first - second).mean() == pytest.approx(GOLDEN["information"]["discrete_3_4_10"]["mig/code"], abs=6e-7)
+    for metric in (mig, dcimig):
+        found = metric(codes, factors, num_bins=10)
+        first, second = np.sort(found.mutual_information / found.code_entropy[:, None], axis=0)[[-1, -2]]
+        assert (first - second).mean() == pytest.approx(GOLDEN["information"]["discrete_3_4_10"]["mig/code"], abs=6e-7)
 
 
 def test_codes_of_little_variance_are_left_out():

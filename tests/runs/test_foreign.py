@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from jaxvae.cli.main import main
-from jaxvae.metrics import METRICS, UNSUPERVISED, infomec, mig
+from jaxvae.metrics import METRICS, UNSUPERVISED, Binning, infomec, information, mig
 from jaxvae.runs.codes import write_columns
 from jaxvae.runs.columns import read_columns
 from jaxvae.runs.foreign import read_foreign, score_foreign
-from jaxvae.runs.score import THOROUGH
+from jaxvae.runs.score import RESAMPLES, THOROUGH, score_arrays
 from tests.report.page_parts import ATTACK, Page
 
 RNG = np.random.default_rng(0)
@@ -69,6 +69,21 @@ def test_values_of_quantised_codes_are_categories(codes, tmp_path, capsys):
         main(["score", str(codes), *words, "--quantised"])
     assert stopped.value.code == 2
     assert "the code 'z0' has 400 different values in 400 examples, so it is not quantised" in capsys.readouterr().err
+
+
+def test_intervals_of_metrics_of_information_take_one_pass_per_half(monkeypatch):
+    """And the scores and intervals are those of each metric alone, to the bit."""
+    names, counted, count = ["mig", "mig_sup", "jemmig", "dcimig", "med"], [], information._counted
+    monkeypatch.setattr(information, "_counted", lambda *given: counted.append(given) or count(*given))
+    alone = {}
+    for name in names:
+        monkeypatch.setattr(information, "_kept", {})
+        alone |= score_arrays(CODES, None, FACTORS, [name])["metrics"]
+    assert len(counted) == 5 * (1 + RESAMPLES)
+    counted.clear()
+    monkeypatch.setattr(information, "_kept", {})
+    assert score_arrays(CODES, None, FACTORS, names)["metrics"] == alone
+    assert len(counted) == 1 + RESAMPLES
 
 
 def test_ids_that_do_not_match(codes, tmp_path):
@@ -144,6 +159,31 @@ def test_continuous_factors_are_cut_into_bins(binning, values, edges, tmp_path):
     told = factor.in_words(binning)
     kind = {"quantiles": "of about equal counts at 1.75 3.5 5.25", "width": "of equal width at 2.5 4.5 6.5"}[binning]
     assert told == f"mass: 8 different numbers, cut into 4 bins {kind}"
+
+
+@pytest.mark.parametrize("binning", ["quantiles", "width"])
+def test_definitions_say_how_factors_were_cut(binning, tmp_path):
+    """In the words of the metrics that cut factors themselves; not where none is cut, or none is read."""
+    count = np.repeat([0.5, 1.5, 2.5, 3.5], [150, 100, 100, 50])
+    columns = (*CODES.T, FACTORS[:, 0], CODES[:, 0], CODES[:, 1], count)
+    path = write(tmp_path / "a.csv", "z0,z1,shape,mass,age,count", *columns)
+    asked = ["mig", "gaussian_total_correlation"]
+
+    def definitions(factors):
+        found = score_foreign(read_foreign(path, factors, bins=6, binning=binning), asked, binning=binning)["metrics"]
+        return [found[name]["definition"] for name in asked]
+
+    whole, unsupervised = definitions(["shape"])
+    bins = {"quantiles": "about equal counts", "width": "equal width"}[binning]
+    assert definitions(["shape", "mass"]) == [f"{whole}, factor mass cut into 6 bins of {bins}", unsupervised]
+    assert (
+        mig(CODES, CODES, binning=Binning(6, binning)).definition == f"{whole}, factors 0, 1 cut into 6 bins of {bins}"
+    )
+    several = {
+        "quantiles": f", factors mass, age cut into 6 bins of {bins}, factor count cut into 3 bins of {bins}",
+        "width": f", factors mass, age, count cut into 6 bins of {bins}",
+    }
+    assert definitions(["mass", "age", "count"])[0] == whole + several[binning]
 
 
 def test_values_that_are_repeated_share_a_bin(tmp_path):
