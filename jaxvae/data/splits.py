@@ -199,10 +199,21 @@ def recombinations(source: Source, asked: str) -> Parts:
 
     Returns:
       The parts for training and testing. Parts of a grid are still drawn by their factors, as in `split`. Of clips, the
-      first frame is meant.
+      first frame is meant; runs of methods that learn from all frames refuse factors that change in a clip.
 
     Raises:
       ValueError: The text has another form, a factor or value does not exist, or a part would be empty.
+    """
+    training, test = hold_out(source, conditions(source, asked))
+    kind: Any = GridSubset if _is_grid(source) else Subset
+    return Parts(kind(source, training.index), None, kind(source, test.index))
+
+
+def conditions(source: Source, asked: str) -> dict[str, Sequence[int]]:
+    """Returns the values of each factor that `recombinations` holds out for these words.
+
+    Raises:
+      ValueError: As for `recombinations`, but for factors and values that do not exist, and parts that are empty.
     """
     if asked not in RECOMBINATIONS and not re.search("[=<>]", asked) and (nearest := near(asked, RECOMBINATIONS)):
         raise ValueError(f"unknown combinations {asked!r}: did you mean {nearest!r}?")
@@ -223,9 +234,7 @@ def recombinations(source: Source, asked: str) -> Parts:
                     f"no value of {name!r} is held out by {asked!r}: a share of its range is from 0, the first value, "
                     "to 1, the last one"
                 )
-    training, test = hold_out(source, combination)
-    kind: Any = GridSubset if _is_grid(source) else Subset
-    return Parts(kind(source, training.index), None, kind(source, test.index))
+    return combination
 
 
 def recombinations_in_words(asked: str) -> str:

@@ -11,7 +11,8 @@ import jax
 
 from jaxvae.data import InClasses, Parts, Source
 from jaxvae.data.series import channels_of
-from jaxvae.data.source import S, on_device, sharing_arrays
+from jaxvae.data.source import S, Wrapper, on_device, sharing_arrays
+from jaxvae.data.splits import conditions
 from jaxvae.method import Method, Network
 from jaxvae.methods import Likelihood, given_library, likelihood_for, method_named, reading_library
 from jaxvae.networks import neighbour_features, with_parameters
@@ -97,7 +98,25 @@ def build_parts(
         None if part is None else config.batches.wrap_held_out(part, config.method)
         for part in (parts.validation, parts.test)
     )
-    return SplitExperiment(Parts(source, *held_out), build_method(config, networks_of(config, source), source))
+    method = build_method(config, networks_of(config, source), source)
+    _check_clips(config, parts.training, method)
+    return SplitExperiment(Parts(source, *held_out), method)
+
+
+def _check_clips(config: Config[Any, Any, Any, Any], source: Source, method: Method) -> None:
+    """Raises ValueError for a method of clips if factors that change within a clip are held out by its first frame."""
+    asked = config.source.hold_out
+    if asked is None or "video" not in method.needs:
+        return
+    while isinstance(source, Wrapper):
+        source = source.source
+    moving = getattr(source, "moving_factors", ())
+    if moved := [name for name in conditions(source, asked) if name in moving]:
+        still = ", ".join(name for name in source.factor_names if name not in moving)
+        raise ValueError(
+            f"{config.method} learns from all frames of a clip, in which {moved[0]!r} changes, and would see what "
+            f"--hold-out {asked!r} holds out: choose among {still}"
+        )
 
 
 def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[str, Network]:
