@@ -223,8 +223,8 @@ def conditions(source: Source, asked: str) -> dict[str, Sequence[int]]:
         name, is_share, chosen = _condition(source, word.strip())
         if chosen is None or (name in combination and not (is_share and name in compared)):
             raise ValueError(
-                "--hold-out takes FACTOR=VALUES between commas, such as shape=2,x=16:32, FACTOR>SHARE, such as x>0.5, "
-                f"or one of {', '.join(RECOMBINATIONS)}; got {asked!r}"
+                "--hold-out takes FACTOR=VALUES between commas, such as shape=2,x=16:32, FACTOR>SHARE in quotes (the shell "
+                f"takes > and < for files), such as \"x>0.5\", or one of {', '.join(RECOMBINATIONS)}; got {asked!r}"
             )
         combination[name] = [value for value in chosen if value in combination[name]] if name in combination else chosen
         if is_share:
@@ -244,7 +244,7 @@ def recombinations_in_words(asked: str) -> str:
 
 def _condition(source: Source, word: str) -> tuple[str, bool, Sequence[int] | None]:
     """Returns the factor of a condition, whether shares are compared, and the values, None for another form."""
-    name, equals, values = word.partition("=")
+    name, equals, values = map(str.strip, word.partition("="))
     compared = COMPARISON.fullmatch(word)
     try:
         if compared is None or name in source.factor_names:

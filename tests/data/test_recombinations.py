@@ -35,10 +35,17 @@ def test_training_is_still_drawn_by_factors():
     np.testing.assert_array_equal(epochs.test.index, parts.test.index)
 
 
+def test_blanks_around_names_and_values_do_not_count():
+    plain = recombinations(Scene(), "sun=2:4,sky=1,tower>0.5")
+    spaced = recombinations(Scene(), " sun = 2 : 4 , sky =1,tower > 0.5 ")
+    np.testing.assert_array_equal(spaced.test.index, plain.test.index)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"hold_out": "sun"}, "takes FACTOR=VALUES between commas, such as .*; got 'sun'"),
+        ({"hold_out": "sun"}, r"FACTOR>SHARE in quotes \(the shell takes > and < for files\), such as \"x>0.5\", or "),
         ({"hold_out": "sun=3:3"}, "takes FACTOR=VALUES"),
         ({"hold_out": "sun=1,sun=2"}, "takes FACTOR=VALUES"),
         ({"hold_out": "moon=1"}, "has no factor 'moon'"),
