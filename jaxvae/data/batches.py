@@ -19,6 +19,7 @@ from jaxvae.data.origin import origin_of
 from jaxvae.data.pairs import Groups, Pairs
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import GroundTruth, Source
+from jaxvae.data.subsets import Subset, all_factors
 from jaxvae.data.table import BLOCK, MISSING, Table
 from jaxvae.files import printable
 from jaxvae.schema import schema_of
@@ -117,7 +118,18 @@ class InConstraints(Single):
         """Returns a source of constraints that are drawn by their factors."""
         known = _by_factors(source, method, "constraints")
         factor = _factor(known, self.constrained_factor, method, "learns from constraints on a factor")
+        values = _values_left(known, factor)
+        if values is not None and len(values) < 2:
+            raise ValueError(
+                f"all examples to train on have the value {values[0]} of {factor!r}, and {method} learns from its "
+                "differences: choose another --constrained-factor, or hold out other examples"
+            )
         return Constraints(known, factor, self.constraint)
+
+    def wrap_held_out(self, source: Source, method: str) -> Source:
+        """Wraps held-out examples in the same way. They may have a single value of the factor."""
+        known = _by_factors(source, method, "constraints")
+        return Constraints(known, self.constrained_factor or known.factor_names[0], self.constraint)
 
     def told(self, source: Source, batch_size: int) -> Mapping[str, Any]:
         """Returns the kind of the constraint."""
@@ -243,6 +255,13 @@ def _factor(source: Source, name: str | None, method: str, why: str) -> str:
     chosen = name or source.factor_names[0]
     _refuse_missing(source, (chosen,), method)
     return chosen
+
+
+def _values_left(source: Source, factor: str) -> np.ndarray | None:
+    """Returns the values that a factor has in a part of the data; None for all of the data, which has every value."""
+    if not isinstance(source, Subset):
+        return None
+    return np.unique(all_factors(source)[:, source.factor_names.index(factor)])
 
 
 def _refuse_missing(source: Source, names: tuple[str, ...], method: str) -> None:
