@@ -219,7 +219,8 @@ class InClasses(Single):
     label_noise: float = 0.0
     """Share of the examples whose class is drawn at random, for data in memory."""
     copies: int | None = None
-    """Number of randomly altered copies of an image that make a class of their own, instead of a factor's values."""
+    """Number of randomly altered copies of an image that make a class of their own, instead of a factor's values. They
+    are shifted by up to an eighth of the sides, so that beside --hold-out of a place they show places held out."""
 
     streamed: ClassVar[bool] = False
 
