@@ -10,14 +10,16 @@ from jaxvae.methods.likelihoods import CountColumns, Likelihood
 def log_library(counts: CountColumns, x: jax.Array) -> jax.Array:
     """Computes the logarithm of the sum of each row's counts: [B, D] -> [B].
 
-    Missing counts are taken to be in proportion to the columns' means. A row without counts has a sum of 1e-8.
+    Missing counts are taken to be in proportion to the columns' means, and a row whose counts are all missing has the
+    sum of a mean row. A row of zeros has a sum of 1e-8.
     """
     values = x[:, counts.entries]
     observed = ~jnp.isnan(values)
     means = jnp.exp(counts.log_means)[None]
     share = jnp.where(observed, means, 0).sum(axis=1) / means.sum(axis=1)
     total = jnp.where(observed, values, 0).sum(axis=1)
-    return jnp.log(jnp.maximum(total, 1e-8)) - jnp.log(jnp.maximum(share, 1e-8))
+    size = jnp.log(jnp.maximum(total, 1e-8)) - jnp.log(jnp.maximum(share, 1e-8))
+    return jnp.where(share > 0, size, jax.nn.logsumexp(counts.log_means))
 
 
 def with_library(counts: CountColumns, raw: jax.Array, log_size: jax.Array | None = None) -> jax.Array:

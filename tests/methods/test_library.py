@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 from jaxvae.data import cells
 from jaxvae.data.tabular import Columns, from_columns
 from jaxvae.method import Context, Nets
-from jaxvae.methods import by_columns, given_library
+from jaxvae.methods import by_columns, given_library, log_library
 from jaxvae.runs.build import build_method, build_parts, networks_of
 from jaxvae.runs.config import Config, default_config
 from tests.losses.compiled import one_program
@@ -61,6 +61,14 @@ def test_without_a_row_it_is_that_of_a_mean_row():
     means = one_program(given_library(likelihood).mean)(raw)
     np.testing.assert_allclose(means[:, 1:].sum(axis=1), total, rtol=1e-5)
     np.testing.assert_array_equal(means[:, 0], raw[:, 0])
+
+
+def test_a_row_without_observed_counts_has_the_size_of_a_mean_row():
+    counts = by_columns(mixed().schema).counts
+    x = np.array([[0.0, np.nan, np.nan], [0.0, 3.0, 5.0], [0.0, 0.0, 0.0], [0.0, 3.0, np.nan]], np.float32)
+    a, b = np.exp(counts.log_means)
+    found = np.exp(one_program(lambda x: log_library(counts, x))(jnp.asarray(x)))
+    np.testing.assert_allclose(found, [a + b, 8, 1e-8, 3 * (a + b) / a], rtol=1e-5)
 
 
 def test_one_column_of_counts_has_no_library():
