@@ -160,7 +160,7 @@ class VectorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         vectors = self.schema_ is None
         if self.schema_ is not None and self.early_stopping and self.standardize:
             self.schema_ = schema_on(self._source(self._rows(X), None), learned) or self.schema_
-        self._config = config_of(self._name, params, vectors=vectors, seed=seed, labels=label_names)
+        self._config = config_of(self._name, params, schema=self.schema_, seed=seed, labels=label_names)
         self._prepare()
         if vectors:
             scaler = StandardScaler(with_mean=self.standardize, with_std=self.standardize).fit(X[learned])

@@ -13,6 +13,7 @@ from jaxvae.method import Context, Nets
 from jaxvae.methods import by_columns, given_library, log_library
 from jaxvae.runs.build import build_method, build_parts, networks_of
 from jaxvae.runs.config import Config, default_config
+from jaxvae.sklearn import DRVI, VAE, VAESNE
 from tests.losses.compiled import one_program
 
 RNG = np.random.default_rng(0)
@@ -130,3 +131,18 @@ def test_every_method_with_a_likelihood_of_tables_has_the_flag_and_older_runs_ha
     assert Config.from_json(written).options.library == "none"
     with pytest.raises(ValueError, match="--library is for tables of counts, such as anndata:PATH: leave it out"):
         build_parts(default_config("vae").with_flags(library="rows"))
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        (VAE(library="rows"), "none"),
+        (VAESNE(library="rows", kinds={"x0": "count"}), "1"),
+        (DRVI(library="none", kinds="real"), "none"),
+    ],
+)
+def test_estimators_of_arrays_refuse_a_library_without_sums_of_counts(model, found):
+    x = RNG.poisson(4.0, (12, 3)) + np.arange(12.0)[:, None]
+    told = f"library='{model.library}' is for several columns of counts, and X has {found}: set kinds='count' if"
+    with pytest.raises(ValueError, match=told):
+        model.fit(x)
