@@ -18,7 +18,8 @@ from jaxvae.data.labels import Conditioned, Quality, few_labels
 from jaxvae.data.origin import origin_of
 from jaxvae.data.pairs import Groups, Pairs
 from jaxvae.data.shuffle import Epochs
-from jaxvae.data.source import GroundTruth, Source
+from jaxvae.data.source import GroundTruth, Source, Wrapper
+from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Subset, all_factors
 from jaxvae.data.table import BLOCK, MISSING, Table
 from jaxvae.files import printable
@@ -189,7 +190,7 @@ class WithCovariates(Single):
 
     def wrap(self, source: Source, method: str) -> Source:
         """Returns a source with the labels as "aux", or the source itself if there are none."""
-        _refuse_empty_rows(source, method)
+        refuse_empty_rows(source, method)
         if not self.covariates:
             return source
         return Conditioned(source, tuple(_factor(source, name, method, "has covariates") for name in self.covariates))
@@ -275,11 +276,18 @@ def _refuse_missing(source: Source, names: tuple[str, ...], method: str) -> None
             )
 
 
-def _refuse_empty_rows(source: Source, method: str) -> None:
-    """Raises ValueError for a table with several columns of counts and a row whose observed counts are all 0."""
+def refuse_empty_rows(source: Source, method: str) -> None:
+    """Raises ValueError for a table with several columns of counts and a row whose observed counts are all 0.
+
+    Args:
+      source: Table, also wrapped or streamed; other sources pass.
+      method: Name of the method that learns how the counts of a row are shared out, for the message.
+    """
     table: Source = source
-    while not isinstance(table, Table) and hasattr(table, "source"):
+    while isinstance(table, Wrapper):
         table = table.source
+    if isinstance(table, Streamed):
+        table = table.table
     schema = schema_of(source)
     if schema is None or not isinstance(table, Table):
         return

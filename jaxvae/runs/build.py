@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxvae.data import InClasses, Parts, Source
+from jaxvae.data.batches import refuse_empty_rows
 from jaxvae.data.series import channels_of
 from jaxvae.data.source import S, Wrapper, on_device, sharing_arrays
 from jaxvae.data.splits import conditions
@@ -168,7 +169,9 @@ def _check_scale(config: Config[Any, Any, Any, Any]) -> None:
 
 
 def _check_library(config: Config[Any, Any, Any, Any], source: Examples) -> None:
-    """Raises ValueError for a sum of expected counts that was asked for where a row has no sum of counts."""
+    """Raises ValueError for a sum of expected counts that was asked for where the rows have no sums of counts, or a row
+    has no counts.
+    """
     schema, asked = schema_of(source), getattr(config.options, "library", None)
     if schema is None or asked is None or asked == default_flags(config.method)["library"]:
         return
@@ -176,6 +179,8 @@ def _check_library(config: Config[Any, Any, Any, Any], source: Examples) -> None
     if counts < 2:
         columns = "no column of counts" if not counts else "one column of counts only"
         raise ValueError(f"--library {asked} is for tables with several columns of counts, got {columns}: leave it out")
+    if asked == "rows":
+        refuse_empty_rows(source, f"{config.method} with --library rows")
 
 
 def with_likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Config[Any, Any, Any, Any]:

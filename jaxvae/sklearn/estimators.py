@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxvae.analysis import find_clusters
 from jaxvae.data import Epochs, Source, Subset, Table
+from jaxvae.data.batches import refuse_empty_rows
 from jaxvae.data.tabular import schema_on
 from jaxvae.losses import group_norms
 from jaxvae.method import Batch, Method, Nets, Params
@@ -168,8 +169,9 @@ class VectorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             self.scale_ = scaler.scale_ if self.standardize else np.ones(X.shape[1])
             if self.standardize and params.get("likelihood") == "auto":
                 warn_of_counts(X)
-        source = self._source(self._rows(X), factors)
-        validation = None
+        source, validation = self._source(self._rows(X), factors), None
+        if params.get("library") == "rows":
+            refuse_empty_rows(source, type(self).__name__)
         if self.early_stopping:
             validation = self._wrapped(Epochs(Subset(source, held_out)), held_out)
             source = Subset(source, learned)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from jaxvae.data import cells
+from jaxvae.data import Streamed, cells
 from jaxvae.data.tabular import Columns, from_columns
 from jaxvae.method import Context, Nets
 from jaxvae.methods import by_columns, given_library, log_library
@@ -146,3 +146,27 @@ def test_estimators_of_arrays_refuse_a_library_without_sums_of_counts(model, fou
     told = f"library='{model.library}' is for several columns of counts, and X has {found}: set kinds='count' if"
     with pytest.raises(ValueError, match=told):
         model.fit(x)
+
+
+EMPTY = RNG.poisson(5.0, (12, 3)) + 1.0
+EMPTY[[2, 7]] = 0
+EMPTY[9, 1:] = np.nan  # its first count is known
+
+
+@pytest.mark.parametrize("kind", [VAE, VAESNE])
+def test_estimators_refuse_rows_without_counts(kind):
+    with pytest.raises(ValueError, match=f"{kind.__name__} learns how .* 2 rows have no counts at all: row 2, row 7: rem"):
+        kind(library="rows", kinds="count").fit(EMPTY)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_runs_refuse_rows_without_counts(streamed):
+    columns = {"a": EMPTY[:, 0], "b": EMPTY[:, 1], "real": RNG.normal(size=12)}
+    table = from_columns(columns, Columns(kinds=("a=count", "b=count")))
+    config = default_config("vae").with_flags(data="table:X", library="rows", validation=0.25)
+    told = "vae with --library rows learns how .* 2 rows have no counts at all: row 2, row 7: remove them"
+    with pytest.raises(ValueError, match=told):
+        build_parts(config, opened=lambda schema: Streamed(table) if streamed else table)
+    table.pixels[[2, 7], :2] = np.nan
+    with pytest.raises(ValueError, match=told):
+        build_parts(config, opened=lambda schema: Streamed(table) if streamed else table)
