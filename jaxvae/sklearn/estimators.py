@@ -37,7 +37,7 @@ from jaxvae.sklearn.columns import (
     warn_of_counts,
 )
 from jaxvae.sklearn.fitting import fit, rows_to_train_on
-from jaxvae.sklearn.settings import IN_UNIT_INTERVAL, config_of
+from jaxvae.sklearn.settings import IN_UNIT_INTERVAL, config_of, defaults_of
 from jaxvae.training import TrainState
 
 CHUNK = 512
@@ -138,7 +138,7 @@ class VectorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(defaults_of(type(self)) | state)  # older pickles lack newer parameters
         if "state_" in state:
             trained = jax.tree.map(jnp.asarray, self.state_)
             self.state_ = trained._replace(key=jax.random.wrap_key_data(trained.key))

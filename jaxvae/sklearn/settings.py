@@ -1,5 +1,6 @@
 """The parameters of an estimator as the configuration of a run, and back."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -24,6 +25,12 @@ IN_UNIT_INTERVAL = ("bernoulli", "continuous-bernoulli")
 """Likelihoods of values in [0, 1], which are not standardized."""
 OWN = ("standardize", "kinds", "verbose", "random_state", "early_stopping")
 """Parameters that are not those of a run."""
+
+
+def defaults_of(estimator: type) -> dict[str, Any]:
+    """Returns the default of each keyword parameter of an estimator's class."""
+    parameters = inspect.signature(estimator).parameters.values()
+    return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
 
 
 def config_of(
