@@ -183,6 +183,15 @@ def _check_library(config: Config[Any, Any, Any, Any], source: Examples) -> None
         refuse_empty_rows(source, f"{config.method} with --library rows")
 
 
+def library_of(config: Any, source: Examples) -> str | None:
+    """Returns where the sums of the expected counts of rows come from, "none" or "rows"; None for a configuration of
+    another kind, and for data without several columns of counts.
+    """
+    schema, options = schema_of(source), getattr(config, "options", None)
+    counts = 0 if schema is None else sum(column.kind == "count" for column in schema.used)
+    return getattr(options, "library", None) if counts > 1 else None
+
+
 def with_likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Config[Any, Any, Any, Any]:
     """Returns the configuration with the name of the likelihood that suits the data, if none was asked for.
 

@@ -297,7 +297,7 @@ class VectorAutoencoder(VectorEncoder):
 
         Vectors give an array. A table gives the columns that were learned from, as a DataFrame if X was one: the
         probability of the second value of a binary column, and the likeliest category of a categorical one. Constant
-        columns and identifiers are left out.
+        columns and identifiers are left out. With library="rows", expected counts sum to those of a mean row.
         """
         check_is_fitted(self)
         index = getattr(Z, "index", None)

@@ -1,5 +1,9 @@
 """Library sizes for every method with a likelihood: expected counts that sum to those of the row."""
 
+import json
+import re
+from typing import get_args
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,13 +11,19 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from jaxvae.data import Streamed, cells
+from jaxvae.cli.encode import DecodeArgs
+from jaxvae.cli.export import ExportArgs
+from jaxvae.data import Scene, Streamed, cells
 from jaxvae.data.tabular import Columns, from_columns
 from jaxvae.method import Context, Nets
-from jaxvae.methods import by_columns, given_library, log_library
-from jaxvae.runs.build import build_method, build_parts, networks_of
+from jaxvae.methods import by_columns, drvi, given_library, log_library
+from jaxvae.runs.build import build_method, build_parts, library_of, networks_of
 from jaxvae.runs.config import Config, default_config
+from jaxvae.runs.export import export
+from jaxvae.runs.load import Run
+from jaxvae.runs.options import LIKELIHOOD
 from jaxvae.sklearn import DRVI, VAE, VAESNE
+from jaxvae.training import make_train_step
 from tests.losses.compiled import one_program
 
 RNG = np.random.default_rng(0)
@@ -170,3 +180,27 @@ def test_runs_refuse_rows_without_counts(streamed):
     table.pixels[[2, 7], :2] = np.nan
     with pytest.raises(ValueError, match=told):
         build_parts(config, opened=lambda schema: Streamed(table) if streamed else table)
+
+
+def test_an_exported_decoder_has_the_size_of_a_mean_row_and_says_so(tmp_path):
+    pytest.importorskip("flatbuffers", reason="needs pip install jaxvae[export]")
+    config = default_config("vae").with_flags(data="cells", latents=2, hidden=(8,), library="rows")
+    method, _, _ = built("vae", SMALL, library="rows")
+    init, _ = make_train_step(method, dataset_size=SMALL.size)
+    run = Run(tmp_path / "run", config, SMALL, method, jax.jit(init)(jax.random.key(0)), [])
+    export(run, "stablehlo", tmp_path)
+    assert json.loads((tmp_path / "export.json").read_text())["library"] == "rows"
+    decoder = jax.export.deserialize(bytearray((tmp_path / "decoder.stablehlo").read_bytes()))
+    (expected,) = decoder.call(RNG.normal(size=(3, 2)).astype(np.float32))
+    total = sum(column.mean + 1e-3 for column in SMALL.schema.used)
+    np.testing.assert_allclose(expected.sum(axis=1), total, rtol=1e-4)
+    assert library_of(config.with_flags(library="none"), SMALL) == "none"
+    assert library_of(default_config("drvi").with_flags(data="scene"), Scene()) is None
+
+
+def test_where_rows_are_unknown_the_help_says_which_size_examples_have():
+    (library,) = (hint for name, hint, _ in LIKELIHOOD if name == "library")
+    for told in (get_args(library)[1].help, drvi.__doc__, DecodeArgs.__doc__, ExportArgs.__doc__):
+        assert re.search(r"(decoded to the size|sum to those) of a mean row", " ".join(told.split()))
+    assert "those of a mean row" in " ".join(VAE.inverse_transform.__doc__.split())
+    assert "decodes to the size of a mean row" in " ".join(VAE.__doc__.split())
