@@ -40,8 +40,8 @@ The conditions are checked against those of the authors' code (mmrl/disent-and-g
 9b34e90), whose values are turned into shares of the range: a scale above 0.6 of [0.5, 1], angles between 120 and 240
 degrees, a scale from 1.1 of [0.75, 1.25], directions above 20 of [-30, 30] degrees. Hues are shares by their index over
 the number of values there, and over that minus 1 here, which selects the same of 10 hues. The shapes are those of the
-code: an ellipse and a square, a cylinder and a capsule. The middle one of an odd number of values is in no part there
-if a condition is "above 0.5", and is trained on here. The other ranges of Shapes3D in the code, which its analysis does
+code: an ellipse and a square, a cylinder and a capsule. Where a condition is "above 0.5" and the number of values is
+odd, the authors leave the middle value out of both parts; here it is trained on. The other ranges of Shapes3D in the code, which its analysis does
 not use, and its sets of MPI3D are left out. The text of the paper was not at hand: that its figures are of these sets
 is from memory.
 """
