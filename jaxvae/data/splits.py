@@ -41,9 +41,9 @@ The conditions are checked against those of the authors' code (mmrl/disent-and-g
 degrees, a scale from 1.1 of [0.75, 1.25], directions above 20 of [-30, 30] degrees. Hues are shares by their index over
 the number of values there, and over that minus 1 here, which selects the same of 10 hues. The shapes are those of the
 code: an ellipse and a square, a cylinder and a capsule. Where a condition is "above 0.5" and the number of values is
-odd, the authors leave the middle value out of both parts; here it is trained on. The other ranges of Shapes3D in the code, which its analysis does
-not use, and its sets of MPI3D are left out. The text of the paper was not at hand: that its figures are of these sets
-is from memory.
+odd, the authors leave the middle value out of both parts; here it is trained on. The other ranges of Shapes3D in the
+code, which its analysis does not use, and its sets of MPI3D are left out. The text of the paper was not at hand: that
+its figures are of these sets is from memory.
 """
 
 
@@ -223,8 +223,8 @@ def conditions(source: Source, asked: str) -> dict[str, Sequence[int]]:
         name, is_share, chosen = _condition(source, word.strip())
         if chosen is None or (name in combination and not (is_share and name in compared)):
             raise ValueError(
-                "--hold-out takes FACTOR=VALUES between commas, such as shape=2,x=16:32, FACTOR>SHARE in quotes (the shell "
-                f"takes > and < for files), such as \"x>0.5\", or one of {', '.join(RECOMBINATIONS)}; got {asked!r}"
+                "--hold-out takes FACTOR=VALUES between commas, such as shape=2,x=16:32, FACTOR>SHARE in quotes (the "
+                f'shell takes > and < for files), such as "x>0.5", or one of {", ".join(RECOMBINATIONS)}; got {asked!r}'
             )
         combination[name] = [value for value in chosen if value in combination[name]] if name in combination else chosen
         if is_share:

@@ -48,7 +48,7 @@ def several_counts(likelihood: Likelihood) -> CountColumns | None:
 
 def given_library(likelihood: Likelihood) -> Likelihood:
     """Returns the likelihood of rows whose sums of counts are known: expected counts sum to those of the row. Those
-    of zero-inflated columns are 1 - pi of their part of the sum, where pi is the column's probability of a further zero.
+    of zero-inflated columns are 1 - pi of their part, where pi is the column's probability of a further zero.
 
     `mean` does not see a row, and its expected counts sum to those of a mean row; see `reading_library`. A likelihood
     of fewer than two columns of counts is returned as it is.

@@ -235,8 +235,8 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
         plain = {"patience": None, "validate_every": Training.validate_every, "split_seed": 0}
         if useless := [name for name, usual in plain.items() if config.flags()[name] != usual]:
             raise ValueError(
-                f"--{useless[0].replace('_', '-')} goes with --validation and --test, and --hold-out takes their place: "
-                "leave out one of the two"
+                f"--{useless[0].replace('_', '-')} goes with --validation and --test, and --hold-out takes their "
+                "place: leave out one of the two"
             )
     if not config.source.is_validated and training.patience is not None:
         raise ValueError("--patience counts validations without improvement: add --validation 0.1, or leave it out")

@@ -165,7 +165,7 @@ EMPTY[9, 1:] = np.nan  # its first count is known
 
 @pytest.mark.parametrize("kind", [VAE, VAESNE])
 def test_estimators_refuse_rows_without_counts(kind):
-    with pytest.raises(ValueError, match=f"{kind.__name__} learns how .* 2 rows have no counts at all: row 2, row 7: rem"):
+    with pytest.raises(ValueError, match=f"{kind.__name__} learns .* 2 rows have no counts at all: row 2, row 7"):
         kind(library="rows", kinds="count").fit(EMPTY)
 
 
