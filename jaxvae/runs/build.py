@@ -168,7 +168,7 @@ def _check_scale(config: Config[Any, Any, Any, Any]) -> None:
         raise ValueError("--output sigmoid is for values in [0, 1], and series are standardized: leave it out")
 
 
-def _check_library(config: Config[Any, Any, Any, Any], source: Examples) -> None:
+def _check_library(config: Config[Any, Any, Any, Any], source: Source) -> None:
     """Raises ValueError for a sum of expected counts that was asked for where the rows have no sums of counts, or a row
     has no counts.
     """
