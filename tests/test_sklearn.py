@@ -159,6 +159,20 @@ def test_what_was_saved_gives_the_same_bits(trained, plane, save, tmp_path):
     assert loaded.get_feature_names_out().tolist() == ["vae0", "vae1"]
 
 
+def test_pickles_from_before_a_parameter_have_its_default(trained, plane):
+    for fitted in (True, False):
+        older = clone(trained)
+        if fitted:
+            older.__setstate__(trained.__getstate__())
+        del older.library, older.kinds
+        loaded = pickle.loads(pickle.dumps(older))
+        assert loaded.get_params() == trained.get_params()
+        assert (loaded.library, loaded.kinds, loaded.scale) == ("none", None, 0.1)
+        assert clone(loaded).get_params() == trained.get_params()
+        if fitted:
+            np.testing.assert_array_equal(loaded.transform(plane), trained.transform(plane))
+
+
 def test_an_integer_decides_everything(trained, plane):
     again = clone(trained).fit(plane)
     np.testing.assert_array_equal(again.transform(plane), trained.transform(plane))

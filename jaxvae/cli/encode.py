@@ -49,7 +49,8 @@ class EncodeArgs:
 
 @dataclass(frozen=True)
 class DecodeArgs:
-    """Writes the expected examples of codes to a file, or pictures to a folder."""
+    """Writes the expected examples of codes to a file, or pictures to a folder. Of a run with --library rows, expected
+    counts sum to those of a mean row."""
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""

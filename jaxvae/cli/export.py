@@ -15,7 +15,8 @@ from jaxvae.runs.load import load_run
 
 @dataclass(frozen=True)
 class ExportArgs:
-    """Writes the encoder and the decoder of a run for other programs, and compares the files with the run."""
+    """Writes the encoder and the decoder of a run for other programs, and compares the files with the run. The decoder
+    of a run with --library rows has expected counts that sum to those of a mean row."""
 
     run: tyro.conf.Positional[Path]
     """Folder of the run."""

@@ -18,7 +18,9 @@ from jaxvae.data.labels import Conditioned, Quality, few_labels
 from jaxvae.data.origin import origin_of
 from jaxvae.data.pairs import Groups, Pairs
 from jaxvae.data.shuffle import Epochs
-from jaxvae.data.source import GroundTruth, Source
+from jaxvae.data.source import GroundTruth, Source, Wrapper
+from jaxvae.data.streamed import Streamed
+from jaxvae.data.subsets import Subset, all_factors
 from jaxvae.data.table import BLOCK, MISSING, Table
 from jaxvae.files import printable
 from jaxvae.schema import schema_of
@@ -117,7 +119,18 @@ class InConstraints(Single):
         """Returns a source of constraints that are drawn by their factors."""
         known = _by_factors(source, method, "constraints")
         factor = _factor(known, self.constrained_factor, method, "learns from constraints on a factor")
+        values = _values_left(known, factor)
+        if values is not None and len(values) < 2:
+            raise ValueError(
+                f"all examples to train on have the value {values[0]} of {factor!r}, and {method} learns from its "
+                "differences: choose another --constrained-factor, or hold out other examples"
+            )
         return Constraints(known, factor, self.constraint)
+
+    def wrap_held_out(self, source: Source, method: str) -> Source:
+        """Wraps held-out examples in the same way. They may have a single value of the factor."""
+        known = _by_factors(source, method, "constraints")
+        return Constraints(known, self.constrained_factor or known.factor_names[0], self.constraint)
 
     def told(self, source: Source, batch_size: int) -> Mapping[str, Any]:
         """Returns the kind of the constraint."""
@@ -177,7 +190,7 @@ class WithCovariates(Single):
 
     def wrap(self, source: Source, method: str) -> Source:
         """Returns a source with the labels as "aux", or the source itself if there are none."""
-        _refuse_empty_rows(source, method)
+        refuse_empty_rows(source, method)
         if not self.covariates:
             return source
         return Conditioned(source, tuple(_factor(source, name, method, "has covariates") for name in self.covariates))
@@ -207,7 +220,8 @@ class InClasses(Single):
     label_noise: float = 0.0
     """Share of the examples whose class is drawn at random, for data in memory."""
     copies: int | None = None
-    """Number of randomly altered copies of an image that make a class of their own, instead of a factor's values."""
+    """Number of randomly altered copies of an image that make a class of their own, instead of a factor's values. They
+    are shifted by up to an eighth of the sides, so that beside --hold-out of a place they show places held out."""
 
     streamed: ClassVar[bool] = False
 
@@ -245,6 +259,13 @@ def _factor(source: Source, name: str | None, method: str, why: str) -> str:
     return chosen
 
 
+def _values_left(source: Source, factor: str) -> np.ndarray | None:
+    """Returns the values that a factor has in a part of the data; None for all of the data, which has every value."""
+    if not isinstance(source, Subset):
+        return None
+    return np.unique(all_factors(source)[:, source.factor_names.index(factor)])
+
+
 def _refuse_missing(source: Source, names: tuple[str, ...], method: str) -> None:
     """Raises ValueError for labels of a table that are missing in some rows, which would be learned as a class."""
     for name, texts in zip(source.factor_names, origin_of(source).label_values, strict=False):
@@ -255,11 +276,18 @@ def _refuse_missing(source: Source, names: tuple[str, ...], method: str) -> None
             )
 
 
-def _refuse_empty_rows(source: Source, method: str) -> None:
-    """Raises ValueError for a table with several columns of counts and a row whose observed counts are all 0."""
+def refuse_empty_rows(source: Source, method: str) -> None:
+    """Raises ValueError for a table with several columns of counts and a row whose observed counts are all 0.
+
+    Args:
+      source: Table, also wrapped or streamed; other sources pass.
+      method: Name of the method that learns how the counts of a row are shared out, for the message.
+    """
     table: Source = source
-    while not isinstance(table, Table) and hasattr(table, "source"):
+    while isinstance(table, Wrapper):
         table = table.source
+    if isinstance(table, Streamed):
+        table = table.table
     schema = schema_of(source)
     if schema is None or not isinstance(table, Table):
         return

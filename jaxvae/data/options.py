@@ -12,7 +12,7 @@ from jaxvae.data.batches import Single
 from jaxvae.data.correlations import correlated_pairs
 from jaxvae.data.origin import origin_of
 from jaxvae.data.registry import COLUMNED, FILES, SERIES, TABLES, TABULAR, VARIANTS, kind_of, open_data
-from jaxvae.data.series import channels_on
+from jaxvae.data.series import channels_on, columns_of
 from jaxvae.data.shuffle import Epochs
 from jaxvae.data.source import Source
 from jaxvae.data.splits import Parts, recombinations, split, split_as_told
@@ -117,6 +117,8 @@ class DataOptions:
                 raise ValueError(
                     "--hold-out chooses the test examples: leave out --validation, --test and --correlation"
                 )
+            if columns_of(source) is not None:  # whose means and scales would be of the held-out rows as well
+                raise ValueError("--hold-out is for images with known factors: leave it out")
             parts = recombinations(source, self.hold_out)
             return parts._replace(training=Epochs(parts.training)) if self.sampling == "epochs" else parts
         parts = self._split(source)
@@ -199,7 +201,7 @@ class DataOptions:
             "sampling": "" if batches.in_epochs else "methods that do not draw their images by factors",
             "stream": self._not_streamed(batches, variant),
             "correlation": "images with known factors" if unlike_images else "",
-            "hold_out": "images with known factors" if unlike_images else "",
+            "hold_out": "images with known factors" if unlike_images or self.has_columns else "",
             "skip_bad": "" if self.data.partition(":")[0].endswith("pictures") else "data from pictures:PATH",
             "image_size": "images" if self.is_tabular or is_series else "data of this package" if self._is_own else "",
             **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular or is_series else tables),

@@ -40,10 +40,10 @@ The conditions are checked against those of the authors' code (mmrl/disent-and-g
 9b34e90), whose values are turned into shares of the range: a scale above 0.6 of [0.5, 1], angles between 120 and 240
 degrees, a scale from 1.1 of [0.75, 1.25], directions above 20 of [-30, 30] degrees. Hues are shares by their index over
 the number of values there, and over that minus 1 here, which selects the same of 10 hues. The shapes are those of the
-code: an ellipse and a square, a cylinder and a capsule. The middle one of an odd number of values is in no part there
-if a condition is "above 0.5", and is trained on here. The other ranges of Shapes3D in the code, which its analysis does
-not use, and its sets of MPI3D are left out. The text of the paper was not at hand: that its figures are of these sets
-is from memory.
+code: an ellipse and a square, a cylinder and a capsule. Where a condition is "above 0.5" and the number of values is
+odd, the authors leave the middle value out of both parts; here it is trained on. The other ranges of Shapes3D in the
+code, which its analysis does not use, and its sets of MPI3D are left out. The text of the paper was not at hand: that
+its figures are of these sets is from memory.
 """
 
 
@@ -199,10 +199,21 @@ def recombinations(source: Source, asked: str) -> Parts:
 
     Returns:
       The parts for training and testing. Parts of a grid are still drawn by their factors, as in `split`. Of clips, the
-      first frame is meant.
+      first frame is meant; runs of methods that learn from all frames refuse factors that change in a clip.
 
     Raises:
       ValueError: The text has another form, a factor or value does not exist, or a part would be empty.
+    """
+    training, test = hold_out(source, conditions(source, asked))
+    kind: Any = GridSubset if _is_grid(source) else Subset
+    return Parts(kind(source, training.index), None, kind(source, test.index))
+
+
+def conditions(source: Source, asked: str) -> dict[str, Sequence[int]]:
+    """Returns the values of each factor that `recombinations` holds out for these words.
+
+    Raises:
+      ValueError: As for `recombinations`, but for factors and values that do not exist, and parts that are empty.
     """
     if asked not in RECOMBINATIONS and not re.search("[=<>]", asked) and (nearest := near(asked, RECOMBINATIONS)):
         raise ValueError(f"unknown combinations {asked!r}: did you mean {nearest!r}?")
@@ -212,8 +223,8 @@ def recombinations(source: Source, asked: str) -> Parts:
         name, is_share, chosen = _condition(source, word.strip())
         if chosen is None or (name in combination and not (is_share and name in compared)):
             raise ValueError(
-                "--hold-out takes FACTOR=VALUES between commas, such as shape=2,x=16:32, FACTOR>SHARE, such as x>0.5, "
-                f"or one of {', '.join(RECOMBINATIONS)}; got {asked!r}"
+                "--hold-out takes FACTOR=VALUES between commas, such as shape=2,x=16:32, FACTOR>SHARE in quotes (the "
+                f'shell takes > and < for files), such as "x>0.5", or one of {", ".join(RECOMBINATIONS)}; got {asked!r}'
             )
         combination[name] = [value for value in chosen if value in combination[name]] if name in combination else chosen
         if is_share:
@@ -223,9 +234,7 @@ def recombinations(source: Source, asked: str) -> Parts:
                     f"no value of {name!r} is held out by {asked!r}: a share of its range is from 0, the first value, "
                     "to 1, the last one"
                 )
-    training, test = hold_out(source, combination)
-    kind: Any = GridSubset if _is_grid(source) else Subset
-    return Parts(kind(source, training.index), None, kind(source, test.index))
+    return combination
 
 
 def recombinations_in_words(asked: str) -> str:
@@ -235,7 +244,7 @@ def recombinations_in_words(asked: str) -> str:
 
 def _condition(source: Source, word: str) -> tuple[str, bool, Sequence[int] | None]:
     """Returns the factor of a condition, whether shares are compared, and the values, None for another form."""
-    name, equals, values = word.partition("=")
+    name, equals, values = map(str.strip, word.partition("="))
     compared = COMPARISON.fullmatch(word)
     try:
         if compared is None or name in source.factor_names:

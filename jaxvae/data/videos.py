@@ -40,6 +40,11 @@ class MovingSprites:
     size = property(lambda self: Sprites(self.resolution).size)
 
     @property
+    def moving_factors(self) -> tuple[str, ...]:
+        """Names of the factors that change within a clip."""
+        return ("x", "y") if self.speed else ()
+
+    @property
     def event_shape(self) -> tuple[int, ...]:
         """Shape of a frame (height, width, 3)."""
         return (self.resolution, self.resolution, 3)

@@ -95,8 +95,9 @@ def drvi(
     Args:
       networks: Encoder, and decoder of `jaxvae.networks.SplitDecoder`.
       likelihood: Likelihood of an example given its code.
-      library: Scale of the expected counts of a row of a table: the sum of its counts (rows), or what the decoder says
-        (none).
+      library: Where the sum of a row's expected counts comes from: the row's own counts (rows), so that the code need
+        not hold it, or the decoder (none). With rows, codes without their rows, as in jaxvae decode and export, are
+        decoded to the size of a mean row.
       hyperparameters: Default values; a sweep replaces some of them. A warmup of None is none: pass the number of steps
         of the run, as the command line and the estimator do.
 

@@ -10,18 +10,21 @@ from jaxvae.methods.likelihoods import CountColumns, Likelihood
 def log_library(counts: CountColumns, x: jax.Array) -> jax.Array:
     """Computes the logarithm of the sum of each row's counts: [B, D] -> [B].
 
-    Missing counts are taken to be in proportion to the columns' means. A row without counts has a sum of 1e-8.
+    Missing counts are taken to be in proportion to the columns' means, and a row whose counts are all missing has the
+    sum of a mean row. A row of zeros has a sum of 1e-8.
     """
     values = x[:, counts.entries]
     observed = ~jnp.isnan(values)
     means = jnp.exp(counts.log_means)[None]
     share = jnp.where(observed, means, 0).sum(axis=1) / means.sum(axis=1)
     total = jnp.where(observed, values, 0).sum(axis=1)
-    return jnp.log(jnp.maximum(total, 1e-8)) - jnp.log(jnp.maximum(share, 1e-8))
+    size = jnp.log(jnp.maximum(total, 1e-8)) - jnp.log(jnp.maximum(share, 1e-8))
+    return jnp.where(share > 0, size, jax.nn.logsumexp(counts.log_means))
 
 
 def with_library(counts: CountColumns, raw: jax.Array, log_size: jax.Array | None = None) -> jax.Array:
-    """Returns raw outputs whose expected counts sum to a given size in each row.
+    """Returns raw outputs whose expected counts sum to a given size in each row, before further zeros: those of a
+    zero-inflated column are 1 - pi of its part, where pi is its probability of a further zero.
 
     The logarithm of the expected count in column g is log_size + l_g - log sum_h exp(l_h), where l is the raw output
     plus the logarithm of the column's mean.
@@ -44,7 +47,8 @@ def several_counts(likelihood: Likelihood) -> CountColumns | None:
 
 
 def given_library(likelihood: Likelihood) -> Likelihood:
-    """Returns the likelihood of rows whose sums of counts are known: expected counts sum to those of the row.
+    """Returns the likelihood of rows whose sums of counts are known: expected counts sum to those of the row. Those
+    of zero-inflated columns are 1 - pi of their part, where pi is the column's probability of a further zero.
 
     `mean` does not see a row, and its expected counts sum to those of a mean row; see `reading_library`. A likelihood
     of fewer than two columns of counts is returned as it is.
@@ -61,7 +65,7 @@ def given_library(likelihood: Likelihood) -> Likelihood:
 
 def reading_library(method: Method, likelihood: Likelihood, *, raw: bool = False) -> Method:
     """Returns the method, built with a likelihood of `given_library`, whose expected counts of the rows of a batch sum
-    to those of the rows.
+    to those of the rows, or to 1 - pi of them for zero-inflated columns, as for `given_library`.
 
     Args:
       method: Method that decodes codes into examples whose expected counts sum to those of a mean row.

@@ -194,7 +194,7 @@ def planes_section(data: OfColumns | None) -> Section | None:
         return None
     caption = "Codes (posterior means) of examples, by the two latents that carry most"
     caption += ", by their pairs with the third" if data.pairs else ""
-    caption += " and by principal components"
+    caption += ", and by principal components"
     if any(plane.axes[0].startswith("UMAP") for plane in data.planes):
         caption += "; UMAP keeps neighbours, and its distances between groups tell little"
     pairs = {planes[0].label: planes for planes in data.pairs}

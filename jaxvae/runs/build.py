@@ -10,8 +10,10 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxvae.data import InClasses, Parts, Source
+from jaxvae.data.batches import refuse_empty_rows
 from jaxvae.data.series import channels_of
-from jaxvae.data.source import S, on_device, sharing_arrays
+from jaxvae.data.source import S, Wrapper, on_device, sharing_arrays
+from jaxvae.data.splits import conditions
 from jaxvae.method import Method, Network
 from jaxvae.methods import Likelihood, given_library, likelihood_for, method_named, reading_library
 from jaxvae.networks import neighbour_features, with_parameters
@@ -97,7 +99,25 @@ def build_parts(
         None if part is None else config.batches.wrap_held_out(part, config.method)
         for part in (parts.validation, parts.test)
     )
-    return SplitExperiment(Parts(source, *held_out), build_method(config, networks_of(config, source), source))
+    method = build_method(config, networks_of(config, source), source)
+    _check_clips(config, parts.training, method)
+    return SplitExperiment(Parts(source, *held_out), method)
+
+
+def _check_clips(config: Config[Any, Any, Any, Any], source: Source, method: Method) -> None:
+    """Raises ValueError for a method of clips if factors that change within a clip are held out by its first frame."""
+    asked = config.source.hold_out
+    if asked is None or "video" not in method.needs:
+        return
+    while isinstance(source, Wrapper):
+        source = source.source
+    moving = getattr(source, "moving_factors", ())
+    if moved := [name for name in conditions(source, asked) if name in moving]:
+        still = ", ".join(name for name in source.factor_names if name not in moving)
+        raise ValueError(
+            f"{config.method} learns from all frames of a clip, in which {moved[0]!r} changes, and would see what "
+            f"--hold-out {asked!r} holds out: choose among {still}"
+        )
 
 
 def networks_of(config: Config[Any, Any, Any, Any], source: Examples) -> dict[str, Network]:
@@ -148,8 +168,10 @@ def _check_scale(config: Config[Any, Any, Any, Any]) -> None:
         raise ValueError("--output sigmoid is for values in [0, 1], and series are standardized: leave it out")
 
 
-def _check_library(config: Config[Any, Any, Any, Any], source: Examples) -> None:
-    """Raises ValueError for a sum of expected counts that was asked for where a row has no sum of counts."""
+def _check_library(config: Config[Any, Any, Any, Any], source: Source) -> None:
+    """Raises ValueError for a sum of expected counts that was asked for where the rows have no sums of counts, or a row
+    has no counts.
+    """
     schema, asked = schema_of(source), getattr(config.options, "library", None)
     if schema is None or asked is None or asked == default_flags(config.method)["library"]:
         return
@@ -157,6 +179,17 @@ def _check_library(config: Config[Any, Any, Any, Any], source: Examples) -> None
     if counts < 2:
         columns = "no column of counts" if not counts else "one column of counts only"
         raise ValueError(f"--library {asked} is for tables with several columns of counts, got {columns}: leave it out")
+    if asked == "rows":
+        refuse_empty_rows(source, f"{config.method} with --library rows")
+
+
+def library_of(config: Any, source: Examples) -> str | None:
+    """Returns where the sums of the expected counts of rows come from, "none" or "rows"; None for a configuration of
+    another kind, and for data without several columns of counts.
+    """
+    schema, options = schema_of(source), getattr(config, "options", None)
+    counts = 0 if schema is None else sum(column.kind == "count" for column in schema.used)
+    return getattr(options, "library", None) if counts > 1 else None
 
 
 def with_likelihood(config: Config[Any, Any, Any, Any], source: Examples) -> Config[Any, Any, Any, Any]:

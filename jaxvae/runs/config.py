@@ -231,6 +231,13 @@ def check_config(config: Config[Any, Any, Any, Any]) -> None:
         raise ValueError(f"--split-seed must be at least 0 and below 2**31, got {config.source.split_seed}")
     if config.source.split_column is not None and (config.source.validation or config.source.test):
         raise ValueError("--split-column says which rows are held out: leave out --validation and --test")
+    if config.source.hold_out is not None:
+        plain = {"patience": None, "validate_every": Training.validate_every, "split_seed": 0}
+        if useless := [name for name, usual in plain.items() if config.flags()[name] != usual]:
+            raise ValueError(
+                f"--{useless[0].replace('_', '-')} goes with --validation and --test, and --hold-out takes their "
+                "place: leave out one of the two"
+            )
     if not config.source.is_validated and training.patience is not None:
         raise ValueError("--patience counts validations without improvement: add --validation 0.1, or leave it out")
     if not config.source.is_validated and training.validate_every != Training.validate_every:

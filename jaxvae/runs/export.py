@@ -7,7 +7,8 @@
   run in its metadata, and the settings again as `config.json`. `jaxvae.load` reads the file
 
 The encoder maps examples [B, *event_shape] to means and log-variances [B, D] each, and the decoder maps codes [B, D] to
-expected examples. Every file is read again and compared with the run before the command ends.
+expected examples; "library" in export.json says rows where expected counts then sum to those of a mean row. Every file
+is read again and compared with the run before the command ends.
 """
 
 import json
@@ -29,7 +30,7 @@ from jaxvae.files import printable, write_bytes, write_json
 from jaxvae.method import Nets, no_code, no_image
 from jaxvae.runs.absent import NoExamples, source_of
 from jaxvae.runs.baseline import BaselineConfig
-from jaxvae.runs.build import build_without_data
+from jaxvae.runs.build import build_without_data, library_of
 from jaxvae.runs.config import Config
 from jaxvae.runs.folder import MODEL
 from jaxvae.runs.load import OwnConfig, Run
@@ -132,6 +133,7 @@ def export(run: Run, kind: Format, folder: Path) -> tuple[list[Path], list[str]]
         "data": run.source.name,
         "step": int(run.state.step),
         "parts": {part.name: {"inputs": _shapes(part), "outputs": part.outputs} for part in parts},
+        "library": library_of(run.config, run.source),
         "columns": _columns(run),
     }
     write_json(folder / "export.json", about)
@@ -204,11 +206,8 @@ def _places(config: Any) -> list[str]:
 
 def require_packages(kind: Format) -> None:
     """Raises ValueError, with the line that installs them, if the packages of a format are missing."""
-    needed = {
-        "stablehlo": ("flatbuffers",),
-        "safetensors": ("safetensors",),
-        "onnx": ("jax2onnx", "onnx", "onnxruntime"),
-    }[kind]
+    onnx = ("jax2onnx", "onnx", "onnxruntime")
+    needed = {"stablehlo": ("flatbuffers",), "safetensors": ("safetensors",), "onnx": onnx}[kind]
     if any(find_spec(name) is None for name in needed):
         # jax2onnx pins an older orbax-checkpoint, which it needs for its examples only.
         more = " && pip install --no-deps jax2onnx" if kind == "onnx" else ""

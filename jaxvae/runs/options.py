@@ -34,8 +34,9 @@ LIKELIHOOD: tuple[tuple[str, Any, Any], ...] = (
         Annotated[
             Literal["none", "rows"],
             tyro.conf.arg(
-                help="Sum of the expected counts of a row of a table: what the decoder says (none), or the row's own "
-                "sum of counts (rows), which the code then need not hold."
+                help="Where the sum of a row's expected counts comes from: the decoder (none), or the row's own counts "
+                "(rows), so that the code need not hold it. With rows, codes without their rows, as in jaxvae decode "
+                "and export, are decoded to the size of a mean row."
             ),
         ],
         dataclasses.field(default="none"),

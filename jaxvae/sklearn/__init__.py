@@ -174,8 +174,9 @@ _DECODER = """network: Architecture of the networks: "mlp", "mlp-small", "selu",
         the binary ones, and "poisson", "negative-binomial" and "zero-inflated" for the counts.
       scale: Standard deviation of the gaussian, or scale of the laplace likelihood, of standardized values. With the
         likelihood "auto", each real column of a table has a learned standard deviation instead.
-      library: Sum of the expected counts of a row of a table with several columns of counts: "none" for what the
-        decoder says, or "rows" for the row's own sum of counts, which the code then need not hold."""
+      library: Where the sum of the expected counts of a row comes from, if several columns are counts: the decoder
+        ("none"), or the row's own counts ("rows"), so that the code need not hold it. With "rows",
+        `inverse_transform` decodes to the size of a mean row."""
 _FITTED = {
     ClusteringVectorAutoencoder: (
         "Also clusters_ (see\n    jaxvae.analysis.find_clusters) and labels_, except on a sphere."

@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from jaxvae.analysis import find_clusters
 from jaxvae.data import Epochs, Source, Subset, Table
+from jaxvae.data.batches import refuse_empty_rows
 from jaxvae.data.tabular import schema_on
 from jaxvae.losses import group_norms
 from jaxvae.method import Batch, Method, Nets, Params
@@ -36,7 +37,7 @@ from jaxvae.sklearn.columns import (
     warn_of_counts,
 )
 from jaxvae.sklearn.fitting import fit, rows_to_train_on
-from jaxvae.sklearn.settings import IN_UNIT_INTERVAL, config_of
+from jaxvae.sklearn.settings import IN_UNIT_INTERVAL, config_of, defaults_of
 from jaxvae.training import TrainState
 
 CHUNK = 512
@@ -137,7 +138,7 @@ class VectorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(defaults_of(type(self)) | state)  # older pickles lack newer parameters
         if "state_" in state:
             trained = jax.tree.map(jnp.asarray, self.state_)
             self.state_ = trained._replace(key=jax.random.wrap_key_data(trained.key))
@@ -160,7 +161,7 @@ class VectorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
         vectors = self.schema_ is None
         if self.schema_ is not None and self.early_stopping and self.standardize:
             self.schema_ = schema_on(self._source(self._rows(X), None), learned) or self.schema_
-        self._config = config_of(self._name, params, vectors=vectors, seed=seed, labels=label_names)
+        self._config = config_of(self._name, params, schema=self.schema_, seed=seed, labels=label_names)
         self._prepare()
         if vectors:
             scaler = StandardScaler(with_mean=self.standardize, with_std=self.standardize).fit(X[learned])
@@ -168,8 +169,9 @@ class VectorEncoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstim
             self.scale_ = scaler.scale_ if self.standardize else np.ones(X.shape[1])
             if self.standardize and params.get("likelihood") == "auto":
                 warn_of_counts(X)
-        source = self._source(self._rows(X), factors)
-        validation = None
+        source, validation = self._source(self._rows(X), factors), None
+        if params.get("library") == "rows":
+            refuse_empty_rows(source, type(self).__name__)
         if self.early_stopping:
             validation = self._wrapped(Epochs(Subset(source, held_out)), held_out)
             source = Subset(source, learned)
@@ -295,7 +297,7 @@ class VectorAutoencoder(VectorEncoder):
 
         Vectors give an array. A table gives the columns that were learned from, as a DataFrame if X was one: the
         probability of the second value of a binary column, and the likeliest category of a categorical one. Constant
-        columns and identifiers are left out.
+        columns and identifiers are left out. With library="rows", expected counts sum to those of a mean row.
         """
         check_is_fitted(self)
         index = getattr(Z, "index", None)

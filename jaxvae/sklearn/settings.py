@@ -1,5 +1,6 @@
 """The parameters of an estimator as the configuration of a run, and back."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -11,8 +12,9 @@ from sklearn.utils import check_scalar
 from jaxvae.choose import choose
 from jaxvae.methods import METHODS
 from jaxvae.networks import groups_as_text
-from jaxvae.runs.config import Config, check_config, default_config
+from jaxvae.runs.config import Config, check_config, default_config, default_flags
 from jaxvae.runs.options import options_of
+from jaxvae.schema import Schema
 
 VECTORS, TABLE = "arrays:X", "table:X"
 """Names of the data in the configuration, which is not in a file."""
@@ -25,15 +27,21 @@ OWN = ("standardize", "kinds", "verbose", "random_state", "early_stopping")
 """Parameters that are not those of a run."""
 
 
+def defaults_of(estimator: type) -> dict[str, Any]:
+    """Returns the default of each keyword parameter of an estimator's class."""
+    parameters = inspect.signature(estimator).parameters.values()
+    return {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+
+
 def config_of(
-    name: str, params: Mapping[str, Any], *, vectors: bool, seed: int, labels: tuple[str, ...] = ()
+    name: str, params: Mapping[str, Any], *, schema: Schema | None, seed: int, labels: tuple[str, ...] = ()
 ) -> Config[Any, Any, Any, Any]:
     """Converts the parameters of an estimator to a configuration.
 
     Args:
       name: Name of the method in `METHODS`.
       params: Parameters of the estimator.
-      vectors: Whether X holds vectors, and not a table.
+      schema: Columns of X if it is a table, or None for vectors.
       seed: Random seed.
       labels: Names of the labels that y holds.
 
@@ -41,7 +49,7 @@ def config_of(
       TypeError: A parameter has the wrong type.
       ValueError: A parameter has an invalid value.
     """
-    entry = METHODS[name]
+    entry, vectors = METHODS[name], schema is None
     for size in ("n_components", "max_iter", "batch_size", "components", "validate_every", "patience"):
         if size in params:
             check_scalar(params[size], size, Integral, min_val=1)
@@ -62,6 +70,7 @@ def config_of(
         )
     if not vectors and params.get("noise") == "learned":
         raise ValueError("noise='learned' is for vectors: the real columns of a table have learned scales already")
+    _check_library(name, params, schema)
     left_out = (*OWN, *(() if params["early_stopping"] else STOPPING))
     flags = {RENAMED.get(key, key): value for key, value in params.items() if key not in left_out}
     flags |= {"data": VECTORS, "seed": seed} if vectors else {"data": TABLE, "label_columns": labels, "seed": seed}
@@ -69,6 +78,18 @@ def config_of(
     config = default_config(name).with_flags(**{flag: flags[flag] for flag in flags if flag not in idle})
     check_config(config)
     return replace(config, networks=config.networks.settled())
+
+
+def _check_library(name: str, params: Mapping[str, Any], schema: Schema | None) -> None:
+    """Raises ValueError for a sum of expected counts that was asked for where a row has no sum of counts."""
+    if "library" not in params or params["library"] == default_flags(name)["library"]:
+        return
+    counts = 0 if schema is None else sum(column.kind == "count" for column in schema.used)
+    if counts < 2:
+        raise ValueError(
+            f"library={params['library']!r} is for several columns of counts, and X has {counts or 'none'}: set "
+            "kinds='count' if the columns of X are counts, or leave library out"
+        )
 
 
 def params_of(config: Config[Any, Any, Any, Any], names: list[str]) -> dict[str, Any]:

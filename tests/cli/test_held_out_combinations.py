@@ -9,7 +9,9 @@ import pytest
 from jaxvae.cli.main import main
 from jaxvae.cli.train import parse_train
 from jaxvae.data import all_factors
-from jaxvae.runs.config import Config
+from jaxvae.data.videos import MovingSprites
+from jaxvae.runs.build import build_parts
+from jaxvae.runs.config import Config, default_config
 from jaxvae.runs.load import load_run
 from jaxvae.training import steps
 
@@ -27,6 +29,27 @@ def test_a_set_of_other_factors_is_a_line(capsys, tmp_path):
     assert caught.value.code == 2
     assert "rooms has no factor 'x'; there are floor_hue" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("asked", ["x>0.5", "shape=1,y=3:9"])
+def test_places_of_clips_are_not_held_out_from_what_sees_all_frames(asked, capsys, tmp_path):
+    """Later frames move to where the first ones never are."""
+    flags = ["--hold-out", asked, "--data", "moving-sprites", "--run", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "equivariant-rendering", *flags, "--dry-run"])
+    assert caught.value.code == 2
+    told = capsys.readouterr().err.strip()
+    moved = "x" if asked.startswith("x") else "y"
+    assert f"all frames of a clip, in which {moved!r} changes" in told
+    assert told.endswith("choose among shape, scale, orientation")
+    assert "\n" not in told
+
+
+def test_what_does_not_change_in_a_clip_is_held_out_and_so_is_the_first_frame_of_images():
+    for method, asked, share in (("equivariant-rendering", "shape=1", 3), ("vae", "x>0.5", 2)):
+        config = default_config(method).with_flags(data="moving-sprites", hold_out=asked)
+        assert build_parts(config).parts.test.size == 3 * 6 * 40 * 32 * 32 / share
+    assert MovingSprites(16, 4, 0, np.zeros((20, 20, 3))).moving_factors == ()
 
 
 @pytest.mark.process

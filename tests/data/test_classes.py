@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxvae.cli.flags import field_help
 from jaxvae.data import (
     Epochs,
     InClasses,
@@ -20,6 +21,7 @@ from jaxvae.data import (
     from_arrays,
     hold_out,
 )
+from jaxvae.data.classes import SHIFT
 
 KEY = jax.random.key(3)
 IMAGES = np.random.default_rng(0).random((24, 16, 8, 3))
@@ -219,3 +221,10 @@ def test_all_factors_of_a_classified_table_are_the_truth():
     np.testing.assert_array_equal(
         all_factors(classified(digits(), "digit", corruption=0.5).source), np.asarray(digits().factors)
     )
+
+
+def test_the_help_says_that_copies_leave_the_places_that_are_trained_on():
+    """Sprites in the left half reach the right half by their shift, an eighth of the sides."""
+    told = field_help(InClasses)["copies"]
+    assert "shifted by up to an eighth of the sides, so that beside --hold-out of a place they show places held" in told
+    assert SHIFT == 1 / 8

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxvae.data import Constraints, Scene, Shard, from_arrays, split
+from jaxvae.data import Constraints, InConstraints, Scene, Shard, from_arrays, recombinations, split
 
 SIZES = (5, 3, 4)
 GRID = np.stack(np.unravel_index(np.arange(60), SIZES), axis=1)
@@ -98,3 +98,16 @@ def test_analogies_inside_a_part_of_a_grid_are_analogies():
 def test_what_can_not_be_constrained(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("constraint", ["groups", "ranks"])
+def test_training_examples_with_one_value_of_the_factor_are_refused(constraint):
+    """Each pair would be equal."""
+    batches = InConstraints(constraint=constraint, constrained_factor="sun")
+    parts = recombinations(Scene(), "sun=0:7")
+    told = "all examples to train on have the value 7 of 'sun', and some-method learns from its differences: choose"
+    with pytest.raises(ValueError, match=told):
+        batches.wrap(parts.training, "some-method")
+    batches.wrap_held_out(recombinations(Scene(), "sun=3").test, "some-method")
+    batches.wrap(recombinations(Scene(), "sun=0:6").training, "some-method")
+    InConstraints(constraint=constraint, constrained_factor="sky").wrap(parts.training, "some-method")

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from jaxvae.data import DataOptions, Pairs, Scene, Sprites, all_factors, recombinations
+from jaxvae.data.tabular import Columns, from_columns
+from jaxvae.runs.config import check_config, default_config
 
 
 @pytest.mark.parametrize(
@@ -33,10 +35,17 @@ def test_training_is_still_drawn_by_factors():
     np.testing.assert_array_equal(epochs.test.index, parts.test.index)
 
 
+def test_blanks_around_names_and_values_do_not_count():
+    plain = recombinations(Scene(), "sun=2:4,sky=1,tower>0.5")
+    spaced = recombinations(Scene(), " sun = 2 : 4 , sky =1,tower > 0.5 ")
+    np.testing.assert_array_equal(spaced.test.index, plain.test.index)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"hold_out": "sun"}, "takes FACTOR=VALUES between commas, such as .*; got 'sun'"),
+        ({"hold_out": "sun"}, r"FACTOR>SHARE in quotes \(the shell takes > and < for files\), such as \"x>0.5\", or "),
         ({"hold_out": "sun=3:3"}, "takes FACTOR=VALUES"),
         ({"hold_out": "sun=1,sun=2"}, "takes FACTOR=VALUES"),
         ({"hold_out": "moon=1"}, "has no factor 'moon'"),
@@ -50,3 +59,12 @@ def test_training_is_still_drawn_by_factors():
 def test_what_can_not_be_asked(options, message):
     with pytest.raises(ValueError, match=message):
         DataOptions(data="scene", **options).open_parts()
+
+
+def test_rows_of_columns_are_not_held_out_by_their_labels():
+    """Means of counts would be of the held-out rows as well."""
+    with pytest.raises(ValueError, match="--hold-out is for images with known factors: leave it out"):
+        check_config(default_config("vae").with_flags(data="cells", hold_out="type=0"))
+    table = from_columns({"a": np.arange(9), "b": np.arange(9) % 3}, Columns(labels=("b",), kinds=("a=count",)))
+    with pytest.raises(ValueError, match="--hold-out is for images with known factors: leave it out"):
+        DataOptions(data="cells", hold_out="b=0").parts(lambda schema: table)

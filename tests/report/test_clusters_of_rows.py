@@ -180,11 +180,12 @@ def test_further_pairs_of_three_active_latents_are_small_and_few_points(monkeypa
     section = planes_section(found)
     assert [card.title for card in section.cards] == ["Codes", "Codes, further pairs", "Codes"]
     assert section.cards[1].picture.alt == "60 codes by z2 and z3, and by z0 and z3"
-    assert "by their pairs with the third" in section.caption
+    assert "carry most, by their pairs with the third, and by principal components" in section.caption
     few = of_columns(run, codes, order, 2)
     assert few.pairs == ()
     assert len(planes_section(few).cards) == 2
     assert "third" not in planes_section(few).caption
+    assert "carry most, and by principal components" in planes_section(few).caption
 
 
 def test_pairs_of_each_label_follow_its_first_view_and_add_few_bytes():

@@ -215,3 +215,12 @@ def test_numbers_that_overflow_are_named(name):
 def test_numbers_of_a_baseline_that_overflow_are_named(name):
     with pytest.raises(ValueError, match=rf"--{name.replace('_', '-')} must be below 2"):
         fit_baseline(BaselineConfig("pca", **{name: int("9" * 30)}))
+
+
+@pytest.mark.parametrize("flag", [{"patience": 3}, {"validate_every": 7}, {"split_seed": 1}])
+def test_what_goes_with_random_splits_is_refused_beside_combinations(flag):
+    """Without the advice to add --validation, which they refuse."""
+    (name,) = flag
+    config = default_config("vae").with_flags(hold_out="sun=1", **flag)
+    with pytest.raises(ValueError, match=f"^--{name.replace('_', '-')} goes with .*, and --hold-out takes their place"):
+        check_config(config)
