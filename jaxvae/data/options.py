@@ -200,13 +200,17 @@ class DataOptions:
             "stream": self._not_streamed(batches, variant),
             "correlation": "images with known factors" if unlike_images else "",
             "hold_out": "images with known factors" if unlike_images else "",
-            "skip_bad": "" if self.data.partition(":")[0].endswith("pictures") else "data from pictures:PATH",
+            "skip_bad": "" if self._is_of_pictures else "data from pictures:PATH",
             "image_size": "images" if self.is_tabular or is_series else "data of this package" if self._is_own else "",
             **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular or is_series else tables),
             "kind": "" if self.is_tabular else tables,
             "texture": "" if variant == "scream" else "scream- variants of the data",
         }
         return {name: reason for name, reason in reasons.items() if reason}
+
+    @property
+    def _is_of_pictures(self) -> bool:
+        return self.data.partition(":")[0].endswith("pictures") or kind_of(self.data) == "pictures"
 
     @property
     def _is_own(self) -> bool:
