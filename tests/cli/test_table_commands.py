@@ -12,7 +12,7 @@ from jaxvae.cli.main import main
 from jaxvae.metrics import mig
 from jaxvae.report.tables import of_columns
 from jaxvae.runs import load_run, represent
-from jaxvae.runs.score import known_factors, read_scores
+from jaxvae.runs.score import examples_of, known_factors, read_scores
 
 pytestmark = pytest.mark.process
 
@@ -64,7 +64,16 @@ def test_a_row_is_reconstructed_by_what_its_columns_share(folder):
     assert fit["side=left"] > 0.6
     assert [plane.label for plane in columns.planes] == ["type"]
     assert columns.planes[0].value_names == ("down", "up")
+    strongest = np.abs(columns.effects).argmax(axis=0)
     assert np.abs(columns.effects).max(axis=0).min() > 0.3  # every column moves with a latent
+    means, x = represent(run, N).mean, examples_of(run, N)
+    correlations = [
+        np.corrcoef(means[there, strongest[p]], x[there, p])[0, 1] for p in range(10) for there in [~np.isnan(x[:, p])]
+    ]
+    assert np.abs(correlations).min() > 0.3
+    signs = np.sign(columns.effects[strongest[:10], np.arange(10)])
+    np.testing.assert_array_equal(signs, np.sign(correlations))
+    assert set(signs) == {-1, 1}
 
 
 def test_the_run_knows_the_columns_without_the_data(folder, file, tmp_path):
