@@ -1,6 +1,7 @@
 """A table from the command line: what is shown, trained, scored and reported."""
 
 import json
+import re
 import warnings
 
 import anndata
@@ -94,6 +95,10 @@ def test_the_report_has_the_codes_and_the_columns(folder):
     page = (folder / "report" / "index.html").read_text()
     for text in ("Codes by type", "What each latent changes", "Reconstruction of each column", "A table of 300 rows"):
         assert text in page
+    for text in ("200 of 32 rows", "in nats per row unless"):
+        assert text in page
+    words = re.sub(r"<style.*?</style>|<script.*?</script>|<[^>]*>", "", page, flags=re.DOTALL)
+    assert re.findall(r"(?<![\w-])(?:images?|pixels?)(?![\w-])", words) == []
     scores = json.loads((folder / "scores.json").read_text())
     assert 0 < scores["properties"]["reconstruction_error"] < 10
 
