@@ -28,7 +28,7 @@ from jaxvae.report.parts import Card, Picture, Section, Slider, chart
 from jaxvae.report.pictures import Label, comparison, image_grid, image_rows, signed, strip
 from jaxvae.report.series import series_section, series_traversals
 from jaxvae.report.splits import splits_section
-from jaxvae.report.tables import effects_chart, fit_chart, planes_section
+from jaxvae.report.tables import caps_in_words, effects_chart, fit_chart, planes_section
 from jaxvae.runs.latents import ACTIVE_CHANGE
 from jaxvae.runs.score import ACTIVE_KL
 
@@ -155,6 +155,7 @@ def _columns(data: ReportData) -> Section | None:
         "Change of a column when one latent moves from its 5 % to its 95 % quantile and the others stay at their "
         "means, in standard deviations of the column (of its logarithm for counts): red is up, blue is down. Beside "
         "it, the share of each column's variance that the reconstruction explains, or of its values that it gets right."
+        f"{caps_in_words(data.of_columns)}"
     )
     told = "; ".join(f"z{d} changes {columns[int(np.abs(effects[d]).argmax())]} most" for d in latents)
     fit = data.of_columns.fit
