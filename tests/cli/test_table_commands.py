@@ -11,6 +11,7 @@ import pytest
 
 from jaxvae.cli.main import main
 from jaxvae.metrics import mig
+from jaxvae.report.loadings import loadings_of
 from jaxvae.report.tables import of_columns
 from jaxvae.runs import load_run, represent
 from jaxvae.runs.score import examples_of, known_factors, read_scores
@@ -127,7 +128,9 @@ def test_options_of_tables_are_for_tables(capsys):
     assert "--label-columns is for tables, such as table:PATH and anndata:PATH: leave it out" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("method", ["beta-tc-vae", "dip-vae-ii", "factor-vae", "iwae", "vae-sne", "wae-mmd", "oi-vae"])
+@pytest.mark.parametrize(
+    "method", ["beta-tc-vae", "dip-vae-i", "dip-vae-ii", "factor-vae", "iwae", "vae-sne", "wae-mmd", "oi-vae"]
+)
 def test_other_methods_learn_from_tables(method, file, tmp_path):
     folder = tmp_path / "r"
     main(["train", method, "--data", str(file), "--label-columns", "type", "--run", str(folder), *TINY, "--steps", "3"])
@@ -142,7 +145,27 @@ def test_the_auxiliary_variable_is_a_label(file, tmp_path):
     assert np.isfinite(load_run(folder).history[-1]["loss"])
 
 
-def test_rows_of_another_file_have_the_same_codes(folder, file, tmp_path):
+def test_the_auxiliary_variable_is_the_label_that_aux_names(file, tmp_path):
+    words = ["--label-columns", "side", "type", "--aux", "type", "--run", str(tmp_path / "r")]
+    main(["train", "ivae", "--data", str(file), *words, *TINY, "--steps", "3"])
+    run = load_run(tmp_path / "r")
+    assert (run.source.aux_dim, run.source.factor_sizes[0]) == (2, 4)  # sides, one of which is missing
+    assert np.isfinite(run.history[-1]["loss"])
+
+
+def test_groups_of_columns_are_those_of_a_file(file, tmp_path):
+    names = [*(f"a{d}" for d in range(10)), "visits", "side"]
+    of_column = [("first" if place < 4 else "second") for place in range(12)]
+    pd.DataFrame({"column": names, "group": of_column}).to_csv(tmp_path / "groups.csv", index=False)
+    words = ["--label-columns", "type", "--groups", str(tmp_path / "groups.csv"), "--run", str(tmp_path / "r")]
+    main(["train", "oi-vae", "--data", str(file), *words, *TINY, "--steps", "3"])
+    run = load_run(tmp_path / "r")
+    assert np.isfinite(run.history[-1]["loss"])
+    found = loadings_of(run)
+    assert list(found.groups) == ["first", "second"]
+
+
+def test_rows_of_another_file_have_the_same_codes(folder, file, tmp_path, capsys):
     table = pd.read_csv(file)
     table.iloc[40:60, ::-1].drop(columns="type").to_csv(tmp_path / "new.csv", index=False)
     main(["encode", str(folder), "--out", str(tmp_path / "all.csv")])
