@@ -62,6 +62,8 @@ Parquet and Feather files, an index of pandas without a name holds the ids, and 
 
 - `--label-columns type stage` names labels. They are not learned from; codes are scored and drawn by them. Labels of
   real numbers have at most 20 different values: cut others into bins.
+- A file of new rows needs the columns that the model was trained on, in any order. A column that the model was not
+  trained on is refused by name, unless it holds a single value: it is left out then, with a line that names it.
 - `--columns`, `--drop` choose columns to learn from; `sensor_*` stands for all that begin with `sensor_`.
 - `--id-column` names the rows, and `--group-column` the groups of rows that a split keeps together.
 - `--split-column` names a column of the words train, validation and test, which say which rows are held out.

@@ -173,6 +173,12 @@ def test_rows_of_another_file_have_the_same_codes(folder, file, tmp_path, capsys
     whole, new = (pd.read_csv(tmp_path / name) for name in ("all.csv", "new_codes.csv"))
     latents = ["z0", "z1", "sd0", "sd1"]
     np.testing.assert_array_equal(new[latents], whole[latents].iloc[40:60])
+    assert capsys.readouterr().err == ""
+    table.iloc[40:60].assign(site="Bern", day=3).to_csv(tmp_path / "new.csv", index=False)
+    main(["encode", str(folder), str(tmp_path / "new.csv"), "--out", str(tmp_path / "new_codes.csv")])
+    np.testing.assert_array_equal(pd.read_csv(tmp_path / "new_codes.csv")[latents], new[latents])
+    line = "columns that hold a single value, and that the model was not trained on, are left out: 'site', 'day'"
+    assert capsys.readouterr().err == f"jaxvae: {line}\n"
     assert list(whole["type"]) == list(table["type"])
 
 
