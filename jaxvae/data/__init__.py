@@ -68,8 +68,8 @@ Parquet and Feather files, an index of pandas without a name holds the ids, and 
 - `--id-column` names the rows, and `--group-column` the groups of rows that a split keeps together.
 - `--split-column` names a column of the words train, validation and test, which say which rows are held out.
 
-- `--stream` is for tables in npy, Parquet and h5ad files that are larger than memory: their encoded rows are kept in a
-  scratch file on the disk. `jaxvae.data.in_file` states what that takes.
+- `--stream` is for tables in npy, Parquet, h5ad and zarr files that are larger than memory: their encoded rows are kept
+  in a scratch file on the disk. `jaxvae.data.in_file` states what that takes.
 
 ```python
 import numpy as np

@@ -93,8 +93,8 @@ def streamed_table(path: Path, columns: Columns, schema: Schema | None, training
     """
     if path.suffix.lower() not in STREAMED:
         raise ValueError(
-            f"{path}: --stream reads tables from npy, Parquet and h5ad files, and {suffix_of(path)} files as a whole: "
-            "leave it out, or convert the file to Parquet"
+            f"{path}: --stream reads tables from npy, Parquet, h5ad and zarr files, and {suffix_of(path)} files as a "
+            "whole: leave it out, or convert the file to Parquet"
         )
     try:
         rows: _Rows = _Matrix(path) if path.suffix.lower() == ".npy" else _Parquet(path)

@@ -42,7 +42,7 @@ class DataOptions:
     `jaxvae.data.correlations`. Scores are of images without correlations."""
     stream: bool = False
     """Reads examples from the disk during training, for data larger than memory: images in npy files and tfds, and
-    tables in npy, Parquet and h5ad files, whose encoded rows are kept in a scratch file."""
+    tables in npy, Parquet, h5ad and zarr files, whose encoded rows are kept in a scratch file."""
     skip_bad: bool = False
     """Leaves out picture files that cannot be read."""
     texture: str | None = None

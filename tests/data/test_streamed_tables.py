@@ -117,7 +117,7 @@ def test_a_grid_of_labels_is_put_in_order(tmp_path):
     assert innermost(stream.training).is_grid
 
 
-@pytest.mark.parametrize("kind", ["dense", "csr", "csc"])
+@pytest.mark.parametrize("kind", ["dense", "csr", "csc", "zarr", "zarr-csr"])
 @pytest.mark.parametrize("real", [False, True])
 def test_anndata(kind, real, tmp_path, monkeypatch):
     pytest.importorskip("anndata")
@@ -154,7 +154,7 @@ def test_new_rows_have_the_columns_of_the_run(frame, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("t.csv", b"a,b\n1,2\n", "--stream reads tables from npy, Parquet and h5ad files, and .csv files as a whole"),
+        ("t.csv", b"a,b\n1,2\n", "--stream reads tables from npy, Parquet, h5ad and zarr files, and .csv files as a "),
         ("t.npy", b"\x93NUMPY\x01", "t.npy: can't be read"),
         ("t.npy", b"<html>", "t.npy: not an npy file: it is a web page"),
         ("t.parquet", b"PAR1", "t.parquet: can't be read"),
