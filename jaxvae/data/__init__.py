@@ -24,11 +24,13 @@
 | `isaac3d:PATH` `falcor3d:PATH` | the folder of the published pictures and labels |
 | `table:PATH` | your table: a CSV, TSV, Parquet, Feather, npy or npz file with a row per example |
 | `anndata:PATH` | the matrix X of an AnnData file, .h5ad or .zarr; `anndata:PATH:LAYER` is a layer of it |
-| `arrays:PATH` | your npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
+| `arrays:PATH` | your images: an npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
 | `series:PATH` | your series [N, T, D] of real numbers: an npy file, or an npz file with `x` and labels [N] by name |
 | `pictures:PATH` | a folder of image files |
 | `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
 | `PATH` | any of `table:PATH`, `anndata:PATH[:LAYER]`, `arrays:PATH` and `pictures:PATH`, by what is there |
+
+`arrays:` means images; a matrix with a row per example is a table, `table:PATH`, and is refused as `arrays:`.
 
 A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are,
 packed by gzip (`.gz`) or not; a file that differs is refused with the reason. Nothing is ever unpickled, and nothing is
