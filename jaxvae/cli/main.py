@@ -18,7 +18,8 @@ from jaxvae.choose import choose, with_installed
 from jaxvae.cli.signals import interruptible
 from jaxvae.cli.terminal import FAILURE, USAGE, print_in_any_encoding, stop, usage_errors
 from jaxvae.cli.terminal import say as print
-from jaxvae.data.anndata import LeftOut, NotCounts
+from jaxvae.data.anndata import NotCounts
+from jaxvae.data.tabular import LeftOut
 from jaxvae.files import printable
 from jaxvae.training import NonFiniteLoss, NothingToTrain, tune_allocator
 from jaxvae.training.checkpoints import DamagedCheckpoint

@@ -27,6 +27,7 @@ from jaxvae.files import inside
 from jaxvae.method import Method
 from jaxvae.methods import METHODS, method_named
 from jaxvae.methods.columns import likelihoods_in_words
+from jaxvae.networks.shapes import things_of
 from jaxvae.runs.build import CannotOpen, build_method, build_parts, moved, parts_kept_once, with_likelihood
 from jaxvae.runs.config import Config, check_config, default_config
 from jaxvae.runs.folder import known_as, open_run
@@ -145,7 +146,7 @@ def train_command(arguments: list[str]) -> None:
     training = config.training
     rate = f"learning rate {config.hyperparameters.learning_rate:g}"
     rate = "swept learning rates" if "learning_rate" in args.sweep else rate
-    things = "images" if len(source.event_shape) == 3 else "rows"
+    things = things_of(source.event_shape)
     what = f"{method.name} on {source.name} ({source.size:,} {things}{parts.held_out_in_words})"
     _say(f"{what}: {training.steps} steps of {training.batch_size} {things}, {rate}, in {folder}")
     if not members and flags.resume and (saved := saved_steps(folder / "checkpoints")):

@@ -24,11 +24,13 @@
 | `isaac3d:PATH` `falcor3d:PATH` | the folder of the published pictures and labels |
 | `table:PATH` | your table: a CSV, TSV, Parquet, Feather, npy or npz file with a row per example |
 | `anndata:PATH` | the matrix X of an AnnData file, .h5ad or .zarr; `anndata:PATH:LAYER` is a layer of it |
-| `arrays:PATH` | your npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
+| `arrays:PATH` | your images: an npz or hdf5 file with `images` and, if known, `factors`; or an npy file of images |
 | `series:PATH` | your series [N, T, D] of real numbers: an npy file, or an npz file with `x` and labels [N] by name |
 | `pictures:PATH` | a folder of image files |
 | `tfds:NAME` | an image data set of TensorFlow Datasets, read without TensorFlow |
 | `PATH` | any of `table:PATH`, `anndata:PATH[:LAYER]`, `arrays:PATH` and `pictures:PATH`, by what is there |
+
+`arrays:` means images; a matrix with a row per example is a table, `table:PATH`, and is refused as `arrays:`.
 
 A TFDS data set is decoded once and then kept in a packed cache with checksums. Published files are read as they are,
 packed by gzip (`.gz`) or not; a file that differs is refused with the reason. Nothing is ever unpickled, and nothing is
@@ -62,12 +64,14 @@ Parquet and Feather files, an index of pandas without a name holds the ids, and 
 
 - `--label-columns type stage` names labels. They are not learned from; codes are scored and drawn by them. Labels of
   real numbers have at most 20 different values: cut others into bins.
+- A file of new rows needs the columns that the model was trained on, in any order. A column that the model was not
+  trained on is refused by name, unless it holds a single value: it is left out then, with a line that names it.
 - `--columns`, `--drop` choose columns to learn from; `sensor_*` stands for all that begin with `sensor_`.
 - `--id-column` names the rows, and `--group-column` the groups of rows that a split keeps together.
 - `--split-column` names a column of the words train, validation and test, which say which rows are held out.
 
-- `--stream` is for tables in npy, Parquet and h5ad files that are larger than memory: their encoded rows are kept in a
-  scratch file on the disk. `jaxvae.data.in_file` states what that takes.
+- `--stream` is for tables in npy, Parquet, h5ad and zarr files that are larger than memory: their encoded rows are kept
+  in a scratch file on the disk. `jaxvae.data.in_file` states what that takes.
 
 ```python
 import numpy as np

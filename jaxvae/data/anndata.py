@@ -29,19 +29,22 @@ from jaxvae.data.contents import check_kind, content_of, suffix_of
 from jaxvae.data.in_file import TrainingRows, rows_of_file
 from jaxvae.data.moments import Block, Moments, is_fractional, moments_of
 from jaxvae.data.table import Table, aligned
-from jaxvae.data.tabular import Columns, check_labels, column_array, expanded, present, table_of
+from jaxvae.data.tabular import (
+    Columns,
+    LeftOut,
+    check_labels,
+    column_array,
+    expanded,
+    listed,
+    present,
+    table_of,
+)
 from jaxvae.files import printable
 from jaxvae.schema import Column, Schema
 
 BLOCK = 4 << 20
 """Number of values of the matrix that are read at a time."""
 KINDS = ("real", "count", "binary", "constant", "identifier")
-SHOWN = 5
-"""Number of names that a message lists."""
-
-
-class LeftOut(UserWarning):
-    """New rows have variables that the model was not trained on."""
 
 
 class NotCounts(UserWarning):
@@ -178,7 +181,7 @@ def table_of_matrix(
     """A matrix [N, V], dense, sparse or in a file, with `obs` and the names of its variables and of other layers."""
     if twice := [each for each, count in Counter(names).items() if count > 1]:
         raise ValueError(
-            f"several variables have the name {_listed(twice)}: rename them, for example by "
+            f"several variables have the name {listed(twice)}: rename them, for example by "
             "adata.var_names_make_unique()"
         )
     there = dict.fromkeys(map(str, obs))
@@ -223,7 +226,7 @@ def _matrix(file: Any, layer: str | None, shape: tuple[int, int]) -> Any:
     told = "X" if layer is None else f"layer {layer!r}"
     encoding = None if element is None else element.attrs.get("encoding-type")
     if element is None or encoding == "null":
-        raise ValueError("there is no X in it" + (f": add one of the layers, {_listed(layers)}" if layers else ""))
+        raise ValueError("there is no X in it" + (f": add one of the layers, {listed(layers)}" if layers else ""))
     with _reading():
         matrix = sparse_dataset(element) if str(encoding)[-7:] == "_matrix" else element
     if not hasattr(matrix, "shape") or not hasattr(matrix, "dtype"):
@@ -289,7 +292,7 @@ def _schema(
         raise ValueError("there is no variable to learn from: each has the same value in all rows")
     if not whole and found.low.min() >= 0 and len(kinds) < len(chosen):
         share = f"{100 * found.fractional.sum() / found.filled.sum():.3g} %"
-        others = f"; the layers are {_listed(layers)}" if layers else ""
+        others = f"; the layers are {listed(layers)}" if layers else ""
         warnings.warn(
             f"{share} of the values other than 0 are no whole numbers: all values are read as real numbers, not as "
             f"counts. If the counts are in a layer, read it as anndata:FILE:LAYER{others}",
@@ -306,7 +309,7 @@ def _note_left_out(names: Sequence[str], columns: Columns, schema: Schema) -> No
     if more := [name for name in told.use or names if name not in known]:
         warnings.warn(
             f"{len(more):,} of the {len(names):,} variables are left out, as the model was not trained on them: "
-            f"{_listed(more)}",
+            f"{listed(more)}",
             LeftOut,
             stacklevel=5,
         )
@@ -353,7 +356,7 @@ def _encoded(matrix: Any, names: Sequence[str], rows: np.ndarray, schema: Schema
     """Encodes the rows as `Schema.encode` does: float32 [N, D]."""
     used, number = schema.used, {name: place for place, name in enumerate(names)}
     if absent := [column.name for column in used if column.name not in number]:
-        raise ValueError(f"there is no variable {_listed(absent)}, which the model was trained on")
+        raise ValueError(f"there is no variable {listed(absent)}, which the model was trained on")
     kinds = np.array([column.kind for column in used])
     shift, scale = np.array([_line(column) for column in used]).T
     shape, seen = (len(rows), len(used)), np.zeros(len(rows), bool)
@@ -373,7 +376,7 @@ def _encoded(matrix: Any, names: Sequence[str], rows: np.ndarray, schema: Schema
         seen[part] |= filled
     if "count" in kinds and not seen.all():
         raise ValueError(
-            f"{(~seen).sum()} rows have no counts at all: {_listed(rows[~seen])}: remove them, for example by "
+            f"{(~seen).sum()} rows have no counts at all: {listed(rows[~seen])}: remove them, for example by "
             "scanpy.pp.filter_cells(adata, min_counts=1)"
         )
     return x
@@ -390,8 +393,3 @@ def _line(column: Column) -> tuple[float, float]:
     except ValueError as error:
         raise ValueError(f"{column.name!r} was {column.kind} in the training data: it needs words") from error
     return first, second - first
-
-
-def _listed(names: Sequence[Any] | np.ndarray) -> str:
-    shown = ", ".join(repr(str(name)) for name in names[:SHOWN])
-    return shown + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")

@@ -28,7 +28,17 @@ from jaxvae.data.table_files import (
     unnamed_index,
     with_named_index,
 )
-from jaxvae.data.tabular import Columns, check_labels, column_array, expanded, kinds_of, learned, present, table_of
+from jaxvae.data.tabular import (
+    Columns,
+    check_labels,
+    column_array,
+    expanded,
+    kinds_of,
+    learned,
+    note_left_out,
+    present,
+    table_of,
+)
 from jaxvae.files import printable
 from jaxvae.schema import MOST_CATEGORIES, Schema, Summary, check_kinds, schema_of_columns
 from jaxvae.texts import is_missing, text_of
@@ -83,8 +93,8 @@ def streamed_table(path: Path, columns: Columns, schema: Schema | None, training
     """
     if path.suffix.lower() not in STREAMED:
         raise ValueError(
-            f"{path}: --stream reads tables from npy, Parquet and h5ad files, and {suffix_of(path)} files as a whole: "
-            "leave it out, or convert the file to Parquet"
+            f"{path}: --stream reads tables from npy, Parquet, h5ad and zarr files, and {suffix_of(path)} files as a "
+            "whole: leave it out, or convert the file to Parquet"
         )
     try:
         rows: _Rows = _Matrix(path) if path.suffix.lower() == ".npy" else _Parquet(path)
@@ -187,8 +197,9 @@ def _known(rows: _Rows, chosen: Sequence[str], columns: Columns, schema: Schema)
     for block in rows.blocks(new):
         for name, values in block.items():
             summaries[name].add(values)
-    idle = {name for name, summary in summaries.items() if summary.number_of_different < 2} | {*rows.levels}
-    return [name for name in chosen if name not in idle]
+    idle = [name for name in new if summaries[name].number_of_different < 2 and name not in rows.levels]
+    note_left_out(idle)
+    return [name for name in chosen if name not in {*idle, *rows.levels}]
 
 
 class _Matrix:

@@ -42,7 +42,7 @@ class DataOptions:
     `jaxvae.data.correlations`. Scores are of images without correlations."""
     stream: bool = False
     """Reads examples from the disk during training, for data larger than memory: images in npy files and tfds, and
-    tables in npy, Parquet and h5ad files, whose encoded rows are kept in a scratch file."""
+    tables in npy, Parquet, h5ad and zarr files, whose encoded rows are kept in a scratch file."""
     skip_bad: bool = False
     """Leaves out picture files that cannot be read."""
     texture: str | None = None
@@ -202,13 +202,17 @@ class DataOptions:
             "stream": self._not_streamed(batches, variant),
             "correlation": "images with known factors" if unlike_images else "",
             "hold_out": "images with known factors" if unlike_images or self.has_columns else "",
-            "skip_bad": "" if self.data.partition(":")[0].endswith("pictures") else "data from pictures:PATH",
+            "skip_bad": "" if self._is_of_pictures else "data from pictures:PATH",
             "image_size": "images" if self.is_tabular or is_series else "data of this package" if self._is_own else "",
             **dict.fromkeys(TABLE_FLAGS, "" if self.is_tabular or is_series else tables),
             "kind": "" if self.is_tabular else tables,
             "texture": "" if variant == "scream" else "scream- variants of the data",
         }
         return {name: reason for name, reason in reasons.items() if reason}
+
+    @property
+    def _is_of_pictures(self) -> bool:
+        return self.data.partition(":")[0].endswith("pictures") or kind_of(self.data) == "pictures"
 
     @property
     def _is_own(self) -> bool:

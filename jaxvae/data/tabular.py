@@ -1,5 +1,6 @@
 """Tables with named columns, in memory or in files, by the kinds of their columns."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -21,6 +22,12 @@ from jaxvae.texts import is_missing, text_of, texts_or_numbers
 NUMBERS = (bool, np.bool_, int, float, np.number, Decimal)
 MOST_CLASSES = 20
 """Largest number of different values of labels that are real numbers."""
+SHOWN = 5
+"""Number of names that a message lists."""
+
+
+class LeftOut(UserWarning):
+    """New rows have columns that the model was not trained on, and that are left out."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,9 @@ def table_file(path: Path, columns: Columns = Columns(), schema: Schema | None =
 
     Raises:
       ValueError: The file cannot be read, or its columns are other than these. The message says what to do.
+
+    Warns:
+      LeftOut: The file has columns that the schema does not name, and that hold a single value.
     """
     suffix = suffix_of(path)
     if suffix not in READERS:
@@ -104,8 +114,10 @@ def _from_found(found: Found, columns: Columns, schema: Schema | None, name: str
         schema = find_schema(chosen, {index: "identifier", **kinds} if index is not None and index in chosen else kinds)
     elif not columns.use:  # columns that were left out of the training data are left out here as well
         kept = {column.name for column in schema.columns}
-        idle = {index, *found.levels, *_idle({each: values for each, values in chosen.items() if each not in kept})}
-        chosen = {each: values for each, values in chosen.items() if each in kept or each not in idle}
+        named = {index, *found.levels}
+        new = {each: values for each, values in chosen.items() if each not in kept and each not in named}
+        note_left_out(idle := _idle(new))
+        chosen = {each: values for each, values in chosen.items() if each in kept or each not in {*named, *idle}}
     x = schema.encode(chosen)
     named = columns.id or next((each.name for each in schema.columns if each.kind == "identifier"), None) or ""
     ids = arrays.get(named) if found.ids is None else np.array(found.ids, object)
@@ -244,6 +256,22 @@ def _idle(table: Mapping[str, np.ndarray]) -> list[str]:
     return [
         name for name, values in table.items() if len(set(texts_or_numbers(values[~is_missing(values)]).tolist())) < 2
     ]
+
+
+def note_left_out(idle: Sequence[str]) -> None:
+    """Warns of new columns that are left out, as they hold a single value."""
+    if idle:
+        warnings.warn(
+            f"columns that hold a single value, and that the model was not trained on, are left out: {listed(idle)}",
+            LeftOut,
+            stacklevel=5,
+        )
+
+
+def listed(names: Sequence[Any] | np.ndarray) -> str:
+    """Returns the first names in quotes, and the number of the others."""
+    shown = ", ".join(repr(str(name)) for name in names[:SHOWN])
+    return shown + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
 
 
 def present(columns: Columns, table: Mapping[str, Any]) -> Columns:

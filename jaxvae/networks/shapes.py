@@ -30,6 +30,11 @@ def series_shape(event_shape: tuple[int, ...], what: str) -> tuple[int, int]:
     return times, values
 
 
+def things_of(event_shape: tuple[int, ...]) -> str:
+    """Returns what examples of a shape are called in the plural: images or rows."""
+    return "images" if len(event_shape) == 3 else "rows"
+
+
 def shape_in_words(event_shape: tuple[int, ...]) -> str:
     """Describes the shape of examples in the plural, such as "vectors of 50 numbers"."""
     match event_shape:

@@ -62,7 +62,7 @@ class ReportData(NamedTuple):
     kl_per_latent: np.ndarray
     """Mean KL of each latent to N(0, 1) in nats [D], in the model's order 0..D-1."""
     change_per_latent: np.ndarray | None
-    """Mean change of an image's values by each latent [D] for deterministic codes, whose KL is not informative. None
+    """Mean change of an example's values by each latent [D] for deterministic codes, whose KL is not informative. None
     for other codes."""
     mutual_information: np.ndarray | None
     """Mutual information of latents 0..D-1 and factors in nats [D, K]; None for data without known factors."""
@@ -88,5 +88,7 @@ class ReportData(NamedTuple):
     """Effects of the splits of an additive decoder on columns; None for other decoders."""
     of_clusters: OfClusters | None = None
     """Clusters of the rows of a table; None for other examples, or a prior that is no learned mixture."""
+    things: str = "images"
+    """What the examples are called: images or rows."""
     live: Mapping[str, Any] | None = None
     """The decoder as a program of the page, see `jaxvae.report.live.live_model`; None for a page without it."""

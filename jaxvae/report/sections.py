@@ -28,7 +28,7 @@ from jaxvae.report.parts import Card, Picture, Section, Slider, chart
 from jaxvae.report.pictures import Label, comparison, image_grid, image_rows, signed, strip
 from jaxvae.report.series import series_section, series_traversals
 from jaxvae.report.splits import splits_section
-from jaxvae.report.tables import effects_chart, fit_chart, planes_section
+from jaxvae.report.tables import caps_in_words, effects_chart, fit_chart, planes_section
 from jaxvae.runs.latents import ACTIVE_CHANGE
 from jaxvae.runs.score import ACTIVE_KL
 
@@ -46,6 +46,7 @@ class Unit(NamedTuple):
 
 NATS = Unit("nats", "KL of each latent", "KL to a standard normal, nats")
 PERCENT = Unit("%", "What each latent changes", "change of a pixel by another example's value, % of its range")
+PERCENT_OF_ROW = PERCENT._replace(axis="change of a column by another row's value, % of its range")
 
 
 def sections(data: ReportData) -> list[Section]:
@@ -154,6 +155,7 @@ def _columns(data: ReportData) -> Section | None:
         "Change of a column when one latent moves from its 5 % to its 95 % quantile and the others stay at their "
         "means, in standard deviations of the column (of its logarithm for counts): red is up, blue is down. Beside "
         "it, the share of each column's variance that the reconstruction explains, or of its values that it gets right."
+        f"{caps_in_words(data.of_columns)}"
     )
     told = "; ".join(f"z{d} changes {columns[int(np.abs(effects[d]).argmax())]} most" for d in latents)
     fit = data.of_columns.fit
@@ -255,9 +257,9 @@ def _prior(data: ReportData) -> Section | None:
 
 def _training(data: ReportData) -> Section | None:
     caption = (
-        "Means over logging intervals with the last one at the right, in nats per image unless the name says "
-        "otherwise, against the number of updates: good curves have levelled off by the end and do not jump. A total "
-        "correlation that is estimated from batches is biased and may be below 0."
+        f"Means over logging intervals with the last one at the right, in nats per {data.things[:-1]} unless the name "
+        "says otherwise, against the number of updates: good curves have levelled off by the end and do not jump. A "
+        "total correlation that is estimated from batches is biased and may be below 0."
     )
     if any(name.startswith(VALIDATION) for row in data.history for name in row):
         caption += (
@@ -315,10 +317,10 @@ def _latents_and_factors(data: ReportData) -> list[tuple[int, str | None]]:
 
 
 def _sizes(data: ReportData) -> tuple[np.ndarray, Unit]:
-    """Returns the sizes of latents 0..D-1, and their unit: the KL in nats, or the change of the image in percent."""
+    """Returns the sizes of latents 0..D-1, and their unit: the KL in nats, or the change of the example in percent."""
     if data.change_per_latent is None:
         return np.asarray(data.kl_per_latent), NATS
-    return 100 * np.asarray(data.change_per_latent), PERCENT
+    return 100 * np.asarray(data.change_per_latent), PERCENT if data.things == "images" else PERCENT_OF_ROW
 
 
 def _labels(data: ReportData) -> list[Label]:

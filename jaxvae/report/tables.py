@@ -26,6 +26,7 @@ MOST_SMALL = 1000
 MOST_COLUMNS = 24
 """Largest number of columns in the chart of the effects of the latents."""
 MOST_LABELS = 4
+"""Largest number of labels that codes are coloured by."""
 MOST_EMBEDDED = 2000
 """Largest number of points in a view by UMAP."""
 MOST_VALUES = 20
@@ -70,6 +71,8 @@ class OfColumns(NamedTuple):
     """Indices of the latents, the most important first [D]."""
     pairs: Sequence[Sequence[Plane]] = ()
     """Codes by further pairs of the three strongest latents, for each label; empty with fewer active ones."""
+    labels: int = 0
+    """Number of labels of the data, of which the first ones have planes."""
 
 
 def of_columns(run: Run, codes: Representation, order: np.ndarray, active: int = 0) -> OfColumns | None:
@@ -99,6 +102,7 @@ def of_columns(run: Run, codes: Representation, order: np.ndarray, active: int =
         effects=(high - low) / spread,
         order=order,
         pairs=_pairs(run, codes, order) if active > 2 else (),
+        labels=0 if codes.factors is None else len(run.source.factor_names),
     )
 
 
@@ -197,6 +201,8 @@ def planes_section(data: OfColumns | None) -> Section | None:
     caption += ", and by principal components"
     if any(plane.axes[0].startswith("UMAP") for plane in data.planes):
         caption += "; UMAP keeps neighbours, and its distances between groups tell little"
+    if data.labels > MOST_LABELS:
+        caption += f". Charted are the first {MOST_LABELS} of {data.labels} labels"
     pairs = {planes[0].label: planes for planes in data.pairs}
     cards = []
     for plane in data.planes:
@@ -281,6 +287,19 @@ def effects_chart(data: OfColumns, latents: Sequence[int], theme: Theme) -> Imag
     axes.tick_params(labelcolor=theme.ink)
     axes.spines["bottom"].set_visible(False)
     return render(figure)
+
+
+def caps_in_words(data: OfColumns) -> str:
+    """Says what the charts of the effects and of the fit leave out: sentences after a space, or "" for nothing."""
+    told, known = "", data.fit[np.isfinite(data.fit)]
+    if len(data.columns) > MOST_COLUMNS:
+        told += f" Charted are the {MOST_COLUMNS} columns of {len(data.columns):,} that the latents change most."
+    if len(known) > MOST_COLUMNS:
+        half = MOST_COLUMNS // 2
+        told += f" Of the reconstructions, the {half} best and the {half} worst of {len(known):,} columns are charted."
+    if (known < 0).any():
+        told += " A negative R² is drawn as 0: the reconstruction is worse than the mean of the column."
+    return told
 
 
 def fit_chart(data: OfColumns) -> Callable[[Theme], Image.Image]:

@@ -158,8 +158,7 @@ def open_other(run: Run, name: str) -> Source:
     Raises:
       ValueError: The data do not exist or cannot be read, or lack the factor that the encoder sees.
     """
-    kind, _, where = name.partition(":")
-    path = Path(where if kind == "pictures" else name).expanduser()
+    path = Path(name.removeprefix("pictures:")).expanduser()
     shape = run.source.event_shape
     side = shape[0] if len(shape) == 3 and shape[0] == shape[1] else None
     options: Any = run.config.source if isinstance(run.config, Config) else None
@@ -168,7 +167,7 @@ def open_other(run: Run, name: str) -> Source:
         if not path.is_file():
             raise ValueError(f"{path}: there is no such picture")
         return one_picture(path, image_size=side)
-    if kind == "pictures" and path.is_dir():
+    if kind_of(name) == "pictures" and path.is_dir():
         return picture_folder(path, image_size=side, skip_bad=bool(options and options.skip_bad))
     texture = Path(options.texture) if options and options.texture else None
     source = open_data(

@@ -22,6 +22,7 @@ from jaxvae.method import Nets, no_code
 from jaxvae.metrics import EXPENSIVE, METRICS, UNSUPERVISED, Metric, metric_named
 from jaxvae.runs.config import Config
 from jaxvae.runs.load import Run
+from jaxvae.schema import schema_of
 from jaxvae.training.run_folder import RunFolderError
 from jaxvae.training.validation import PosteriorCollapse
 
@@ -47,8 +48,10 @@ ACTIVE_KL = 0.1
 """KL in nats below which a latent counts as inactive."""
 TRAINED_STEPS = 1000
 """Number of steps before which inactive latents cause no warning."""
-PRIOR_WEIGHTS = ("beta", "rate", "gamma", "prior_weight")
-"""Hyperparameters that weigh the prior against the reconstruction. The first one that a method has is used."""
+LOWERED = ("beta", "rate", "kl_weight", "prior_weight")
+"""Hyperparameters that weigh the prior against the reconstruction."""
+RAISED = ("target", "c_end", "a")
+"""Hyperparameters that let codes say more: set points of the KL, and the weight of the reconstruction of iVAE."""
 
 
 class Scored(TypedDict):
@@ -103,8 +106,8 @@ def independent(source: Source) -> Source:
 def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) -> dict[str, Any]:
     """Scores the codes as `score` does, and writes the result to scores.json.
 
-    Scores of the same codes that the file already holds are kept. Warns with PosteriorCollapse if no latent of a
-    trained model is active.
+    Scores of the same codes that the file already holds are kept. Warns with PosteriorCollapse if no latent of a model
+    that was trained for at least 1,000 steps is active.
 
     Args:
       run: Run that produced the codes.
@@ -117,7 +120,7 @@ def evaluate(run: Run, codes: Representation, metrics: Sequence[str] = QUICK) ->
     Raises:
       ValueError: A metric does not exist.
     """
-    if collapse := _collapse_in_words(run, codes):
+    if collapse := collapse_in_words(run, codes):
         warnings.warn(collapse, PosteriorCollapse, stacklevel=2)
     scores = score(run, codes, metrics)
     try:
@@ -231,7 +234,7 @@ def known_factors(source: Source, factors: np.ndarray | None) -> np.ndarray | No
     return known
 
 
-def _collapse_in_words(run: Run, codes: Representation) -> str | None:
+def collapse_in_words(run: Run, codes: Representation) -> str | None:
     """Describes a posterior collapse and what to change, or returns None if a latent is active or training has just
     begun.
     """
@@ -239,15 +242,25 @@ def _collapse_in_words(run: Run, codes: Representation) -> str | None:
         return None
     if codes.kl_per_latent().max() > ACTIVE_KL:
         return None
-    known = run.config.hyperparameters._fields
-    weight = next((name for name in PRIOR_WEIGHTS if name in known), None)
-    advice = "give the reconstruction more weight, as --likelihood gaussian with a smaller --scale does"
-    if weight:
-        advice = f"lower --{weight.replace('_', '-')}, which is {getattr(run.config.hyperparameters, weight):g}"
     return (
         f"no latent is active: the posterior of every latent is within {ACTIVE_KL} nats of the prior on average "
-        f"(posterior collapse); {advice}"
+        f"(posterior collapse); {_advice(run.config, run.source)}"
     )
+
+
+def _advice(config: Config[Any, Any, Any, Any], source: Source) -> str:
+    """Says which setting of a method gives the code more weight, for data such as these."""
+    known = config.hyperparameters._asdict()
+    for verb, names in (("lower", LOWERED), ("raise", RAISED)):
+        if name := next((name for name in names if known.get(name)), None):
+            return f"{verb} --{name.replace('_', '-')}, which is {known[name]:g}"
+    schema, likelihood = schema_of(source), getattr(config.options, "likelihood", None)
+    if likelihood is not None and "likelihood" not in config.idle():
+        if schema is None or len(schema.entries("real")):
+            return "give the reconstruction more weight, as --likelihood gaussian with a smaller --scale does"
+        if len(schema.entries("count")) and likelihood != "poisson":
+            return "give the reconstruction more weight, as --likelihood poisson does, which has no dispersion"
+    return "train longer (--steps), with another --learning-rate, or beta-vae with a --beta below 1"
 
 
 def _rows_in_words(run: Run, count: int) -> str:

@@ -37,7 +37,9 @@ class Overfitting(UserWarning):
 
 
 class PosteriorCollapse(UserWarning):
-    """No latent of a trained model depends on the example."""
+    """No latent of a model depends on the example. Models that were trained for less than 1,000 steps are not looked
+    at.
+    """
 
 
 def check_limits(validated: bool, validate_every: int, patience: int | None, max_minutes: float | None) -> None:

@@ -7,12 +7,15 @@ import pandas as pd
 import pytest
 
 from jaxvae.cli.main import main
-from jaxvae.runs import load_run
+from jaxvae.report.collect import collect
+from jaxvae.runs import load_run, represent
+from jaxvae.runs.score import read_scores
 
 pytestmark = pytest.mark.process
 
 N, KINDS = 3000, ("healthy", "mild", "severe", "unclear")
 LATENTS = [f"z{latent}" for latent in range(5)]
+STEPS = 3000
 
 
 def patients():
@@ -46,8 +49,8 @@ def place(table, tmp_path_factory):
     place = tmp_path_factory.mktemp("patients")
     table.to_csv(place / "patients.csv", index=False)
     roles = ["--label-columns", "diagnosis", "--id-column", "patient"]
-    held = ["--validation", "0.1", "--validate-every", "50", "--patience", "3"]
-    length = ["--steps", "300", "--batch-size", "128", "--learning-rate", "3e-3", "--latents", "5"]
+    held = ["--validation", "0.1", "--validate-every", "20", "--patience", "3"]
+    length = ["--steps", str(STEPS), "--batch-size", "128", "--learning-rate", "1e-2", "--latents", "5"]
     data = ["--data", f"table:{place / 'patients.csv'}"]
     main(["train", "vae", *data, *roles, *held, *length, "--run", str(place / "run")])
     return place
@@ -72,6 +75,8 @@ def test_it_learns_and_writes_its_report(place):
     history = [row["validation_loss"] for row in load_run(place / "run").history if "validation_loss" in row]
     assert len(history) >= 3
     assert min(history) < history[0] - 5
+    assert load_run(place / "run").state.step < STEPS  # stopped early
+    assert min(history[-3:]) > min(history[:-3])
     page = (place / "run" / "report" / "index.html").read_text()
     for text in (
         "A table of 2,700 rows. Columns: 45 real, 2 count, 1 categorical; 48 have missing",
@@ -80,6 +85,21 @@ def test_it_learns_and_writes_its_report(place):
         assert text in page
     scores = json.loads((place / "run" / "scores.json").read_text())
     assert scores["metrics"]["mig"]["score"] > 0
+
+
+def test_the_scatter_of_the_report_separates_the_labels(place):
+    """A point of the second half is of the type whose centroid of the first half is nearest, in 2 of 5 latents."""
+    run = load_run(place / "run")
+    planes = collect(run, represent(run, N), read_scores(run.folder)).of_columns.planes
+    right = []
+    for plane in planes:
+        assert (plane.label, tuple(plane.value_names)) == ("diagnosis", KINDS)
+        assert plane.points.shape == (300, 2)
+        first, second = (plane.points[part] for part in (slice(150), slice(150, None)))
+        means = np.array([first[plane.values[:150] == value].mean(axis=0) for value in range(4)])
+        nearest = ((second[:, None] - means) ** 2).sum(axis=-1).argmin(axis=1)
+        right.append((nearest == plane.values[150:]).mean())
+    assert max(right) > 0.7  # 0.25 by chance
 
 
 def test_codes_have_the_ids_and_labels_of_their_rows(codes, table):

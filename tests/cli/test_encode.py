@@ -17,7 +17,8 @@ from jaxvae.method import Nets
 from jaxvae.runs import load, load_run
 from jaxvae.runs.baseline import BaselineConfig
 from jaxvae.runs.columns import numbered, numbers_of, read_columns
-from jaxvae.runs.encode import decode_all, encode_all
+from jaxvae.runs.config import default_config
+from jaxvae.runs.encode import decode_all, encode_all, open_other
 from jaxvae.runs.folder import open_run
 
 pytestmark = pytest.mark.process
@@ -137,6 +138,17 @@ def test_a_picture_is_brought_to_the_size_of_the_run(place, tmp_path, run):
     small = pages[0].convert("L").crop((10, 0, 50, 40)).resize((16, 16), Image.Resampling.LANCZOS)
     expected = run.encode(np.asarray(small, np.float32)[None, ..., None] / 255).mean
     np.testing.assert_allclose(codes[:1], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("prefix", ["", "pictures:"])
+def test_pictures_of_a_folder_are_brought_to_the_size_of_the_run(prefix, tmp_path):
+    """Also where the run was trained without --image-size, and the folder has no prefix."""
+    Image.fromarray(RNG.integers(0, 256, (40, 60, 3), np.uint8)).save(tmp_path / "a.png")
+
+    class Grey:
+        source, config = from_arrays(IMAGES[:3]), default_config("vae")
+
+    assert open_other(Grey, f"{prefix}{tmp_path}").event_shape == (16, 16, 3)
 
 
 def test_other_arrays(place, means, tmp_path):

@@ -222,7 +222,8 @@ def test_flags_of_some_data(tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "one.png")
     (tmp_path / "two.png").write_text("no picture")
     Image.new("RGB", (400, 400), "red").save(tmp_path / "red.jpg")
-    for data, flag in ((arrays, "stream"), (pictures, "skip_bad"), ("scream-sprites", "texture")):
+    of_data = ((arrays, "stream"), (pictures, "skip_bad"), (str(tmp_path), "skip_bad"), ("scream-sprites", "texture"))
+    for data, flag in of_data:
         assert flag not in default_config("vae").with_flags(data=data).idle()
         assert flag in default_config("vae").idle()
     streamed = parse_train(["vae", "--data", arrays, "--stream"]).config

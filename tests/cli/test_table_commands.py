@@ -1,6 +1,7 @@
 """A table from the command line: what is shown, trained, scored and reported."""
 
 import json
+import re
 import warnings
 
 import anndata
@@ -10,9 +11,10 @@ import pytest
 
 from jaxvae.cli.main import main
 from jaxvae.metrics import mig
+from jaxvae.report.loadings import loadings_of
 from jaxvae.report.tables import of_columns
 from jaxvae.runs import load_run, represent
-from jaxvae.runs.score import known_factors, read_scores
+from jaxvae.runs.score import examples_of, known_factors, read_scores
 
 pytestmark = pytest.mark.process
 
@@ -64,7 +66,16 @@ def test_a_row_is_reconstructed_by_what_its_columns_share(folder):
     assert fit["side=left"] > 0.6
     assert [plane.label for plane in columns.planes] == ["type"]
     assert columns.planes[0].value_names == ("down", "up")
+    strongest = np.abs(columns.effects).argmax(axis=0)
     assert np.abs(columns.effects).max(axis=0).min() > 0.3  # every column moves with a latent
+    means, x = represent(run, N).mean, examples_of(run, N)
+    correlations = [
+        np.corrcoef(means[there, strongest[p]], x[there, p])[0, 1] for p in range(10) for there in [~np.isnan(x[:, p])]
+    ]
+    assert np.abs(correlations).min() > 0.3
+    signs = np.sign(columns.effects[strongest[:10], np.arange(10)])
+    np.testing.assert_array_equal(signs, np.sign(correlations))
+    assert set(signs) == {-1, 1}
 
 
 def test_the_run_knows_the_columns_without_the_data(folder, file, tmp_path):
@@ -85,6 +96,10 @@ def test_the_report_has_the_codes_and_the_columns(folder):
     page = (folder / "report" / "index.html").read_text()
     for text in ("Codes by type", "What each latent changes", "Reconstruction of each column", "A table of 300 rows"):
         assert text in page
+    for text in ("200 of 32 rows", "in nats per row unless"):
+        assert text in page
+    words = re.sub(r"<style.*?</style>|<script.*?</script>|<[^>]*>", "", page, flags=re.DOTALL)
+    assert re.findall(r"(?<![\w-])(?:images?|pixels?)(?![\w-])", words) == []
     scores = json.loads((folder / "scores.json").read_text())
     assert 0 < scores["properties"]["reconstruction_error"] < 10
 
@@ -113,7 +128,9 @@ def test_options_of_tables_are_for_tables(capsys):
     assert "--label-columns is for tables, such as table:PATH and anndata:PATH: leave it out" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("method", ["beta-tc-vae", "dip-vae-ii", "factor-vae", "iwae", "vae-sne", "wae-mmd", "oi-vae"])
+@pytest.mark.parametrize(
+    "method", ["beta-tc-vae", "dip-vae-i", "dip-vae-ii", "factor-vae", "iwae", "vae-sne", "wae-mmd", "oi-vae"]
+)
 def test_other_methods_learn_from_tables(method, file, tmp_path):
     folder = tmp_path / "r"
     main(["train", method, "--data", str(file), "--label-columns", "type", "--run", str(folder), *TINY, "--steps", "3"])
@@ -128,7 +145,27 @@ def test_the_auxiliary_variable_is_a_label(file, tmp_path):
     assert np.isfinite(load_run(folder).history[-1]["loss"])
 
 
-def test_rows_of_another_file_have_the_same_codes(folder, file, tmp_path):
+def test_the_auxiliary_variable_is_the_label_that_aux_names(file, tmp_path):
+    words = ["--label-columns", "side", "type", "--aux", "type", "--run", str(tmp_path / "r")]
+    main(["train", "ivae", "--data", str(file), *words, *TINY, "--steps", "3"])
+    run = load_run(tmp_path / "r")
+    assert (run.source.aux_dim, run.source.factor_sizes[0]) == (2, 4)  # sides, one of which is missing
+    assert np.isfinite(run.history[-1]["loss"])
+
+
+def test_groups_of_columns_are_those_of_a_file(file, tmp_path):
+    names = [*(f"a{d}" for d in range(10)), "visits", "side"]
+    of_column = [("first" if place < 4 else "second") for place in range(12)]
+    pd.DataFrame({"column": names, "group": of_column}).to_csv(tmp_path / "groups.csv", index=False)
+    words = ["--label-columns", "type", "--groups", str(tmp_path / "groups.csv"), "--run", str(tmp_path / "r")]
+    main(["train", "oi-vae", "--data", str(file), *words, *TINY, "--steps", "3"])
+    run = load_run(tmp_path / "r")
+    assert np.isfinite(run.history[-1]["loss"])
+    found = loadings_of(run)
+    assert list(found.groups) == ["first", "second"]
+
+
+def test_rows_of_another_file_have_the_same_codes(folder, file, tmp_path, capsys):
     table = pd.read_csv(file)
     table.iloc[40:60, ::-1].drop(columns="type").to_csv(tmp_path / "new.csv", index=False)
     main(["encode", str(folder), "--out", str(tmp_path / "all.csv")])
@@ -136,6 +173,12 @@ def test_rows_of_another_file_have_the_same_codes(folder, file, tmp_path):
     whole, new = (pd.read_csv(tmp_path / name) for name in ("all.csv", "new_codes.csv"))
     latents = ["z0", "z1", "sd0", "sd1"]
     np.testing.assert_array_equal(new[latents], whole[latents].iloc[40:60])
+    assert capsys.readouterr().err == ""
+    table.iloc[40:60].assign(site="Bern", day=3).to_csv(tmp_path / "new.csv", index=False)
+    main(["encode", str(folder), str(tmp_path / "new.csv"), "--out", str(tmp_path / "new_codes.csv")])
+    np.testing.assert_array_equal(pd.read_csv(tmp_path / "new_codes.csv")[latents], new[latents])
+    line = "columns that hold a single value, and that the model was not trained on, are left out: 'site', 'day'"
+    assert capsys.readouterr().err == f"jaxvae: {line}\n"
     assert list(whole["type"]) == list(table["type"])
 
 

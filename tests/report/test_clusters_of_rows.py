@@ -25,6 +25,7 @@ from jaxvae.report.clusters import (
     of_clusters,
 )
 from jaxvae.report.page import report_html
+from jaxvae.report.sections import sections
 from jaxvae.report.tables import OfColumns, Plane, by_umap, of_columns, planes_section
 from jaxvae.runs.build import build_method, networks_of
 from jaxvae.runs.config import default_config
@@ -205,6 +206,63 @@ def test_pairs_of_each_label_follow_its_first_view_and_add_few_bytes():
     picture = cards[1].picture
     assert sum(len(each.uri) for each in (picture.image, *picture.instead.values())) < 250_000
     assert (picture.image.width, picture.image.height) == pytest.approx((4.45 * 192, 2.3 * 192), abs=1)
+
+
+def many(columns, labels, fit):
+    plane = Plane(np.zeros((1, 2)), ("z0", "z1"), "type", np.zeros(1, int), ["a"])
+    names = [f"x{d}" for d in range(columns)]
+    return OfColumns([plane], names, np.asarray(fit), np.ones((1, columns)), np.arange(1), labels=labels)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (many(24, 4, [1.0] * 24), []),
+        (many(25, 4, [1.0] * 24 + [np.nan]), ["the 24 columns of 25 that the latents change most"]),
+        (
+            many(1300, 4, [1.0] * 1300),
+            ["the 24 columns of 1,300 that", "the 12 best and the 12 worst of 1,300 columns"],
+        ),
+        (many(2, 5, [-0.5, 1.0]), ["Charted are the first 4 of 5 labels.", "A negative R² is drawn as 0"]),
+    ],
+)
+def test_captions_say_what_the_charts_leave_out(data, told):
+    page = fake_report(latents=1, num_images=2, num_values=3, size=16)
+    parts = sections(page._replace(of_columns=data))
+    captions = " ".join(part.caption for part in parts if part.anchor in ("codes", "columns"))
+    words = ("Charted are the first", "that the latents change most", "best and the", "drawn as 0")
+    assert [text for text in told if text not in captions] == []
+    assert sum(text in captions for text in words) == len(told)
+
+
+def test_the_labels_of_the_data_are_counted():
+    run = untrained("vae", 3)
+    codes = represent(run, 20)
+    assert of_columns(run, codes, np.arange(3)).labels == 0
+    several = {f"label {k}": ["a", "b"] * 50 for k in range(5)}
+    labelled = from_columns({**generated(), **several}, Columns(labels=tuple(several), kinds=("visits=count",)))
+    run = run._replace(source=labelled)
+    found = of_columns(run, represent(run, 20), np.arange(3))
+    assert found.labels == 5
+    assert len({plane.label for plane in found.planes}) == 4
+
+
+def test_the_examples_of_a_table_are_called_rows():
+    page = fake_report(latents=3, num_images=2, num_values=3, size=16)
+    captions = {
+        things: next(part.caption for part in sections(page._replace(things=things)) if part.anchor == "training")
+        for things in ("images", "rows")
+    }
+    assert captions["images"] == (
+        "Means over logging intervals with the last one at the right, in nats per image unless the name says "
+        "otherwise, against the number of updates: good curves have levelled off by the end and do not jump. A total "
+        "correlation that is estimated from batches is biased and may be below 0."
+    )
+    assert "in nats per row unless" in captions["rows"]
+    for things, what in (("images", "a pixel by another example's"), ("rows", "a column by another row's")):
+        changes = sections(page._replace(things=things, change_per_latent=np.ones(3)))
+        card = next(part for part in changes if part.anchor == "latents").cards[0]
+        assert card.picture.alt.startswith(f"change of {what} value, % of its range")
 
 
 def test_umap_itself_gives_the_same_view_again():

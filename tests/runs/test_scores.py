@@ -1,6 +1,7 @@
 """Scores of a run: which examples they are of, what is kept beside what, and what has no score."""
 
 import json
+import re
 import warnings
 
 import jax
@@ -9,14 +10,18 @@ import pytest
 
 from jaxvae.analysis import Representation
 from jaxvae.data import from_arrays, split
+from jaxvae.data.tabular import from_columns
 from jaxvae.method import Method, Network, Posterior
 from jaxvae.metrics import dcimig, infomec, jemmig, med, mig, mig_sup, modularity, mutual_information_score
+from jaxvae.methods import METHODS
+from jaxvae.methods.columns import likelihood_for
 from jaxvae.report.collect import collect
 from jaxvae.report.page import report_html
 from jaxvae.runs import evaluate, represent
 from jaxvae.runs.config import default_config
 from jaxvae.runs.load import OwnConfig, Run
-from jaxvae.runs.score import read_scores, score
+from jaxvae.runs.score import collapse_in_words, read_scores, score
+from jaxvae.schema import schema_of
 from jaxvae.training import make_train_step
 from jaxvae.training.run_folder import RunFolderError
 from jaxvae.training.validation import PosteriorCollapse
@@ -216,6 +221,11 @@ def test_scores_say_which_rows_they_are_of(tmp_path):
         ("beta-vae", {"beta": 32.0}, "lower --beta, which is 32"),
         ("vae", {}, "give the reconstruction more weight"),
         ("vae-sne", {"rate": 5.0}, "lower --rate, which is 5"),
+        ("factor-vae", {}, "give the reconstruction more weight"),  # its gamma weighs the total correlation
+        ("hfs-vae", {}, "give the reconstruction more weight"),  # its beta is 0
+        ("control-vae", {}, "raise --target, which is 18"),
+        ("annealed-vae", {}, "raise --c-end, which is 25"),
+        ("ivae", {}, "raise --a, which is 1"),
     ],
 )
 def test_a_posterior_that_has_collapsed_is_told(tmp_path, method, flags, advice):
@@ -231,3 +241,25 @@ def test_a_posterior_that_has_collapsed_is_told(tmp_path, method, flags, advice)
         warnings.simplefilter("error", PosteriorCollapse)
         evaluate(late, one_active, ())
         evaluate(run, collapsed, ())  # it has just begun
+
+
+@pytest.mark.parametrize("columns", [("pictures",), ("count",), ("count", "real"), ("binary",)])
+def test_the_advice_after_a_collapse_names_flags_that_act(tmp_path, columns):
+    values = {"count": RNG.poisson(3.0, 60), "real": RNG.normal(size=60), "binary": np.arange(60) % 2}
+    run = run_of(tmp_path, RNG.integers(0, 3, (60, 2)))
+    if columns != ("pictures",):
+        run = run._replace(source=from_columns({name: values[name] for name in columns}))
+    flat = Representation(np.zeros((60, 3)), np.zeros((60, 3)), None)
+    schema, told = schema_of(run.source), set()
+    for method in METHODS:
+        config = default_config(method).with_flags(data="t.csv" if schema else "scene")
+        late = run._replace(config=config, state=run.state._replace(step=1000))
+        advice = collapse_in_words(late, flat).split("(posterior collapse); ")[1]
+        known = config.flags() | ({"beta": 1.0} if "beta-vae with" in advice else {})
+        flags = [flag.replace("-", "_") for flag in re.findall(r"--([a-z-]+)", advice)]
+        assert flags, advice
+        assert set(flags) <= set(known), advice
+        if name := re.search("--likelihood ([a-z-]+)", advice):
+            assert likelihood_for(name[1], 1.0, run.source.event_shape, schema)
+        told |= set(flags)
+    assert ("scale" in told) == (columns != ("count",) and columns != ("binary",))
