@@ -19,7 +19,7 @@ from jaxvae.data.splits import Parts, recombinations, split, split_as_told
 from jaxvae.data.streamed import Streamed
 from jaxvae.data.subsets import Subset
 from jaxvae.data.table import Table
-from jaxvae.data.tabular import Columns, schema_on
+from jaxvae.data.tabular import Columns, rescaled, schema_on
 from jaxvae.schema import Schema
 
 TABLE_FLAGS = ("columns", "drop", "label_columns", "id_column", "group_column", "split_column", "kind")
@@ -105,6 +105,9 @@ class DataOptions:
           ValueError: The data cannot be split so. The message is one line.
         """
         source = opened(schema)
+        own = not self.is_tabular and isinstance(source, Table) and source.schema is not None
+        if own and schema is not None:  # generated, such as cells, with the means of all rows
+            source = rescaled(source, schema)
         if self.correlation is not None:
             if self.validation or self.test or self.sampling == "epochs":
                 raise ValueError(

@@ -244,6 +244,24 @@ def schema_on(table: Table, rows: np.ndarray) -> Schema | None:
     return replace(table.schema, columns=tuple(columns.values()), log_size_unit=unit)
 
 
+def rescaled(table: Table, schema: Schema) -> Table:
+    """Returns a table on the means and standard deviations of another schema of the same columns.
+
+    Raises:
+      ValueError: The columns of the schema are others.
+    """
+    before = table.schema
+    if before is None or [(c.name, c.kind, c.width) for c in before.used] != [
+        (c.name, c.kind, c.width) for c in schema.used
+    ]:
+        raise ValueError(f"the columns of {table.name} are not those that the model was trained on")
+    x = np.array(table.pixels)
+    for old, new, start in zip(before.used, schema.used, before.starts, strict=True):
+        if old.kind == "real" and (old.mean, old.scale) != (new.mean, new.scale):
+            x[:, start] = (x[:, start].astype(np.float64) * old.scale + old.mean - new.mean) / new.scale
+    return replace(table, pixels=x, schema=schema)
+
+
 def learned(columns: Columns, names: Sequence[str]) -> list[str]:
     """Returns the names of the columns to learn from."""
     special = {*columns.labels, *columns.drop, columns.id, columns.group, columns.split}

@@ -36,6 +36,7 @@ from jaxvae.data.source import sharing_arrays
 from jaxvae.data.splits import split_as_told
 from jaxvae.data.streamed import is_streamed, read_ahead
 from jaxvae.data.subsets import GridSubset
+from jaxvae.data.tabular import Columns, from_columns
 from jaxvae.methods import method_named
 
 KEY = jax.random.key(0)
@@ -339,3 +340,26 @@ def test_parts_have_their_arrays_in_common():
     assert held.source.index is parts.validation.index
     other = from_arrays(np.zeros((3, 4, 4)))
     assert sharing_arrays(other, parts.training, moved).pixels is other.pixels
+
+
+def test_columns_that_are_generated_have_the_means_of_the_training_rows():
+    parts = DataOptions(data="cells", validation=0.2, test=0.2).open_parts()
+    table, rows = parts.training.source, np.asarray(parts.training.index)
+    assert len(rows) < table.size
+    x = np.asarray(table.pixels)
+    assert [column.mean for column in table.schema.used] == pytest.approx(x[rows].mean(0), rel=1e-6)
+    assert not np.allclose(x[rows].mean(0), x.mean(0), rtol=1e-3)
+
+
+def test_a_source_of_ones_own_is_standardized_by_its_training_rows():
+    frame = pandas.DataFrame({"size": np.arange(40.0) ** 1.5, "visits": np.arange(40)})
+    parts = DataOptions(test=0.5).parts(lambda schema: from_columns(frame, Columns(kinds=("visits=count",))))
+    table, rows = parts.training.source, np.asarray(parts.training.index)
+    held_out = np.setdiff1d(np.arange(40), rows)
+    sizes = frame["size"].to_numpy()
+    x = np.asarray(table.pixels)[:, 0]
+    np.testing.assert_allclose(x[rows], (sizes[rows] - sizes[rows].mean()) / sizes[rows].std(), rtol=1e-4)
+    np.testing.assert_allclose(x[held_out], (sizes[held_out] - sizes[rows].mean()) / sizes[rows].std(), rtol=1e-4)
+    other = replace(table.schema, columns=table.schema.columns[:1])
+    with pytest.raises(ValueError, match="are not those that the model was trained on"):
+        DataOptions().parts(lambda schema: table, other)

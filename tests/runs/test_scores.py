@@ -12,9 +12,9 @@ from jaxvae.analysis import Representation
 from jaxvae.data import from_arrays, split
 from jaxvae.data.tabular import from_columns
 from jaxvae.method import Method, Network, Posterior
-from jaxvae.metrics import dcimig, infomec, jemmig, med, mig, mig_sup, modularity, mutual_information_score
 from jaxvae.methods import METHODS
 from jaxvae.methods.columns import likelihood_for
+from jaxvae.metrics import dcimig, infomec, jemmig, med, mig, mig_sup, modularity, mutual_information_score
 from jaxvae.report.collect import collect
 from jaxvae.report.page import report_html
 from jaxvae.runs import evaluate, represent
