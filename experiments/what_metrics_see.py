@@ -25,6 +25,7 @@ import numpy as np
 import tyro
 from common import RESULTS, conclude, print_rows, shown
 
+from jaxvae.files import write_json
 from jaxvae.metrics import (
     METRICS,
     UNSUPERVISED,
@@ -181,13 +182,13 @@ def one(score: Score, codes: Codes) -> float:
 
 def kept(args: Args, seed: int, name: str, codes: Codes, metrics: dict[str, Score]) -> dict[str, float]:
     """Scores of codes by metric, from the folder for scores if they are there, and otherwise into it."""
-    path = Path(args.runs) / f"{args.rows} {seed} {name}.json".replace(" ", "-")
+    path = Path(args.runs) / f"{FACTORS} {args.rows} {seed} {name}.json".replace(" ", "-")
     found = json.loads(path.read_text("utf-8")) if args.runs and path.exists() else {}
     missing = {metric: score for metric, score in metrics.items() if metric not in found}
     found |= {metric: one(score, codes) for metric, score in missing.items()}
     if args.runs and missing:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        write_json(path, found)
     return found
 
 
@@ -315,7 +316,7 @@ def main(args: Args) -> None:
     faults = ("noise", "mixing", "copies")
     all_seen = [m for m in with_factors if m in blind["a bend"] and all(m not in blind[what] for what in faults)]
     found = "; ".join(
-        [f"{about[what]} is not seen by {_listed(blind[what])}" for what in faults]
+        [f"{about[what]} is missed by {_listed(blind[what])}" for what in faults]
         + [f"{about['a bend']} changes nothing for {_listed(blind['a bend'])}"]
         + [f"no fault is missed, and the bend ignored, by {_listed(all_seen)}"]
     )

@@ -105,9 +105,8 @@ class DataOptions:
           ValueError: The data cannot be split so. The message is one line.
         """
         source = opened(schema)
-        own = not self.is_tabular and isinstance(source, Table) and source.schema is not None
-        if own and schema is not None:  # generated, such as cells, with the means of all rows
-            source = rescaled(source, schema)
+        if schema is not None and not self.is_tabular and isinstance(source, Table) and source.schema is not None:
+            source = rescaled(source, schema)  # generated, such as cells, with the means of all rows
         if self.correlation is not None:
             if self.validation or self.test or self.sampling == "epochs":
                 raise ValueError(
