@@ -114,10 +114,10 @@ def _from_found(found: Found, columns: Columns, schema: Schema | None, name: str
         schema = find_schema(chosen, {index: "identifier", **kinds} if index is not None and index in chosen else kinds)
     elif not columns.use:  # columns that were left out of the training data are left out here as well
         kept = {column.name for column in schema.columns}
-        named = {index, *found.levels}
-        new = {each: values for each, values in chosen.items() if each not in kept and each not in named}
+        levels = {index, *found.levels}
+        new = {each: values for each, values in chosen.items() if each not in kept and each not in levels}
         note_left_out(idle := _idle(new))
-        chosen = {each: values for each, values in chosen.items() if each in kept or each not in {*named, *idle}}
+        chosen = {each: values for each, values in chosen.items() if each in kept or each not in {*levels, *idle}}
     x = schema.encode(chosen)
     named = columns.id or next((each.name for each in schema.columns if each.kind == "identifier"), None) or ""
     ids = arrays.get(named) if found.ids is None else np.array(found.ids, object)

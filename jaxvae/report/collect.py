@@ -19,7 +19,6 @@ from jaxvae.analysis import (
 )
 from jaxvae.files import inside, write_text
 from jaxvae.method import Batch, Nets, no_image
-from jaxvae.networks.shapes import things_of
 from jaxvae.report.clusters import of_clusters
 from jaxvae.report.data import MOST_LATENTS, ReportData
 from jaxvae.report.live import live_model
@@ -82,7 +81,7 @@ def collect(run: Run, codes: Representation, scores: dict[str, Any]) -> ReportDa
         title=f"{method.name} on {source.name}",
         summary=_summary(run, scores),
         about_data=run.about_data,
-        things=things_of(source.event_shape),
+        things=run.things,
         images=_pixels(batch["x"]),
         **_decoded(run, prior_key, batch, swept, order),
         traversal_values=values,
@@ -233,11 +232,10 @@ def _summary(run: Run, scores: dict[str, Any]) -> dict[str, str]:
     seconds = [row["seconds"] for row in run.history if "seconds" in row]
     speeds = [row["steps_per_second"] for row in run.history if "steps_per_second" in row]
     error = scores["properties"]["reconstruction_error"]
-    things = things_of(run.source.event_shape)
     if isinstance(run.config, BaselineConfig):
-        steps = f"fitted to {min(run.config.examples, run.source.size):,} {things}"
+        steps = f"fitted to {min(run.config.examples, run.source.size):,} {run.things}"
     else:
-        steps = f"{int(run.state.step):,} of {_batch_size(run)} {things}"
+        steps = f"{int(run.state.step):,} of {_batch_size(run)} {run.things}"
     return {
         "method": run.method.name,
         "data": f"{run.data_in_words}{shown_channels(run.source.event_shape)}",

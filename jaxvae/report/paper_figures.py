@@ -18,13 +18,15 @@ from jaxvae.runs.config import Config
 from jaxvae.runs.folder import history_of
 from jaxvae.runs.latents import Latents, latents_by_size
 from jaxvae.runs.load import Run, config_of, load_run
-from jaxvae.runs.score import PRIOR_WEIGHTS, SCORES, known_factors, read_scores, represent, score_arrays
+from jaxvae.runs.score import SCORES, known_factors, read_scores, represent, score_arrays
 
 NUM_SAMPLES = 2000
 SHOWN_VALUES = 9
 FRAMES = 17
 MOST_ROWS = 10
 """Largest number of latents in a figure of traversals."""
+PRIOR_WEIGHTS = ("beta", "rate", "gamma", "prior_weight")
+"""Hyperparameters that scores are drawn against. The first one that a method has is used."""
 LOW, HIGH = 0.02, 0.98
 """Quantiles of the codes between which a latent is moved."""
 

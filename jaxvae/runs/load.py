@@ -16,7 +16,7 @@ from jaxvae.data.source import Source
 from jaxvae.data.splits import HeldOut, Parts
 from jaxvae.data.subsets import Subset
 from jaxvae.method import Batch, Method, Nets, Posterior, no_image
-from jaxvae.networks.shapes import shape_in_words
+from jaxvae.networks.shapes import shape_in_words, things_of
 from jaxvae.runs.absent import absent_source, trained_schema
 from jaxvae.runs.baseline import BaselineConfig, fit_baseline
 from jaxvae.runs.build import CannotOpen, build_parts, build_without_data, moved, parts_kept_once
@@ -88,6 +88,11 @@ class Run(NamedTuple):
     def evaluation_key(self) -> jax.Array:
         """Random key for evaluation. It depends on the seed, so every run draws its own examples."""
         return evaluation_key(self.config.seed)
+
+    @property
+    def things(self) -> str:
+        """What the examples are called in the plural: images or rows."""
+        return things_of(self.source.event_shape)
 
     @property
     def data_in_words(self) -> str:
