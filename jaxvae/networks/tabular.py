@@ -1,4 +1,9 @@
-"""Inputs and outputs of networks for tables: masks of the observed values, features, and learned noise."""
+"""Inputs and outputs of networks for tables: masks of the observed values, features, and learned noise.
+
+The decoder has one output layer for all columns, in which each column has a slice ("head") of its own: one output for a
+real, count or binary column, and one for each value of a categorical one. `jaxvae.methods.by_columns` reads a slice by
+the kind of its column.
+"""
 
 import jax
 import jax.numpy as jnp
