@@ -53,11 +53,13 @@ class Training:
     """What to do when a loss or parameter becomes non-finite: stop training, or skip that step. The batch is kept in
     the run's folder nonfinite/."""
     validate_every: int = field(default=500, metadata={ROLE: "bookkeeping"})
-    """Number of steps between computations of the loss on the examples of --validation. The checkpoint "best" is that
-    of the lowest validation loss."""
+    """Number of steps between computations of the loss on the examples of --validation, of which at most 2,000 are
+    read. The checkpoint "best" is that of the lowest validation loss; the scores and codes are of the last one, unless
+    a command has --checkpoint best."""
     patience: int | None = field(default=None, metadata={ROLE: "limit"})
-    """Number of validations without a new lowest loss after which training stops early. By default, it does not. With
-    --resume and a larger number, a run that stopped early goes on."""
+    """Number of validations without a new lowest loss after which training stops early. By default, it does not. The
+    scores are of the step at which it stops, unless a command has --checkpoint best. With --resume and a larger number,
+    a run that stopped early goes on."""
     max_minutes: float | None = field(default=None, metadata={ROLE: "limit"})
     """Number of minutes after which training stops at its next row of metrics. By default, it does not. With --resume,
     the run goes on for as many minutes again."""

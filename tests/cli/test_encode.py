@@ -316,6 +316,14 @@ def test_the_help_says_which_checkpoint_is_best(command, capsys):
     assert "best lowest validation loss or without validation lowest mean loss over the logging interval" in told
 
 
+def test_the_help_says_what_is_validated_and_scored(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["train", "vae", "--help"])
+    told = " ".join(re.sub(r"[^\w,-]+", " ", capsys.readouterr().out).split())
+    assert "on the examples of --validation, of which at most 2,000 are read" in told
+    assert told.count("unless a command has --checkpoint best") == 2
+
+
 def test_origins_follow_the_examples():
     ids = [f"e{row}" for row in range(24)]
     table = from_arrays(IMAGES, FACTORS, ids=ids)
