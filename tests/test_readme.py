@@ -41,6 +41,14 @@ def test_methods_that_are_recommended_exist():
     assert [name for name in names if name not in METHODS and name not in BASELINES] == []
 
 
+def test_a_table_is_trained_on_encoded_and_met_by_new_rows():
+    lines = [line.partition(" #")[0].split() for line in section("Five minutes").splitlines() if "patients" in line]
+    assert [line[:2] for line in lines] == [["jaxvae", "train"], ["jaxvae", "encode"], ["jaxvae", "encode"]]
+    assert {"--id-column", "--label-columns", "--patience"} <= set(lines[0])
+    assert [line[3] for line in lines[1:]] == ["--out", "new_patients.csv"]
+    assert {"cells", "poses"} <= set(re.findall(r"experiments/(\w+)\.md", section("Five minutes")))
+
+
 def test_all_commands_are_listed():
     assert re.findall(r"^\| `jaxvae (\w+)", TEXT, re.MULTILINE) == list(COMMANDS)
 
