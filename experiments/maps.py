@@ -10,6 +10,10 @@ scores are of their codes. PCA and, if they are installed, UMAP (umap-learn) and
 features of the same training rows and place the held-out rows on their maps. Without openTSNE, scikit-learn's t-SNE is
 fitted to the held-out rows themselves.
 
+Of the cells, the table also has the ten latents of a VAE with the learning rate of VAE-SNE, once with the likelihood of
+counts, the default, and once with every column taken for a real number (`--kind "*=real"`), which is standardized; and
+UMAP of 20 principal components, as cells are usually drawn.
+
 The clusters of VAE-SNE are those of its mixture prior. Those of all maps are found by HDBSCAN, without their number,
 and by k-means, with the number of types. A weight is better than the default one if, with the same seeds, its clusters
 agree more with the types on every data set that has types, and if its codes keep no fewer neighbours on any data set,
@@ -54,6 +58,9 @@ COLUMNS = ("neighbours", "global", "clusters", "Rand", "HDBSCAN", "HDBSCAN Rand"
 LEAST = 15
 """Number of rows of the smallest cluster of HDBSCAN."""
 DEFAULT = VAESNE()
+GENES = 100
+COMPONENTS = 20
+"""Number of principal components that UMAP is also fitted to."""
 
 
 @dataclass
@@ -82,6 +89,8 @@ class DataSet(NamedTuple):
     opened: Callable[..., Any] | None = None
     has_types: bool = True
     """Whether the label is what clusters should be of."""
+    as_real: Callable[..., Any] | None = None
+    """How a table of counts is opened with every column as a real number."""
 
 
 class Rows(NamedTuple):
@@ -95,6 +104,16 @@ class Rows(NamedTuple):
     """The label, where clusters should be of it."""
 
 
+def cells_as_real(schema: Any = None) -> Any:
+    """The simulated cells, whose columns are taken for real numbers."""
+    counted = cells(genes=GENES)
+    batch, names = counted.at(jnp.arange(counted.size)), counted.schema.entry_names
+    columns = dict(zip(names, np.asarray(batch["x"]).T, strict=True))
+    types = np.asarray(batch["factors"])[:, counted.factor_names.index("type")]
+    roles = Columns(labels=("type",), kinds=("gene*=real",))
+    return from_columns({**columns, "type": types}, roles, schema, name="cells")
+
+
 def data_sets() -> dict[str, DataSet]:
     """The five data sets."""
     roll, place = make_swiss_roll(1797, noise=0.5, random_state=0)
@@ -105,7 +124,7 @@ def data_sets() -> dict[str, DataSet]:
     return {
         "digits": DataSet({"data": "digits"}, "digit"),
         "blobs": DataSet({"data": "clusters"}, "cluster"),
-        "cells": DataSet({"data": "cells"}, "type", lambda schema: cells(genes=100)),
+        "cells": DataSet({"data": "cells"}, "type", lambda schema: cells(genes=GENES), as_real=cells_as_real),
         "swiss roll": DataSet(
             {"data": "table:roll.csv", "label_columns": ("place",)},
             "place",
@@ -119,7 +138,7 @@ def data_sets() -> dict[str, DataSet]:
 
 
 def measured(codes: np.ndarray, rows: Rows, cluster: np.ndarray | None = None) -> dict[str, float]:
-    """Scores of codes [N, 2]; `cluster` are those that the model has found itself."""
+    """Scores of codes [N, D]; `cluster` are those that the model has found itself."""
     kept = neighbourhood_scores(rows.features, codes)
     found = {"neighbours": kept.local_topological, "global": kept.global_spearman}
     dense = HDBSCAN(min_cluster_size=LEAST, copy=True).fit_predict(codes)
@@ -135,13 +154,17 @@ def measured(codes: np.ndarray, rows: Rows, cluster: np.ndarray | None = None) -
     return found
 
 
-def peers(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, np.ndarray]:
-    """Held-out rows on the maps of other programs, by name."""
+def peers(train: np.ndarray, test: np.ndarray, seed: int, *, reduced: bool = False) -> dict[str, np.ndarray]:
+    """Held-out rows on the maps of other programs, by name; `reduced` adds UMAP of principal components."""
     found = {"PCA": PCA(2).fit(train).transform(test)} if seed == 0 else {}
     try:
         from umap import UMAP
 
         found["UMAP"] = UMAP(random_state=seed, n_jobs=1).fit(train).transform(test)
+        if reduced:
+            first = PCA(COMPONENTS, random_state=0).fit(train)
+            few = UMAP(random_state=seed, n_jobs=1).fit(first.transform(train))
+            found[f"UMAP of {COMPONENTS} components"] = few.transform(first.transform(test))
     except ImportError:
         pass
     try:
@@ -156,6 +179,29 @@ def peers(train: np.ndarray, test: np.ndarray, seed: int) -> dict[str, np.ndarra
 
 Scores = dict[str, dict[str, np.ndarray]]
 """Values of each seed by model and column."""
+
+
+def vaes(data: DataSet, args: Args, rows: Rows) -> dict[str, list[np.ndarray]]:
+    """Codes of held-out rows by VAEs of counts and of real numbers, for each seed."""
+    of_counts = DataSet(data.flags, data.label, data.opened)
+    of_real = DataSet({"data": "table:cells.csv", "label_columns": (data.label,)}, data.label, data.as_real)
+    found: dict[str, list[np.ndarray]] = {}
+    for name, each in {"VAE, counts": of_counts, "VAE, every column real": of_real}.items():
+        flags = {**each.flags, "test": 1 / 3, "steps": args.steps, "learning_rate": DEFAULT.learning_rate}
+        config = default_config("vae").with_flags(**flags)
+        parts, method = build_parts(config, opened=each.opened)
+        assert parts.test is not None
+        batch = parts.test.at(jnp.arange(parts.test.size))
+        label = np.asarray(batch["factors"])[:, parts.training.factor_names.index(each.label)]
+        assert np.array_equal(label, rows.label), "the rows of both models must be the same"
+        seeds = list(range(args.seeds))
+        *_, (_, states, _) = train_population(
+            method, parts.training, seeds=seeds, steps=args.steps, batch_size=config.training.batch_size
+        )
+        encode = jax.jit(lambda params, x, method=method: method.encode(Nets(method.networks, params), {"x": x}).mean)
+        of_seeds = [jax.tree.map(lambda leaf, seed=seed: leaf[seed], states.params) for seed in seeds]
+        found[name] = [np.asarray(encode(params, batch["x"])) for params in of_seeds]
+    return found
 
 
 def learned(data: DataSet, args: Args) -> tuple[Scores, dict[str, np.ndarray], Rows]:
@@ -200,9 +246,11 @@ def learned(data: DataSet, args: Args) -> tuple[Scores, dict[str, np.ndarray], R
         results.setdefault(name, []).append(measured(codes, rows, cluster))
         maps.setdefault(name, codes)
     for seed in range(args.seeds):
-        for name, codes in peers(train, rows.features, seed).items():
+        for name, codes in peers(train, rows.features, seed, reduced=data.as_real is not None).items():
             results.setdefault(name, []).append(measured(codes, rows))
             maps.setdefault(name, codes)
+    if data.as_real is not None:
+        results |= {name: [measured(each, rows) for each in codes] for name, codes in vaes(data, args, rows).items()}
     scores = {name: {key: np.array([each[key] for each in one]) for key in one[0]} for name, one in results.items()}
     for name, values in scores.items():
         print(name, {column: _shown(value) for column, value in values.items()}, flush=True)
