@@ -4,7 +4,8 @@
     python -m benchmarks.default_run --jobs 0  # prints the table only
 
 Each row of results/default_run.jsonl is one model: what differs from the defaults, its seed, the MIG of the posterior
-means of 10,000 examples (mean and per factor), the CPU time of its training, and all settings.
+means of 10,000 examples, or of all if there are fewer (mean and per factor), the CPU time of its training, and all
+settings.
 """
 
 import json
