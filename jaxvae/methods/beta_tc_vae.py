@@ -28,7 +28,7 @@ its estimate, and so logs another value with the same gradient.
 Measured here. From beta 1 to 8, total correlation falls from 1.64 ± 0.43 to 0.13 ± 0.05 nats, mutual information from
 6.72 ± 0.13 to 5.47 ± 0.13 only (beta-VAE: 1.77 ± 0.04; experiments/exact_terms.py, 5 seeds). Estimates of a total
 correlation of 0.24 nats are 1.84 too high with batches of 8 and 0.21 too low with 512 (experiments/estimator_bias.py).
-MIG 0.82 on the demonstration scene (benchmarks/default_run.py, 10 seeds), 0.17 ± 0.06 on upright sprites
+MIG 0.80 on the demonstration scene (benchmarks/default_run.py, 10 seeds), 0.17 ± 0.06 on upright sprites
 (experiments/compare_everything.py, 3 seeds).
 """
 
