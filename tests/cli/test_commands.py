@@ -121,16 +121,8 @@ def test_several_devices(tmp_path, capsys):
 @pytest.mark.process
 def test_what_a_run_has_switched_on_may_be_said_again(tmp_path):
     np.save(tmp_path / "images.npy", np.random.default_rng(0).integers(0, 256, (16, 16, 16, 1), np.uint8))
-    flags = [
-        "--data",
-        f"arrays:{tmp_path / 'images.npy'}",
-        "--stream",
-        "--batch-size",
-        "8",
-        "--steps",
-        "2",
-        "--no-score",
-    ]
+    flags = ["--data", f"arrays:{tmp_path / 'images.npy'}", "--stream", "--no-score"]
+    flags += ["--batch-size", "8", "--steps", "2"]
     main(["train", "beta-vae", *flags, "--run", str(tmp_path / "run")])
     main(["train", "beta-vae", *flags, "--run", str(tmp_path / "run"), "--resume"])
 
